@@ -1,0 +1,273 @@
+"""Avro's binary values: the slow and careful parts that the generated fast paths of `pipeline.wire` lean on.
+
+The generated code handles what is usual (short strings, recent times) inline and comes here for the rest.
+Whatever is wrong with the bytes raises ValueError or LookupError there; `explain` then reads them once more,
+by the schema, to say which field it was. All of it takes time and memory bounded by the length of the bytes:
+no declared length or count is believed before its bytes are there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+SHOWN = 40
+"""Characters of a bad value that an error shows."""
+
+
+def long(value: int) -> bytes:
+    """Avro's int and long: zigzag, then seven bits a byte, the lowest first. OverflowError beyond 64 bits."""
+    if not LONG_MIN <= value <= LONG_MAX:
+        raise OverflowError(f"{value} does not fit into an Avro long")
+    return _varint(value << 1 ^ value >> 63)
+
+
+def _varint(bits: int) -> bytes:
+    out = bytearray()
+    while bits > 127:
+        out.append(bits & 127 | 128)
+        bits >>= 7
+    out.append(bits)
+    return bytes(out)
+
+
+def strings(values: Iterable[str]) -> bytes:
+    """A non-empty array of strings: one block and the end mark."""
+    out = [b""]
+    for value in values:
+        data = value.encode()
+        out += LONG[len(data)], data
+    out[0] = LONG[len(out) // 2]
+    out.append(b"\0")
+    return b"".join(out)
+
+
+class _Longs(dict[int, bytes]):
+    """Remembers the encodings of small numbers: lengths, sequences, counts."""
+
+    def __missing__(self, value: int) -> bytes:
+        data = long(value)
+        if -65536 <= value <= 65535:
+            self[value] = data
+        return data
+
+
+class _Pairs(dict[int, bytes]):
+    """14 bits of a longer varint, as its two bytes."""
+
+    def __missing__(self, bits: int) -> bytes:
+        self[bits] = data = bytes((bits & 127 | 128, bits >> 7 | 128))
+        return data
+
+
+class _Heads(dict[int, bytes]):
+    """What is left of a time's varint after 28 bits: it changes every 134 seconds."""
+
+    def __missing__(self, bits: int) -> bytes:
+        if len(self) >= 4096:
+            self.clear()
+        self[bits] = data = _varint(bits)
+        return data
+
+
+LONG = _Longs()
+PAIR = _Pairs()
+HEAD = _Heads()
+
+
+class _LowPairs(dict[bytes, int]):
+    """The value of two varint bytes that go on; KeyError for others. The first pair drops the sign bit.
+
+    Times of this century are even varints of eight bytes: LOW, MID and HIGH read them in three look-ups.
+    """
+
+    def __init__(self, shift: int) -> None:
+        self._shift = shift
+
+    def __missing__(self, data: bytes) -> int:
+        if len(data) != 2 or data[0] < 128 or data[1] < 128 or (self._shift < 0 and data[0] & 1):
+            raise KeyError(data)
+        bits = data[0] & 127 | (data[1] & 127) << 7
+        self[data] = value = bits << self._shift if self._shift > 0 else bits >> 1
+        return value
+
+
+class _HighBytes(dict[bytes, int]):
+    """The value of the last four of eight varint bytes; KeyError for others."""
+
+    def __missing__(self, data: bytes) -> int:
+        if len(data) != 4 or min(data[:3]) < 128 or data[3] > 127:
+            raise KeyError(data)
+        if len(self) >= 4096:
+            self.clear()
+        self[data] = value = read_long(b"\x80\x80\x80\x80" + data, 0)[0]
+        return value
+
+
+LOW = _LowPairs(-1)
+MID = _LowPairs(13)
+HIGH = _HighBytes()
+
+
+def read_long(data: bytes, at: int) -> tuple[int, int]:
+    """A long and the place behind it. IndexError when cut, ValueError beyond 10 bytes or 64 bits."""
+    bits = shift = 0
+    while (byte := data[at]) > 127:
+        bits |= (byte & 127) << shift
+        shift += 7
+        at += 1
+        if shift > 63:
+            raise ValueError("a number of more than 10 bytes")
+    bits |= byte << shift
+    if bits >> 64:
+        raise ValueError("a number of more than 64 bits")
+    return bits >> 1 ^ -(bits & 1), at + 1
+
+
+def read_number(data: bytes, at: int, low: int, high: int) -> tuple[int, int]:
+    """A number from `low` to `high` and the place behind it."""
+    value, at = read_long(data, at)
+    if not low <= value <= high:
+        raise ValueError(f"{value}, expected {low} to {high}")
+    return value, at
+
+
+def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    """Bytes and the place behind them."""
+    length, at = read_long(data, at)
+    if length < 0 or length > len(data) - at:
+        raise ValueError(f"a length of {length}, {len(data) - at} bytes are left")
+    return data[at : at + length], at + length
+
+
+def read_string(data: bytes, at: int, low: int, high: int) -> tuple[str, int]:
+    """A string of `low` to `high` code points and the place behind it."""
+    found, at = read_bytes(data, at)
+    text = found.decode()
+    if not low <= len(text) <= high:
+        raise ValueError(f"{len(text)} characters, expected {low} to {high}")
+    return text, at
+
+
+def read_block(data: bytes, at: int) -> tuple[int, int, int]:
+    """An array block's item count, where its items must end (-1: it does not say) and where they begin."""
+    count, at = read_long(data, at)
+    if count >= 0:
+        return count, -1, at
+    size, at = read_long(data, at)
+    if size < 0 or size > len(data) - at:
+        raise ValueError(f"a block of {size} bytes, {len(data) - at} are left")
+    return -count, at + size, at
+
+
+def explain(schema: str, data: bytes, start: int = 0) -> str:
+    """What is wrong with `data[start:]` as a value of `schema`: field, what was expected, what was there."""
+    reader = _Reader(data, start)
+    record = json.loads(schema)
+    name = f"{record['namespace']}.{record['name']}"
+    try:
+        reader.read(record, {})
+    except IndexError:
+        reader.found = "the end of the data"
+    except UnicodeDecodeError as error:
+        reader.found = f"bytes that are not UTF-8 ({error.reason})"
+    except ValueError as error:
+        reader.found = str(error)
+    else:
+        return f"{name}: expected the end of the record, found {len(data) - reader.at} more bytes"
+    return f"{name}: field {'.'.join(reader.path)}: expected {reader.expected}, found {reader.found}"
+
+
+def shorten(value: object) -> str:
+    """`value` for an error message: on one line, and no longer than a glance."""
+    text = repr(value[: SHOWN + 1] if isinstance(value, (str, bytes)) else value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+class _Reader:
+    """Reads a value by its schema and knows where it is when it fails. Keeps nothing of what it read."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data, self.at = data, at
+        self.path: list[str] = []
+        self.expected = self.found = ""
+
+    def read(self, schema: Any, rules: dict[str, Any]) -> None:
+        kind = schema["type"] if isinstance(schema, dict) else "union" if isinstance(schema, list) else schema
+        getattr(self, f"_{kind}")(schema, rules)
+
+    def _record(self, schema: Any, rules: dict[str, Any]) -> None:
+        for field in schema["fields"]:
+            self.path.append(field["name"])
+            self.read(field["type"], field)
+            self.path.pop()
+
+    def _array(self, schema: Any, rules: dict[str, Any]) -> None:
+        low, high = rules.get("minItems", 0), rules.get("maxItems")
+        items, index = rules.get("items", {}), 0
+        while True:
+            self.expected = "an array block"
+            count, end, self.at = read_block(self.data, self.at)
+            for _ in range(count):
+                self.path[-1] += f"[{index}]"
+                self.read(schema["items"], items)
+                self.path[-1] = self.path[-1].rpartition("[")[0]
+                index += 1
+            if end not in {-1, self.at}:
+                raise ValueError(f"a block that ends {self.at - end:+} bytes from there")
+            if not count:
+                break
+        if index < low or (high is not None and index > high):
+            self.expected = f"{low} to {high} items"
+            raise ValueError(str(index))
+
+    def _union(self, schema: Any, rules: dict[str, Any]) -> None:
+        self.expected = " or ".join(b if isinstance(b, str) else b["type"] for b in schema)
+        branch, self.at = read_long(self.data, self.at)
+        if not 0 <= branch < len(schema):
+            raise ValueError(f"branch {branch}")
+        self.read(schema[branch], rules)
+
+    def _null(self, schema: Any, rules: dict[str, Any]) -> None:
+        pass
+
+    def _boolean(self, schema: Any, rules: dict[str, Any]) -> None:
+        self.expected = "a boolean (byte 0 or 1)"
+        if self.data[self.at] > 1:
+            raise ValueError(f"byte {self.data[self.at]}")
+        self.at += 1
+
+    def _int(self, schema: Any, rules: dict[str, Any]) -> None:
+        self._number("an int", rules.get("minimum", INT_MIN), rules.get("maximum", INT_MAX))
+
+    def _long(self, schema: Any, rules: dict[str, Any]) -> None:
+        self._number("a long", rules.get("minimum", LONG_MIN), rules.get("maximum", LONG_MAX))
+
+    def _number(self, what: str, low: int, high: int) -> None:
+        self.expected = f"{what} from {low} to {high}"
+        value, self.at = read_long(self.data, self.at)
+        if not low <= value <= high:
+            raise ValueError(str(value))
+
+    def _bytes(self, schema: Any, rules: dict[str, Any]) -> None:
+        self.expected = "bytes"
+        _, self.at = read_bytes(self.data, self.at)
+
+    def _string(self, schema: Any, rules: dict[str, Any]) -> None:
+        self.expected = "a string"
+        found, self.at = read_bytes(self.data, self.at)
+        text = found.decode()
+        low, high = rules.get("minLength", 0), rules.get("maxLength")
+        if len(text) < low or (high is not None and len(text) > high):
+            self.expected = f"{low} to {high} characters"
+            raise ValueError(f"{len(text)}: {shorten(text)}")
+        if "pattern" in rules and not re.search(rules["pattern"], text):
+            self.expected = f"a string that matches {rules['pattern']}"
+            raise ValueError(shorten(text))
+        if "const" in rules and text != rules["const"]:
+            self.expected = repr(rules["const"])
+            raise ValueError(shorten(text))

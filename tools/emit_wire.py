@@ -1,0 +1,265 @@
+"""Emits pipeline/wire.py for tools/generate.py: one encoder and one decoder for each record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas import Record
+
+TITLE = """Avro's binary form of every record: encoders, decoders and the schemas as they are registered.
+
+`encode_x(record, prefix)` gives `prefix` + Avro (the prefix is the registry's header: magic byte, schema id);
+`decode_x(data, start)` reads the record that fills `data[start:]`, checks the rules of contract §4 and raises
+SignalError, which names the field, what was expected and what was there."""
+IMPORTS = """import re
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.avro import (
+    HEAD, HIGH, LONG, LOW, MID, PAIR, explain, read_block, read_bytes, read_number, read_string, strings,
+)
+from pipeline.errors import SignalError
+"""
+INT = (-(2**31), 2**31 - 1)
+LONG = (-(2**63), 2**63 - 1)
+
+
+def module(records: list[Record], header: str) -> str:
+    """The text of pipeline/wire.py."""
+    text = header.format(title=TITLE) + IMPORTS + _class_imports(records) + "\nSCHEMAS: dict[str, str] = {\n"
+    text += "".join(f"    {r.full!r}: {r.text!r},\n" for r in records)
+    text += '}\n"""Full name of a record → its schema as it is registered, self-contained."""\n\n'
+    text += "_BAD = (LookupError, ValueError, OverflowError)\n\n\n"
+    text += "def _error(name: str, data: bytes, start: int) -> SignalError:\n"
+    text += "    return SignalError(explain(SCHEMAS[name], data, start))\n"
+    for record in records:
+        text += _Encoder(record).function() + _Decoder(record).function()
+    text += "\n\nENCODERS: dict[type[Any], Callable[[Any, bytes], bytes]] = {\n"
+    text += "".join(f"    {r.alias}: encode_{r.function},\n" for r in records)
+    text += '}\n"""Class → encoder."""\n\nDECODERS: dict[str, Callable[[bytes, int], Any]] = {\n'
+    text += "".join(f"    {r.full!r}: decode_{r.function},\n" for r in records)
+    return text + '}\n"""Full name of a record → decoder."""\n'
+
+
+def _class_imports(records: list[Record]) -> str:
+    text = ""
+    homes = {"event": "events", "meta": "events", "record": "records", "signal": "signals"}
+    for home in ("events", "records", "signals"):
+        members = [r for r in records if homes[r.kind] == home]
+        names = [r.name if r.name == r.alias else f"{r.name} as {r.alias}" for r in members]
+        text += f"from pipeline.{home} import (\n" + "".join(f"    {n},\n" for n in names) + ")\n"
+    return text
+
+
+def _zigzag(value: int) -> bytes:
+    bits, out = value << 1, bytearray()
+    while bits > 127:
+        out.append(bits & 127 | 128)
+        bits >>= 7
+    return bytes([*out, bits])
+
+
+def _kind(schema: Any) -> str:
+    if isinstance(schema, list):
+        return "nullable"
+    if isinstance(schema, str):
+        return schema
+    return "time" if schema.get("logicalType") else str(schema["type"])
+
+
+class _Encoder:
+    """Statements first, then one join of all the parts."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.lines: list[str] = []
+        self.parts: list[str] = []
+        self.count = 0
+
+    def function(self) -> str:
+        r = self.record
+        self.fields(r.schema, "r")
+        head = f'\n\ndef encode_{r.function}(r: {r.alias}, prefix: bytes = b"") -> bytes:\n'
+        head += f'    """`{r.full}` behind `prefix`."""\n'
+        body = "".join(f"    {line}\n" for line in self.lines)
+        return f'{head}{body}    return b"".join((prefix, {", ".join(self.parts)}))\n'
+
+    def name(self) -> str:
+        self.count += 1
+        return f"v{self.count}"
+
+    def fields(self, schema: dict[str, Any], owner: str) -> None:
+        for field in schema["fields"]:
+            if "const" in field:
+                text = field["const"].encode()
+                self.parts.append(repr(_zigzag(len(text)) + text))
+            else:
+                self.value(field["type"], f"{owner}.{field['name']}")
+
+    def value(self, schema: Any, source: str) -> None:
+        kind = _kind(schema)
+        getattr(self, f"_{kind}")(schema, source)
+
+    def _record(self, schema: Any, source: str) -> None:
+        name = self.name()
+        self.lines.append(f"{name} = {source}")
+        self.fields(schema, name)
+
+    def _string(self, schema: Any, source: str) -> None:
+        name = self.name()
+        self.lines.append(f"{name} = {source}.encode()")
+        self.parts += [f"LONG[len({name})]", name]
+
+    def _bytes(self, schema: Any, source: str) -> None:
+        self.parts += [f"LONG[len({source})]", source]
+
+    def _long(self, schema: Any, source: str) -> None:
+        self.parts.append(f"LONG[{source}]")
+
+    _int = _long
+
+    def _boolean(self, schema: Any, source: str) -> None:
+        self.parts.append(f'b"\\1" if {source} else b"\\0"')
+
+    def _time(self, schema: Any, source: str) -> None:
+        self._open_time(self.name(), source, "")
+
+    def _open_time(self, name: str, source: str, indent: str, mark: str = "") -> None:
+        bits = f"{name}_"
+        parts = f"PAIR[{bits} & 16383] + PAIR[{bits} >> 14 & 16383] + HEAD[{bits} >> 28]"
+        self.lines += [
+            f"{indent}{bits} = {source} << 1",
+            f"{indent}if {1 << 28} <= {bits} < {1 << 63}:",
+            f"{indent}    {name} = {mark}{parts}",
+            f"{indent}else:",
+            f"{indent}    {name} = {mark}LONG[{source}]",
+        ]
+        self.parts.append(name)
+
+    def _nullable(self, schema: Any, source: str) -> None:
+        name, inner = self.name(), _kind(schema[1])
+        self.lines += [f"{name}o = {source}", f"if {name}o is None:", f'    {name} = b"\\0"', "else:"]
+        if inner == "time":
+            self._open_time(name, f"{name}o", "    ", 'b"\\2" + ')
+            return
+        if inner == "string":
+            self.lines.append(f"    {name} = {name}o.encode()")
+            self.lines.append(f'    {name} = b"\\2" + LONG[len({name})] + {name}')
+        else:
+            self.lines.append(f'    {name} = b"\\2" + LONG[{name}o]')
+        self.parts.append(name)
+
+    def _array(self, schema: Any, source: str) -> None:
+        if schema["items"] == "string":
+            self.parts.append(f'strings({source}) if {source} else b"\\0"')
+            return
+        items = Record(schema["items"]).function
+        self.parts.append(
+            f'b"".join((LONG[len({source})], *map(encode_{items}, {source}), b"\\0")) if {source} else b"\\0"'
+        )
+
+
+class _Decoder:
+    """Reads field after field at `p`; what is not usual goes to the careful readers."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.lines: list[str] = []
+
+    def function(self) -> str:
+        r = self.record
+        self.record_(r.schema, "", "        ")
+        arguments = ", ".join(f["name"] for f in r.arguments)
+        patterns = "".join(
+            f"\n\n_{r.function.upper()}_{f['name'].upper()} = re.compile({f['items']['pattern']!r}).search"
+            for f in r.fields
+            if "pattern" in f.get("items", {})
+        )
+        return (
+            f"{patterns}\n\ndef decode_{r.function}(d: bytes, start: int = 0) -> {r.alias}:\n"
+            f'    """`{r.full}` that fills `d` from `start`; SignalError if it does not."""\n'
+            "    p = start\n    try:\n" + "\n".join(self.lines) + "\n        if p != len(d):\n"
+            '            raise ValueError("more or fewer bytes")\n    except _BAD:\n'
+            f'        raise _error("{r.full}", d, start) from None\n'
+            f"    return {r.alias}({arguments})\n"
+        )
+
+    def add(self, pad: str, text: str) -> None:
+        self.lines += [pad + line for line in text.splitlines()]
+
+    def record_(self, schema: dict[str, Any], prefix: str, pad: str) -> None:
+        for field in schema["fields"]:
+            self.value(field["type"], field, prefix + field["name"], pad)
+
+    def value(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        getattr(self, f"_{_kind(schema)}")(schema, rules, name, pad)
+
+    def _record(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        self.record_(schema, f"{name}_", pad)
+        arguments = ", ".join(f"{name}_{f['name']}" for f in Record(schema).arguments)
+        self.add(pad, f"{name} = {Record(schema).name}({arguments})")
+
+    def _string(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        low, high = rules.get("minLength", 0), rules.get("maxLength", 2**63)
+        if "const" in rules:
+            text = rules["const"].encode()
+            data = _zigzag(len(text)) + text
+            self.add(pad, f"if d.startswith({data!r}, p):\n    p += {len(data)}\nelse:")
+            self.add(pad, f"    {name}, p = read_string(d, p, 0, {high})")
+            self.add(pad, f"    if {name} != {rules['const']!r}:")
+            self.add(pad, '        raise ValueError("another event")')
+            return
+        # one byte of length: even, at most 126; so up to 63 bytes, which no rule but "not empty" can forbid
+        usual = "n and not n & 129" if low else "not n & 129"
+        self.add(pad, f"n = d[p]\nif {usual}:")
+        self.add(pad, f"    {name} = d[p + 1 : (p := p + 1 + (n >> 1))].decode()\nelse:")
+        self.add(pad, f"    {name}, p = read_string(d, p, {low}, {high})")
+
+    def _bytes(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        self.add(pad, f"{name}, p = read_bytes(d, p)")
+
+    def _number(self, rules: dict[str, Any], name: str, pad: str, limits: tuple[int, int]) -> None:
+        low, high = limits
+        self.add(pad, f"n = d[p]\nif n < 128:\n    {name} = n >> 1 ^ -(n & 1)\n    p += 1\nelse:")
+        self.add(pad, f"    {name}, p = read_number(d, p, {low}, {high})")
+
+    def _int(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        self._number(rules, name, pad, INT)
+
+    def _long(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        self._number(rules, name, pad, LONG)
+
+    def _time(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        low, high = rules.get("minimum", LONG[0]), rules.get("maximum", LONG[1])
+        self.add(pad, "try:")
+        self.add(pad, f"    {name} = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]")
+        self.add(pad, f"    p += 8\nexcept KeyError:\n    {name}, p = read_number(d, p, {low}, {high})")
+
+    def _boolean(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        self.add(pad, 'n = d[p]\np += 1\nif n > 1:\n    raise ValueError("not a boolean")')
+        self.add(pad, f"{name} = n == 1")
+
+    def _nullable(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        hint = {"string": "str"}.get(_kind(schema[1]), "int")
+        self.add(pad, "n = d[p]\np += 1\nif n != 2 and n:\n    n, p = read_number(d, p - 1, 0, 1)")
+        self.add(pad, f"{name}: {hint} | None = None\nif n:")
+        self.value(schema[1], rules, name, f"{pad}    ")
+
+    def _array(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
+        items = schema["items"]
+        one = f"{name}_item"
+        hint = "str" if items == "string" else Record(items).name
+        low, high = rules.get("minItems", 0), rules.get("maxItems")
+        self.add(pad, f"if d[p] == 0:\n    p += 1\n    {name}: tuple[{hint}, ...] = ()\nelse:")
+        self.add(pad, f"    {name}_: list[{hint}] = []\n    while True:\n        c, e, p = read_block(d, p)")
+        self.add(pad, "        for _ in range(c):")
+        self.value(items, rules.get("items", {}), one, pad + " " * 12)
+        if "pattern" in rules.get("items", {}):
+            pattern = f"_{self.record.function.upper()}_{name.upper()}"
+            self.add(pad, f"            if not {pattern}({one}):")
+            self.add(pad, '                raise ValueError("pattern")')
+        self.add(pad, f"            {name}_.append({one})")
+        self.add(pad, '        if e != -1 and e != p:\n            raise ValueError("block size")')
+        self.add(pad, f"        if not c:\n            break\n    {name} = tuple({name}_)")
+        if low or high is not None:
+            self.add(pad, f'if not {low} <= len({name}) <= {high}:\n    raise ValueError("number of items")')

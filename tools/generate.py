@@ -1,0 +1,236 @@
+"""Writes pipeline/events.py, signals.py, records.py and wire.py from the schemas in avro/ (`make events`).
+
+A record's kind follows from its schema: a first field with a "const" makes it an event, attributes "signal"
+and "topic" make it a signal, anything else but conference.Meta is a record of the tables. So a new event is a
+new file in avro/ and nothing else. The attributes that JSON Schema would use ("minLength", "pattern",
+"minItems", ...) become checks: for JSON by msgspec's types, for Avro in the generated decoders.
+
+    python tools/generate.py            writes what differs
+    python tools/generate.py --check    names what differs and exits with 1
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import emit_wire
+from schemas import Record, load
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = '''"""{title}
+
+GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
+"""
+
+from __future__ import annotations
+
+'''
+IMPORTS = "from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias\n\nimport msgspec\n"
+SCALARS = {"string": "str", "long": "int", "int": "int", "boolean": "bool", "bytes": "bytes"}
+EVENT_BASE = '''
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
+    """One fact that is published. `event`, its name, is its msgspec tag: first in JSON, no argument here."""
+
+    EVENT: ClassVar[str]
+    """Name of the event, such as `conference.member.joined`."""
+    RECORD: ClassVar[str]
+    """Full name of its Avro record, such as `conference.MemberJoined`."""
+
+    if TYPE_CHECKING:  # every event has these; declared as fields they would come first
+
+        @property
+        def room_id(self) -> str: ...
+        @property
+        def meta(self) -> Meta: ...
+'''
+SIGNAL_BASE = '''
+Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+"""1 to 255 code points, compared as they are (contract §4)."""
+Int: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+"""32 bits."""
+
+
+if TYPE_CHECKING:
+    Micros: TypeAlias = int
+else:
+
+    class Micros(int):
+        """Microseconds since 1970-01-01T00:00:00Z.
+
+        A type of its own at run time so that msgspec's JSON decoder asks its `dec_hook` to read RFC 3339 here;
+        everybody else passes plain ints.
+        """
+
+        __slots__ = ()
+
+
+class Signal(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    """One fact that arrives. `type` is its msgspec tag: a field in JSON, the record's name in Avro."""
+
+    TYPE: ClassVar[str]
+    """The signal's type, such as `member.joined`."""
+    RECORD: ClassVar[str]
+    """Full name of its Avro record, such as `conference.signal.MemberJoined`."""
+    TOPIC: ClassVar[str]
+    """`api` or `media`: which topic it comes on."""
+
+    if TYPE_CHECKING:  # every signal has these
+
+        @property
+        def signal_id(self) -> str: ...
+        @property
+        def room_id(self) -> str: ...
+        @property
+        def occurred_at(self) -> int: ...
+'''
+
+
+def python_type(field: dict[str, Any], signal: bool) -> str:
+    """The annotation of a field; `signal` adds the checks that msgspec does for JSON."""
+    return _annotation(field["type"], field if signal else {}, signal)
+
+
+def _annotation(schema: Any, rules: dict[str, Any], signal: bool) -> str:
+    if isinstance(schema, list):
+        return f"{_annotation(schema[1], rules, signal)} | None"
+    if isinstance(schema, str):
+        plain = SCALARS.get(schema, schema.rpartition(".")[2])
+        return _constrained(plain, schema, rules) if signal else plain
+    if schema["type"] == "array":
+        items = f"tuple[{_annotation(schema['items'], rules.get('items', {}), signal)}, ...]"
+        names = (("minItems", "min_length"), ("maxItems", "max_length"))
+        limits = [f"{py}={rules[k]}" for k, py in names if k in rules]
+        return f"Annotated[{items}, msgspec.Meta({', '.join(limits)})]" if limits else items
+    if schema["type"] == "record":
+        return str(schema["name"])
+    return "Micros" if signal and "logicalType" in schema else SCALARS[schema["type"]]
+
+
+def _constrained(plain: str, schema: str, rules: dict[str, Any]) -> str:
+    if schema == "int":
+        return "Int"
+    if (rules.get("minLength"), rules.get("maxLength")) == (1, 255):
+        return "Id"
+    names = (("minLength", "min_length"), ("maxLength", "max_length"), ("pattern", "pattern"))
+    limits = [f"{py}={rules[k]!r}" for k, py in names if k in rules]
+    return f"Annotated[{plain}, msgspec.Meta({', '.join(limits)})]" if limits else plain
+
+
+def default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return ""
+    value = field["default"]
+    return " = ()" if value == [] else f" = {value!r}"
+
+
+def struct(record: Record, base: str, options: str, constants: dict[str, str]) -> str:
+    """The class of one record, every field with its doc."""
+    lines = [f"\n\nclass {record.name}({base}, frozen=True, gc=False{options}):", *docstring(record.doc), ""]
+    lines += [f'    {name}: ClassVar[str] = "{value}"' for name, value in constants.items()]
+    lines += [""] if constants else []
+    for field in record.arguments:
+        lines.append(f"    {field['name']}: {python_type(field, record.kind == 'signal')}{default(field)}")
+        lines += docstring(field["doc"])
+    return "\n".join(lines) + "\n"
+
+
+def docstring(text: str) -> list[str]:
+    """`text` as a docstring, wrapped at the house's line length."""
+    raw = "r" if "\\" in text else ""
+    words, lines = f'{raw}"""{text}'.split(" "), [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) > 104:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    lines[-1] = lines[-1][:-1] + '\\""""' if text.endswith('"') else lines[-1] + '"""'
+    return [f"    {line}" for line in lines]
+
+
+def union(name: str, records: list[Record], doc: str) -> str:
+    members = "".join(f"\n    {'| ' if i else ''}{r.name}" for i, r in enumerate(records))
+    return f'\n{name}: TypeAlias = ({members}\n)\n"""{doc}"""\n'
+
+
+def roster(name: str, base: str, records: list[Record], doc: str) -> str:
+    members = "".join(f"\n    {r.name}," for r in records)
+    return f'\n{name}: tuple[type[{base}], ...] = ({members}\n)\n"""{doc}"""\n'
+
+
+def events_module(records: list[Record]) -> str:
+    meta = next(r for r in records if r.kind == "meta")
+    events = [r for r in records if r.kind == "event"]
+    text = HEADER.format(title="The events that are published, and `Meta`, which they all carry.")
+    text += IMPORTS.replace(" Annotated,", "") + struct(meta, "msgspec.Struct", "", {"RECORD": meta.full})
+    text += EVENT_BASE
+    for r in events:
+        text += struct(r, "Event", f', tag="{r.const}"', {"EVENT": r.const, "RECORD": r.full})
+    text += "\n" + union("AnyEvent", events, "Any event; for msgspec, a union that `event` tells apart.")
+    return text + roster("EVENTS", "Event", events, "All events.")
+
+
+def signals_module(records: list[Record]) -> str:
+    signals = [r for r in records if r.kind == "signal"]
+    text = HEADER.format(title="The signals that arrive, with the rules of their fields (contract §4).")
+    text += IMPORTS + SIGNAL_BASE
+    for r in signals:
+        constants = {"TYPE": r.signal, "RECORD": r.full, "TOPIC": r.topic}
+        text += struct(r, "Signal", f', tag="{r.signal}"', constants)
+    text += "\n"
+    for name, topic in (("ApiSignal", "api"), ("MediaSignal", "media")):
+        text += union(name, [r for r in signals if r.topic == topic], f"Any signal of the {topic} topic.")
+    text += '\nAnySignal: TypeAlias = ApiSignal | MediaSignal\n"""Any signal."""\n'
+    return text + roster("SIGNALS", "Signal", signals, "All signals.")
+
+
+def records_module(records: list[Record]) -> str:
+    text = HEADER.format(title="The records of the tables (contract §2), and the rejected signal.")
+    text += "from typing import ClassVar\n\nimport msgspec\n"
+    for r in records:
+        if r.kind == "record":
+            text += struct(r, "msgspec.Struct", "", {"RECORD": r.full})
+    return text
+
+
+def modules() -> dict[str, str]:
+    """All generated files: path below the repository → text."""
+    records = load(ROOT / "avro")
+    return {
+        "pipeline/events.py": events_module(records),
+        "pipeline/signals.py": signals_module(records),
+        "pipeline/records.py": records_module(records),
+        "pipeline/wire.py": emit_wire.module(records, HEADER),
+    }
+
+
+def drift() -> dict[str, str]:
+    """The generated files that differ from what is in the repository."""
+    texts = modules()
+    return {
+        path: text
+        for path, text in texts.items()
+        if not (ROOT / path).exists() or (ROOT / path).read_text(encoding="utf-8") != text
+    }
+
+
+def main(arguments: list[str]) -> int:
+    check = arguments == ["--check"]
+    if arguments and not check:
+        print(__doc__, file=sys.stderr)
+        return 2
+    changed = drift()
+    for path, text in changed.items():
+        if check:
+            print(f"{path} does not match avro/: run `make events` and commit the result")
+        else:
+            (ROOT / path).write_text(text, encoding="utf-8")
+            print(f"wrote {path}")
+    return 1 if check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
