@@ -1,0 +1,54 @@
+"""The schema registry (Apicurio 3.3 with the Confluent API at /apis/ccompat/v7): command line, and does it answer."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.local import jvm
+from pipeline.local.cache import make_dir
+
+HOST = "127.0.0.1"
+
+
+def url(port: int) -> str:
+    """What SCHEMA_REGISTRY_URL is to hold."""
+    return f"http://{HOST}:{port}/apis/ccompat/v7"
+
+
+def command(
+    folder: Path, app: Path, archive: Path, port: int, heap_mb: int, flags: Sequence[str]
+) -> list[str]:
+    """The command line. The database is a file, so schema ids outlive a restart."""
+    settings = {
+        "quarkus.http.host": HOST,
+        "quarkus.http.port": port,
+        "quarkus.management.enabled": "false",  # one port less
+        "quarkus.log.level": "WARN",
+        "quarkus.banner.enabled": "false",
+        "quarkus.http.access-log.enabled": "false",
+        "apicurio.rest.artifact.deletion.enabled": "true",
+        "apicurio.datasource.url": f"jdbc:h2:file:{make_dir(folder / 'data')}/registry",
+        "apicurio.datasource.jdbc.initial-size": 1,
+        "apicurio.datasource.jdbc.min-size": 1,
+        "apicurio.datasource.jdbc.max-size": 8,
+        "java.util.logging.manager": "org.jboss.logmanager.LogManager",
+    }
+    return [
+        *jvm.options(archive, folder / "classes.jsa", heap_mb, folder, flags),
+        *(f"-D{key}={value}" for key, value in settings.items()),
+        "-jar",
+        str(app),
+    ]
+
+
+def answers(port: int, timeout: float = 2.0) -> bool:
+    """Whether the registry serves the API that is used here."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through HTTP_PROXY
+    try:
+        with opener.open(f"{url(port)}/config", timeout=timeout) as answer:
+            return "compatibilityLevel" in json.load(answer)
+    except (OSError, ValueError):
+        return False

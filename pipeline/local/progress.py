@@ -1,0 +1,121 @@
+"""Showing that a long download moves: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Protocol, TextIO
+
+LINE_EVERY = 3.0  # seconds between two lines when standard error is no terminal
+
+
+class Progress(Protocol):
+    """What `Stack.up` reports to. Called from several threads."""
+
+    def say(self, text: str) -> None:
+        """One line about what happens now."""
+
+    def add(self, size: int) -> None:
+        """`size` more bytes are to be downloaded."""
+
+    def advance(self, size: int) -> None:
+        """`size` bytes came in (negative: a file starts anew)."""
+
+
+class Silent:
+    """Reports nothing."""
+
+    def say(self, text: str) -> None:
+        """Drops the line."""
+
+    def add(self, size: int) -> None:
+        """Drops the size."""
+
+    def advance(self, size: int) -> None:
+        """Drops the size."""
+
+
+class Lines:
+    """Plain lines, for logs and pipes: at most one about the download in `LINE_EVERY` seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lock = stream, threading.Lock()
+        self._total = self._done = 0
+        self._last = 0.0
+
+    def say(self, text: str) -> None:
+        """Prints the line."""
+        with self._lock:
+            print(text, file=self._stream, flush=True)
+
+    def add(self, size: int) -> None:
+        """Raises the total."""
+        with self._lock:
+            self._total += size
+
+    def advance(self, size: int) -> None:
+        """Counts, and prints a line when it is time or all is there."""
+        with self._lock:
+            self._done += size
+            now = time.monotonic()
+            if now - self._last < LINE_EVERY and self._done < self._total:
+                return
+            self._last = now
+            done, total = self._done / 1e6, self._total / 1e6
+            print(f"downloaded {done:.0f} of {total:.0f} MB", file=self._stream, flush=True)
+
+
+class Bar:
+    """A rich progress bar, shown from the first byte that must be downloaded."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self._bar = RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._task = self._bar.add_task("downloading", total=0, start=True, visible=False)
+        self._total, self._lock = 0, threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Prints the line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def add(self, size: int) -> None:
+        """Raises the total and shows the bar."""
+        with self._lock:
+            self._total += size
+            self._bar.update(self._task, total=self._total, visible=True)
+            self._bar.start()
+
+    def advance(self, size: int) -> None:
+        """Moves the bar."""
+        self._bar.advance(self._task, size)
+
+    def close(self) -> None:
+        """Takes the bar off the terminal's control."""
+        self._bar.stop()
+
+
+@contextlib.contextmanager
+def terminal_progress(stream: TextIO | None = None) -> Iterator[Progress]:
+    """A `Progress` for standard error (or `stream`): a bar on a terminal, lines elsewhere."""
+    stream = stream or sys.stderr
+    if stream is not sys.stderr or not stream.isatty():
+        yield Lines(stream)
+        return
+    bar = Bar()
+    try:
+        yield bar
+    finally:
+        bar.close()
