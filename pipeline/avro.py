@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from struct import Struct
+from struct import error as StructError
+from typing import Any, TypeAlias
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
@@ -68,6 +70,8 @@ class _Heads(dict[int, bytes]):
     """What is left of a time's varint after 28 bits: it changes every 134 seconds."""
 
     def __missing__(self, bits: int) -> bytes:
+        if bits >> 36:
+            raise OverflowError("a time does not fit into an Avro long")
         if len(self) >= 4096:
             self.clear()
         self[bits] = data = _varint(bits)
@@ -75,42 +79,47 @@ class _Heads(dict[int, bytes]):
 
 
 LONG = _Longs()
+LENGTH = tuple(LONG[n] for n in range(1024))
+"""The usual lengths: quicker than LONG. A longer one is an IndexError, then LONG does it."""
 PAIR = _Pairs()
 HEAD = _Heads()
+Lengths: TypeAlias = tuple[bytes, ...] | dict[int, bytes]
 
 
-class _LowPairs(dict[bytes, int]):
-    """The value of two varint bytes that go on; KeyError for others. The first pair drops the sign bit.
-
-    Times of this century are even varints of eight bytes: LOW, MID and HIGH read them in three look-ups.
-    """
+class _Pair(dict[int, int]):
+    """The value of two varint bytes that go on, by their two bytes as a number; KeyError for others."""
 
     def __init__(self, shift: int) -> None:
         self._shift = shift
 
-    def __missing__(self, data: bytes) -> int:
-        if len(data) != 2 or data[0] < 128 or data[1] < 128 or (self._shift < 0 and data[0] & 1):
-            raise KeyError(data)
-        bits = data[0] & 127 | (data[1] & 127) << 7
-        self[data] = value = bits << self._shift if self._shift > 0 else bits >> 1
+    def __missing__(self, pair: int) -> int:
+        if pair & 0x8080 != 0x8080:
+            raise KeyError(pair)
+        bits = pair & 127 | pair >> 1 & 0x3F80
+        if self._shift < 0 and bits & 1:
+            raise KeyError(pair)
+        self[pair] = value = bits << self._shift if self._shift >= 0 else bits >> 1
         return value
 
 
-class _HighBytes(dict[bytes, int]):
-    """The value of the last four of eight varint bytes; KeyError for others."""
+class _Top(dict[int, int]):
+    """The value of the last four of eight varint bytes, by them as a number; KeyError for others."""
 
-    def __missing__(self, data: bytes) -> int:
-        if len(data) != 4 or min(data[:3]) < 128 or data[3] > 127:
-            raise KeyError(data)
+    def __missing__(self, four: int) -> int:
+        if four & 0x80808080 != 0x808080:
+            raise KeyError(four)
         if len(self) >= 4096:
             self.clear()
-        self[data] = value = read_long(b"\x80\x80\x80\x80" + data, 0)[0]
+        bits = four & 127 | four >> 1 & 0x3F80 | four >> 2 & 0x1FC000 | four >> 3 & 0xFE00000
+        self[four] = value = bits << 27
         return value
 
 
-LOW = _LowPairs(-1)
-MID = _LowPairs(13)
-HIGH = _HighBytes()
+# Times from 1978 to 3111 are even (not negative) varints of eight bytes: three look-ups read them.
+EIGHT = Struct("<HHI").unpack_from
+LOW, MID, TOP = _Pair(-1), _Pair(13), _Top()
+UNUSUAL = (KeyError, StructError)
+"""What reading a time that way raises when it is none of them."""
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:

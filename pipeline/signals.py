@@ -22,8 +22,8 @@ else:
     class Micros(int):
         """Microseconds since 1970-01-01T00:00:00Z.
 
-        A type of its own at run time so that msgspec's JSON decoder asks its `dec_hook` to read RFC 3339 here;
-        everybody else passes plain ints.
+        A type of its own at run time so that msgspec's JSON decoder asks its `dec_hook` to read RFC 3339
+        here; everybody else passes plain ints.
         """
 
         __slots__ = ()

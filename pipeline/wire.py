@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.avro import (
-    HEAD, HIGH, LONG, LOW, MID, PAIR, explain, read_block, read_bytes, read_number, read_string, strings,
+    EIGHT, HEAD, LENGTH, LONG, LOW, MID, PAIR, TOP, UNUSUAL, Lengths,
+    explain, read_block, read_bytes, read_number, read_string, strings,
 )
 from pipeline.errors import SignalError
 from pipeline.events import (
@@ -107,27 +108,30 @@ def _error(name: str, data: bytes, start: int) -> SignalError:
     return SignalError(explain(SCHEMAS[name], data, start))
 
 
-def encode_created(r: Created, prefix: bytes = b"") -> bytes:
+def encode_created(r: Created, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Created` behind `prefix`."""
-    v1 = r.app_id.encode()
-    v2 = r.room_id.encode()
-    v3 = r.name.encode()
-    v4 = r.meta
-    v5 = v4.event_id.encode()
-    v6_ = v4.occurred_at << 1
-    if 268435456 <= v6_ < 9223372036854775808:
-        v6 = PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
-    else:
-        v6 = LONG[v4.occurred_at]
-    v7 = v4.app_id.encode()
-    v8 = v4.cause.encode()
-    v9o = v4.playback_id
-    if v9o is None:
-        v9 = b"\0"
-    else:
-        v9 = v9o.encode()
-        v9 = b"\2" + LONG[len(v9)] + v9
-    return b"".join((prefix, b'$conference.created', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v5)], v5, LONG[v4.sequence], v6, LONG[len(v7)], v7, LONG[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    try:
+        v1 = r.app_id.encode()
+        v2 = r.room_id.encode()
+        v3 = r.name.encode()
+        v4 = r.meta
+        v5 = v4.event_id.encode()
+        v6t = v4.occurred_at
+        if (v6_ := v6t >> 27) > 0:
+            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        else:
+            v6 = LONG[v6t]
+        v7 = v4.app_id.encode()
+        v8 = v4.cause.encode()
+        v9o = v4.playback_id
+        if v9o is None:
+            v9 = b"\0"
+        else:
+            v9 = v9o.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b'$conference.created', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    except IndexError:
+        return encode_created(r, prefix, LONG)
 
 
 def decode_created(d: bytes, start: int = 0) -> Created:
@@ -167,9 +171,10 @@ def decode_created(d: bytes, start: int = 0) -> Created:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -210,26 +215,29 @@ def decode_created(d: bytes, start: int = 0) -> Created:
     return Created(app_id, room_id, name, meta)
 
 
-def encode_destroyed(r: Destroyed, prefix: bytes = b"") -> bytes:
+def encode_destroyed(r: Destroyed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Destroyed` behind `prefix`."""
-    v1 = r.app_id.encode()
-    v2 = r.room_id.encode()
-    v3 = r.meta
-    v4 = v3.event_id.encode()
-    v5_ = v3.occurred_at << 1
-    if 268435456 <= v5_ < 9223372036854775808:
-        v5 = PAIR[v5_ & 16383] + PAIR[v5_ >> 14 & 16383] + HEAD[v5_ >> 28]
-    else:
-        v5 = LONG[v3.occurred_at]
-    v6 = v3.app_id.encode()
-    v7 = v3.cause.encode()
-    v8o = v3.playback_id
-    if v8o is None:
-        v8 = b"\0"
-    else:
-        v8 = v8o.encode()
-        v8 = b"\2" + LONG[len(v8)] + v8
-    return b"".join((prefix, b'(conference.destroyed', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v4)], v4, LONG[v3.sequence], v5, LONG[len(v6)], v6, LONG[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    try:
+        v1 = r.app_id.encode()
+        v2 = r.room_id.encode()
+        v3 = r.meta
+        v4 = v3.event_id.encode()
+        v5t = v3.occurred_at
+        if (v5_ := v5t >> 27) > 0:
+            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        else:
+            v5 = LONG[v5t]
+        v6 = v3.app_id.encode()
+        v7 = v3.cause.encode()
+        v8o = v3.playback_id
+        if v8o is None:
+            v8 = b"\0"
+        else:
+            v8 = v8o.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'(conference.destroyed', N[len(v1)], v1, N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    except IndexError:
+        return encode_destroyed(r, prefix, LONG)
 
 
 def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
@@ -264,9 +272,10 @@ def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -307,12 +316,15 @@ def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
     return Destroyed(app_id, room_id, meta)
 
 
-def encode_member(r: Member, prefix: bytes = b"") -> bytes:
+def encode_member(r: Member, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Member` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.session_uuid.encode()
-    v3 = r.caller_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, b"\1" if r.muted else b"\0", b"\1" if r.leaving else b"\0", LONG[r.sequence]))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.session_uuid.encode()
+        v3 = r.caller_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, b"\1" if r.muted else b"\0", b"\1" if r.leaving else b"\0", LONG[r.sequence]))
+    except IndexError:
+        return encode_member(r, prefix, LONG)
 
 
 def decode_member(d: bytes, start: int = 0) -> Member:
@@ -357,27 +369,30 @@ def decode_member(d: bytes, start: int = 0) -> Member:
     return Member(room_id, session_uuid, caller_id, muted, leaving, sequence)
 
 
-def encode_member_joined(r: MemberJoined, prefix: bytes = b"") -> bytes:
+def encode_member_joined(r: MemberJoined, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberJoined` behind `prefix`."""
-    v1 = r.session_uuid.encode()
-    v2 = r.room_id.encode()
-    v3 = r.caller_id.encode()
-    v4 = r.meta
-    v5 = v4.event_id.encode()
-    v6_ = v4.occurred_at << 1
-    if 268435456 <= v6_ < 9223372036854775808:
-        v6 = PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
-    else:
-        v6 = LONG[v4.occurred_at]
-    v7 = v4.app_id.encode()
-    v8 = v4.cause.encode()
-    v9o = v4.playback_id
-    if v9o is None:
-        v9 = b"\0"
-    else:
-        v9 = v9o.encode()
-        v9 = b"\2" + LONG[len(v9)] + v9
-    return b"".join((prefix, b'0conference.member.joined', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v5)], v5, LONG[v4.sequence], v6, LONG[len(v7)], v7, LONG[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    try:
+        v1 = r.session_uuid.encode()
+        v2 = r.room_id.encode()
+        v3 = r.caller_id.encode()
+        v4 = r.meta
+        v5 = v4.event_id.encode()
+        v6t = v4.occurred_at
+        if (v6_ := v6t >> 27) > 0:
+            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        else:
+            v6 = LONG[v6t]
+        v7 = v4.app_id.encode()
+        v8 = v4.cause.encode()
+        v9o = v4.playback_id
+        if v9o is None:
+            v9 = b"\0"
+        else:
+            v9 = v9o.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b'0conference.member.joined', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    except IndexError:
+        return encode_member_joined(r, prefix, LONG)
 
 
 def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
@@ -417,9 +432,10 @@ def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -460,28 +476,31 @@ def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
     return MemberJoined(session_uuid, room_id, caller_id, meta)
 
 
-def encode_member_left(r: MemberLeft, prefix: bytes = b"") -> bytes:
+def encode_member_left(r: MemberLeft, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberLeft` behind `prefix`."""
-    v1 = r.session_uuid.encode()
-    v2 = r.room_id.encode()
-    v3 = r.reason.encode()
-    v4 = r.caller_id.encode()
-    v5 = r.meta
-    v6 = v5.event_id.encode()
-    v7_ = v5.occurred_at << 1
-    if 268435456 <= v7_ < 9223372036854775808:
-        v7 = PAIR[v7_ & 16383] + PAIR[v7_ >> 14 & 16383] + HEAD[v7_ >> 28]
-    else:
-        v7 = LONG[v5.occurred_at]
-    v8 = v5.app_id.encode()
-    v9 = v5.cause.encode()
-    v10o = v5.playback_id
-    if v10o is None:
-        v10 = b"\0"
-    else:
-        v10 = v10o.encode()
-        v10 = b"\2" + LONG[len(v10)] + v10
-    return b"".join((prefix, b',conference.member.left', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v4)], v4, LONG[len(v6)], v6, LONG[v5.sequence], v7, LONG[len(v8)], v8, LONG[len(v9)], v9, v10, b"\1" if v5.ends_playback else b"\0", b"\1" if v5.synthetic else b"\0"))
+    try:
+        v1 = r.session_uuid.encode()
+        v2 = r.room_id.encode()
+        v3 = r.reason.encode()
+        v4 = r.caller_id.encode()
+        v5 = r.meta
+        v6 = v5.event_id.encode()
+        v7t = v5.occurred_at
+        if (v7_ := v7t >> 27) > 0:
+            v7 = PAIR[v7t << 1 & 16383] + PAIR[v7t >> 13 & 16383] + HEAD[v7_]
+        else:
+            v7 = LONG[v7t]
+        v8 = v5.app_id.encode()
+        v9 = v5.cause.encode()
+        v10o = v5.playback_id
+        if v10o is None:
+            v10 = b"\0"
+        else:
+            v10 = v10o.encode()
+            v10 = b"\2" + N[len(v10)] + v10
+        return b"".join((prefix, b',conference.member.left', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v6)], v6, LONG[v5.sequence], v7, N[len(v8)], v8, N[len(v9)], v9, v10, b"\1" if v5.ends_playback else b"\0", b"\1" if v5.synthetic else b"\0"))
+    except IndexError:
+        return encode_member_left(r, prefix, LONG)
 
 
 def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
@@ -526,9 +545,10 @@ def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -569,27 +589,30 @@ def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
     return MemberLeft(session_uuid, room_id, reason, caller_id, meta)
 
 
-def encode_member_muted(r: MemberMuted, prefix: bytes = b"") -> bytes:
+def encode_member_muted(r: MemberMuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberMuted` behind `prefix`."""
-    v1 = r.session_uuid.encode()
-    v2 = r.room_id.encode()
-    v3 = r.caller_id.encode()
-    v4 = r.meta
-    v5 = v4.event_id.encode()
-    v6_ = v4.occurred_at << 1
-    if 268435456 <= v6_ < 9223372036854775808:
-        v6 = PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
-    else:
-        v6 = LONG[v4.occurred_at]
-    v7 = v4.app_id.encode()
-    v8 = v4.cause.encode()
-    v9o = v4.playback_id
-    if v9o is None:
-        v9 = b"\0"
-    else:
-        v9 = v9o.encode()
-        v9 = b"\2" + LONG[len(v9)] + v9
-    return b"".join((prefix, b'.conference.member.muted', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v5)], v5, LONG[v4.sequence], v6, LONG[len(v7)], v7, LONG[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    try:
+        v1 = r.session_uuid.encode()
+        v2 = r.room_id.encode()
+        v3 = r.caller_id.encode()
+        v4 = r.meta
+        v5 = v4.event_id.encode()
+        v6t = v4.occurred_at
+        if (v6_ := v6t >> 27) > 0:
+            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        else:
+            v6 = LONG[v6t]
+        v7 = v4.app_id.encode()
+        v8 = v4.cause.encode()
+        v9o = v4.playback_id
+        if v9o is None:
+            v9 = b"\0"
+        else:
+            v9 = v9o.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b'.conference.member.muted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    except IndexError:
+        return encode_member_muted(r, prefix, LONG)
 
 
 def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
@@ -629,9 +652,10 @@ def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -672,27 +696,30 @@ def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
     return MemberMuted(session_uuid, room_id, caller_id, meta)
 
 
-def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"") -> bytes:
+def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberUnmuted` behind `prefix`."""
-    v1 = r.session_uuid.encode()
-    v2 = r.room_id.encode()
-    v3 = r.caller_id.encode()
-    v4 = r.meta
-    v5 = v4.event_id.encode()
-    v6_ = v4.occurred_at << 1
-    if 268435456 <= v6_ < 9223372036854775808:
-        v6 = PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
-    else:
-        v6 = LONG[v4.occurred_at]
-    v7 = v4.app_id.encode()
-    v8 = v4.cause.encode()
-    v9o = v4.playback_id
-    if v9o is None:
-        v9 = b"\0"
-    else:
-        v9 = v9o.encode()
-        v9 = b"\2" + LONG[len(v9)] + v9
-    return b"".join((prefix, b'2conference.member.unmuted', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v5)], v5, LONG[v4.sequence], v6, LONG[len(v7)], v7, LONG[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    try:
+        v1 = r.session_uuid.encode()
+        v2 = r.room_id.encode()
+        v3 = r.caller_id.encode()
+        v4 = r.meta
+        v5 = v4.event_id.encode()
+        v6t = v4.occurred_at
+        if (v6_ := v6t >> 27) > 0:
+            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        else:
+            v6 = LONG[v6t]
+        v7 = v4.app_id.encode()
+        v8 = v4.cause.encode()
+        v9o = v4.playback_id
+        if v9o is None:
+            v9 = b"\0"
+        else:
+            v9 = v9o.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b'2conference.member.unmuted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    except IndexError:
+        return encode_member_unmuted(r, prefix, LONG)
 
 
 def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
@@ -732,9 +759,10 @@ def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -775,23 +803,26 @@ def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
     return MemberUnmuted(session_uuid, room_id, caller_id, meta)
 
 
-def encode_meta(r: Meta, prefix: bytes = b"") -> bytes:
+def encode_meta(r: Meta, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Meta` behind `prefix`."""
-    v1 = r.event_id.encode()
-    v2_ = r.occurred_at << 1
-    if 268435456 <= v2_ < 9223372036854775808:
-        v2 = PAIR[v2_ & 16383] + PAIR[v2_ >> 14 & 16383] + HEAD[v2_ >> 28]
-    else:
-        v2 = LONG[r.occurred_at]
-    v3 = r.app_id.encode()
-    v4 = r.cause.encode()
-    v5o = r.playback_id
-    if v5o is None:
-        v5 = b"\0"
-    else:
-        v5 = v5o.encode()
-        v5 = b"\2" + LONG[len(v5)] + v5
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[r.sequence], v2, LONG[len(v3)], v3, LONG[len(v4)], v4, v5, b"\1" if r.ends_playback else b"\0", b"\1" if r.synthetic else b"\0"))
+    try:
+        v1 = r.event_id.encode()
+        v2t = r.occurred_at
+        if (v2_ := v2t >> 27) > 0:
+            v2 = PAIR[v2t << 1 & 16383] + PAIR[v2t >> 13 & 16383] + HEAD[v2_]
+        else:
+            v2 = LONG[v2t]
+        v3 = r.app_id.encode()
+        v4 = r.cause.encode()
+        v5o = r.playback_id
+        if v5o is None:
+            v5 = b"\0"
+        else:
+            v5 = v5o.encode()
+            v5 = b"\2" + N[len(v5)] + v5
+        return b"".join((prefix, N[len(v1)], v1, LONG[r.sequence], v2, N[len(v3)], v3, N[len(v4)], v4, v5, b"\1" if r.ends_playback else b"\0", b"\1" if r.synthetic else b"\0"))
+    except IndexError:
+        return encode_meta(r, prefix, LONG)
 
 
 def decode_meta(d: bytes, start: int = 0) -> Meta:
@@ -810,9 +841,10 @@ def decode_meta(d: bytes, start: int = 0) -> Meta:
         else:
             sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -852,27 +884,30 @@ def decode_meta(d: bytes, start: int = 0) -> Meta:
     return Meta(event_id, sequence, occurred_at, app_id, cause, playback_id, ends_playback, synthetic)
 
 
-def encode_play_failed(r: PlayFailed, prefix: bytes = b"") -> bytes:
+def encode_play_failed(r: PlayFailed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayFailed` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.operation_id.encode()
-    v3 = r.error.encode()
-    v4 = r.meta
-    v5 = v4.event_id.encode()
-    v6_ = v4.occurred_at << 1
-    if 268435456 <= v6_ < 9223372036854775808:
-        v6 = PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
-    else:
-        v6 = LONG[v4.occurred_at]
-    v7 = v4.app_id.encode()
-    v8 = v4.cause.encode()
-    v9o = v4.playback_id
-    if v9o is None:
-        v9 = b"\0"
-    else:
-        v9 = v9o.encode()
-        v9 = b"\2" + LONG[len(v9)] + v9
-    return b"".join((prefix, b',conference.play.failed', LONG[len(v1)], v1, LONG[len(v2)], v2, strings(r.urls) if r.urls else b"\0", LONG[len(v3)], v3, LONG[len(v5)], v5, LONG[v4.sequence], v6, LONG[len(v7)], v7, LONG[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.operation_id.encode()
+        v3 = r.error.encode()
+        v4 = r.meta
+        v5 = v4.event_id.encode()
+        v6t = v4.occurred_at
+        if (v6_ := v6t >> 27) > 0:
+            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        else:
+            v6 = LONG[v6t]
+        v7 = v4.app_id.encode()
+        v8 = v4.cause.encode()
+        v9o = v4.playback_id
+        if v9o is None:
+            v9 = b"\0"
+        else:
+            v9 = v9o.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b',conference.play.failed', N[len(v1)], v1, N[len(v2)], v2, strings(r.urls) if r.urls else b"\0", N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_failed(r, prefix, LONG)
 
 
 def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
@@ -901,7 +936,15 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
         else:
             urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -910,9 +953,7 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
                         urls_item, p = read_string(d, p, 0, 9223372036854775808)
                     urls_.append(urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             urls = tuple(urls_)
         n = d[p]
         if not n & 129:
@@ -931,9 +972,10 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -974,26 +1016,29 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
     return PlayFailed(room_id, operation_id, urls, error, meta)
 
 
-def encode_play_finished(r: PlayFinished, prefix: bytes = b"") -> bytes:
+def encode_play_finished(r: PlayFinished, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayFinished` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.operation_id.encode()
-    v3 = r.meta
-    v4 = v3.event_id.encode()
-    v5_ = v3.occurred_at << 1
-    if 268435456 <= v5_ < 9223372036854775808:
-        v5 = PAIR[v5_ & 16383] + PAIR[v5_ >> 14 & 16383] + HEAD[v5_ >> 28]
-    else:
-        v5 = LONG[v3.occurred_at]
-    v6 = v3.app_id.encode()
-    v7 = v3.cause.encode()
-    v8o = v3.playback_id
-    if v8o is None:
-        v8 = b"\0"
-    else:
-        v8 = v8o.encode()
-        v8 = b"\2" + LONG[len(v8)] + v8
-    return b"".join((prefix, b'0conference.play.finished', LONG[len(v1)], v1, LONG[len(v2)], v2, strings(r.urls) if r.urls else b"\0", LONG[len(v4)], v4, LONG[v3.sequence], v5, LONG[len(v6)], v6, LONG[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.operation_id.encode()
+        v3 = r.meta
+        v4 = v3.event_id.encode()
+        v5t = v3.occurred_at
+        if (v5_ := v5t >> 27) > 0:
+            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        else:
+            v5 = LONG[v5t]
+        v6 = v3.app_id.encode()
+        v7 = v3.cause.encode()
+        v8o = v3.playback_id
+        if v8o is None:
+            v8 = b"\0"
+        else:
+            v8 = v8o.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'0conference.play.finished', N[len(v1)], v1, N[len(v2)], v2, strings(r.urls) if r.urls else b"\0", N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_finished(r, prefix, LONG)
 
 
 def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
@@ -1022,7 +1067,15 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
         else:
             urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1031,9 +1084,7 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
                         urls_item, p = read_string(d, p, 0, 9223372036854775808)
                     urls_.append(urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             urls = tuple(urls_)
         n = d[p]
         if not n & 129:
@@ -1047,9 +1098,10 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1090,26 +1142,29 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
     return PlayFinished(room_id, operation_id, urls, meta)
 
 
-def encode_play_paused(r: PlayPaused, prefix: bytes = b"") -> bytes:
+def encode_play_paused(r: PlayPaused, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayPaused` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.operation_id.encode()
-    v3 = r.meta
-    v4 = v3.event_id.encode()
-    v5_ = v3.occurred_at << 1
-    if 268435456 <= v5_ < 9223372036854775808:
-        v5 = PAIR[v5_ & 16383] + PAIR[v5_ >> 14 & 16383] + HEAD[v5_ >> 28]
-    else:
-        v5 = LONG[v3.occurred_at]
-    v6 = v3.app_id.encode()
-    v7 = v3.cause.encode()
-    v8o = v3.playback_id
-    if v8o is None:
-        v8 = b"\0"
-    else:
-        v8 = v8o.encode()
-        v8 = b"\2" + LONG[len(v8)] + v8
-    return b"".join((prefix, b',conference.play.paused', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v4)], v4, LONG[v3.sequence], v5, LONG[len(v6)], v6, LONG[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.operation_id.encode()
+        v3 = r.meta
+        v4 = v3.event_id.encode()
+        v5t = v3.occurred_at
+        if (v5_ := v5t >> 27) > 0:
+            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        else:
+            v5 = LONG[v5t]
+        v6 = v3.app_id.encode()
+        v7 = v3.cause.encode()
+        v8o = v3.playback_id
+        if v8o is None:
+            v8 = b"\0"
+        else:
+            v8 = v8o.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b',conference.play.paused', N[len(v1)], v1, N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_paused(r, prefix, LONG)
 
 
 def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
@@ -1144,9 +1199,10 @@ def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1187,27 +1243,30 @@ def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
     return PlayPaused(room_id, operation_id, meta)
 
 
-def encode_play_resumed(r: PlayResumed, prefix: bytes = b"") -> bytes:
+def encode_play_resumed(r: PlayResumed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayResumed` behind `prefix`."""
-    v1 = r.app_id.encode()
-    v2 = r.room_id.encode()
-    v3 = r.operation_id.encode()
-    v4 = r.meta
-    v5 = v4.event_id.encode()
-    v6_ = v4.occurred_at << 1
-    if 268435456 <= v6_ < 9223372036854775808:
-        v6 = PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
-    else:
-        v6 = LONG[v4.occurred_at]
-    v7 = v4.app_id.encode()
-    v8 = v4.cause.encode()
-    v9o = v4.playback_id
-    if v9o is None:
-        v9 = b"\0"
-    else:
-        v9 = v9o.encode()
-        v9 = b"\2" + LONG[len(v9)] + v9
-    return b"".join((prefix, b'.conference.play.resumed', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v5)], v5, LONG[v4.sequence], v6, LONG[len(v7)], v7, LONG[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    try:
+        v1 = r.app_id.encode()
+        v2 = r.room_id.encode()
+        v3 = r.operation_id.encode()
+        v4 = r.meta
+        v5 = v4.event_id.encode()
+        v6t = v4.occurred_at
+        if (v6_ := v6t >> 27) > 0:
+            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        else:
+            v6 = LONG[v6t]
+        v7 = v4.app_id.encode()
+        v8 = v4.cause.encode()
+        v9o = v4.playback_id
+        if v9o is None:
+            v9 = b"\0"
+        else:
+            v9 = v9o.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b'.conference.play.resumed', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_resumed(r, prefix, LONG)
 
 
 def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
@@ -1247,9 +1306,10 @@ def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1290,26 +1350,29 @@ def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
     return PlayResumed(app_id, room_id, operation_id, meta)
 
 
-def encode_play_started(r: PlayStarted, prefix: bytes = b"") -> bytes:
+def encode_play_started(r: PlayStarted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayStarted` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.operation_id.encode()
-    v3 = r.meta
-    v4 = v3.event_id.encode()
-    v5_ = v3.occurred_at << 1
-    if 268435456 <= v5_ < 9223372036854775808:
-        v5 = PAIR[v5_ & 16383] + PAIR[v5_ >> 14 & 16383] + HEAD[v5_ >> 28]
-    else:
-        v5 = LONG[v3.occurred_at]
-    v6 = v3.app_id.encode()
-    v7 = v3.cause.encode()
-    v8o = v3.playback_id
-    if v8o is None:
-        v8 = b"\0"
-    else:
-        v8 = v8o.encode()
-        v8 = b"\2" + LONG[len(v8)] + v8
-    return b"".join((prefix, b'.conference.play.started', LONG[len(v1)], v1, strings(r.urls) if r.urls else b"\0", LONG[len(v2)], v2, LONG[len(v4)], v4, LONG[v3.sequence], v5, LONG[len(v6)], v6, LONG[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.operation_id.encode()
+        v3 = r.meta
+        v4 = v3.event_id.encode()
+        v5t = v3.occurred_at
+        if (v5_ := v5t >> 27) > 0:
+            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        else:
+            v5 = LONG[v5t]
+        v6 = v3.app_id.encode()
+        v7 = v3.cause.encode()
+        v8o = v3.playback_id
+        if v8o is None:
+            v8 = b"\0"
+        else:
+            v8 = v8o.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'.conference.play.started', N[len(v1)], v1, strings(r.urls) if r.urls else b"\0", N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_started(r, prefix, LONG)
 
 
 def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
@@ -1333,7 +1396,15 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
         else:
             urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1342,9 +1413,7 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
                         urls_item, p = read_string(d, p, 0, 9223372036854775808)
                     urls_.append(urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             urls = tuple(urls_)
         n = d[p]
         if not n & 129:
@@ -1363,9 +1432,10 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1406,26 +1476,29 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
     return PlayStarted(room_id, urls, operation_id, meta)
 
 
-def encode_play_stopped(r: PlayStopped, prefix: bytes = b"") -> bytes:
+def encode_play_stopped(r: PlayStopped, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayStopped` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.operation_id.encode()
-    v3 = r.meta
-    v4 = v3.event_id.encode()
-    v5_ = v3.occurred_at << 1
-    if 268435456 <= v5_ < 9223372036854775808:
-        v5 = PAIR[v5_ & 16383] + PAIR[v5_ >> 14 & 16383] + HEAD[v5_ >> 28]
-    else:
-        v5 = LONG[v3.occurred_at]
-    v6 = v3.app_id.encode()
-    v7 = v3.cause.encode()
-    v8o = v3.playback_id
-    if v8o is None:
-        v8 = b"\0"
-    else:
-        v8 = v8o.encode()
-        v8 = b"\2" + LONG[len(v8)] + v8
-    return b"".join((prefix, b'.conference.play.stopped', LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v4)], v4, LONG[v3.sequence], v5, LONG[len(v6)], v6, LONG[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.operation_id.encode()
+        v3 = r.meta
+        v4 = v3.event_id.encode()
+        v5t = v3.occurred_at
+        if (v5_ := v5t >> 27) > 0:
+            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        else:
+            v5 = LONG[v5t]
+        v6 = v3.app_id.encode()
+        v7 = v3.cause.encode()
+        v8o = v3.playback_id
+        if v8o is None:
+            v8 = b"\0"
+        else:
+            v8 = v8o.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'.conference.play.stopped', N[len(v1)], v1, N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_stopped(r, prefix, LONG)
 
 
 def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
@@ -1460,9 +1533,10 @@ def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1503,26 +1577,29 @@ def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
     return PlayStopped(room_id, operation_id, meta)
 
 
-def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"") -> bytes:
+def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayVolumeChanged` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.operation_id.encode()
-    v3 = r.meta
-    v4 = v3.event_id.encode()
-    v5_ = v3.occurred_at << 1
-    if 268435456 <= v5_ < 9223372036854775808:
-        v5 = PAIR[v5_ & 16383] + PAIR[v5_ >> 14 & 16383] + HEAD[v5_ >> 28]
-    else:
-        v5 = LONG[v3.occurred_at]
-    v6 = v3.app_id.encode()
-    v7 = v3.cause.encode()
-    v8o = v3.playback_id
-    if v8o is None:
-        v8 = b"\0"
-    else:
-        v8 = v8o.encode()
-        v8 = b"\2" + LONG[len(v8)] + v8
-    return b"".join((prefix, b'<conference.play.volume_changed', LONG[len(v1)], v1, LONG[r.volume], LONG[len(v2)], v2, LONG[len(v4)], v4, LONG[v3.sequence], v5, LONG[len(v6)], v6, LONG[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.operation_id.encode()
+        v3 = r.meta
+        v4 = v3.event_id.encode()
+        v5t = v3.occurred_at
+        if (v5_ := v5t >> 27) > 0:
+            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        else:
+            v5 = LONG[v5t]
+        v6 = v3.app_id.encode()
+        v7 = v3.cause.encode()
+        v8o = v3.playback_id
+        if v8o is None:
+            v8 = b"\0"
+        else:
+            v8 = v8o.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'<conference.play.volume_changed', N[len(v1)], v1, LONG[r.volume], N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+    except IndexError:
+        return encode_play_volume_changed(r, prefix, LONG)
 
 
 def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
@@ -1563,9 +1640,10 @@ def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            meta_occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1606,15 +1684,18 @@ def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
     return PlayVolumeChanged(room_id, volume, operation_id, meta)
 
 
-def encode_topic_position(r: TopicPosition, prefix: bytes = b"") -> bytes:
+def encode_topic_position(r: TopicPosition, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.TopicPosition` behind `prefix`."""
-    v1 = r.topic.encode()
-    v2_ = r.time << 1
-    if 268435456 <= v2_ < 9223372036854775808:
-        v2 = PAIR[v2_ & 16383] + PAIR[v2_ >> 14 & 16383] + HEAD[v2_ >> 28]
-    else:
-        v2 = LONG[r.time]
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[r.partition], LONG[r.offset], v2))
+    try:
+        v1 = r.topic.encode()
+        v2t = r.time
+        if (v2_ := v2t >> 27) > 0:
+            v2 = PAIR[v2t << 1 & 16383] + PAIR[v2t >> 13 & 16383] + HEAD[v2_]
+        else:
+            v2 = LONG[v2t]
+        return b"".join((prefix, N[len(v1)], v1, LONG[r.partition], LONG[r.offset], v2))
+    except IndexError:
+        return encode_topic_position(r, prefix, LONG)
 
 
 def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
@@ -1639,9 +1720,10 @@ def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
         else:
             offset, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         try:
-            time = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            time = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             time, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -1650,10 +1732,13 @@ def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
     return TopicPosition(topic, partition, offset, time)
 
 
-def encode_position(r: Position, prefix: bytes = b"") -> bytes:
+def encode_position(r: Position, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Position` behind `prefix`."""
-    v1 = r.transactional_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, b"".join((LONG[len(r.positions)], *map(encode_topic_position, r.positions), b"\0")) if r.positions else b"\0"))
+    try:
+        v1 = r.transactional_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, b"".join((LONG[len(r.positions)], *map(encode_topic_position, r.positions), b"\0")) if r.positions else b"\0"))
+    except IndexError:
+        return encode_position(r, prefix, LONG)
 
 
 def decode_position(d: bytes, start: int = 0) -> Position:
@@ -1671,7 +1756,15 @@ def decode_position(d: bytes, start: int = 0) -> Position:
         else:
             positions_: list[TopicPosition] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1691,16 +1784,15 @@ def decode_position(d: bytes, start: int = 0) -> Position:
                     else:
                         positions_item_offset, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
                     try:
-                        positions_item_time = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+                        x, y, z = EIGHT(d, p)
+                        positions_item_time = LOW[x] + MID[y] + TOP[z]
                         p += 8
-                    except KeyError:
+                    except UNUSUAL:
                         positions_item_time, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
                     positions_item = TopicPosition(positions_item_topic, positions_item_partition, positions_item_offset, positions_item_time)
                     positions_.append(positions_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             positions = tuple(positions_)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -1709,14 +1801,17 @@ def decode_position(d: bytes, start: int = 0) -> Position:
     return Position(transactional_id, positions)
 
 
-def encode_rejected(r: Rejected, prefix: bytes = b"") -> bytes:
+def encode_rejected(r: Rejected, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Rejected` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3 = r.type.encode()
-    v4 = r.reason.encode()
-    v5 = r.topic.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[len(v4)], v4, LONG[len(v5)], v5, LONG[r.partition], LONG[r.offset], LONG[len(r.signal)], r.signal))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3 = r.type.encode()
+        v4 = r.reason.encode()
+        v5 = r.topic.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v5)], v5, LONG[r.partition], LONG[r.offset], N[len(r.signal)], r.signal))
+    except IndexError:
+        return encode_rejected(r, prefix, LONG)
 
 
 def decode_rejected(d: bytes, start: int = 0) -> Rejected:
@@ -1768,29 +1863,31 @@ def decode_rejected(d: bytes, start: int = 0) -> Rejected:
     return Rejected(signal_id, room_id, type, reason, topic, partition, offset, signal)
 
 
-def encode_room(r: Room, prefix: bytes = b"") -> bytes:
+def encode_room(r: Room, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Room` behind `prefix`."""
-    v1 = r.room_id.encode()
-    v2 = r.app_id.encode()
-    v3 = r.name.encode()
-    v4 = r.playback_status.encode()
-    v5 = r.operation_id.encode()
-    v6o = r.deadline
-    if v6o is None:
-        v6 = b"\0"
-    else:
-        v6_ = v6o << 1
-        if 268435456 <= v6_ < 9223372036854775808:
-            v6 = b"\2" + PAIR[v6_ & 16383] + PAIR[v6_ >> 14 & 16383] + HEAD[v6_ >> 28]
+    try:
+        v1 = r.room_id.encode()
+        v2 = r.app_id.encode()
+        v3 = r.name.encode()
+        v4 = r.playback_status.encode()
+        v5 = r.operation_id.encode()
+        v6o = r.deadline
+        if v6o is None:
+            v6 = b"\0"
         else:
-            v6 = b"\2" + LONG[v6o]
-    v7o = r.remaining
-    if v7o is None:
-        v7 = b"\0"
-    else:
-        v7 = b"\2" + LONG[v7o]
-    v8 = r.stopped_operation_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, LONG[len(v3)], v3, LONG[r.sequence], LONG[len(v4)], v4, LONG[len(v5)], v5, strings(r.urls) if r.urls else b"\0", LONG[r.files_finished], v6, v7, LONG[len(v8)], v8, strings(r.stopped_urls) if r.stopped_urls else b"\0", LONG[r.stopped_files_left], strings(r.recent) if r.recent else b"\0"))
+            if (v6_ := v6o >> 27) > 0:
+                v6 = b"\2" + PAIR[v6o << 1 & 16383] + PAIR[v6o >> 13 & 16383] + HEAD[v6_]
+            else:
+                v6 = b"\2" + LONG[v6o]
+        v7o = r.remaining
+        if v7o is None:
+            v7 = b"\0"
+        else:
+            v7 = b"\2" + LONG[v7o]
+        v8 = r.stopped_operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r.sequence], N[len(v4)], v4, N[len(v5)], v5, strings(r.urls) if r.urls else b"\0", LONG[r.files_finished], v6, v7, N[len(v8)], v8, strings(r.stopped_urls) if r.stopped_urls else b"\0", LONG[r.stopped_files_left], strings(r.recent) if r.recent else b"\0"))
+    except IndexError:
+        return encode_room(r, prefix, LONG)
 
 
 def decode_room(d: bytes, start: int = 0) -> Room:
@@ -1834,7 +1931,15 @@ def decode_room(d: bytes, start: int = 0) -> Room:
         else:
             urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1843,9 +1948,7 @@ def decode_room(d: bytes, start: int = 0) -> Room:
                         urls_item, p = read_string(d, p, 0, 9223372036854775808)
                     urls_.append(urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             urls = tuple(urls_)
         n = d[p]
         if n < 128:
@@ -1860,9 +1963,10 @@ def decode_room(d: bytes, start: int = 0) -> Room:
         deadline: int | None = None
         if n:
             try:
-                deadline = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+                x, y, z = EIGHT(d, p)
+                deadline = LOW[x] + MID[y] + TOP[z]
                 p += 8
-            except KeyError:
+            except UNUSUAL:
                 deadline, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         p += 1
@@ -1887,7 +1991,15 @@ def decode_room(d: bytes, start: int = 0) -> Room:
         else:
             stopped_urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1896,9 +2008,7 @@ def decode_room(d: bytes, start: int = 0) -> Room:
                         stopped_urls_item, p = read_string(d, p, 0, 9223372036854775808)
                     stopped_urls_.append(stopped_urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             stopped_urls = tuple(stopped_urls_)
         n = d[p]
         if n < 128:
@@ -1912,7 +2022,15 @@ def decode_room(d: bytes, start: int = 0) -> Room:
         else:
             recent_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1921,9 +2039,7 @@ def decode_room(d: bytes, start: int = 0) -> Room:
                         recent_item, p = read_string(d, p, 0, 9223372036854775808)
                     recent_.append(recent_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             recent = tuple(recent_)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -1932,18 +2048,21 @@ def decode_room(d: bytes, start: int = 0) -> Room:
     return Room(room_id, app_id, name, sequence, playback_status, operation_id, urls, files_finished, deadline, remaining, stopped_operation_id, stopped_urls, stopped_files_left, recent)
 
 
-def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceCreate` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.app_id.encode()
-    v5 = r.name.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4, LONG[len(v5)], v5))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.app_id.encode()
+        v5 = r.name.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5))
+    except IndexError:
+        return encode_signal_conference_create(r, prefix, LONG)
 
 
 def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenceCreate:
@@ -1961,9 +2080,10 @@ def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenc
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -1982,16 +2102,19 @@ def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenc
     return SignalConferenceCreate(signal_id, room_id, occurred_at, app_id, name)
 
 
-def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceDestroy` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3))
+    except IndexError:
+        return encode_signal_conference_destroy(r, prefix, LONG)
 
 
 def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferenceDestroy:
@@ -2009,9 +2132,10 @@ def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferen
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -2020,17 +2144,20 @@ def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferen
     return SignalConferenceDestroy(signal_id, room_id, occurred_at)
 
 
-def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceJoin` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_join(r, prefix, LONG)
 
 
 def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJoin:
@@ -2048,9 +2175,10 @@ def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJ
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2064,17 +2192,20 @@ def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJ
     return SignalConferenceJoin(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceLeave` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_leave(r, prefix, LONG)
 
 
 def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConferenceLeave:
@@ -2092,9 +2223,10 @@ def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConference
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2108,17 +2240,20 @@ def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConference
     return SignalConferenceLeave(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceMute` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_mute(r, prefix, LONG)
 
 
 def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceMute:
@@ -2136,9 +2271,10 @@ def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceM
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2152,17 +2288,20 @@ def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceM
     return SignalConferenceMute(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferencePause` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.operation_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_pause(r, prefix, LONG)
 
 
 def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConferencePause:
@@ -2180,9 +2319,10 @@ def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConference
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2196,17 +2336,20 @@ def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConference
     return SignalConferencePause(signal_id, room_id, occurred_at, operation_id)
 
 
-def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferencePlay` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.operation_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, strings(r.urls) if r.urls else b"\0", LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, strings(r.urls) if r.urls else b"\0", N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_play(r, prefix, LONG)
 
 
 _SIGNAL_CONFERENCE_PLAY_URLS = re.compile('^[Hh][Tt][Tt][Pp][Ss]?://[\\s\\S]').search
@@ -2226,9 +2369,10 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         if d[p] == 0:
             p += 1
@@ -2236,7 +2380,15 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
         else:
             urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -2244,15 +2396,13 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
                     else:
                         urls_item, p = read_string(d, p, 0, 2048)
                     if not _SIGNAL_CONFERENCE_PLAY_URLS(urls_item):
-                        raise ValueError("pattern")
+                        raise ValueError('pattern')
                     urls_.append(urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             urls = tuple(urls_)
         if not 1 <= len(urls) <= 128:
-            raise ValueError("number of items")
+            raise ValueError('number of items')
         n = d[p]
         if n and not n & 129:
             operation_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
@@ -2265,17 +2415,20 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
     return SignalConferencePlay(signal_id, room_id, occurred_at, urls, operation_id)
 
 
-def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceStop` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.operation_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_stop(r, prefix, LONG)
 
 
 def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceStop:
@@ -2293,9 +2446,10 @@ def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceS
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2309,17 +2463,20 @@ def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceS
     return SignalConferenceStop(signal_id, room_id, occurred_at, operation_id)
 
 
-def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceUnmute` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_unmute(r, prefix, LONG)
 
 
 def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenceUnmute:
@@ -2337,9 +2494,10 @@ def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenc
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2353,17 +2511,20 @@ def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenc
     return SignalConferenceUnmute(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b"") -> bytes:
+def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceVolume` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.operation_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[r.volume], LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, LONG[r.volume], N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_conference_volume(r, prefix, LONG)
 
 
 def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenceVolume:
@@ -2381,9 +2542,10 @@ def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenc
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n < 128:
@@ -2403,18 +2565,21 @@ def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenc
     return SignalConferenceVolume(signal_id, room_id, occurred_at, volume, operation_id)
 
 
-def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"") -> bytes:
+def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberJoined` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    v5 = r.caller_id.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4, LONG[len(v5)], v5, b"\1" if r.muted else b"\0"))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        v5 = r.caller_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5, b"\1" if r.muted else b"\0"))
+    except IndexError:
+        return encode_signal_member_joined(r, prefix, LONG)
 
 
 def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
@@ -2432,9 +2597,10 @@ def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2458,23 +2624,26 @@ def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
     return SignalMemberJoined(signal_id, room_id, occurred_at, session_uuid, caller_id, muted)
 
 
-def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"") -> bytes:
+def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberLeft` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    v5o = r.reason
-    if v5o is None:
-        v5 = b"\0"
-    else:
-        v5 = v5o.encode()
-        v5 = b"\2" + LONG[len(v5)] + v5
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4, v5))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        v5o = r.reason
+        if v5o is None:
+            v5 = b"\0"
+        else:
+            v5 = v5o.encode()
+            v5 = b"\2" + N[len(v5)] + v5
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, v5))
+    except IndexError:
+        return encode_signal_member_left(r, prefix, LONG)
 
 
 def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
@@ -2492,9 +2661,10 @@ def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2519,17 +2689,20 @@ def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
     return SignalMemberLeft(signal_id, room_id, occurred_at, session_uuid, reason)
 
 
-def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"") -> bytes:
+def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberMuted` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_member_muted(r, prefix, LONG)
 
 
 def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
@@ -2547,9 +2720,10 @@ def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2563,17 +2737,20 @@ def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
     return SignalMemberMuted(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"") -> bytes:
+def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberUnmuted` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4 = r.session_uuid.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, LONG[len(v4)], v4))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4 = r.session_uuid.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
+    except IndexError:
+        return encode_signal_member_unmuted(r, prefix, LONG)
 
 
 def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmuted:
@@ -2591,9 +2768,10 @@ def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmute
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2607,22 +2785,25 @@ def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmute
     return SignalMemberUnmuted(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"") -> bytes:
+def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.PlayFailed` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4o = r.operation_id
-    if v4o is None:
-        v4 = b"\0"
-    else:
-        v4 = v4o.encode()
-        v4 = b"\2" + LONG[len(v4)] + v4
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, v4, strings(r.urls) if r.urls else b"\0"))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4o = r.operation_id
+        if v4o is None:
+            v4 = b"\0"
+        else:
+            v4 = v4o.encode()
+            v4 = b"\2" + N[len(v4)] + v4
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, strings(r.urls) if r.urls else b"\0"))
+    except IndexError:
+        return encode_signal_play_failed(r, prefix, LONG)
 
 
 def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
@@ -2640,9 +2821,10 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         p += 1
@@ -2661,7 +2843,15 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
         else:
             urls_: list[str] = []
             while True:
-                c, e, p = read_block(d, p)
+                c = d[p]
+                if c & 129:  # a long block, or one that says its size
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -2670,9 +2860,7 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
                         urls_item, p = read_string(d, p, 0, 9223372036854775808)
                     urls_.append(urls_item)
                 if e != -1 and e != p:
-                    raise ValueError("block size")
-                if not c:
-                    break
+                    raise ValueError('block size')
             urls = tuple(urls_)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -2681,23 +2869,26 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
     return SignalPlayFailed(signal_id, room_id, occurred_at, operation_id, urls)
 
 
-def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"") -> bytes:
+def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.PlayFinished` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4o = r.operation_id
-    if v4o is None:
-        v4 = b"\0"
-    else:
-        v4 = v4o.encode()
-        v4 = b"\2" + LONG[len(v4)] + v4
-    v5 = r.url.encode()
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, v4, LONG[len(v5)], v5))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4o = r.operation_id
+        if v4o is None:
+            v4 = b"\0"
+        else:
+            v4 = v4o.encode()
+            v4 = b"\2" + N[len(v4)] + v4
+        v5 = r.url.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, N[len(v5)], v5))
+    except IndexError:
+        return encode_signal_play_finished(r, prefix, LONG)
 
 
 def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
@@ -2715,9 +2906,10 @@ def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         p += 1
@@ -2742,28 +2934,31 @@ def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
     return SignalPlayFinished(signal_id, room_id, occurred_at, url, operation_id)
 
 
-def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"") -> bytes:
+def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.PlayProgress` behind `prefix`."""
-    v1 = r.signal_id.encode()
-    v2 = r.room_id.encode()
-    v3_ = r.occurred_at << 1
-    if 268435456 <= v3_ < 9223372036854775808:
-        v3 = PAIR[v3_ & 16383] + PAIR[v3_ >> 14 & 16383] + HEAD[v3_ >> 28]
-    else:
-        v3 = LONG[r.occurred_at]
-    v4o = r.operation_id
-    if v4o is None:
-        v4 = b"\0"
-    else:
-        v4 = v4o.encode()
-        v4 = b"\2" + LONG[len(v4)] + v4
-    v5o = r.url
-    if v5o is None:
-        v5 = b"\0"
-    else:
-        v5 = v5o.encode()
-        v5 = b"\2" + LONG[len(v5)] + v5
-    return b"".join((prefix, LONG[len(v1)], v1, LONG[len(v2)], v2, v3, v4, v5))
+    try:
+        v1 = r.signal_id.encode()
+        v2 = r.room_id.encode()
+        v3t = r.occurred_at
+        if (v3_ := v3t >> 27) > 0:
+            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        else:
+            v3 = LONG[v3t]
+        v4o = r.operation_id
+        if v4o is None:
+            v4 = b"\0"
+        else:
+            v4 = v4o.encode()
+            v4 = b"\2" + N[len(v4)] + v4
+        v5o = r.url
+        if v5o is None:
+            v5 = b"\0"
+        else:
+            v5 = v5o.encode()
+            v5 = b"\2" + N[len(v5)] + v5
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, v5))
+    except IndexError:
+        return encode_signal_play_progress(r, prefix, LONG)
 
 
 def decode_signal_play_progress(d: bytes, start: int = 0) -> SignalPlayProgress:
@@ -2781,9 +2976,10 @@ def decode_signal_play_progress(d: bytes, start: int = 0) -> SignalPlayProgress:
         else:
             room_id, p = read_string(d, p, 1, 255)
         try:
-            occurred_at = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]
+            x, y, z = EIGHT(d, p)
+            occurred_at = LOW[x] + MID[y] + TOP[z]
             p += 8
-        except KeyError:
+        except UNUSUAL:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         p += 1

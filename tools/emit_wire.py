@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.avro import (
-    HEAD, HIGH, LONG, LOW, MID, PAIR, explain, read_block, read_bytes, read_number, read_string, strings,
+    EIGHT, HEAD, LENGTH, LONG, LOW, MID, PAIR, TOP, UNUSUAL, Lengths,
+    explain, read_block, read_bytes, read_number, read_string, strings,
 )
 from pipeline.errors import SignalError
 """
@@ -79,10 +80,19 @@ class _Encoder:
     def function(self) -> str:
         r = self.record
         self.fields(r.schema, "r")
-        head = f'\n\ndef encode_{r.function}(r: {r.alias}, prefix: bytes = b"") -> bytes:\n'
+        head = (
+            f'\n\ndef encode_{r.function}(r: {r.alias}, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:\n'
+        )
         head += f'    """`{r.full}` behind `prefix`."""\n'
         body = "".join(f"    {line}\n" for line in self.lines)
-        return f'{head}{body}    return b"".join((prefix, {", ".join(self.parts)}))\n'
+        join = f'b"".join((prefix, {", ".join(self.parts)}))'
+        if not any("N[" in code for code in [*self.lines, *self.parts]):
+            return f"{head}{body}    return {join}\n"
+        body = body.replace("\n    ", "\n        ")
+        return (
+            f"{head}    try:\n    {body}        return {join}\n    except IndexError:\n"
+            f"        return encode_{r.function}(r, prefix, LONG)\n"
+        )
 
     def name(self) -> str:
         self.count += 1
@@ -108,10 +118,10 @@ class _Encoder:
     def _string(self, schema: Any, source: str) -> None:
         name = self.name()
         self.lines.append(f"{name} = {source}.encode()")
-        self.parts += [f"LONG[len({name})]", name]
+        self.parts += [f"N[len({name})]", name]
 
     def _bytes(self, schema: Any, source: str) -> None:
-        self.parts += [f"LONG[len({source})]", source]
+        self.parts += [f"N[len({source})]", source]
 
     def _long(self, schema: Any, source: str) -> None:
         self.parts.append(f"LONG[{source}]")
@@ -122,15 +132,15 @@ class _Encoder:
         self.parts.append(f'b"\\1" if {source} else b"\\0"')
 
     def _time(self, schema: Any, source: str) -> None:
-        self._open_time(self.name(), source, "")
+        name = self.name()
+        self.lines.append(f"{name}t = {source}")
+        self._open_time(name, f"{name}t", "")
 
     def _open_time(self, name: str, source: str, indent: str, mark: str = "") -> None:
-        bits = f"{name}_"
-        parts = f"PAIR[{bits} & 16383] + PAIR[{bits} >> 14 & 16383] + HEAD[{bits} >> 28]"
+        low = f"PAIR[{source} << 1 & 16383] + PAIR[{source} >> 13 & 16383]"
         self.lines += [
-            f"{indent}{bits} = {source} << 1",
-            f"{indent}if {1 << 28} <= {bits} < {1 << 63}:",
-            f"{indent}    {name} = {mark}{parts}",
+            f"{indent}if ({name}_ := {source} >> 27) > 0:",
+            f"{indent}    {name} = {mark}{low} + HEAD[{name}_]",
             f"{indent}else:",
             f"{indent}    {name} = {mark}LONG[{source}]",
         ]
@@ -144,7 +154,7 @@ class _Encoder:
             return
         if inner == "string":
             self.lines.append(f"    {name} = {name}o.encode()")
-            self.lines.append(f'    {name} = b"\\2" + LONG[len({name})] + {name}')
+            self.lines.append(f'    {name} = b"\\2" + N[len({name})] + {name}')
         else:
             self.lines.append(f'    {name} = b"\\2" + LONG[{name}o]')
         self.parts.append(name)
@@ -232,8 +242,8 @@ class _Decoder:
     def _time(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
         low, high = rules.get("minimum", LONG[0]), rules.get("maximum", LONG[1])
         self.add(pad, "try:")
-        self.add(pad, f"    {name} = LOW[d[p : p + 2]] + MID[d[p + 2 : p + 4]] + HIGH[d[p + 4 : p + 8]]")
-        self.add(pad, f"    p += 8\nexcept KeyError:\n    {name}, p = read_number(d, p, {low}, {high})")
+        self.add(pad, f"    x, y, z = EIGHT(d, p)\n    {name} = LOW[x] + MID[y] + TOP[z]")
+        self.add(pad, f"    p += 8\nexcept UNUSUAL:\n    {name}, p = read_number(d, p, {low}, {high})")
 
     def _boolean(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
         self.add(pad, 'n = d[p]\np += 1\nif n > 1:\n    raise ValueError("not a boolean")')
@@ -246,20 +256,21 @@ class _Decoder:
         self.value(schema[1], rules, name, f"{pad}    ")
 
     def _array(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
-        items = schema["items"]
-        one = f"{name}_item"
+        items, one = schema["items"], f"{name}_item"
         hint = "str" if items == "string" else Record(items).name
-        low, high = rules.get("minItems", 0), rules.get("maxItems")
         self.add(pad, f"if d[p] == 0:\n    p += 1\n    {name}: tuple[{hint}, ...] = ()\nelse:")
-        self.add(pad, f"    {name}_: list[{hint}] = []\n    while True:\n        c, e, p = read_block(d, p)")
-        self.add(pad, "        for _ in range(c):")
-        self.value(items, rules.get("items", {}), one, pad + " " * 12)
+        self.add(pad, f"    {name}_: list[{hint}] = []\n    while True:")
+        inner = pad + " " * 8
+        self.add(inner, "c = d[p]\nif c & 129:  # a long block, or one that says its size")
+        self.add(inner, "    c, e, p = read_block(d, p)\nelse:\n    c >>= 1\n    e = -1\n    p += 1")
+        self.add(inner, "if not c:\n    break\nfor _ in range(c):")
+        self.value(items, rules.get("items", {}), one, inner + "    ")
         if "pattern" in rules.get("items", {}):
             pattern = f"_{self.record.function.upper()}_{name.upper()}"
-            self.add(pad, f"            if not {pattern}({one}):")
-            self.add(pad, '                raise ValueError("pattern")')
-        self.add(pad, f"            {name}_.append({one})")
-        self.add(pad, '        if e != -1 and e != p:\n            raise ValueError("block size")')
-        self.add(pad, f"        if not c:\n            break\n    {name} = tuple({name}_)")
+            self.add(inner, f"    if not {pattern}({one}):\n        raise ValueError('pattern')")
+        self.add(inner, f"    {name}_.append({one})")
+        self.add(inner, "if e != -1 and e != p:\n    raise ValueError('block size')")
+        self.add(pad, f"    {name} = tuple({name}_)")
+        low, high = rules.get("minItems", 0), rules.get("maxItems")
         if low or high is not None:
-            self.add(pad, f'if not {low} <= len({name}) <= {high}:\n    raise ValueError("number of items")')
+            self.add(pad, f"if not {low} <= len({name}) <= {high}:\n    raise ValueError('number of items')")
