@@ -1,0 +1,114 @@
+"""The rooms of one partition: the table that `decide` works on, and its deadlines in order.
+
+A partition is what a worker owns, and what `replay` has one of. It is changed in place, by `apply` and `expire`
+alone; it knows no clock and no I/O, so the same signals at the same times always leave the same rooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from heapq import heappop, heappush
+from typing import Final
+
+from pipeline.records import Member, Room
+from pipeline.room import Decision, Rules, Timeout, decide
+from pipeline.signals import AnySignal
+
+_NOBODY: Final[Mapping[str, Member]] = {}
+
+
+class Partition:
+    """Rooms, members and deadlines. Times are microseconds since the epoch.
+
+    `rooms` maps room_id to its room, `members` maps room_id to its members by session_uuid (no entry for a room
+    without members).
+    """
+
+    __slots__ = ("_deadlines", "_rules", "members", "rooms")
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.rooms: dict[str, Room] = {}
+        self.members: dict[str, dict[str, Member]] = {}
+        # A heap of (deadline, room_id); an entry that is no longer its room's deadline is skipped when it is
+        # met. Code point order of str is the byte order of UTF-8, so ties come as contract §7 wants them.
+        self._deadlines: list[tuple[int, str]] = []
+
+    def apply(self, signal: AnySignal, now: int) -> Decision:
+        """Decide what `signal` does at time `now`, and do it. The room's deadlines <= `now` must have fired."""
+        return self._take(signal.room_id, signal, now)
+
+    def expire(self, timeout: Timeout) -> Decision:
+        """Let a deadline of this partition fire (see `next_timeout`)."""
+        return self._take(timeout.room_id, timeout, timeout.occurred_at)
+
+    def _take(self, room_id: str, signal: AnySignal | Timeout, now: int) -> Decision:
+        before = self.rooms.get(room_id)
+        decision = decide(before, self.members.get(room_id, _NOBODY), signal, now, self._rules)
+        room = decision.room
+        if decision.members:
+            self._change_members(room_id, decision)
+        if room is None:
+            if before is not None:
+                del self.rooms[room_id]
+                self.members.pop(room_id, None)
+        elif room is not before:
+            self.rooms[room_id] = room
+            if room.deadline is not None and (before is None or room.deadline != before.deadline):
+                heappush(self._deadlines, (room.deadline, room_id))
+        return decision
+
+    def _change_members(self, room_id: str, decision: Decision) -> None:
+        members = self.members.setdefault(room_id, {})
+        for session, member in decision.members:
+            if member is None:
+                del members[session]
+            else:
+                members[session] = member
+        if not members:
+            del self.members[room_id]
+
+    def next_timeout(self) -> Timeout | None:
+        """The earliest deadline that is still one, as the signal that lets it fire; None when none is armed."""
+        heap = self._deadlines
+        while heap:
+            deadline, room_id = heap[0]
+            room = self.rooms.get(room_id)
+            if room is not None and room.deadline == deadline:
+                return Timeout(room_id, deadline, room.operation_id)
+            heappop(heap)
+        return None
+
+    def due(self, now: int) -> Iterator[Timeout]:
+        """The deadlines <= `now`, in the order of (deadline, room_id); each must be given to `expire` at once."""
+        while (timeout := self.next_timeout()) is not None and timeout.occurred_at <= now:
+            yield timeout
+
+    # --- recovery: the table's records, in the order of their log --------------------------------------------
+
+    def restore_room(self, room_id: str, room: Room | None) -> None:
+        """Take a room (None: its tombstone) as the table's log has it."""
+        if room is None:
+            self.rooms.pop(room_id, None)
+            return
+        self.rooms[room_id] = room
+
+    def restore_member(self, room_id: str, session: str, member: Member | None) -> None:
+        """Take a member (None: its tombstone) as the table's log has it."""
+        if member is not None:
+            self.members.setdefault(room_id, {})[session] = member
+        elif (members := self.members.get(room_id)) is not None:
+            members.pop(session, None)
+            if not members:
+                del self.members[room_id]
+
+    def restored(self) -> None:
+        """Arm the deadlines of what was restored."""
+        self._deadlines = sorted(
+            (room.deadline, room_id) for room_id, room in self.rooms.items() if room.deadline is not None
+        )
+
+    @property
+    def armed(self) -> int:
+        """How many playbacks have a watchdog running."""
+        return sum(room.deadline is not None for room in self.rooms.values())

@@ -1,0 +1,108 @@
+"""Offline replay (contract §7): the worker's rules without Kafka.
+
+Signals as JSON lines in, events as JSON lines out. A signal's time is its `occurred_at`, which never runs back
+in a file; a deadline fires before the next signal with that or a later time. Nothing is held but the rooms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import IO, Protocol
+
+import msgspec
+
+from pipeline.codec import MAX_VALUE, decode_json, event_json
+from pipeline.errors import SignalError
+from pipeline.partition import Partition
+from pipeline.room import Decision, Rules
+from pipeline.signals import AnySignal
+
+
+class Write(Protocol):
+    """Takes one line."""
+
+    def __call__(self, line: bytes, /) -> object: ...
+
+
+def nowhere(_: bytes) -> None:
+    """Takes a line and does nothing with it."""
+
+
+class Replay:
+    """One replay. `events`, `rejected` and `dead` take the lines of contract §7; `counts` tells what happened."""
+
+    def __init__(
+        self, rules: Rules, events: Write, *, rejected: Write = nowhere, dead: Write = nowhere
+    ) -> None:
+        self._partition = Partition(rules)
+        self._events, self._rejected, self._dead = events, rejected, dead
+        self._now: int | None = None
+        self.counts: Counter[str] = Counter()
+
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Replay `lines`, each with or without its LF. A line that is no signal goes to `dead`; none stops it."""
+        partition, say = self._partition, self._say
+        now = self._now
+        read = 0
+        for line in lines:
+            read += 1
+            try:
+                signal = _signal(line)
+            except SignalError as error:
+                self._bury(line, error)
+                continue
+            at = signal.occurred_at
+            if now is None or at > now:
+                now = at
+            for timeout in partition.due(now):
+                say(partition.expire(timeout))
+            decision = partition.apply(signal, now)
+            if decision.events:
+                say(decision)
+            else:
+                self._count(signal, decision)
+        self._now = now
+        self.counts["lines"] += read
+
+    def until(self, time: int) -> None:
+        """Let the deadlines <= `time` (microseconds) fire, after the last signal."""
+        for timeout in self._partition.due(time):
+            self._say(self._partition.expire(timeout))
+
+    def _say(self, decision: Decision) -> None:
+        for event in decision.events:
+            self._events(event_json(event))
+        self.counts["events"] += len(decision.events)
+
+    def _count(self, signal: AnySignal, decision: Decision) -> None:
+        if decision.rejected is None:
+            self.counts["no_ops"] += 1
+            return
+        self.counts["rejected"] += 1
+        fields = {"signal_id": signal.signal_id, "room_id": signal.room_id}
+        line = {**fields, "type": signal.TYPE, "reason": decision.rejected}
+        self._rejected(msgspec.json.encode(line) + b"\n")
+
+    def _bury(self, line: bytes, error: SignalError) -> None:
+        self.counts["dead"] += 1
+        text = line.removesuffix(b"\n").decode("utf-8", "replace")
+        letter = json.dumps({"line": text, "error": str(error)}, ensure_ascii=False, separators=(",", ":"))
+        self._dead(letter.encode("utf-8", "replace") + b"\n")
+
+
+def _signal(line: bytes) -> AnySignal:
+    text = line.strip(b" \t\r\n")
+    if not text:
+        raise SignalError("the line is blank")
+    if len(text) > MAX_VALUE:
+        raise SignalError(f"the line has {len(text)} bytes, more than {MAX_VALUE}")
+    if text[0] != 0x7B:  # {
+        raise SignalError("expected a JSON object")
+    return decode_json(text)
+
+
+def lines(file: IO[bytes]) -> Iterable[bytes]:
+    """The lines of a file opened in binary mode: they end at LF only (contract §7)."""
+    return file

@@ -1,0 +1,441 @@
+"""The state table of contract §5: one room, one signal, what follows from it.
+
+Two rules hold in this file. First, **all** behaviour of a room is in `decide`, whose single `match` is the
+contract's table: a row there is a case here, tried from the top, and the first that fits wins. Second, nothing
+here knows a clock, a topic or a loop: the time of a signal is an argument, a deadline is a value in the room,
+and a deadline that is reached comes back as a signal of its own, `Timeout`.
+
+State is two kinds of frozen records, which are also what the table topic holds: `Room`, and one `Member` per
+session. `decide` reads the members of the room through a mapping and names the entries that change, so a
+signal costs the same in a room of one as in a room of ten thousand; only a destroy looks at all of them.
+
+All times are microseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha1
+from typing import Any, ClassVar, Final, Literal, NamedTuple
+
+import msgspec
+
+from pipeline import events, signals
+from pipeline.events import Event, Meta
+from pipeline.records import Member, Room
+from pipeline.signals import AnySignal
+
+SECOND: Final = 1_000_000
+STOPPED: Final = "stopped"
+PLAYING: Final = "playing"
+PAUSED: Final = "paused"
+REMEMBERED: Final = 16
+"""How many of a room's last API signals are known again when their producer repeats them (contract §5)."""
+
+Rejection = Literal[
+    "room_unknown",
+    "room_exists",
+    "playback_active",
+    "playback_inactive",
+    "volume_out_of_range",
+    "not_a_member",
+]
+"""Why a well-formed signal made no sense in the room's state."""
+
+NoOp = Literal[
+    "repeated",  # an API signal that the room has seen already
+    "join",  # a request; the engine's member.joined is the fact
+    "leave",  # a request; it decides the reason of the member.left that follows
+    "already_member",
+    "already_muted",
+    "already_unmuted",
+    "progress",
+    "after_stop",  # engines report the end of a file that a stop ended, too
+]
+"""Why a signal that makes sense caused no event."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The watchdog's rule.
+
+    `watchdog` is the time a playback may go without a terminal event, in microseconds (the page: 10 s).
+    `progress` lets every `play.progress` of a playing playback start that time anew (contract §5).
+    """
+
+    watchdog: int = 10 * SECOND
+    progress: bool = False
+
+
+class Timeout(msgspec.Struct, frozen=True):
+    """The watchdog's own signal: `occurred_at` is the deadline, `signal_id` the playback's operation_id."""
+
+    TOPIC: ClassVar[str] = "watchdog"
+
+    room_id: str
+    occurred_at: int
+    signal_id: str
+
+
+class Decision(NamedTuple):
+    """What one signal does. `room` is the room afterwards, None when it is unknown or forgotten;
+    `members` are the entries that change, None for one that is gone; at most one of `rejected`, `no_op` is set."""
+
+    room: Room | None
+    members: tuple[tuple[str, Member | None], ...] = ()
+    events: tuple[Event, ...] = ()
+    rejected: Rejection | None = None
+    no_op: NoOp | None = None
+
+
+_URL_NAMESPACE: Final = bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8")
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def event_id(room_id: str, sequence: int, cause: str) -> str:
+    """The UUIDv5 (RFC 9562 §5.5) of contract §3, by hand: a quarter of the cost of `uuid.uuid5`."""
+    name = f"{room_id}/{sequence}/{cause}".encode()
+    h = sha1(_URL_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
+
+
+def decide(
+    room: Room | None,
+    members: Mapping[str, Member],
+    signal: AnySignal | Timeout,
+    now: int,
+    rules: Rules,
+) -> Decision:
+    """What `signal` does to `room` at time `now`.
+
+    `members` are the room's members by session_uuid; it is read, never changed. Every deadline <= `now` of the
+    room must have fired before (contract §5). Pure: the same arguments give the same decision.
+    """
+    match signal:
+        case signals.ConferenceCreate() if room is None:
+            new = _fresh(signal.room_id, app_id=signal.app_id, name=signal.name)
+            return _created(new, signal)
+        case signals.MemberJoined() if room is None:
+            return _joined(_fresh(signal.room_id), signal)
+        case _ if room is None:
+            return Decision(None, rejected="room_unknown")
+        case _ if signal.TOPIC == "api" and signal.signal_id in room.recent:
+            return Decision(room, no_op="repeated")
+
+        case signals.ConferenceCreate() if not room.app_id:
+            return _created(_replace(room, app_id=signal.app_id, name=signal.name), signal)
+        case signals.ConferenceCreate():
+            return _rejected(room, signal, "room_exists")
+        case signals.ConferenceDestroy():
+            return _destroyed(room, members, signal)
+
+        case signals.ConferencePlay() if _live(room):
+            return _rejected(room, signal, "playback_active")
+        case signals.ConferencePlay():
+            return _started(room, signal, now, rules)
+        case signals.ConferencePause() if room.playback_status == PLAYING:
+            event = events.PlayPaused(room.room_id, signal.operation_id, _live_meta(room, signal))
+            left = _deadline(room) - now
+            return _step(room, signal, event, playback_status=PAUSED, deadline=None, remaining=left)
+        case signals.ConferencePause() if room.playback_status == PAUSED:
+            meta = _live_meta(room, signal)
+            resumed = events.PlayResumed(room.app_id, room.room_id, signal.operation_id, meta)
+            at = now + _remaining(room)
+            return _step(room, signal, resumed, playback_status=PLAYING, deadline=at, remaining=None)
+        case signals.ConferenceStop() if _live(room):
+            stopped = events.PlayStopped(
+                room.room_id, signal.operation_id, _live_meta(room, signal, ends=True)
+            )
+            return _end(room, members, signal, stopped, by_stop=True)
+        case signals.ConferencePause() | signals.ConferenceStop():
+            return _rejected(room, signal, "playback_inactive")
+        case signals.ConferenceVolume() if -50 <= signal.volume <= 7:
+            meta = _live_meta(room, signal) if _live(room) else _meta(room, signal)
+            volume = events.PlayVolumeChanged(room.room_id, signal.volume, signal.operation_id, meta)
+            return _step(room, signal, volume)
+        case signals.ConferenceVolume():
+            return _rejected(room, signal, "volume_out_of_range")
+
+        case signals.ConferenceJoin():
+            return _nothing(room, signal, "join")
+        case signals.MemberJoined() if signal.session_uuid not in members:
+            return _joined(room, signal)
+        case signals.MemberJoined():
+            return _nothing(room, signal, "already_member")
+        case (
+            signals.ConferenceLeave()
+            | signals.ConferenceMute()
+            | signals.ConferenceUnmute()
+            | signals.MemberMuted()
+            | signals.MemberUnmuted()
+            | signals.MemberLeft()
+        ) if signal.session_uuid not in members:
+            return _rejected(room, signal, "not_a_member")
+        case signals.ConferenceLeave():
+            leaving = _replace(members[signal.session_uuid], leaving=True)
+            return _nothing(room, signal, "leave", ((signal.session_uuid, leaving),))
+        case signals.ConferenceMute() | signals.MemberMuted():
+            return _muted(room, members[signal.session_uuid], signal)
+        case signals.ConferenceUnmute() | signals.MemberUnmuted():
+            return _unmuted(room, members[signal.session_uuid], signal)
+        case signals.MemberLeft():
+            return _left(room, members, signal)
+
+        case signals.PlayProgress():
+            if rules.progress and room.playback_status == PLAYING and _progress_names(room, signal):
+                room = _replace(room, deadline=now + rules.watchdog)
+            return _nothing(room, signal, "progress")
+        case signals.PlayFinished() if _live(room) and _finish_names(signal, room.operation_id, room.urls):
+            return _file_finished(room, members, signal, now, rules)
+        case signals.PlayFinished() if room.stopped_files_left and _finish_names(
+            signal, room.stopped_operation_id, room.stopped_urls
+        ):
+            room = _replace(room, stopped_files_left=room.stopped_files_left - 1)
+            return _nothing(room, signal, "after_stop")
+        case signals.PlayFinished():
+            stray = events.PlayFinished(room.room_id, "", (signal.url,), _meta(room, signal))
+            return _step(room, signal, stray)
+        case signals.PlayFailed() if _live(room) and _failure_names(room, signal):
+            urls = signal.urls or room.urls
+            meta = _live_meta(room, signal, ends=True)
+            failed = events.PlayFailed(room.room_id, room.operation_id, urls, "playback_error", meta)
+            return _end(room, members, signal, failed)
+        case signals.PlayFailed():
+            unnamed = events.PlayFailed(room.room_id, "", signal.urls, "playback_error", _meta(room, signal))
+            return _step(room, signal, unnamed)
+        case Timeout():
+            meta = _live_meta(room, signal, ends=True, synthetic=True)
+            late = events.PlayFailed(room.room_id, room.operation_id, room.urls, "playback_timeout", meta)
+            return _end(room, members, signal, late)
+
+
+_replace = msgspec.structs.replace
+_NOT_LIVE: Final[dict[str, Any]] = {
+    "playback_status": STOPPED,
+    "operation_id": "",
+    "urls": (),
+    "files_finished": 0,
+    "deadline": None,
+    "remaining": None,
+}
+
+
+# --- what a room is ------------------------------------------------------------------------------------------
+
+
+def _fresh(room_id: str, *, app_id: str = "", name: str = "") -> Room:
+    return Room(room_id=room_id, app_id=app_id, name=name, sequence=0, playback_status=STOPPED)
+
+
+def _live(room: Room) -> bool:
+    return room.playback_status != STOPPED
+
+
+def _deadline(room: Room) -> int:
+    assert room.deadline is not None, "a playing room has a deadline"
+    return room.deadline
+
+
+def _remaining(room: Room) -> int:
+    assert room.remaining is not None, "a paused room keeps what was left of its watchdog"
+    return room.remaining
+
+
+# --- which playback a media signal names (contract §5) -------------------------------------------------------
+
+
+def _finish_names(signal: signals.PlayFinished, operation_id: str, urls: tuple[str, ...]) -> bool:
+    if signal.operation_id is not None:
+        return signal.operation_id == operation_id
+    return signal.url in urls
+
+
+def _progress_names(room: Room, signal: signals.PlayProgress) -> bool:
+    if signal.operation_id is not None:
+        return signal.operation_id == room.operation_id
+    return signal.url in room.urls
+
+
+def _failure_names(room: Room, signal: signals.PlayFailed) -> bool:
+    if signal.operation_id is not None:
+        return signal.operation_id == room.operation_id
+    return not signal.urls or any(url in room.urls for url in signal.urls)
+
+
+# --- how a step is written down ------------------------------------------------------------------------------
+
+
+def _meta(
+    room: Room,
+    signal: AnySignal | Timeout,
+    nth: int = 1,
+    *,
+    playback_id: str | None = None,
+    ends: bool = False,
+    synthetic: bool = False,
+) -> Meta:
+    """The `meta` of the `nth` event of this step."""
+    sequence = room.sequence + nth
+    cause = signal.signal_id
+    uuid = event_id(room.room_id, sequence, cause)
+    return Meta(uuid, sequence, signal.occurred_at, room.app_id, cause, playback_id, ends, synthetic)
+
+
+def _live_meta(
+    room: Room, signal: AnySignal | Timeout, nth: int = 1, *, ends: bool = False, synthetic: bool = False
+) -> Meta:
+    return _meta(room, signal, nth, playback_id=room.operation_id, ends=ends, synthetic=synthetic)
+
+
+def _recent(room: Room, signal: AnySignal | Timeout) -> tuple[str, ...]:
+    if signal.TOPIC != "api":
+        return room.recent
+    return (*room.recent[1 - REMEMBERED :], signal.signal_id)
+
+
+def _step(
+    room: Room,
+    signal: AnySignal | Timeout,
+    *said: Event,
+    members: tuple[tuple[str, Member | None], ...] = (),
+    **changes: Any,
+) -> Decision:
+    sequence = room.sequence + len(said)
+    changed = _replace(room, sequence=sequence, recent=_recent(room, signal), **changes)
+    return Decision(changed, members, said)
+
+
+def _nothing(
+    room: Room,
+    signal: AnySignal | Timeout,
+    reason: NoOp,
+    members: tuple[tuple[str, Member | None], ...] = (),
+) -> Decision:
+    return Decision(_replace(room, recent=_recent(room, signal)), members, no_op=reason)
+
+
+def _rejected(room: Room, signal: AnySignal | Timeout, reason: Rejection) -> Decision:
+    return Decision(_replace(room, recent=_recent(room, signal)), rejected=reason)
+
+
+def _forget_if_empty(decision: Decision, members_left: int) -> Decision:
+    """A discovered room lives as long as it has members or a playback (last row of the table)."""
+    room = decision.room
+    if room is None or room.app_id or members_left or _live(room):
+        return decision
+    return decision._replace(room=None)
+
+
+# --- rows that take more than a line -------------------------------------------------------------------------
+
+
+def _created(room: Room, signal: signals.ConferenceCreate) -> Decision:
+    event = events.Created(room.app_id, room.room_id, room.name, _meta(room, signal))
+    return _step(room, signal, event)
+
+
+def _destroyed(room: Room, members: Mapping[str, Member], signal: signals.ConferenceDestroy) -> Decision:
+    said: list[Event] = []
+    if _live(room):
+        meta = _live_meta(room, signal, ends=True, synthetic=True)
+        said.append(events.PlayStopped(room.room_id, room.operation_id, meta))
+    leaving = sorted(members.values(), key=lambda member: member.sequence)
+    for member in leaving:
+        meta = _meta(room, signal, len(said) + 1, synthetic=True)
+        said.append(events.MemberLeft(member.session_uuid, room.room_id, "removed", member.caller_id, meta))
+    said.append(events.Destroyed(room.app_id, room.room_id, _meta(room, signal, len(said) + 1)))
+    return Decision(None, tuple((member.session_uuid, None) for member in leaving), tuple(said))
+
+
+def _joined(room: Room, signal: signals.MemberJoined) -> Decision:
+    session, caller = signal.session_uuid, signal.caller_id
+    said: tuple[Event, ...] = (events.MemberJoined(session, room.room_id, caller, _meta(room, signal)),)
+    if signal.muted:
+        said += (events.MemberMuted(session, room.room_id, caller, _meta(room, signal, 2)),)
+    member = Member(
+        room_id=room.room_id,
+        session_uuid=session,
+        caller_id=caller,
+        muted=signal.muted,
+        leaving=False,
+        sequence=room.sequence + 1,
+    )
+    return _step(room, signal, *said, members=((session, member),))
+
+
+def _muted(room: Room, member: Member, signal: signals.ConferenceMute | signals.MemberMuted) -> Decision:
+    if member.muted:
+        return _nothing(room, signal, "already_muted")
+    event = events.MemberMuted(member.session_uuid, room.room_id, member.caller_id, _meta(room, signal))
+    return _step(room, signal, event, members=((member.session_uuid, _replace(member, muted=True)),))
+
+
+def _unmuted(
+    room: Room, member: Member, signal: signals.ConferenceUnmute | signals.MemberUnmuted
+) -> Decision:
+    if not member.muted:
+        return _nothing(room, signal, "already_unmuted")
+    event = events.MemberUnmuted(member.session_uuid, room.room_id, member.caller_id, _meta(room, signal))
+    return _step(room, signal, event, members=((member.session_uuid, _replace(member, muted=False)),))
+
+
+def _left(room: Room, members: Mapping[str, Member], signal: signals.MemberLeft) -> Decision:
+    member = members[signal.session_uuid]
+    reason = signal.reason
+    if reason is None:
+        reason = "removed" if member.leaving else "hangup"
+    event = events.MemberLeft(
+        member.session_uuid, room.room_id, reason, member.caller_id, _meta(room, signal)
+    )
+    decision = _step(room, signal, event, members=((member.session_uuid, None),))
+    return _forget_if_empty(decision, len(members) - 1)
+
+
+def _started(room: Room, signal: signals.ConferencePlay, now: int, rules: Rules) -> Decision:
+    meta = _meta(room, signal, playback_id=signal.operation_id)
+    return _step(
+        room,
+        signal,
+        events.PlayStarted(room.room_id, signal.urls, signal.operation_id, meta),
+        playback_status=PLAYING,
+        operation_id=signal.operation_id,
+        urls=signal.urls,
+        files_finished=0,
+        deadline=now + rules.watchdog,
+        remaining=None,
+        stopped_operation_id="",
+        stopped_urls=(),
+        stopped_files_left=0,
+    )
+
+
+def _file_finished(
+    room: Room, members: Mapping[str, Member], signal: signals.PlayFinished, now: int, rules: Rules
+) -> Decision:
+    finished = room.files_finished + 1
+    last = finished == len(room.urls)
+    meta = _live_meta(room, signal, ends=last)
+    event = events.PlayFinished(room.room_id, room.operation_id, (signal.url,), meta)
+    if last:
+        return _end(room, members, signal, event)
+    if room.playback_status == PAUSED:
+        return _step(room, signal, event, files_finished=finished, remaining=rules.watchdog)
+    return _step(room, signal, event, files_finished=finished, deadline=now + rules.watchdog)
+
+
+def _end(
+    room: Room,
+    members: Mapping[str, Member],
+    signal: AnySignal | Timeout,
+    event: Event,
+    *,
+    by_stop: bool = False,
+) -> Decision:
+    """The terminal event of a live playback. A stop leaves a memory of the files whose ends are yet to come."""
+    memory: dict[str, Any] = {}
+    if by_stop:
+        memory = {
+            "stopped_operation_id": room.operation_id,
+            "stopped_urls": room.urls,
+            "stopped_files_left": len(room.urls) - room.files_finished,
+        }
+    return _forget_if_empty(_step(room, signal, event, **_NOT_LIVE, **memory), len(members))

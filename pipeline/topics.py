@@ -1,0 +1,53 @@
+"""The six topics: names, direction, configuration (contract §2). One list; everything else reads it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from pipeline.events import EVENTS as ALL_EVENTS
+from pipeline.signals import SIGNALS
+
+MAX_OUTPUT: Final = 4 << 20
+"""`max.message.bytes` of the output topics."""
+
+
+class Topic(NamedTuple):
+    """One topic without its prefix. `records` are the full names of the records it may hold."""
+
+    name: str
+    cleanup: str
+    output: bool
+    records: tuple[str, ...] = ()
+
+    def full_name(self, prefix: str) -> str:
+        """Its name in Kafka."""
+        return f"{prefix}.{self.name}"
+
+    @property
+    def config(self) -> dict[str, str]:
+        """What `setup` creates it with, and insists on."""
+        config = {"cleanup.policy": self.cleanup, "message.timestamp.type": "LogAppendTime"}
+        if self.output:
+            config["max.message.bytes"] = str(MAX_OUTPUT)
+        return config
+
+    def subjects(self, prefix: str) -> dict[str, str]:
+        """Subject (TopicRecordNameStrategy) to full record name."""
+        return {f"{self.full_name(prefix)}-{record}": record for record in self.records}
+
+
+def _signals(topic: str) -> tuple[str, ...]:
+    return tuple(signal.RECORD for signal in SIGNALS if topic == signal.TOPIC)
+
+
+_TABLE: Final = ("conference.Room", "conference.Member", "conference.Position")
+
+API: Final = Topic("api.signals", "delete", False, _signals("api"))
+MEDIA: Final = Topic("media.signals", "delete", False, _signals("media"))
+EVENTS: Final = Topic("events", "delete", True, tuple(event.RECORD for event in ALL_EVENTS))
+ROOMS: Final = Topic("rooms", "compact", True, _TABLE)
+REJECTED: Final = Topic("signals.rejected", "delete", True, ("conference.Rejected",))
+DEAD: Final = Topic("signals.dead", "delete", True)
+
+SIGNAL_TOPICS: Final = (API, MEDIA)
+TOPICS: Final = (API, MEDIA, EVENTS, ROOMS, REJECTED, DEAD)
