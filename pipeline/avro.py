@@ -163,14 +163,21 @@ def read_string(data: bytes, at: int, low: int, high: int) -> tuple[str, int]:
 
 
 def read_block(data: bytes, at: int) -> tuple[int, int, int]:
-    """An array block's item count, where its items must end (-1: it does not say) and where they begin."""
+    """An array block's item count, where its items must end (-1: it does not say) and where they begin.
+
+    ValueError if there are fewer bytes than items: an item of ours takes one byte at least.
+    """
     count, at = read_long(data, at)
-    if count >= 0:
-        return count, -1, at
-    size, at = read_long(data, at)
-    if size < 0 or size > len(data) - at:
-        raise ValueError(f"a block of {size} bytes, {len(data) - at} are left")
-    return -count, at + size, at
+    end = -1
+    if count < 0:
+        count = -count
+        size, at = read_long(data, at)
+        if size < 0 or size > len(data) - at:
+            raise ValueError(f"a block of {size} bytes, {len(data) - at} are left")
+        end = at + size
+    if count > len(data) - at:
+        raise ValueError(f"a block of {count} items, {len(data) - at} bytes are left")
+    return count, end, at
 
 
 def explain(schema: str, data: bytes, start: int = 0) -> str:
@@ -217,22 +224,30 @@ class _Reader:
 
     def _array(self, schema: Any, rules: dict[str, Any]) -> None:
         low, high = rules.get("minItems", 0), rules.get("maxItems")
-        items, index = rules.get("items", {}), 0
+        total = 0
         while True:
             self.expected = "an array block"
             count, end, self.at = read_block(self.data, self.at)
-            for _ in range(count):
-                self.path[-1] += f"[{index}]"
-                self.read(schema["items"], items)
-                self.path[-1] = self.path[-1].rpartition("[")[0]
-                index += 1
+            self._items(schema["items"], rules.get("items", {}), total, count)
+            total += count
             if end not in {-1, self.at}:
-                raise ValueError(f"a block that ends {self.at - end:+} bytes from there")
+                self.expected = "an array block that ends where it says"
+                raise ValueError(f"its end {self.at - end:+} bytes from there")
             if not count:
                 break
-        if index < low or (high is not None and index > high):
+        if total < low or (high is not None and total > high):
             self.expected = f"{low} to {high} items"
-            raise ValueError(str(index))
+            raise ValueError(str(total))
+
+    def _items(self, schema: Any, rules: dict[str, Any], first: int, count: int) -> None:
+        depth, index = len(self.path) - 1, first
+        try:
+            while index < first + count:
+                self.read(schema, rules)
+                index += 1
+        except (LookupError, ValueError):
+            self.path[depth] += f"[{index}]"
+            raise
 
     def _union(self, schema: Any, rules: dict[str, Any]) -> None:
         self.expected = " or ".join(b if isinstance(b, str) else b["type"] for b in schema)
