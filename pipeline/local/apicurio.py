@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.local import jvm
@@ -18,14 +17,16 @@ def url(port: int) -> str:
     return f"http://{HOST}:{port}/apis/ccompat/v7"
 
 
-def command(
-    folder: Path, app: Path, archive: Path, port: int, heap_mb: int, flags: Sequence[str]
-) -> list[str]:
-    """The command line. The database is a file, so schema ids outlive a restart."""
+def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -> list[str]:
+    """The command line; `ports` are the API's and the management interface's.
+
+    The database is a file, so schema ids outlive a restart.
+    """
     settings = {
         "quarkus.http.host": HOST,
-        "quarkus.http.port": port,
-        "quarkus.management.enabled": "false",  # one port less
+        "quarkus.http.port": ports[0],
+        "quarkus.management.host": HOST,  # else 0.0.0.0:9000, and it can't be turned off at run time
+        "quarkus.management.port": ports[1],
         "quarkus.log.level": "WARN",
         "quarkus.banner.enabled": "false",
         "quarkus.http.access-log.enabled": "false",
@@ -37,7 +38,7 @@ def command(
         "java.util.logging.manager": "org.jboss.logmanager.LogManager",
     }
     return [
-        *jvm.options(archive, folder / "classes.jsa", heap_mb, folder, flags),
+        *jvm.options(machine, folder),
         *(f"-D{key}={value}" for key, value in settings.items()),
         "-jar",
         str(app),

@@ -13,6 +13,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.local.cache import cache_dir, java, locked, make_dir
@@ -30,7 +31,7 @@ def base_archive() -> Path | None:
             _prune(path.parent)
             scratch = path.with_suffix(".partial")
             scratch.unlink(missing_ok=True)
-            command = [java(), "-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={scratch}"]
+            command = [str(java()), "-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={scratch}"]
             if subprocess.run(command, check=False, capture_output=True).returncode != 0:
                 return None
             os.replace(scratch, path)
@@ -43,12 +44,22 @@ def server_archive(kind: str, jars: Sequence[Path]) -> Path:
     return _archive(kind, [java().parent.parent / "lib" / "modules", *jars])
 
 
-def options(archive: Path, fresh: Path, heap_mb: int, folder: Path, flags: Sequence[str]) -> list[str]:
-    """The command line up to the server's own options: `archive` is used when it is there, else the JVM writes
-    one to `fresh` when it ends."""
+@dataclass(frozen=True)
+class Jvm:
+    """How one server is run: its class archive (used when it is there), heap in MiB, further JVM flags."""
+
+    archive: Path
+    heap_mb: int
+    flags: Sequence[str]
+
+
+def options(machine: Jvm, folder: Path) -> list[str]:
+    """The command line up to the server's own options. Without an archive the JVM writes one to
+    `folder/classes.jsa` when it ends (see `keep`)."""
+    archive, fresh = machine.archive, folder / "classes.jsa"
     common = [
-        f"-Xmx{heap_mb}m",
-        *flags,
+        f"-Xmx{machine.heap_mb}m",
+        *machine.flags,
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",  # leaves no files in the system's temporary folder
         f"-XX:ErrorFile={folder}/hs_err.log",
@@ -68,8 +79,9 @@ def options(archive: Path, fresh: Path, heap_mb: int, folder: Path, flags: Seque
     return [str(java()), f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={fresh}", *common]
 
 
-def keep(fresh: Path, archive: str) -> None:
-    """Moves an archive that a server wrote at its end into the cache; a missing one is no error."""
+def keep(folder: Path, archive: str) -> None:
+    """Moves the archive that a server wrote at its end into the cache; a missing one is no error."""
+    fresh = folder / "classes.jsa"
     with contextlib.suppress(OSError):
         if fresh.stat().st_size:
             os.replace(fresh, archive)

@@ -70,12 +70,10 @@ def prepare(folder: Path, cluster_id: str, node: int, settings: Mapping[str, str
         meta.write_text(f"version=1\ncluster.id={cluster_id}\nnode.id={node}\n")
 
 
-def command(
-    folder: Path, jars: Sequence[Path], archive: Path, heap_mb: int, flags: Sequence[str]
-) -> list[str]:
+def command(folder: Path, jars: Sequence[Path], machine: jvm.Jvm) -> list[str]:
     """The command line; to be run in the folder of the jars, which are named relative to it."""
     return [
-        *jvm.options(archive, folder / "classes.jsa", heap_mb, folder, flags),
+        *jvm.options(machine, folder),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSX",

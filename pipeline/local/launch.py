@@ -69,16 +69,14 @@ class Launch:
     def _start_brokers(self) -> None:
         if self._brokers:
             jars = fetch.kafka_jars(self._progress, self._cancel)
-            archive = jvm.server_archive("kafka", jars)
-            ports = {p.node: (p.port, p.controller_port) for p in self._state.processes if p.node}
+            machine = self._machine("kafka", jars)
+            ports = {p.node: (p.port, p.inner_port) for p in self._state.processes if p.node}
             for proc in self._brokers:
                 folder = make_dir(self._folder / proc.name)
                 settings = kafka.properties(proc.node, ports, folder / "data", self._state.spec.properties)
                 kafka.prepare(folder, self._state.cluster_id, proc.node, settings)
-                command = kafka.command(
-                    folder, jars, archive, self._state.spec.heap_mb, self._state.spec.flags
-                )
-                self._spawn(proc, command, jars[0].parent, archive)
+                command = kafka.command(folder, jars, machine)
+                self._spawn(proc, command, jars[0].parent, machine.archive)
         nodes = {proc.node for proc in self._state.processes if proc.node}
         for proc in self._state.processes:
             if proc.node:
@@ -87,13 +85,17 @@ class Launch:
     def _start_registry(self) -> None:
         for proc in self._registry:
             app = fetch.registry_app(self._progress, self._cancel)
-            archive = jvm.server_archive("registry", [app])
-            folder, spec = make_dir(self._folder / proc.name), self._state.spec
-            command = apicurio.command(folder, app, archive, proc.port, spec.heap_mb, spec.flags)
-            self._spawn(proc, command, folder, archive)
+            machine = self._machine("registry", [app])
+            folder = make_dir(self._folder / proc.name)
+            command = apicurio.command(folder, app, machine, (proc.port, proc.inner_port))
+            self._spawn(proc, command, folder, machine.archive)
         for proc in self._state.processes:
             if not proc.node:
                 self._wait(proc, lambda port=proc.port: apicurio.answers(port))  # type: ignore[misc]
+
+    def _machine(self, kind: str, jars: Sequence[Path]) -> jvm.Jvm:
+        spec = self._state.spec
+        return jvm.Jvm(jvm.server_archive(kind, jars), spec.heap_mb, spec.flags)
 
     def _spawn(self, proc: Proc, command: Sequence[str], folder: Path, archive: Path) -> None:
         with self._lock:

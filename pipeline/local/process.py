@@ -80,13 +80,17 @@ def _send(pid: int, born: str, number: signal.Signals) -> bool:
     return True
 
 
-def tail(log: Path, lines: int = 6) -> str:
-    """The last lines of a log, joined to one."""
+def tail(log: Path, lines: int = 4) -> str:
+    """The last lines of a log, joined to one; those of stack traces that only say where are left out."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
+            file.seek(max(0, log.stat().st_size - 16384))
             text = file.read().decode(errors="replace")
     except OSError:
         return "(no log)"
-    kept = [line.strip()[:300] for line in text.splitlines() if line.strip()]
+    kept = [
+        line[:200]
+        for line in map(str.strip, text.splitlines())
+        if line and not line.startswith(("at ", "... "))
+    ]
     return " | ".join(kept[-lines:]) or "(empty log)"

@@ -127,7 +127,7 @@ class Stack:
                 process.stop([(p.pid, p.born) for p in current.processes if p.pid], patience)
                 for proc in current.processes:
                     if proc.archive:
-                        jvm.keep(self.folder / proc.name / "classes.jsa", proc.archive)
+                        jvm.keep(self.folder / proc.name, proc.archive)
             if self.folder.exists():
                 shutil.rmtree(self.folder)
 
@@ -172,12 +172,14 @@ class Stack:
                 name=f"kafka-{node}",
                 node=node,
                 port=port(kafka_port if node == 1 else None, "--kafka-port"),
-                controller_port=port(None, "--kafka-port"),
+                inner_port=port(None, "--kafka-port"),
             )
             for node in range(1, self._spec.nodes + 1)
         ]
         if self._spec.registry:
-            processes.append(Proc(name="registry", node=0, port=port(registry_port, "--registry-port")))
+            server = port(registry_port, "--registry-port")
+            inner = port(None, "--registry-port")
+            processes.append(Proc(name="registry", node=0, port=server, inner_port=inner))
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         made = State(spec=self._spec, cluster_id=cluster_id, processes=processes)
         make_dir(self.folder)
@@ -194,8 +196,10 @@ class Stack:
             )
             if asked is not None and there != asked
         ]
-        if current.spec != self._spec:
-            differs.append(f"{current.spec}, not {self._spec}")
+        for what in Spec.__struct_fields__:
+            there, asked = getattr(current.spec, what), getattr(self._spec, what)
+            if there != asked:
+                differs.append(f"{what} {there}, not {asked}")
         if differs:
             raise ConfigError(
                 f"local stack {self.name!r} exists with {'; '.join(differs)}: "

@@ -26,7 +26,7 @@ class Proc(msgspec.Struct, kw_only=True):
     name: str
     node: int  # Kafka's node id; 0 is the registry
     port: int
-    controller_port: int = 0
+    inner_port: int  # of the controller, of the registry's management interface
     pid: int = 0
     born: str = ""
     archive: str = ""  # where the class archive goes that it writes at its end
