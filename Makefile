@@ -1,0 +1,41 @@
+# Needs Python >= 3.11 and make; takes uv when it is on PATH. No Java, no Docker.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check events lock clean
+
+BIN := .venv/bin
+RUN_STAMP := .venv/.installed-local
+DEV_STAMP := .venv/.installed-dev
+COVERAGE := 95
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(DEV_STAMP) ## .venv with everything, pinned by hash (quick when nothing changed)
+
+demo: $(RUN_STAMP) ## a recorded conference through a real Kafka and a real registry
+	@$(BIN)/conference-pipeline demo
+
+test: $(DEV_STAMP) ## all tests, on a real Kafka and a real registry, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE)
+
+check: $(DEV_STAMP) ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+events: $(DEV_STAMP) ## generate the classes and codecs from avro/ again
+	$(BIN)/python tools/generate.py
+
+lock: ## pin the newest versions that fit pyproject.toml (needs uv)
+	scripts/lock.sh --upgrade
+
+clean: ## remove .venv and everything made by tools (not the downloads of `up`)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN_STAMP): requirements/local.txt pyproject.toml scripts/install.sh
+	@scripts/install.sh local
+
+$(DEV_STAMP): requirements/dev.txt pyproject.toml scripts/install.sh
+	@scripts/install.sh dev

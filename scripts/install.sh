@@ -1,0 +1,57 @@
+#!/bin/sh
+# Makes .venv with what requirements/<set>.txt pins by hash, and the project itself, editable.
+# Usage: scripts/install.sh local|dev     (called by the Makefile; PYTHON names another interpreter)
+set -eu
+cd "$(dirname "$0")/.."
+set=$1
+python=.venv/bin/python
+
+fail() {
+    echo "install: $*" >&2
+    exit 1
+}
+
+# The first interpreter that runs and is new enough; $1 is what it must be able to import besides.
+find_python() {
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python; do
+        if "$candidate" -c "import sys, $1; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    rm -rf .venv
+    if command -v uv >/dev/null 2>&1; then
+        uv venv --quiet --python "$(find_python sys || echo '>=3.11')" .venv
+    elif base=$(find_python "venv, ensurepip"); then
+        "$base" -m venv .venv
+    elif base=$(find_python sys); then
+        fail "$base has no venv module: install it (Debian, Ubuntu: apt install python3-venv), or install uv"
+    else
+        fail "no Python >= 3.11 found: install one (or uv), or name it: make install PYTHON=/path/to/python3.12"
+    fi
+}
+
+# pip of an old venv is no obstacle: it knows --require-hashes since version 8.
+install() {
+    if command -v uv >/dev/null 2>&1; then
+        uv pip install --python "$python" "$@"
+    else
+        "$python" -m pip install --disable-pip-version-check "$@"
+    fi
+}
+
+usable() {
+    "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1 || return 1
+    command -v uv >/dev/null 2>&1 || "$python" -m pip --version >/dev/null 2>&1  # uv makes .venv without pip
+}
+
+usable || make_venv
+remedy="if the network is the cause, try again online; else \`make clean\` and again"
+install --require-hashes -r "requirements/$set.txt" || fail "requirements/$set.txt could not be installed: $remedy"
+install --quiet --no-deps --no-build-isolation --editable . || fail "the project could not be installed: $remedy"
+touch .venv/.installed-local
+[ "$set" = local ] || touch ".venv/.installed-$set"

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Pins everything in requirements/*.txt by hash, for all platforms and Python >= 3.11:
+#   base.txt   production     local.txt  + `up` and what builds the project     dev.txt  + tests and tools
+# Usage: scripts/lock.sh [--upgrade]
+set -eu
+cd "$(dirname "$0")/.."
+command -v uv >/dev/null 2>&1 || { echo "lock: needs uv: pip install uv" >&2; exit 1; }
+
+compile() {
+    out=$1
+    shift
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+        --no-annotate --output-file "requirements/$out.txt" pyproject.toml "$@"
+}
+
+# dev first: what it resolves to constrains the smaller ones, so a version is the same in all three
+compile dev --extra local --extra dev requirements/build.in "$@"
+compile local --extra local requirements/build.in --constraints requirements/dev.txt "$@"
+compile base --constraints requirements/dev.txt "$@"
