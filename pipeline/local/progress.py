@@ -61,7 +61,7 @@ class Lines:
         with self._lock:
             self._done += size
             now = time.monotonic()
-            if now - self._last < LINE_EVERY and self._done < self._total:
+            if not size or (now - self._last < LINE_EVERY and self._done < self._total):
                 return
             self._last = now
             done, total = self._done / 1e6, self._total / 1e6
