@@ -1,11 +1,11 @@
 """What can go wrong, and what to do about it.
 
-    PipelineError                 anything below; `str(error)` is one line that names the remedy
-    ├── SignalError               bytes that are not a valid signal → dead letter, the worker goes on (contract §4)
-    └── FatalError                the process must end with exit code ≠ 0; its restart is the recovery
-        ├── ConfigError           topics, partitions, schemas or permissions do not fit: an operator must act
-        ├── FencedError           somebody else owns our partitions or our transactional id
-        └── LossError             signals were deleted unread (promise 6): needs `--accept-loss`
+PipelineError                 anything below; `str(error)` is one line that names the remedy
+├── SignalError               bytes that are not a valid signal → dead letter, the worker goes on (contract §4)
+└── FatalError                the process must end with exit code ≠ 0; its restart is the recovery
+    ├── ConfigError           topics, partitions, schemas or permissions do not fit: an operator must act
+    ├── FencedError           somebody else owns our partitions or our transactional id
+    └── LossError             signals were deleted unread (promise 6): needs `--accept-loss`
 """
 
 from __future__ import annotations

@@ -164,6 +164,15 @@ class Settings(BaseSettings):
         context.check_hostname = self.ssl_verify_hostname
         return context
 
+    def registry_ssl(self) -> ssl.SSLContext | bool:
+        """The TLS context of the registry; True is aiohttp's default. Raises ConfigError."""
+        if not self.registry_ca:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.registry_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"SCHEMA_REGISTRY_SSL_CA can't be loaded: {error}") from None
+
 
 def load(**overrides: Any) -> Settings:
     """The settings of the environment. Raises ConfigError, one line that names each variable that is wrong."""

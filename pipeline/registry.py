@@ -1,0 +1,155 @@
+"""The schema registry: ids for our schemas, schemas for ids, and how `setup` registers them.
+
+Any registry with the Confluent API will do. It is asked at start-up and for a schema id that was never met
+before, never per record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.settings import Settings
+from pipeline.topics import TOPICS
+from pipeline.wire import SCHEMAS
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+_CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+
+
+class RegistryDownError(PipelineError):
+    """The registry doesn't answer, or answers with a 5xx: wait and ask again."""
+
+
+class Registry:
+    """A client of the registry's HTTP API; an asynchronous context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.registry_url.rstrip("/")
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        headers = {"Accept": _CONTENT_TYPE}
+        auth = None
+        if token := settings.registry_token.get_secret_value():
+            headers["Authorization"] = f"Bearer {token}"
+        elif settings.registry_username:
+            auth = aiohttp.BasicAuth(
+                settings.registry_username, settings.registry_password.get_secret_value()
+            )
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            auth=auth,
+            timeout=_TIMEOUT,
+            connector=aiohttp.TCPConnector(ssl=settings.registry_ssl()),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and JSON. Raises RegistryDownError, or ConfigError when we are not let in."""
+        assert self._session is not None, "use it as a context manager"
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": _CONTENT_TYPE} if data else {}
+        url = self._url + path
+        try:
+            async with self._session.request(method, url, data=data, headers=headers) as answer:
+                content = await answer.read()
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise RegistryDownError(
+                f"no answer from the registry at {self._url}: {error or type(error).__name__}"
+            ) from None
+        if status in (401, 403):
+            raise ConfigError(
+                f"the registry at {self._url} refused us ({status}): check SCHEMA_REGISTRY_USERNAME, "
+                "_PASSWORD or _BEARER_TOKEN"
+            )
+        if status >= 500:
+            raise RegistryDownError(f"the registry at {self._url} failed: {status} {content[:200]!r}")
+        try:
+            return status, msgspec.json.decode(content)
+        except msgspec.DecodeError:
+            raise ConfigError(
+                f"{url} did not answer with JSON: is SCHEMA_REGISTRY_URL the Confluent-compatible API "
+                "(Apicurio: …/apis/ccompat/v7)?"
+            ) from None
+
+    async def ping(self) -> None:
+        """Raises RegistryDownError while the registry doesn't answer."""
+        await self._ask("GET", "/subjects")
+
+    async def schema(self, schema_id: int) -> str | None:
+        """The text of the schema with this id, None if there is none."""
+        status, answer = await self._ask("GET", f"/schemas/ids/{schema_id}")
+        if status == 404:
+            return None
+        if status != 200:
+            raise ConfigError(f"the registry refused to show schema id {schema_id}: {_why(answer)}")
+        if answer.get("schemaType", "AVRO") != "AVRO":
+            return None
+        return str(answer["schema"])
+
+    async def schema_ids(self, prefix: str) -> dict[str, int]:
+        """Full record name to id of our schemas. Raises ConfigError naming the remedy when one is missing."""
+        subjects = [(s, r) for topic in TOPICS for s, r in topic.subjects(prefix).items()]
+        found = await asyncio.gather(*(self._lookup(subject, record) for subject, record in subjects))
+        return {record: schema_id for (_, record), schema_id in zip(subjects, found, strict=True)}
+
+    async def _lookup(self, subject: str, record: str) -> int:
+        status, answer = await self._ask("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
+        if status == 200:
+            return int(answer["id"])
+        raise ConfigError(
+            f"the registry has no version of subject {subject} that is ours ({_why(answer)}): "
+            "run `conference-pipeline setup`"
+        )
+
+    async def register(self, subject: str, record: str) -> bool:
+        """Register our schema under `subject`; False if it was there. Raises ConfigError when it is incompatible."""
+        status, _ = await self._ask("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
+        known = status == 200
+        # The level comes before the first version, and per subject: a registry's global level isn't ours to set.
+        status, answer = await self._ask("GET", f"/config/{subject}")
+        if status != 200 or answer.get("compatibilityLevel") != COMPATIBILITY:
+            status, answer = await self._ask("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY})
+            if status == 404:  # a registry that wants the subject first
+                known = await self._version(subject, record) and known
+                status, answer = await self._ask(
+                    "PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY}
+                )
+            if status != 200:
+                raise ConfigError(f"the registry won't set {COMPATIBILITY} for {subject}: {_why(answer)}")
+        if not known:
+            await self._version(subject, record)
+        return not known
+
+    async def _version(self, subject: str, record: str) -> bool:
+        status, answer = await self._ask("POST", f"/subjects/{subject}/versions", {"schema": SCHEMAS[record]})
+        if status == 409:
+            raise ConfigError(
+                f"subject {subject} holds a version that our {record} is not {COMPATIBILITY} with "
+                f"({_why(answer)}): use another PIPELINE_TOPIC_PREFIX, or a version of this program that fits"
+            )
+        if status != 200:
+            raise ConfigError(f"the registry refused {subject}: {_why(answer)}")
+        return True
+
+
+def _why(answer: Any) -> str:
+    if isinstance(answer, dict):
+        return str(answer.get("message") or answer.get("error_code") or answer)
+    return str(answer)

@@ -1,0 +1,217 @@
+"""Faust's consumer, with batches instead of records and positions instead of committed offsets.
+
+Stock Faust makes four asyncio tasks per record and commits offsets on a timer. Here one Faust event carries all
+records that a fetch brought of a topic-partition, offsets are committed inside the units' transactions, and a
+rebalance waits for the unit in flight. This file touches private names of Faust and aiokafka; the versions are
+pinned, and tests/test_private_names.py fails when a name goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from aiokafka import AIOKafkaConsumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from pipeline.merge import Record
+from pipeline.settings import Settings
+
+POLL_SECONDS = 0.2
+"""How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
+MAX_POLL_RECORDS = 4000
+"""Without it, one poll after a pause returned 315,000 records (design)."""
+HEARTBEAT_SECONDS = 0.5
+
+
+class Fetch:
+    """What a poll brought of one topic-partition: its records, and where that left the log."""
+
+    __slots__ = ("end", "generation", "position", "records", "tp")
+
+    def __init__(self, tp: TP, records: list[Record], position: int, end: int, generation: int) -> None:
+        self.tp = tp
+        self.records = records
+        self.position = position
+        self.end = end
+        self.generation = generation
+
+
+class Sink(Protocol):
+    """What the consumer needs of the engine."""
+
+    def full(self) -> frozenset[TP]:
+        """The inputs whose queues are full: don't poll them."""
+
+    def delivering(self, tp: TP) -> None:
+        """A Fetch of `tp` goes to the agent now."""
+
+    def seen(self, tp: TP, position: int, end: int, generation: int) -> None:
+        """A poll brought nothing of `tp`."""
+
+    async def quiesce(self) -> None:
+        """Finish the unit in flight, start no other, forget what is queued."""
+
+    def resume(self, generation: int, member_id: str) -> None:
+        """The inputs are at their positions: go on, as this member of this generation."""
+
+    def positions(self) -> Mapping[TP, int]:
+        """Where each input is to be read from."""
+
+
+class Consumer(driver.Consumer):
+    """See the module. `sink` and `settings` are set by the app, which has no other way in."""
+
+    sink: Sink
+    settings: Settings
+
+    def _new_consumer_thread(self) -> Any:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        # As in the original: run until consumer or fetcher stop, deliver nothing while flow is suspended and
+        # nothing of an old generation. Unlike it: one message per topic-partition, no offsets tracked.
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                generation = self.app.consumer_generation_id
+                polled, _ = await self._wait_next_records(POLL_SECONDS)
+                if not polled:
+                    continue
+                for tp, (records, position, end) in polled.items():
+                    if not self.flow_active or generation != self.app.consumer_generation_id:
+                        break  # not ours any more: recovery seeks, and they are fetched again
+                    if records:
+                        fetch = Fetch(tp, records, position, end, generation)
+                        self.sink.delivering(tp)
+                        await self._deliver(fetch)
+                    else:
+                        self.sink.seen(tp, position, end, generation)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+
+    async def _deliver(self, fetch: Fetch) -> None:
+        message = ConsumerMessage(
+            fetch.tp.topic,
+            fetch.tp.partition,
+            fetch.records[-1].offset,
+            fetch.records[-1].time / 1e6,
+            1,
+            (),
+            None,
+            fetch,
+            None,
+            None,
+            None,
+            fetch.tp,
+            generation_id=fetch.generation,  # without it the stream drops the event in silence
+        )
+        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def ack(self, message: Any) -> bool:
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def wait_empty(self) -> None:
+        await self.sink.quiesce()
+
+    async def commit(self, *args: Any, **kwargs: Any) -> bool:
+        return False  # offsets are committed by the units' transactions
+
+    async def perform_seek(self) -> None:
+        """The end of a rebalance: put the inputs at our positions, then let the engine go on."""
+        generation = self.app.consumer_generation_id
+        member_id = await self._thread.place(self.sink.positions())
+        self.sink.resume(generation, member_id)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Liveness is ours (`/livez`)."""
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    """The thread in which the aiokafka consumer lives."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        settings = cast(Consumer, self.consumer).settings
+        self._assignor = self.app.assignor
+        session = round(settings.session_timeout * 1000)
+        return AIOKafkaConsumer(
+            **settings.kafka(),
+            client_id=self.app.conf.broker_client_id,
+            group_id=self.app.conf.id,
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            # A position out of range is a loss: it must never be mended in silence (promise 6).
+            auto_offset_reset="none",
+            # The original ties this to Faust's own exactly_once; producers of signals may be transactional, too.
+            isolation_level="read_committed",
+            max_poll_records=MAX_POLL_RECORDS,
+            max_poll_interval_ms=300_000,
+            max_partition_fetch_bytes=1 << 20,
+            fetch_max_wait_ms=500,
+            request_timeout_ms=max(30_000, 2 * session),
+            session_timeout_ms=session,
+            rebalance_timeout_ms=30_000,
+            heartbeat_interval_ms=round(HEARTBEAT_SECONDS * 1000),
+            metadata_max_age_ms=self.app.conf.consumer_metadata_max_age_ms,
+            retry_backoff_ms=50,
+        )
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[TP, tuple[list[Record], int, int]]:
+        parent = cast(Consumer, self.consumer)
+        if not parent.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise driver.ConsumerStoppedError
+        wanted = active_partitions - parent.sink.full()
+        if not wanted:
+            await asyncio.sleep(0.01)
+            return {}
+        with fetcher._subscriptions.fetch_context():
+            fetched = await fetcher.fetched_records(wanted, timeout=timeout, max_records=max_records)
+        # Records and positions are taken in one step of this thread's loop, so they belong together: `position`
+        # is behind exactly these records, markers and aborted ones included.
+        polled = {}
+        assignment = fetcher._subscriptions.subscription.assignment
+        for tp in wanted:
+            state = assignment.state_value(tp) if assignment is not None else None
+            if state is None or not state.has_valid_position or state.lso is None:
+                continue
+            records = [
+                Record(r.timestamp * 1000, r.offset, r.key, r.value, r.headers) for r in fetched.get(tp, ())
+            ]
+            polled[tp] = (records, state.position, state.lso)
+        return polled
+
+    async def place(self, positions: Mapping[TP, int]) -> str:
+        """Seek the inputs, pause the table (it is read elsewhere); the group's name for us."""
+        member_id: str = await self.call_thread(self._place, self._ensure_consumer(), positions)
+        return member_id
+
+    async def _place(self, consumer: Any, positions: Mapping[TP, int]) -> str:
+        assigned = consumer.assignment()
+        for tp, offset in positions.items():
+            if tp in assigned:
+                consumer.seek(tp, offset)
+        consumer.pause(*(tp for tp in assigned if tp not in positions))
+        return str(consumer._coordinator.member_id)
+
+
+class Transport(driver.Transport):
+    """Faust's Kafka transport with our consumer."""
+
+    Consumer = Consumer

@@ -1,0 +1,307 @@
+"""Units, one after another: merge, barrier, decide, commit.
+
+A unit is what has arrived since the last commit on all partitions. The engine decides it in memory, writes it in
+one transaction, and only then counts it. When the write fails the process ends and memory with it, so the rooms
+may be changed before the commit: nobody else sees them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from aiokafka.partitioner import murmur2
+from faust.types import TP
+
+from pipeline.codec import SignalDecoder, UnknownSchemaError
+from pipeline.errors import SignalError
+from pipeline.merge import Input, Record
+from pipeline.metrics import Metrics
+from pipeline.records import Room
+from pipeline.settings import Settings
+from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
+from pipeline.topics import API
+from pipeline.worker.consumer import Fetch
+from pipeline.worker.recovery import Lane
+from pipeline.worker.schemas import Learner
+from pipeline.worker.transaction import Transactions
+from pipeline.worker.unit import Names, Unit
+
+QUEUE_RECORDS: Final = 8000
+"""Records of one input that wait in memory at most, but for the poll that passes it."""
+log = structlog.get_logger("worker")
+
+
+class Engine:
+    """Takes fetched records, commits units. It runs from `resume` to `quiesce`, again and again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Names,
+        signals: SignalDecoder,
+        learner: Learner,
+        writer: Transactions,
+        metrics: Metrics,
+    ) -> None:
+        self._settings, self._names = settings, names
+        self._signals, self._learner = signals, learner
+        self._writer, self._metrics = writer, metrics
+        self._api = API.full_name(settings.topic_prefix)
+        self.lanes: Mapping[int, Lane] = {}
+        self.generation: int | None = None
+        """The generation that we work in; None while nothing may be committed."""
+        self.progress = time.monotonic()
+        """When a unit was last committed, or nothing was left to do."""
+        self._pending: Counter[TP] = Counter()
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._touch: set[int] = set()
+        self._turn = 0
+        self._unknown_schema: int | None = None
+        self._stopping = False
+
+    # --- what the consumer says (Sink) -----------------------------------------------------------------------
+
+    def full(self) -> frozenset[TP]:
+        """Called from the consumer's thread: reads sizes only."""
+        return frozenset(
+            TP(source.topic, source.partition)
+            for lane in list(self.lanes.values())
+            for source in lane.merge.inputs
+            if len(source.queue) >= QUEUE_RECORDS
+        )
+
+    def delivering(self, tp: TP) -> None:
+        self._pending[tp] += 1
+
+    def seen(self, tp: TP, position: int, end: int, generation: int) -> None:
+        # While a Fetch of this input is on its way through the agent, what we see here would overtake it.
+        if generation == self.generation and not self._pending[tp]:
+            source = self._input(tp)
+            if source is not None and (position, end) != (source.position, source.end):
+                source.fetched((), position, end)
+                self._wake.set()
+
+    def receive(self, fetch: Fetch) -> None:
+        """The agent hands over what was fetched."""
+        if fetch.generation != self.generation:
+            return
+        self._pending[fetch.tp] -= 1
+        source = self._input(fetch.tp)
+        if source is not None:
+            source.fetched(fetch.records, fetch.position, fetch.end)
+            self._wake.set()
+
+    def _input(self, tp: TP) -> Input | None:
+        lane = self.lanes.get(tp.partition)
+        if lane is None:
+            return None
+        return lane.merge.api if tp.topic == self._api else lane.merge.media
+
+    def positions(self) -> dict[TP, int]:
+        return {
+            TP(source.topic, source.partition): source.offset
+            for lane in self.lanes.values()
+            for source in lane.merge.inputs
+        }
+
+    async def quiesce(self) -> None:
+        self.generation = None
+        async with self._lock:  # the unit in flight
+            for lane in self.lanes.values():
+                for source in lane.merge.inputs:
+                    source.rewind()
+        self._pending.clear()
+
+    def resume(self, generation: int, member_id: str) -> None:
+        self._writer.join(generation, member_id)
+        self._pending.clear()
+        for lane in self.lanes.values():
+            for source in lane.merge.inputs:
+                source.rewind()
+        self.generation = generation
+        self.progress = time.monotonic()
+        self._wake.set()
+
+    # --- the loop --------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something has changed: look for work."""
+        self._wake.set()
+
+    def touch(self, partition: int) -> None:
+        """Write the position of `partition`, to hear the broker's time."""
+        self._touch.add(partition)
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Finish the unit in flight, start no other."""
+        self._stopping = True
+        self._wake.set()
+        async with self._lock:
+            self.generation = None
+
+    async def run(self) -> None:
+        """Commit units until `stop`. Raises FatalError: the process must end."""
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            again = True
+            while again and self.generation is not None and not self._stopping:
+                async with self._lock:
+                    again = self.generation is not None and await self._unit()
+                if self._unknown_schema is not None:
+                    schema_id, self._unknown_schema = self._unknown_schema, None
+                    await self._learner.learn(schema_id)
+                    again = True
+                # The consumer, the agent and the web server share this loop.
+                await asyncio.sleep(0)
+
+    async def _unit(self) -> bool:
+        """Decide and commit one unit; whether there was anything to commit."""
+        began = time.monotonic()
+        self._learner.tick()
+        unit = Unit(self._names, self._settings.worker_id)
+        while self._touch:
+            number = self._touch.pop()
+            if number in self.lanes:
+                unit.touch(number)
+        for lane in self._in_turn():
+            self._advance(lane, unit)
+            if unit.full:
+                self._turn = lane.number + 1
+                break
+        if not unit:
+            self.progress = time.monotonic()
+            return False
+        inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
+        partitions = {number: lane.partition for number, lane in self.lanes.items()}
+        await self._writer.write(unit.records(inputs, partitions), unit.offsets(inputs))
+        self.progress = time.monotonic()
+        self._count(unit, self.progress - began)
+        return True
+
+    def _in_turn(self) -> list[Lane]:
+        """The lanes, beginning behind the one that filled the last unit: a busy one must not starve the others."""
+        return sorted(self.lanes.values(), key=lambda lane: (lane.number < self._turn, lane.number))
+
+    def _advance(self, lane: Lane, unit: Unit) -> None:
+        """Apply what is next of a lane, until nothing is, it has to wait, or the unit is full."""
+        merge, partition = lane.merge, lane.partition
+        earliest = partition.earliest
+        if earliest is not None:
+            self._expire(lane, unit)
+        while not unit.full:
+            source = merge.next()
+            if source is None:
+                return
+            record = source.queue[0]
+            now = max(record.time, source.time)
+            try:
+                signal = self._read(source, record)
+            except SignalError as error:
+                unit.buried(source, record, error)
+                source.applied(record, source.time)
+                continue
+            except UnknownSchemaError as error:
+                self._unknown_schema = error.schema_id
+                return
+            room = partition.rooms.get(signal.room_id)
+            if room is not None and room.deadline is not None and room.deadline <= now:
+                self._expire(lane, unit)
+                room = partition.rooms.get(signal.room_id)
+                if room is not None and room.deadline is not None and room.deadline <= now:
+                    self._metrics.barrier_waits.inc()
+                    return  # the signal waits for the barrier, and what is behind it too (contract §5)
+            if room is None and self._misplaced(source, record, signal, unit):
+                continue
+            decision = partition.apply(signal, now)
+            source.applied(record, now)
+            unit.decided(source, record, signal, room, decision)
+
+    def _expire(self, lane: Lane, unit: Unit) -> None:
+        """Let the deadlines fire that are behind the barrier, earliest first."""
+        partition = lane.partition
+        while (timeout := partition.next_timeout()) is not None and lane.merge.reached(timeout.occurred_at):
+            unit.expired(lane.number, timeout.room_id, partition.expire(timeout))
+
+    def _read(self, source: Input, record: Record) -> AnySignal:
+        """The signal of a record. Raises SignalError, UnknownSchemaError."""
+        signal = self._signals.decode(record.value)
+        topic = "api" if source.topic == self._api else "media"
+        if topic != signal.TOPIC:
+            raise SignalError(f"{signal.TYPE} belongs on the {signal.TOPIC} topic, not on {source.topic}")
+        if record.key != signal.room_id.encode():
+            if record.key is None:
+                raise SignalError("the record has no key: expected the room_id in UTF-8")
+            shown = record.key[:60].decode("utf-8", "replace")
+            raise SignalError(f"the record's key {shown!r} is not its room_id {signal.room_id[:60]!r}")
+        return signal
+
+    def _misplaced(self, source: Input, record: Record, signal: AnySignal, unit: Unit) -> bool:
+        """Whether this signal would make a room known on a partition that is not the room's (contract §2)."""
+        right = (murmur2(record.key) & 0x7FFFFFFF) % self._settings.partitions
+        if right == source.partition:
+            return False
+        self._metrics.wrong_partition.inc()
+        if not isinstance(signal, ConferenceCreate | MemberJoined):
+            return False
+        error = SignalError(
+            f"room {signal.room_id[:60]!r} belongs on partition {right}, this is {source.partition}: signals must be "
+            "produced with the murmur2 partitioner of the Java client (librdkafka: partitioner=murmur2_random)"
+        )
+        unit.buried(source, record, error)
+        source.applied(record, source.time)
+        return True
+
+    # --- what the metrics learn ------------------------------------------------------------------------------
+
+    def _count(self, unit: Unit, seconds: float) -> None:
+        metrics = self._metrics
+        families = {
+            "signals": metrics.signals,
+            "events": metrics.events,
+            "rejected": metrics.rejected,
+            "no_ops": metrics.no_ops,
+            "dead": metrics.dead,
+        }
+        for (family, label), number in unit.counts.items():
+            if family == "timeouts":
+                metrics.timeouts.inc(number)
+            else:
+                families[family].labels(label).inc(number)
+        metrics.units.observe(seconds)
+        metrics.unit_signals.inc(unit.signals)
+        now = self._writer.clock.now()
+        if now is not None:
+            for appended in unit.event_times:
+                metrics.latency.observe(max(0, now - appended) / 1e6)
+
+    def gauge(self) -> None:
+        """Bring the gauges up to date; called when they are read."""
+        metrics, lanes = self._metrics, self.lanes
+        partitions = [lane.partition for lane in lanes.values()]
+        metrics.partitions.set(len(lanes))
+        metrics.rooms.set(sum(len(partition.rooms) for partition in partitions))
+        metrics.members.set(sum(len(m) for partition in partitions for m in partition.members.values()))
+        metrics.armed.set(sum(partition.armed for partition in partitions))
+        metrics.renewed.set(self._writer.renewed)
+        metrics.lag.clear()
+        hidden = 0
+        for lane in lanes.values():
+            for source in lane.merge.inputs:
+                end = max(source.end or 0, source.probe[1] if source.probe else 0)
+                metrics.lag.labels(source.topic, str(source.partition)).set(max(0, end - source.offset))
+                if source.probe is not None and source.caught_up and source.position < source.probe[1]:
+                    hidden += 1
+        metrics.foreign_open.set(hidden)
+
+
+def rooms(engine: Engine) -> dict[str, Room]:
+    """All rooms of a worker, by id (tests, doctor)."""
+    return {room_id: room for lane in engine.lanes.values() for room_id, room in lane.partition.rooms.items()}

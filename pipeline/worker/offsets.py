@@ -1,0 +1,202 @@
+"""Group offsets in a transaction, fenced by the group's generation (KIP-447).
+
+aiokafka 0.14 speaks TxnOffsetCommit v0, which carries no generation: nothing would stop a worker that lost its
+place in the group. Version 3 does. This file touches private names of aiokafka's producer; the versions are
+pinned, and tests/test_private_names.py fails when a name goes away.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import errors as Errors
+from aiokafka.client import ConnectionGroup
+from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+from aiokafka.structs import TopicPartition
+
+_NO_TAGS: dict[int, bytes] = {}
+_NO_LEADER_EPOCH = -1
+
+LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.RebalanceInProgressError)
+"""What the group coordinator answers to a worker that has lost its place in the group."""
+
+
+class TxnOffsetCommitResponse_v3(Response):
+    API_KEY = 28
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "errors",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class TxnOffsetCommitRequest_v3(RequestStruct):
+    API_KEY = 28
+    API_VERSION = 3
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = TxnOffsetCommitResponse_v3
+    SCHEMA = Schema(
+        ("transactional_id", CompactString("utf-8")),
+        ("group_id", CompactString("utf-8")),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("generation_id", Int32),
+        ("member_id", CompactString("utf-8")),
+        ("group_instance_id", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _TxnOffsetCommit(Request[TxnOffsetCommitRequest_v3]):
+    API_KEY = 28
+
+    def __init__(self, *fields: Any) -> None:
+        self._fields = fields
+
+    def build(self, request_struct_class: type[TxnOffsetCommitRequest_v3]) -> TxnOffsetCommitRequest_v3:
+        return request_struct_class(*self._fields)
+
+
+class _FencedOffsetCommit(TxnOffsetCommitHandler):
+    """The handler of aiokafka with our request, and with the answers that only v3 gives."""
+
+    def create_request(self) -> _TxnOffsetCommit:
+        manager = self._sender._txn_manager
+        generation, member_id = self._sender.membership
+        topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for tp, offset in sorted(self._offsets.items()):
+            topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, "", _NO_TAGS))
+        return _TxnOffsetCommit(
+            manager.transactional_id,
+            self._group_id,
+            manager.producer_id,
+            manager.producer_epoch,
+            generation,
+            member_id,
+            None,
+            [(topic, partitions, _NO_TAGS) for topic, partitions in topics.items()],
+            _NO_TAGS,
+        )
+
+    def handle_response(self, response: Any) -> float | None:
+        manager = self._sender._txn_manager
+        for topic, partitions, _ in response.errors:
+            for partition, code, _ in partitions:
+                error = Errors.for_code(code)
+                if error is Errors.NoError:
+                    tp = TopicPartition(topic, partition)
+                    manager.offset_committed(tp, self._offsets[tp].offset, self._group_id)
+                    continue
+                if error in LEFT_OUT or error is Errors.GroupAuthorizationFailedError:
+                    manager.error_transaction(error(self._group_id))
+                    return None
+                if error is Errors.RequestTimedOutError:
+                    self._sender.client.lost = True
+                # Everything else has one meaning in both versions: let aiokafka judge it.
+                response.errors = [(topic, [(partition, code)])]
+                return super().handle_response(response)  # type: ignore[no-any-return]
+        return None
+
+
+class _Witness:
+    """The client of a sender, which remembers that a transactional request got no answer."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
+        try:
+            return await self._client.send(node_id, request, group=group)
+        except Errors.KafkaError:
+            if group == ConnectionGroup.COORDINATION:
+                self.lost = True
+            raise
+
+
+class _FencedSender(Sender):
+    """A sender that commits offsets as a member of a generation of the group."""
+
+    membership: tuple[int, str] = (-1, "")
+
+    async def _do_txn_offset_commit(self, offsets: Any, group_id: str) -> None:
+        from aiokafka.client import CoordinationType
+
+        node_id = await self._find_coordinator(CoordinationType.GROUP, group_id)
+        await _FencedOffsetCommit(self, offsets, group_id).do(node_id)
+
+
+class FencedProducer(AIOKafkaProducer):
+    """A transactional producer whose group offsets only count while `membership` is current."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._sender = _FencedSender(
+            _Witness(self.client),
+            acks=-1,
+            txn_manager=self._txn_manager,
+            message_accumulator=self._message_accumulator,
+            retry_backoff_ms=options["retry_backoff_ms"],
+            request_timeout_ms=options["request_timeout_ms"],
+        )
+
+    def join(self, generation: int, member_id: str) -> None:
+        """From now on, commit offsets as this member of this generation."""
+        self._sender.membership = (generation, member_id)
+
+    def will_write(self, partitions: set[TopicPartition]) -> None:
+        """Register all partitions of a transaction at once; aiokafka would send a request for each."""
+        for partition in partitions:
+            self._txn_manager.maybe_add_partition_to_txn(partition)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a transactional request of this producer may still be under way, unanswered, in the network.
+
+        It had to be sent again, so it can arrive late and end the next transaction (KIP-890): the producer must
+        be replaced by one of the same id, whose higher epoch makes the broker refuse the late one.
+        """
+        return bool(self._sender.client.lost)

@@ -1,0 +1,228 @@
+"""A partition's rooms and positions from the log of its table: the log is the truth (design: recovery).
+
+The end is asked for read_uncommitted, after the rebalance; what is read is read_committed. An open transaction of
+an owner that died holds the reader back at the last stable offset: then the position record behind it names the
+owner, and taking its transactional id aborts the transaction at once instead of after its timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from pipeline import topics
+from pipeline.errors import FatalError, LossError
+from pipeline.merge import Input, Merge
+from pipeline.partition import Partition
+from pipeline.records import Member, Position, Room
+from pipeline.registry import Registry
+from pipeline.settings import Settings
+from pipeline.worker.schemas import RowDecoder
+
+PATIENCE: Final = 0.3
+"""Seconds that a commit which is decided already is given to write its markers, before its owner is fenced."""
+log = structlog.get_logger("recovery")
+
+
+class Lane:
+    """All that a worker holds of one partition number: its rooms, and its two inputs."""
+
+    __slots__ = ("merge", "number", "partition")
+
+    def __init__(self, number: int, partition: Partition, merge: Merge) -> None:
+        self.number = number
+        self.partition = partition
+        self.merge = merge
+
+
+class Recovery:
+    """Loads lanes. It reads with two consumers of its own, which belong to no group."""
+
+    def __init__(self, settings: Settings, registry: Registry, *, accept_loss: bool = False) -> None:
+        self._settings = settings
+        self._accept_loss = accept_loss
+        self._rows = RowDecoder(registry)
+        self._rooms = topics.ROOMS.full_name(settings.topic_prefix)
+        self._inputs = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
+        self._committed: AIOKafkaConsumer = None
+        self._everything: AIOKafkaConsumer = None
+        self.fenced = 0
+        self.seconds = 0.0
+        """How long the last load took."""
+
+    async def start(self) -> None:
+        self._committed = self._consumer("read_committed")
+        self._everything = self._consumer("read_uncommitted")
+        await asyncio.gather(self._committed.start(), self._everything.start())
+
+    def _consumer(self, isolation: str) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **self._settings.kafka(),
+            isolation_level=isolation,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=4 << 20,
+            check_crcs=False,
+        )
+
+    async def stop(self) -> None:
+        for consumer in (self._committed, self._everything):
+            if consumer is not None:
+                await consumer.stop()
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Ends of logs, open transactions included."""
+        return await self._everything.end_offsets(list(partitions))  # type: ignore[no-any-return]
+
+    def table(self, number: int) -> TopicPartition:
+        """The table's topic-partition of partition `number`."""
+        return TopicPartition(self._rooms, number)
+
+    async def load(self, numbers: Iterable[int]) -> dict[int, Lane]:
+        """The lanes of these partitions, as their log has them. Raises FatalError, LossError."""
+        tables = [self.table(number) for number in numbers]
+        if not tables:
+            return {}
+        began = time.monotonic()
+        partitions = {tp.partition: Partition(self._settings.rules) for tp in tables}
+        positions: dict[int, Position] = {}
+        ends = await self.ends(tables)
+        self._committed.assign(tables)
+        await self._committed.seek_to_beginning(*tables)
+        await self._read(
+            ends, lambda tp, records: self._take(partitions[tp.partition], positions, tp, records)
+        )
+        for partition in partitions.values():
+            partition.restored()
+        lanes = await self._lanes(partitions, positions)
+        self.seconds = time.monotonic() - began
+        return lanes
+
+    # --- the log ---------------------------------------------------------------------------------------------
+
+    async def _read(
+        self, ends: dict[TopicPartition, int], take: Callable[[TopicPartition, list[Any]], Awaitable[None]]
+    ) -> None:
+        """Read until the consumer's position is at the end: markers and compaction leave gaps that are no loss."""
+        missing = dict(ends)
+        moved = time.monotonic()
+        while True:
+            for tp, end in list(missing.items()):
+                if await self._committed.position(tp) >= end:
+                    del missing[tp]
+            if not missing:
+                return
+            fetched = await self._committed.getmany(*missing, timeout_ms=100)
+            for tp, records in fetched.items():
+                await take(tp, records)
+            if fetched:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > PATIENCE:
+                await self._free(missing)
+                moved = time.monotonic()
+
+    async def _free(self, held: dict[TopicPartition, int]) -> None:
+        """Abort the open transactions that hold us back, by taking their owners' ids."""
+        owners = set()
+        for tp, end in held.items():
+            owner = await self._owner(tp, await self._committed.position(tp), end)
+            if owner is not None:
+                owners.add(owner)
+        for owner in owners - {self._settings.worker_id}:
+            log.info("abort what a dead worker left open", transactional_id=owner)
+            producer = AIOKafkaProducer(**self._settings.kafka(), transactional_id=owner, retry_backoff_ms=50)
+            try:
+                await producer.start()
+            finally:
+                await producer.stop()
+            self.fenced += 1
+
+    async def _owner(self, tp: TopicPartition, start: int, end: int) -> str | None:
+        """Who wrote the first position record in [start, end): the owner of the oldest open transaction."""
+        reader = self._everything
+        reader.assign([tp])
+        reader.seek(tp, start)
+        try:
+            while await reader.position(tp) < end:
+                fetched = await reader.getmany(tp, timeout_ms=1000)
+                if not fetched:
+                    return None
+                for record in fetched[tp]:
+                    if record.key == b'["position"]' and record.value is not None:
+                        row = await self._rows.decode(record.value)
+                        assert isinstance(row, Position)
+                        return row.transactional_id
+            return None
+        finally:
+            reader.unsubscribe()
+
+    async def _take(
+        self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, records: list[Any]
+    ) -> None:
+        for record in records:
+            try:
+                kind, *ids = msgspec.json.decode(record.key, type=list[str])
+                value = record.value
+                row = None if value is None else await self._rows.decode(value)
+            except (msgspec.DecodeError, ValueError, TypeError) as error:
+                raise FatalError(
+                    f"{tp.topic}/{tp.partition}/{record.offset} is no row of ours ({error}): "
+                    "nothing but the workers may write this topic"
+                ) from None
+            match kind, row:
+                case "room", Room() | None:
+                    partition.restore_room(ids[0], row)
+                case "member", Member() | None:
+                    partition.restore_member(ids[0], ids[1], row)
+                case "position", Position():
+                    positions[tp.partition] = row
+                case _:
+                    raise FatalError(
+                        f"{tp.topic}/{tp.partition}/{record.offset} has a key of another kind: {kind}"
+                    )
+
+    # --- the positions ---------------------------------------------------------------------------------------
+
+    async def _lanes(
+        self, partitions: dict[int, Partition], positions: dict[int, Position]
+    ) -> dict[int, Lane]:
+        wanted = [TopicPartition(topic, number) for number in partitions for topic in self._inputs]
+        starts, ends = await asyncio.gather(self._everything.beginning_offsets(wanted), self.ends(wanted))
+        lanes = {}
+        for number, partition in partitions.items():
+            known = {p.topic: p for p in positions[number].positions} if number in positions else {}
+            inputs = []
+            for topic in self._inputs:
+                tp = TopicPartition(topic, number)
+                offset, when = starts[tp], 0
+                if topic in known:
+                    offset, when = known[topic].offset, known[topic].time
+                    offset = self._check(tp, offset, starts[tp], ends[tp])
+                inputs.append(Input(topic, number, offset, when))
+            lanes[number] = Lane(number, partition, Merge(*inputs))
+        return lanes
+
+    def _check(self, tp: TopicPartition, offset: int, start: int, end: int) -> int:
+        """Where to go on. Raises LossError when signals behind the position are gone (promise 6)."""
+        place = f"{tp.topic} partition {tp.partition}"
+        if offset > end:
+            raise FatalError(
+                f"{place} ends at offset {end}, before our position {offset}: the topic was created anew or cut; "
+                "move the workers to a new PIPELINE_TOPIC_PREFIX, or bring the topic back"
+            )
+        if offset >= start:
+            return offset
+        text = f"{start - offset} signals of {place} were deleted unread (offsets {offset} to {start - 1})"
+        if not self._accept_loss:
+            raise LossError(
+                f"{text}: give the topic a longer retention; to go on without them: worker --accept-loss"
+            )
+        log.warning("signals lost, as accepted", topic=tp.topic, partition=tp.partition, lost=start - offset)
+        return start

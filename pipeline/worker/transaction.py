@@ -1,0 +1,175 @@
+"""One transactional producer, one transaction per unit (shared by everything a unit writes), the broker's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import errors as Errors
+from aiokafka.structs import TopicPartition
+
+from pipeline.errors import ConfigError, FatalError, FencedError
+from pipeline.settings import Settings
+from pipeline.worker.offsets import LEFT_OUT, FencedProducer
+
+MAX_BATCH: Final = 900_000
+"""Bytes of one record batch; a record that is larger than that goes alone."""
+TRANSACTION_TIMEOUT_MS: Final = 60_000
+
+Header = tuple[str, bytes]
+Out = tuple[bytes | None, bytes | None, list[Header]]
+"""Key, value and headers of a record to write."""
+
+
+class BrokerClock:
+    """A lower bound of the broker's time, in microseconds; never the worker's own clock (contract §5, promise 5).
+
+    The broker's time is at least the append time in its last answer, plus what has passed here since.
+    """
+
+    def __init__(self) -> None:
+        self._heard: int | None = None
+        self._at = 0
+
+    def heard(self, milliseconds: int) -> None:
+        """The broker has just answered that it appended something at this time."""
+        self._heard = milliseconds * 1000
+        self._at = time.monotonic_ns()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the broker was heard; infinite before the first time."""
+        return float("inf") if self._heard is None else (time.monotonic_ns() - self._at) / 1e9
+
+    def now(self) -> int | None:
+        """The least that the broker's clock can show now; None before it was heard."""
+        if self._heard is None:
+            return None
+        return self._heard + (time.monotonic_ns() - self._at) // 1000
+
+
+class Transactions:
+    """Writes units. Any error on the way raises FatalError: the process must end, its restart is the recovery."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: FencedProducer | None = None
+        self._membership = (-1, "")
+        self.clock = BrokerClock()
+        self.renewed = 0
+
+    @property
+    def producer(self) -> FencedProducer:
+        if self._producer is None:
+            raise FatalError("the transactional producer is not started")
+        return self._producer
+
+    async def start(self) -> None:
+        """Take the transactional id: whoever had it before is fenced, what it left open is aborted."""
+        producer = FencedProducer(
+            **self._settings.kafka(),
+            transactional_id=self._settings.worker_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=MAX_BATCH,
+            max_request_size=64 << 20,
+            request_timeout_ms=30_000,
+            retry_backoff_ms=50,
+        )
+        try:
+            await producer.start()
+        except Errors.KafkaError as error:
+            await producer.stop()
+            raise fatal(error, self._settings) from error
+        self._producer = producer
+        producer.join(*self._membership)
+
+    async def stop(self) -> None:
+        """Let go of the id; what is open stays for the next owner to abort."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await producer.stop()
+
+    def join(self, generation: int, member_id: str) -> None:
+        """Commit offsets as this member of this generation from now on."""
+        self._membership = (generation, member_id)
+        if self._producer is not None:
+            self._producer.join(generation, member_id)
+
+    async def write(
+        self, outputs: dict[TopicPartition, Iterable[Out]], offsets: dict[TopicPartition, int]
+    ) -> None:
+        """One unit, whole or not at all: its records, and the group offsets behind its input.
+
+        The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
+        log *after* the rebalance sees all that we could still commit (design: acknowledgements before offsets).
+        """
+        if self.producer.unsure:
+            await self.stop()
+            await self.start()
+            self.renewed += 1
+        producer = self.producer
+        try:
+            await producer.begin_transaction()
+            producer.will_write(set(outputs))
+            sent = [
+                await producer.send_batch(batch, tp.topic, partition=tp.partition)
+                for tp, records in outputs.items()
+                for batch in self._batches(producer, records)
+            ]
+            for metadata in await asyncio.gather(*sent):
+                if metadata.timestamp_type == 1:
+                    self.clock.heard(metadata.timestamp)
+            await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
+            await producer.commit_transaction()
+        except Errors.KafkaError as error:
+            await self._abort(producer)
+            raise fatal(error, self._settings) from error
+
+    @staticmethod
+    def _batches(producer: AIOKafkaProducer, records: Iterable[Out]) -> Iterable[Any]:
+        batch = producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                yield batch
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
+        yield batch
+
+    async def _abort(self, producer: FencedProducer) -> None:
+        """Spare the next owner the wait for what we leave open, where the broker still lets us."""
+        # Where it fails (fenced, broken), the next owner aborts it.
+        with contextlib.suppress(Errors.KafkaError, AssertionError, TimeoutError):
+            await asyncio.wait_for(producer.abort_transaction(), 2)
+
+
+_DENIED: Final = (
+    Errors.TopicAuthorizationFailedError,
+    Errors.GroupAuthorizationFailedError,
+    Errors.TransactionalIdAuthorizationFailed,
+    Errors.ClusterAuthorizationFailedError,
+)
+
+
+def fatal(error: BaseException, settings: Settings) -> FatalError:
+    """What a Kafka error means for an operator."""
+    causes = [error, error.__cause__, error.__context__]
+    if any(isinstance(cause, Errors.ProducerFenced | Errors.InvalidProducerEpoch) for cause in causes):
+        return FencedError(
+            f"fenced: another process took the transactional id {settings.worker_id!r}, or the broker timed our "
+            "transaction out; give each worker a PIPELINE_TRANSACTIONAL_ID of its own and start again"
+        )
+    if any(isinstance(cause, LEFT_OUT) for cause in causes):
+        return FencedError(
+            f"fenced: group {settings.group_id!r} has gone on without this worker, which was silent for too long "
+            "(frozen, or cut off); nothing of it was committed: start again"
+        )
+    if any(isinstance(cause, _DENIED) for cause in causes):
+        return ConfigError(
+            f"not authorised: {error}; grant this user the topics, the group {settings.group_id!r} and the "
+            f"transactional id {settings.worker_id!r}"
+        )
+    return FatalError(f"Kafka failed: {error!r}; nothing of the unit was committed: start again")

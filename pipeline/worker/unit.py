@@ -1,0 +1,223 @@
+"""What one unit says: events, table changes, rejected signals and dead letters of the partitions it worked on.
+
+Events are encoded as they are said; a table row only once per unit, with its last value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+from aiokafka.structs import TopicPartition
+
+from pipeline import topics
+from pipeline.codec import MAX_VALUE, format_time
+from pipeline.events import Event
+from pipeline.merge import Input, Record
+from pipeline.partition import Partition
+from pipeline.records import Member, Position, Rejected, Room, TopicPosition
+from pipeline.room import Decision
+from pipeline.signals import AnySignal
+from pipeline.wire import ENCODERS
+from pipeline.worker.transaction import Out
+
+MAX_SIGNALS: Final = 4000
+MAX_BYTES: Final = 4 << 20
+"""Caps of a unit: signals taken in, bytes said. The output of one signal is never split, so both are passed."""
+SHOWN_OF_LARGE: Final = 64 << 10
+"""How much of a value over 1 MiB its dead letter carries (contract §4)."""
+
+_POSITION_KEY: Final = b'["position"]'
+_key = msgspec.json.Encoder().encode
+
+
+class Names:
+    """Topics and registered schemas of one pipeline: what the outputs of a unit need to know of the world."""
+
+    def __init__(self, prefix: str, schema_ids: dict[str, int]) -> None:
+        """`schema_ids` maps full record names to the ids of our schemas in the registry."""
+        self.events = topics.EVENTS.full_name(prefix)
+        self.rooms = topics.ROOMS.full_name(prefix)
+        self.rejected = topics.REJECTED.full_name(prefix)
+        self.dead = topics.DEAD.full_name(prefix)
+        self.source = f"/{prefix}".encode()
+        self.prefixes = {name: b"\0" + number.to_bytes(4) for name, number in schema_ids.items()}
+
+    def encode(self, record: object) -> bytes:
+        """A record in the registry's wire format."""
+        kind = type(record)
+        return ENCODERS[kind](record, self.prefixes[kind.RECORD])  # type: ignore[attr-defined]
+
+
+class Output:
+    """What one partition says in a unit."""
+
+    __slots__ = ("dead", "events", "members", "rejected", "rooms")
+
+    def __init__(self) -> None:
+        self.events: list[Out] = []
+        self.rejected: list[Out] = []
+        self.dead: list[Out] = []
+        self.rooms: set[str] = set()
+        self.members: set[tuple[str, str]] = set()
+
+
+class Unit:
+    """One unit of work. Empty until the first signal, dead letter, timeout or `touch`."""
+
+    def __init__(self, names: Names, owner: str) -> None:
+        self._names = names
+        self._owner = owner
+        self._outputs: dict[int, Output] = {}
+        self.signals = 0
+        self.bytes = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """(metric, label) to how often: what the metrics learn once the unit is committed."""
+        self.event_times: list[int] = []
+        """Append times (microseconds) of the signals that caused events, for the latency metric."""
+
+    def __bool__(self) -> bool:
+        return bool(self._outputs)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to commit."""
+        return self.signals >= MAX_SIGNALS or self.bytes >= MAX_BYTES
+
+    def touch(self, partition: int) -> Output:
+        """The output of `partition`; its position will be written even if it says nothing."""
+        output = self._outputs.get(partition)
+        if output is None:
+            output = self._outputs[partition] = Output()
+        return output
+
+    def decided(
+        self, source: Input, record: Record, signal: AnySignal, before: Room | None, decision: Decision
+    ) -> None:
+        """A signal was applied to the room that was `before`."""
+        output = self.touch(source.partition)
+        self.signals += 1
+        self.bytes += len(record.value or b"")
+        self.counts["signals", signal.TYPE] += 1
+        place = f"{source.topic}/{source.partition}/{record.offset}".encode()
+        if decision.events:
+            self._say(output, signal.room_id, decision.events, (("ce_signal", place),))
+            self.event_times.append(record.time)
+        elif decision.rejected:
+            self.counts["rejected", decision.rejected] += 1
+            self._reject(output, source, record, signal, decision.rejected, place)
+        elif decision.no_op:
+            self.counts["no_ops", decision.no_op] += 1
+        if decision.room is not before:
+            output.rooms.add(signal.room_id)
+        for session, _ in decision.members:
+            output.members.add((signal.room_id, session))
+
+    def expired(self, partition: int, room_id: str, decision: Decision) -> None:
+        """A deadline fired."""
+        output = self.touch(partition)
+        self.counts["timeouts", ""] += 1
+        self._say(output, room_id, decision.events, ())
+        output.rooms.add(room_id)
+
+    def buried(self, source: Input, record: Record, error: Exception) -> None:
+        """A record that is no signal goes to the dead letters, as it came."""
+        output = self.touch(source.partition)
+        self.signals += 1
+        self.counts["dead", source.topic] += 1
+        value, more = record.value, []
+        if value is not None and len(value) > MAX_VALUE:
+            more = [("original-size", str(len(value)).encode())]
+            value = value[:SHOWN_OF_LARGE]
+        self.bytes += len(value or b"")
+        kind = type(error)
+        why = [
+            ("__connect.errors.topic", source.topic.encode()),
+            ("__connect.errors.partition", str(source.partition).encode()),
+            ("__connect.errors.offset", str(record.offset).encode()),
+            ("__connect.errors.exception.class.name", f"{kind.__module__}.{kind.__qualname__}".encode()),
+            ("__connect.errors.exception.message", str(error).encode("utf-8", "replace")),
+        ]
+        output.dead.append((record.key, value, [*record.headers, *why, *more]))
+
+    def _say(
+        self, output: Output, room_id: str, said: tuple[Event, ...], signal: Iterable[tuple[str, bytes]]
+    ) -> None:
+        key = room_id.encode()
+        when = format_time(said[0].meta.occurred_at).encode()
+        for event in said:
+            value = self._names.encode(event)
+            headers = [
+                ("ce_specversion", b"1.0"),
+                ("ce_id", event.meta.event_id.encode()),
+                ("ce_type", event.EVENT.encode()),
+                ("ce_source", self._names.source),
+                ("ce_subject", key),
+                ("ce_time", when),
+                ("content-type", b"application/avro"),
+                *signal,
+            ]
+            output.events.append((key, value, headers))
+            self.bytes += len(value) + 300
+            self.counts["events", event.EVENT] += 1
+
+    def _reject(
+        self, output: Output, source: Input, record: Record, signal: AnySignal, reason: str, place: bytes
+    ) -> None:
+        rejected = Rejected(
+            signal_id=signal.signal_id,
+            room_id=signal.room_id,
+            type=signal.TYPE,
+            reason=reason,
+            topic=source.topic,
+            partition=source.partition,
+            offset=record.offset,
+            signal=record.value or b"",
+        )
+        value = self._names.encode(rejected)
+        self.bytes += len(value)
+        output.rejected.append((record.key, value, [("ce_signal", place)]))
+
+    # --- what is written -------------------------------------------------------------------------------------
+
+    def offsets(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, int]:
+        """The group offsets behind this unit's input."""
+        return {
+            TopicPartition(source.topic, source.partition): source.offset
+            for partition in self._outputs
+            for source in inputs[partition]
+        }
+
+    def records(
+        self, inputs: dict[int, tuple[Input, Input]], partitions: dict[int, Partition]
+    ) -> dict[TopicPartition, Iterable[Out]]:
+        """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
+        out: dict[TopicPartition, Iterable[Out]] = {}
+        for number, output in self._outputs.items():
+            rows = self._rows(output, inputs[number], partitions[number])
+            out[TopicPartition(self._names.rooms, number)] = rows
+            for topic, records in (
+                (self._names.events, output.events),
+                (self._names.rejected, output.rejected),
+                (self._names.dead, output.dead),
+            ):
+                if records:
+                    out[TopicPartition(topic, number)] = records
+        return out
+
+    def _rows(self, output: Output, inputs: tuple[Input, Input], partition: Partition) -> Iterator[Out]:
+        # The position comes first: it names the owner of this transaction to whoever finds it open.
+        position = Position(
+            transactional_id=self._owner,
+            positions=tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs),
+        )
+        yield _POSITION_KEY, self._names.encode(position), []
+        for room_id in output.rooms:
+            room: Room | None = partition.rooms.get(room_id)
+            yield _key(("room", room_id)), None if room is None else self._names.encode(room), []
+        for room_id, session in output.members:
+            member: Member | None = partition.members.get(room_id, {}).get(session)
+            value = None if member is None else self._names.encode(member)
+            yield _key(("member", room_id, session)), value, []
