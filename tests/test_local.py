@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import urllib.request
@@ -343,6 +344,57 @@ def test_a_download_that_is_not_the_pinned_file_is_refused(
             assert "MB" in shown.getvalue()
         finally:
             server.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.broker
+def test_a_mirror_is_used_and_a_whole_file_is_not_fetched_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    part = next(one for one in fetch.parts() if one.artifact == "jspecify")
+    jar = next(one for one in fetch.kafka_jars(Silent(), threading.Event()) if one.name == part.name)
+    served = tmp_path / "org/jspecify/jspecify" / part.version
+    served.mkdir(parents=True)
+    (served / part.name).write_bytes(jar.read_bytes())
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, text=True
+    ) as server:
+        try:
+            assert server.stdout
+            port = server.stdout.readline().split(" port ")[1].split()[0]
+            monkeypatch.setenv(fetch.MIRROR, f"http://127.0.0.1:{port}/")
+            target, shown = tmp_path / "target", io.StringIO()
+            fetch._download([part], target, Lines(shown), threading.Event())
+            assert [path.name for path in target.iterdir()] == [part.name]
+            assert fetch._whole(target / part.name, part)
+            assert len(shown.getvalue().splitlines()) == 1
+        finally:
+            server.send_signal(signal.SIGKILL)
+
+
+def test_an_archive_appears_unpacked_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    with tarfile.open(tmp_path / "archive.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "file", "inner/file")
+    fetch._unpack(tmp_path / "archive.tar.gz", tmp_path / "home")
+    assert (tmp_path / "home" / "inner" / "file").read_text() == "content"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home"]
+
+
+@pytest.mark.broker
+def test_of_three_nodes_only_the_dead_one_is_started_again(tmp_path: Path) -> None:
+    stack = Stack("three", home=tmp_path, nodes=3, registry=False)
+    try:
+        first = stack.up()
+        assert len((first.bootstrap_servers or "").split(",")) == 3
+        stack.kill("kafka-2")
+        while stack.status().state != "died":
+            time.sleep(0.01)
+        again = stack.up()
+        changed = [a.name for a, b in zip(first.processes, again.processes, strict=True) if a.pid != b.pid]
+        assert (again.state, changed) == ("running", ["kafka-2"])
+    finally:
+        stack.down()
 
 
 def test_a_download_stops_when_the_caller_gives_up(tmp_path: Path) -> None:
