@@ -81,12 +81,15 @@ class Registry:
         if status >= 500:
             raise RegistryDownError(f"the registry at {self._url} failed: {status} {content[:200]!r}")
         try:
-            return status, msgspec.json.decode(content)
+            decoded = msgspec.json.decode(content)
         except msgspec.DecodeError:
+            decoded = None
+        if decoded is None or (status == 404 and "error_code" not in decoded):
             raise ConfigError(
-                f"{url} did not answer with JSON: is SCHEMA_REGISTRY_URL the Confluent-compatible API "
-                "(Apicurio: …/apis/ccompat/v7)?"
-            ) from None
+                f"{url} ({status}) is no schema registry: SCHEMA_REGISTRY_URL must name the Confluent-compatible "
+                "API (Apicurio: …/apis/ccompat/v7)"
+            )
+        return status, decoded
 
     async def ping(self) -> None:
         """Raises RegistryDownError while the registry doesn't answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from pipeline.errors import ConfigError
 from pipeline.registry import Registry
@@ -60,7 +60,9 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
         replication_factor=1,
         topic_configs=topic.config,
     )
-    new.replication_factor = settings.replication  # the constructor refuses -1, the broker's default (KIP-464)
+    new.replication_factor = (
+        settings.replication
+    )  # the constructor refuses -1, the broker's default (KIP-464)
     return new
 
 
@@ -83,21 +85,30 @@ async def check_topics(admin: Any, settings: Settings) -> list[str]:
     """What of the topics is not as we need it: one line for each, with the remedy."""
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
     described = {topic["topic"]: topic for topic in await admin.describe_topics(list(names))}
-    differences = []
+    missing: list[str] = []
+    other: dict[int, list[str]] = {}
     for name in names:
         found = described.get(name)
-        if found is None or found["error_code"] == 3:
-            differences.append(f"topic {name} does not exist: run `conference-pipeline setup`")
+        if found is None or found["error_code"] == UnknownTopicOrPartitionError.errno:
+            missing.append(name)
         elif found["error_code"]:
-            differences.append(f"topic {name} can't be seen: {for_code(found['error_code']).__name__}")
-        elif len(found["partitions"]) != settings.partitions:
-            differences.append(
-                f"topic {name} has {len(found['partitions'])} partitions, PIPELINE_PARTITIONS says "
-                f"{settings.partitions}: set PIPELINE_PARTITIONS to what the topics have; it can't be changed later"
-            )
+            raise ConfigError(f"topic {name} can't be seen: {for_code(found['error_code']).__name__}")
+        elif (count := len(found["partitions"])) != settings.partitions:
+            other.setdefault(count, []).append(name)
+    differences = [
+        f"{_named(wrong)} {count} partitions, PIPELINE_PARTITIONS says {settings.partitions}: set "
+        "PIPELINE_PARTITIONS to what the topics have; it can't be changed later"
+        for count, wrong in other.items()
+    ]
+    if missing:
+        differences.append(f"{', '.join(missing)} do not exist: run `conference-pipeline setup`")
     if not differences:
         differences = await _check_configs(admin, names)
     return differences
+
+
+def _named(names: list[str]) -> str:
+    return f"topic {names[0]} has" if len(names) == 1 else f"topics {', '.join(names)} have"
 
 
 async def _check_configs(admin: Any, names: dict[str, Topic]) -> list[str]:

@@ -193,6 +193,12 @@ class FencedProducer(AIOKafkaProducer):
             self._txn_manager.maybe_add_partition_to_txn(partition)
 
     @property
+    def failure(self) -> BaseException | None:
+        """What ended the current transaction, when it failed: later calls only say that there is none."""
+        waiter = self._txn_manager.wait_for_transaction_end()
+        return waiter.exception() if waiter is not None and waiter.done() and not waiter.cancelled() else None
+
+    @property
     def unsure(self) -> bool:
         """Whether a transactional request of this producer may still be under way, unanswered, in the network.
 

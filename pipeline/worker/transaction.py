@@ -125,9 +125,10 @@ class Transactions:
                     self.clock.heard(metadata.timestamp)
             await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
             await producer.commit_transaction()
-        except Errors.KafkaError as error:
+        except (Errors.KafkaError, Errors.IllegalOperation) as error:
+            cause = producer.failure or error
             await self._abort(producer)
-            raise fatal(error, self._settings) from error
+            raise fatal(cause, self._settings) from error
 
     @staticmethod
     def _batches(producer: AIOKafkaProducer, records: Iterable[Out]) -> Iterable[Any]:
@@ -142,7 +143,7 @@ class Transactions:
     async def _abort(self, producer: FencedProducer) -> None:
         """Spare the next owner the wait for what we leave open, where the broker still lets us."""
         # Where it fails (fenced, broken), the next owner aborts it.
-        with contextlib.suppress(Errors.KafkaError, AssertionError, TimeoutError):
+        with contextlib.suppress(Errors.KafkaError, Errors.IllegalOperation, AssertionError, TimeoutError):
             await asyncio.wait_for(producer.abort_transaction(), 2)
 
 
