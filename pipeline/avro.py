@@ -19,6 +19,8 @@ INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 SHOWN = 40
 """Characters of a bad value that an error shows."""
+WALKED = 1024
+"""Items of an array that are read again to explain what is wrong: explaining must not cost more than reading."""
 
 
 def long(value: int) -> bytes:
@@ -228,6 +230,9 @@ class _Reader:
         while True:
             self.expected = "an array block"
             count, end, self.at = read_block(self.data, self.at)
+            if high is not None and total + count > high:
+                self.expected = f"{low} to {high} items"
+                raise ValueError(str(total + count))
             self._items(schema["items"], rules.get("items", {}), total, count)
             total += count
             if end not in {-1, self.at}:
@@ -235,11 +240,14 @@ class _Reader:
                 raise ValueError(f"its end {self.at - end:+} bytes from there")
             if not count:
                 break
-        if total < low or (high is not None and total > high):
+        if total < low:
             self.expected = f"{low} to {high} items"
             raise ValueError(str(total))
 
     def _items(self, schema: Any, rules: dict[str, Any], first: int, count: int) -> None:
+        if first + count > WALKED:
+            self.expected = "an array block of sound items"
+            raise ValueError(f"a fault in one of {first + count} items, or behind them")
         depth, index = len(self.path) - 1, first
         try:
             while index < first + count:

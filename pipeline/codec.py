@@ -7,17 +7,19 @@ one raises `SignalError`, whose text names the field, what was expected and what
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import fastavro
 import msgspec
 
+from pipeline.avro import shorten
 from pipeline.errors import PipelineError, SignalError
 from pipeline.events import Event
-from pipeline.resolve import FIRST_TIME, LAST_TIME, resolving
-from pipeline.signals import SIGNALS, AnySignal, Micros
+from pipeline.resolve import FIRST_TIME, LAST_TIME, field_and_fault, one_line, resolving
+from pipeline.signals import SIGNALS, AnySignal, ConferencePlay, Micros
 from pipeline.wire import DECODERS, SCHEMAS
 
 MAX_VALUE: Final = 1 << 20
@@ -26,7 +28,7 @@ MAX_SHOWN: Final = 60
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Decode = Callable[[bytes], AnySignal]
-_RECORDS: Final = {signal.RECORD: signal for signal in SIGNALS}
+_RECORDS: Final[Mapping[str, Any]] = {signal.RECORD: signal for signal in SIGNALS}
 
 
 class UnknownSchemaError(PipelineError):
@@ -41,12 +43,13 @@ class UnknownSchemaError(PipelineError):
 
 
 def parse_time(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 time with an offset (contract §4). Raises ValueError."""
-    try:
-        moment = msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        # A fraction beyond microseconds would be rounded, and can't be at the end of the year 9999: cut it.
-        moment = msgspec.convert(re.sub(r"(\.\d{6})\d+", r"\1", text), datetime)
+    """Microseconds since the epoch of an RFC 3339 time with an offset (contract §4). Raises ValueError.
+
+    What is finer than microseconds is cut.
+    """
+    if len(text) > LONGEST_EXACT_TIME:
+        text = _FINER.sub(r"\1", text, count=1)
+    moment = msgspec.convert(text, datetime)
     if moment.tzinfo is None:
         raise ValueError("no offset")
     since = moment - _EPOCH
@@ -56,9 +59,19 @@ def parse_time(text: str) -> int:
     return micros
 
 
+LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
+_FINER: Final = re.compile(r"(\.[0-9]{6})[0-9]+")
+
+
 def format_time(micros: int) -> str:
     """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds")[:26] + "Z"
+    second, fraction = divmod(micros, 1_000_000)
+    return f"{_format_second(second)}.{fraction:06}Z"
+
+
+@lru_cache(maxsize=1024)  # times come in order, or nearly so
+def _format_second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------
@@ -66,23 +79,36 @@ def format_time(micros: int) -> str:
 
 def _hook(_: type, text: Any) -> Micros:
     if not isinstance(text, str):
-        raise ValueError(f"Expected an RFC 3339 time, got {_shown(text)}")
+        raise ValueError(f"Expected an RFC 3339 time, got {_JSON_NAMES[type(text)]}")
     try:
         return Micros(parse_time(text))
     except ValueError as error:
-        raise ValueError(f"Expected an RFC 3339 time with an offset, got {_shown(text)} ({error})") from None
+        shown = f"{shorten(text)} ({error})"
+        raise ValueError(f"Expected an RFC 3339 time with an offset, got {shown}") from None
 
 
+_JSON_NAMES: Final = {
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    float: "float",
+    list: "array",
+    dict: "object",
+}
 _from_json: Final[Decode] = msgspec.json.Decoder(AnySignal, dec_hook=_hook).decode
-_to_json: Final = msgspec.json.Encoder().encode
+_to_json: Final = msgspec.json.Encoder(enc_hook=int).encode  # of Micros, which is an int
 
 
 def decode_json(value: bytes) -> AnySignal:
     """A signal from its JSON text (contract §4). Raises SignalError."""
     try:
+        if not value.isascii():
+            value.decode()  # msgspec does not look into what it skips
+        if len(value) > LONG_VALUE:
+            _glance(value)
         return _from_json(value)
     except msgspec.ValidationError as error:
-        raise SignalError(_explain(str(error), value)) from None
+        raise SignalError(explain_json(str(error), value)) from None
     except UnicodeDecodeError as error:
         raise SignalError(f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -95,36 +121,63 @@ def decode_json(value: bytes) -> AnySignal:
         raise SignalError(f"no JSON object (RFC 8259): {error}") from None
 
 
+class _Glance(msgspec.Struct):
+    type: str = ""
+    occurred_at: str = ""
+    urls: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+LONG_VALUE: Final = 1 << 16
+_glance_at: Final = msgspec.json.Decoder(_Glance).decode
+
+
+def _glance(value: bytes) -> None:
+    """Refuse a long value for what would take long to refuse: a hundred thousand urls, each matched on its own,
+    and a time that is a hundred thousand values."""
+    seen = _glance_at(value)
+    if seen.type == ConferencePlay.TYPE and len(_raw_items(seen.urls)) > MAX_URLS:
+        raise SignalError(f"urls: Expected array of length <= {MAX_URLS}, got more")
+
+
+MAX_URLS: Final = 128
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_PATH: Final = re.compile(r"^(?P<what>.*?) - at `\$(?P<path>.*)`$", re.S)
 
 
-def _explain(message: str, value: bytes) -> str:
-    """msgspec names path and expectation; add what was there."""
-    match = _PATH.match(message)
-    if match is None:
-        return message.replace("`", "")
-    what, path = match["what"].replace("`", ""), match["path"].lstrip(".")
-    if "got" in what or not path:
-        return f"{path}: {what}".removeprefix(": ")
-    found: Any = msgspec.json.decode(value)
-    for key in re.findall(r"\[(\d+)\]|([^.\[\]]+)", path):
-        index, name = key
-        found = found[int(index)] if index else found.get(name)
-    return f"{path}: {what}, got {_shown(found)}"
+def explain_json(message: str, value: bytes) -> str:
+    """What msgspec said about `value`, on one line that names the field, the expectation and what was there."""
+    path, what = field_and_fault(message)
+    if path and what.startswith("Expected") and ", got" not in what:
+        what = f"{what}, got {_found(path, value)}"
+    return f"{path}: {what}" if path else what
 
 
-def _shown(found: Any) -> str:
-    text = repr(found) if isinstance(found, str) else _to_json(found).decode()
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(found)} long)"
+def _found(path: str, value: bytes) -> str:
+    """What stands at `path` (`field` or `field[3]`). Only the field is read, so a hostile value costs little."""
+    field, _, index = path.partition("[")
+    try:
+        raw = getattr(_one_field(field).decode(value), field)
+        if index:
+            raw = _raw_items(raw)[int(index.rstrip("]"))]
+    except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
+        return "something else"  # the field stands there twice, or what follows it is no JSON
+    text = bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace")
+    return one_line(text, MAX_SHOWN)
+
+
+@lru_cache(maxsize=64)  # a field of a signal: there are few
+def _one_field(name: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(msgspec.defstruct("Found", [(name, msgspec.Raw, msgspec.Raw(b"nothing"))]))
+
+
+_raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def event_json(event: Event) -> bytes:
     """The event as one compact JSON line (contract §3), LF at the end."""
-    meta = msgspec.structs.asdict(event.meta)
-    meta["occurred_at"] = format_time(meta["occurred_at"])
-    fields = {"event": event.EVENT, **msgspec.structs.asdict(event), "meta": meta}
-    return _to_json(fields) + b"\n"
+    # msgspec writes the time as a number. No text inside a string looks like this: its quotes are escaped.
+    number = event.meta.occurred_at
+    text = f'"occurred_at":"{format_time(number)}",'.encode()
+    return _to_json(event).replace(b'"occurred_at":%d,' % number, text, 1) + b"\n"
 
 
 def signal_json(signal: AnySignal) -> bytes:
@@ -149,7 +202,7 @@ class SignalDecoder:
 
     def learn(self, schema_id: int, text: str | None) -> None:
         """Know `schema_id` as the schema `text` (None: the registry has no such id)."""
-        self._by_id[schema_id] = _decoder(schema_id, text)
+        self._by_id[schema_id] = decoder(schema_id, text)
 
     def forget(self, schema_id: int) -> None:
         """Ask for `schema_id` again when it is next met."""
@@ -175,27 +228,33 @@ class SignalDecoder:
         return decode(value)
 
 
-def _decoder(schema_id: int, text: str | None) -> Decode:
+def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORDS) -> Callable[[bytes], Any]:
+    """A decoder of values whose header names `schema_id`, with the writer's schema `text`.
+
+    `known` are the records it may be of, by full name. The decoder raises SignalError.
+    """
     if text is None:
         return _refuse(f"the registry has no schema with id {schema_id}")
     parsed = msgspec.json.decode(text)
     name = parsed.get("name", "") if isinstance(parsed, dict) else ""
-    if "." not in name and name:
+    if name and "." not in name:
         name = f"{parsed.get('namespace', '')}.{name}".lstrip(".")
-    if name not in _RECORDS:
-        return _refuse(f"schema id {schema_id} is of {name or 'no record'}, which is no signal")
+    if name not in known:
+        return _refuse(
+            f"schema id {schema_id} is of {name or 'no record'}, which has no business on this topic"
+        )
     if _canonical(parsed) == _canonical(msgspec.json.decode(SCHEMAS[name])):
         ours = DECODERS[name]
         return lambda value: ours(value, 5)
-    return resolving(parsed, _RECORDS[name])
+    return resolving(parsed, known[name])
 
 
 def _canonical(schema: Any) -> str:
     return str(fastavro.schema.to_parsing_canonical_form(schema))
 
 
-def _refuse(reason: str) -> Decode:
-    def refuse(_: bytes) -> AnySignal:
+def _refuse(reason: str) -> Callable[[bytes], Any]:
+    def refuse(_: bytes) -> Any:
         raise SignalError(reason)
 
     return refuse

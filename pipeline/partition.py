@@ -68,6 +68,11 @@ class Partition:
         if not members:
             del self.members[room_id]
 
+    @property
+    def earliest(self) -> int | None:
+        """The earliest time at which a deadline may be due: a cheap bound, None when none is armed."""
+        return self._deadlines[0][0] if self._deadlines else None
+
     def next_timeout(self) -> Timeout | None:
         """The earliest deadline that is still one, as the signal that lets it fire; None when none is armed."""
         heap = self._deadlines

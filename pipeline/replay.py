@@ -15,6 +15,7 @@ import msgspec
 
 from pipeline.codec import MAX_VALUE, decode_json, event_json
 from pipeline.errors import SignalError
+from pipeline.events import Event
 from pipeline.partition import Partition
 from pipeline.room import Decision, Rules
 from pipeline.signals import AnySignal
@@ -39,6 +40,7 @@ class Replay:
         self._partition = Partition(rules)
         self._events, self._rejected, self._dead = events, rejected, dead
         self._now: int | None = None
+        self._said = 0
         self.counts: Counter[str] = Counter()
 
     def feed(self, lines: Iterable[bytes]) -> None:
@@ -56,25 +58,28 @@ class Replay:
             at = signal.occurred_at
             if now is None or at > now:
                 now = at
-            for timeout in partition.due(now):
-                say(partition.expire(timeout))
+            if (deadline := partition.earliest) is not None and deadline <= now:
+                for timeout in partition.due(now):
+                    say(partition.expire(timeout).events)
             decision = partition.apply(signal, now)
             if decision.events:
-                say(decision)
+                say(decision.events)
             else:
                 self._count(signal, decision)
         self._now = now
         self.counts["lines"] += read
+        self.counts["events"] = self._said
 
     def until(self, time: int) -> None:
         """Let the deadlines <= `time` (microseconds) fire, after the last signal."""
         for timeout in self._partition.due(time):
-            self._say(self._partition.expire(timeout))
+            self._say(self._partition.expire(timeout).events)
+        self.counts["events"] = self._said
 
-    def _say(self, decision: Decision) -> None:
-        for event in decision.events:
+    def _say(self, events: tuple[Event, ...]) -> None:
+        for event in events:
             self._events(event_json(event))
-        self.counts["events"] += len(decision.events)
+        self._said += len(events)
 
     def _count(self, signal: AnySignal, decision: Decision) -> None:
         if decision.rejected is None:

@@ -1,4 +1,4 @@
-"""Signals written with another version of their schema than ours (Avro 1.12, "Schema Resolution").
+"""Records written with another version of their schema than ours (Avro 1.12, "Schema Resolution").
 
 The generated decoders read what was written with exactly our schema; this reader takes any writer's schema that
 the registry has, one interpreted step per field. Fields that we don't know are read and dropped, fields that the
@@ -8,33 +8,69 @@ no length, count or branch is believed that the bytes can't bear out.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from pipeline.avro import shorten
 from pipeline.errors import SignalError
-from pipeline.signals import AnySignal, Micros, Signal
+from pipeline.signals import Micros
 
 
-def resolving(schema: Any, signal: type[Signal]) -> Callable[[bytes], AnySignal]:
-    """A decoder of values of the writer's `schema` (parsed JSON) to `signal`, behind a header of 5 bytes."""
+def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
+    """A decoder of values of the writer's `schema` (parsed JSON) to our `record`, behind a header of 5 bytes."""
 
-    def decode(value: bytes) -> AnySignal:
+    def decode(value: bytes) -> Any:
         reader = _Reader(value, 5)
         try:
             fields = reader.read(schema)
-        except (ValueError, KeyError, struct.error, RecursionError) as error:
-            raise SignalError(f"{signal.RECORD}: {reader.where()}{error}") from None
+        except RecursionError:
+            raise SignalError(f"{record.RECORD}: the value is nested too deeply") from None
+        except (ValueError, KeyError, struct.error) as error:
+            raise SignalError(one_line(f"{record.RECORD}: {reader.where()}{error}")) from None
         if reader.at != len(value):
-            raise SignalError(f"{signal.RECORD}: {len(value) - reader.at} bytes behind the end of the record")
+            raise SignalError(f"{record.RECORD}: {len(value) - reader.at} bytes behind the end of the record")
         try:
-            return msgspec.convert(fields, signal, dec_hook=_micros)  # type: ignore[return-value]
+            return msgspec.convert(fields, record, dec_hook=_micros)
         except msgspec.ValidationError as error:
-            raise SignalError(f"{signal.RECORD}: {error}") from None
+            raise SignalError(f"{record.RECORD}: {_explain(str(error), fields)}") from None
 
     return decode
+
+
+def field_and_fault(message: str) -> tuple[str, str]:
+    """A validation error of msgspec in two: `field` or `field[3]` ("" for the whole), and what is wrong.
+
+    The message may quote the value, so the path is what follows the *last* mark of one, and the text is cut.
+    """
+    what, mark, path = message.rpartition(" - at `$")
+    if not mark:
+        what, path = path, ""
+    what = one_line(what).replace("`", "")
+    if what.startswith("Invalid value "):  # of the tag: the only field with a list of values
+        what = "Expected the type of a signal, got " + what.removeprefix("Invalid value ")
+    return path.rstrip("`").lstrip("."), what
+
+
+def one_line(text: str, longest: int = 240) -> str:
+    """`text` for an error message: cut, and without line ends and other controls."""
+    cut = text if len(text) <= longest else text[:longest] + "…"
+    return _CONTROLS.sub(" ", cut)
+
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def _explain(message: str, fields: dict[str, Any]) -> str:
+    path, what = field_and_fault(message)
+    field, _, index = path.partition("[")
+    if "got" in what or not field:
+        return f"{path}: {what}" if path else what
+    found = fields[field]
+    return f"field {path}: {what}, got {shorten(found[int(index.rstrip(']'))] if index else found)}"
 
 
 FIRST_TIME, LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
@@ -54,6 +90,7 @@ class _Reader:
 
     def __init__(self, data: bytes, at: int) -> None:
         self.data, self.at = data, at
+        self.items = 0
         self.path: list[str] = []
         self.names: dict[str, Any] = {}
 
@@ -95,10 +132,9 @@ class _Reader:
             if count < 0:
                 count = -count
                 self._long()
-            if count > len(self.data) - self.at:
-                raise ValueError(
-                    f"expected items, found a count of {count} with {len(self.data) - self.at} bytes left"
-                )
+            self.items += count  # of all arrays: items of no bytes must not come a million in each block
+            if self.items > len(self.data):
+                raise ValueError(f"expected items, found a count of {count}, more than there are bytes")
             items.extend(one() for _ in range(count))
         return items
 

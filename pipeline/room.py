@@ -16,14 +16,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha1
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
-from pipeline import events, signals
+from pipeline import events
 from pipeline.events import Event, Meta
 from pipeline.records import Member, Room
-from pipeline.signals import AnySignal
+from pipeline.signals import (
+    AnySignal,
+    ConferenceCreate,
+    ConferenceDestroy,
+    ConferenceMute,
+    ConferencePlay,
+    ConferenceUnmute,
+    MemberJoined,
+    MemberLeft,
+    MemberMuted,
+    MemberUnmuted,
+    PlayFailed,
+    PlayFinished,
+    PlayProgress,
+)
 
 SECOND: Final = 1_000_000
 STOPPED: Final = "stopped"
@@ -69,6 +83,7 @@ class Rules(msgspec.Struct, frozen=True):
 class Timeout(msgspec.Struct, frozen=True):
     """The watchdog's own signal: `occurred_at` is the deadline, `signal_id` the playback's operation_id."""
 
+    TYPE: ClassVar[Literal["timeout"]] = "timeout"
     TOPIC: ClassVar[str] = "watchdog"
 
     room_id: str
@@ -76,7 +91,7 @@ class Timeout(msgspec.Struct, frozen=True):
     signal_id: str
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What one signal does. `room` is the room afterwards, None when it is unknown or forgotten;
     `members` are the entries that change, None for one that is gone; at most one of `rejected`, `no_op` is set."""
 
@@ -110,99 +125,97 @@ def decide(
     `members` are the room's members by session_uuid; it is read, never changed. Every deadline <= `now` of the
     room must have fired before (contract §5). Pure: the same arguments give the same decision.
     """
-    match signal:
-        case signals.ConferenceCreate() if room is None:
+    match signal.TYPE:
+        case "conference.create" if room is None:
             new = _fresh(signal.room_id, app_id=signal.app_id, name=signal.name)
             return _created(new, signal)
-        case signals.MemberJoined() if room is None:
+        case "member.joined" if room is None:
             return _joined(_fresh(signal.room_id), signal)
         case _ if room is None:
             return Decision(None, rejected="room_unknown")
         case _ if signal.TOPIC == "api" and signal.signal_id in room.recent:
             return Decision(room, no_op="repeated")
 
-        case signals.ConferenceCreate() if not room.app_id:
+        case "conference.create" if not room.app_id:
             return _created(_replace(room, app_id=signal.app_id, name=signal.name), signal)
-        case signals.ConferenceCreate():
+        case "conference.create":
             return _rejected(room, signal, "room_exists")
-        case signals.ConferenceDestroy():
+        case "conference.destroy":
             return _destroyed(room, members, signal)
 
-        case signals.ConferencePlay() if _live(room):
+        case "conference.play" if _live(room):
             return _rejected(room, signal, "playback_active")
-        case signals.ConferencePlay():
+        case "conference.play":
             return _started(room, signal, now, rules)
-        case signals.ConferencePause() if room.playback_status == PLAYING:
+        case "conference.pause" if room.playback_status == PLAYING:
             event = events.PlayPaused(room.room_id, signal.operation_id, _live_meta(room, signal))
             left = _deadline(room) - now
             return _step(room, signal, event, playback_status=PAUSED, deadline=None, remaining=left)
-        case signals.ConferencePause() if room.playback_status == PAUSED:
+        case "conference.pause" if room.playback_status == PAUSED:
             meta = _live_meta(room, signal)
             resumed = events.PlayResumed(room.app_id, room.room_id, signal.operation_id, meta)
             at = now + _remaining(room)
             return _step(room, signal, resumed, playback_status=PLAYING, deadline=at, remaining=None)
-        case signals.ConferenceStop() if _live(room):
+        case "conference.stop" if _live(room):
             stopped = events.PlayStopped(
                 room.room_id, signal.operation_id, _live_meta(room, signal, ends=True)
             )
             return _end(room, members, signal, stopped, by_stop=True)
-        case signals.ConferencePause() | signals.ConferenceStop():
+        case "conference.pause" | "conference.stop":
             return _rejected(room, signal, "playback_inactive")
-        case signals.ConferenceVolume() if -50 <= signal.volume <= 7:
+        case "conference.volume" if -50 <= signal.volume <= 7:
             meta = _live_meta(room, signal) if _live(room) else _meta(room, signal)
             volume = events.PlayVolumeChanged(room.room_id, signal.volume, signal.operation_id, meta)
             return _step(room, signal, volume)
-        case signals.ConferenceVolume():
+        case "conference.volume":
             return _rejected(room, signal, "volume_out_of_range")
 
-        case signals.ConferenceJoin():
+        case "conference.join":
             return _nothing(room, signal, "join")
-        case signals.MemberJoined() if signal.session_uuid not in members:
+        case "member.joined" if signal.session_uuid not in members:
             return _joined(room, signal)
-        case signals.MemberJoined():
+        case "member.joined":
             return _nothing(room, signal, "already_member")
         case (
-            signals.ConferenceLeave()
-            | signals.ConferenceMute()
-            | signals.ConferenceUnmute()
-            | signals.MemberMuted()
-            | signals.MemberUnmuted()
-            | signals.MemberLeft()
+            "conference.leave"
+            | "conference.mute"
+            | "conference.unmute"
+            | "member.muted"
+            | "member.unmuted"
+            | "member.left"
         ) if signal.session_uuid not in members:
             return _rejected(room, signal, "not_a_member")
-        case signals.ConferenceLeave():
+        case "conference.leave":
             leaving = _replace(members[signal.session_uuid], leaving=True)
             return _nothing(room, signal, "leave", ((signal.session_uuid, leaving),))
-        case signals.ConferenceMute() | signals.MemberMuted():
+        case "conference.mute" | "member.muted":
             return _muted(room, members[signal.session_uuid], signal)
-        case signals.ConferenceUnmute() | signals.MemberUnmuted():
+        case "conference.unmute" | "member.unmuted":
             return _unmuted(room, members[signal.session_uuid], signal)
-        case signals.MemberLeft():
+        case "member.left":
             return _left(room, members, signal)
 
-        case signals.PlayProgress():
-            if rules.progress and room.playback_status == PLAYING and _progress_names(room, signal):
+        case "play.progress":
+            if rules.progress and room.playback_status == PLAYING and _names_live(room, signal):
                 room = _replace(room, deadline=now + rules.watchdog)
             return _nothing(room, signal, "progress")
-        case signals.PlayFinished() if _live(room) and _finish_names(signal, room.operation_id, room.urls):
+        case "play.finished" if _names_live(room, signal):
             return _file_finished(room, members, signal, now, rules)
-        case signals.PlayFinished() if room.stopped_files_left and _finish_names(
-            signal, room.stopped_operation_id, room.stopped_urls
-        ):
+        case "play.finished" if _names_stopped(room, signal):
             room = _replace(room, stopped_files_left=room.stopped_files_left - 1)
             return _nothing(room, signal, "after_stop")
-        case signals.PlayFinished():
+        case "play.finished":
             stray = events.PlayFinished(room.room_id, "", (signal.url,), _meta(room, signal))
             return _step(room, signal, stray)
-        case signals.PlayFailed() if _live(room) and _failure_names(room, signal):
+        case "play.failed" if _names_live(room, signal):
             urls = signal.urls or room.urls
             meta = _live_meta(room, signal, ends=True)
             failed = events.PlayFailed(room.room_id, room.operation_id, urls, "playback_error", meta)
             return _end(room, members, signal, failed)
-        case signals.PlayFailed():
+        case "play.failed":
             unnamed = events.PlayFailed(room.room_id, "", signal.urls, "playback_error", _meta(room, signal))
             return _step(room, signal, unnamed)
-        case Timeout():
+        case "timeout":
             meta = _live_meta(room, signal, ends=True, synthetic=True)
             late = events.PlayFailed(room.room_id, room.operation_id, room.urls, "playback_timeout", meta)
             return _end(room, members, signal, late)
@@ -240,25 +253,24 @@ def _remaining(room: Room) -> int:
     return room.remaining
 
 
-# --- which playback a media signal names (contract §5) -------------------------------------------------------
-
-
-def _finish_names(signal: signals.PlayFinished, operation_id: str, urls: tuple[str, ...]) -> bool:
+def _names(
+    signal: PlayProgress | PlayFinished | PlayFailed, operation_id: str, urls: tuple[str, ...]
+) -> bool:
+    """Whether a media signal names the playback `operation_id` of `urls` (contract §5)."""
     if signal.operation_id is not None:
         return signal.operation_id == operation_id
+    if isinstance(signal, PlayFailed):
+        return not signal.urls or any(url in urls for url in signal.urls)
     return signal.url in urls
 
 
-def _progress_names(room: Room, signal: signals.PlayProgress) -> bool:
-    if signal.operation_id is not None:
-        return signal.operation_id == room.operation_id
-    return signal.url in room.urls
+def _names_live(room: Room, signal: PlayProgress | PlayFinished | PlayFailed) -> bool:
+    return _live(room) and _names(signal, room.operation_id, room.urls)
 
 
-def _failure_names(room: Room, signal: signals.PlayFailed) -> bool:
-    if signal.operation_id is not None:
-        return signal.operation_id == room.operation_id
-    return not signal.urls or any(url in room.urls for url in signal.urls)
+def _names_stopped(room: Room, signal: PlayFinished) -> bool:
+    """Whether it names the playback that a stop ended, and files of that one are yet to end."""
+    return room.stopped_files_left > 0 and _names(signal, room.stopped_operation_id, room.stopped_urls)
 
 
 # --- how a step is written down ------------------------------------------------------------------------------
@@ -286,12 +298,6 @@ def _live_meta(
     return _meta(room, signal, nth, playback_id=room.operation_id, ends=ends, synthetic=synthetic)
 
 
-def _recent(room: Room, signal: AnySignal | Timeout) -> tuple[str, ...]:
-    if signal.TOPIC != "api":
-        return room.recent
-    return (*room.recent[1 - REMEMBERED :], signal.signal_id)
-
-
 def _step(
     room: Room,
     signal: AnySignal | Timeout,
@@ -299,9 +305,19 @@ def _step(
     members: tuple[tuple[str, Member | None], ...] = (),
     **changes: Any,
 ) -> Decision:
-    sequence = room.sequence + len(said)
-    changed = _replace(room, sequence=sequence, recent=_recent(room, signal), **changes)
-    return Decision(changed, members, said)
+    changes["sequence"] = room.sequence + len(said)
+    if signal.TOPIC == "api":
+        changes["recent"] = _recent(room, signal)
+    return Decision(_replace(room, **changes), members, said)
+
+
+def _recent(room: Room, signal: AnySignal | Timeout) -> tuple[str, ...]:
+    return (*room.recent[1 - REMEMBERED :], signal.signal_id)
+
+
+def _remembering(room: Room, signal: AnySignal | Timeout) -> Room:
+    """The room after a signal without an event: an API signal is known again all the same."""
+    return _replace(room, recent=_recent(room, signal)) if signal.TOPIC == "api" else room
 
 
 def _nothing(
@@ -310,11 +326,11 @@ def _nothing(
     reason: NoOp,
     members: tuple[tuple[str, Member | None], ...] = (),
 ) -> Decision:
-    return Decision(_replace(room, recent=_recent(room, signal)), members, no_op=reason)
+    return Decision(_remembering(room, signal), members, no_op=reason)
 
 
 def _rejected(room: Room, signal: AnySignal | Timeout, reason: Rejection) -> Decision:
-    return Decision(_replace(room, recent=_recent(room, signal)), rejected=reason)
+    return Decision(_remembering(room, signal), rejected=reason)
 
 
 def _forget_if_empty(decision: Decision, members_left: int) -> Decision:
@@ -322,18 +338,18 @@ def _forget_if_empty(decision: Decision, members_left: int) -> Decision:
     room = decision.room
     if room is None or room.app_id or members_left or _live(room):
         return decision
-    return decision._replace(room=None)
+    return _replace(decision, room=None)
 
 
 # --- rows that take more than a line -------------------------------------------------------------------------
 
 
-def _created(room: Room, signal: signals.ConferenceCreate) -> Decision:
+def _created(room: Room, signal: ConferenceCreate) -> Decision:
     event = events.Created(room.app_id, room.room_id, room.name, _meta(room, signal))
     return _step(room, signal, event)
 
 
-def _destroyed(room: Room, members: Mapping[str, Member], signal: signals.ConferenceDestroy) -> Decision:
+def _destroyed(room: Room, members: Mapping[str, Member], signal: ConferenceDestroy) -> Decision:
     said: list[Event] = []
     if _live(room):
         meta = _live_meta(room, signal, ends=True, synthetic=True)
@@ -346,7 +362,7 @@ def _destroyed(room: Room, members: Mapping[str, Member], signal: signals.Confer
     return Decision(None, tuple((member.session_uuid, None) for member in leaving), tuple(said))
 
 
-def _joined(room: Room, signal: signals.MemberJoined) -> Decision:
+def _joined(room: Room, signal: MemberJoined) -> Decision:
     session, caller = signal.session_uuid, signal.caller_id
     said: tuple[Event, ...] = (events.MemberJoined(session, room.room_id, caller, _meta(room, signal)),)
     if signal.muted:
@@ -362,23 +378,21 @@ def _joined(room: Room, signal: signals.MemberJoined) -> Decision:
     return _step(room, signal, *said, members=((session, member),))
 
 
-def _muted(room: Room, member: Member, signal: signals.ConferenceMute | signals.MemberMuted) -> Decision:
+def _muted(room: Room, member: Member, signal: ConferenceMute | MemberMuted) -> Decision:
     if member.muted:
         return _nothing(room, signal, "already_muted")
     event = events.MemberMuted(member.session_uuid, room.room_id, member.caller_id, _meta(room, signal))
     return _step(room, signal, event, members=((member.session_uuid, _replace(member, muted=True)),))
 
 
-def _unmuted(
-    room: Room, member: Member, signal: signals.ConferenceUnmute | signals.MemberUnmuted
-) -> Decision:
+def _unmuted(room: Room, member: Member, signal: ConferenceUnmute | MemberUnmuted) -> Decision:
     if not member.muted:
         return _nothing(room, signal, "already_unmuted")
     event = events.MemberUnmuted(member.session_uuid, room.room_id, member.caller_id, _meta(room, signal))
     return _step(room, signal, event, members=((member.session_uuid, _replace(member, muted=False)),))
 
 
-def _left(room: Room, members: Mapping[str, Member], signal: signals.MemberLeft) -> Decision:
+def _left(room: Room, members: Mapping[str, Member], signal: MemberLeft) -> Decision:
     member = members[signal.session_uuid]
     reason = signal.reason
     if reason is None:
@@ -390,7 +404,7 @@ def _left(room: Room, members: Mapping[str, Member], signal: signals.MemberLeft)
     return _forget_if_empty(decision, len(members) - 1)
 
 
-def _started(room: Room, signal: signals.ConferencePlay, now: int, rules: Rules) -> Decision:
+def _started(room: Room, signal: ConferencePlay, now: int, rules: Rules) -> Decision:
     meta = _meta(room, signal, playback_id=signal.operation_id)
     return _step(
         room,
@@ -409,7 +423,7 @@ def _started(room: Room, signal: signals.ConferencePlay, now: int, rules: Rules)
 
 
 def _file_finished(
-    room: Room, members: Mapping[str, Member], signal: signals.PlayFinished, now: int, rules: Rules
+    room: Room, members: Mapping[str, Member], signal: PlayFinished, now: int, rules: Rules
 ) -> Decision:
     finished = room.files_finished + 1
     last = finished == len(room.urls)

@@ -5,7 +5,7 @@ GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -52,7 +52,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
 class ConferenceCreate(Signal, frozen=True, gc=False, tag="conference.create"):
     """A request to create a room was accepted."""
 
-    TYPE: ClassVar[str] = "conference.create"
+    TYPE: ClassVar[Literal["conference.create"]] = "conference.create"
     RECORD: ClassVar[str] = "conference.signal.ConferenceCreate"
     TOPIC: ClassVar[str] = "api"
 
@@ -72,7 +72,7 @@ class ConferenceCreate(Signal, frozen=True, gc=False, tag="conference.create"):
 class ConferenceDestroy(Signal, frozen=True, gc=False, tag="conference.destroy"):
     """A request to delete a room was accepted."""
 
-    TYPE: ClassVar[str] = "conference.destroy"
+    TYPE: ClassVar[Literal["conference.destroy"]] = "conference.destroy"
     RECORD: ClassVar[str] = "conference.signal.ConferenceDestroy"
     TOPIC: ClassVar[str] = "api"
 
@@ -89,7 +89,7 @@ class ConferenceJoin(Signal, frozen=True, gc=False, tag="conference.join"):
     """A command to join a session to a room was accepted. The media engine's member.joined tells whether it
     came."""
 
-    TYPE: ClassVar[str] = "conference.join"
+    TYPE: ClassVar[Literal["conference.join"]] = "conference.join"
     RECORD: ClassVar[str] = "conference.signal.ConferenceJoin"
     TOPIC: ClassVar[str] = "api"
 
@@ -107,7 +107,7 @@ class ConferenceJoin(Signal, frozen=True, gc=False, tag="conference.join"):
 class ConferenceLeave(Signal, frozen=True, gc=False, tag="conference.leave"):
     """A command to remove a member was accepted. The media engine's member.left tells when it is gone."""
 
-    TYPE: ClassVar[str] = "conference.leave"
+    TYPE: ClassVar[Literal["conference.leave"]] = "conference.leave"
     RECORD: ClassVar[str] = "conference.signal.ConferenceLeave"
     TOPIC: ClassVar[str] = "api"
 
@@ -125,7 +125,7 @@ class ConferenceLeave(Signal, frozen=True, gc=False, tag="conference.leave"):
 class ConferenceMute(Signal, frozen=True, gc=False, tag="conference.mute"):
     """A command to mute a member was accepted."""
 
-    TYPE: ClassVar[str] = "conference.mute"
+    TYPE: ClassVar[Literal["conference.mute"]] = "conference.mute"
     RECORD: ClassVar[str] = "conference.signal.ConferenceMute"
     TOPIC: ClassVar[str] = "api"
 
@@ -143,7 +143,7 @@ class ConferenceMute(Signal, frozen=True, gc=False, tag="conference.mute"):
 class ConferencePause(Signal, frozen=True, gc=False, tag="conference.pause"):
     """A request to pause was accepted. It is a toggle: it resumes a paused playback."""
 
-    TYPE: ClassVar[str] = "conference.pause"
+    TYPE: ClassVar[Literal["conference.pause"]] = "conference.pause"
     RECORD: ClassVar[str] = "conference.signal.ConferencePause"
     TOPIC: ClassVar[str] = "api"
 
@@ -161,7 +161,7 @@ class ConferencePause(Signal, frozen=True, gc=False, tag="conference.pause"):
 class ConferencePlay(Signal, frozen=True, gc=False, tag="conference.play"):
     """A request to play audio files in a room was accepted."""
 
-    TYPE: ClassVar[str] = "conference.play"
+    TYPE: ClassVar[Literal["conference.play"]] = "conference.play"
     RECORD: ClassVar[str] = "conference.signal.ConferencePlay"
     TOPIC: ClassVar[str] = "api"
 
@@ -181,7 +181,7 @@ class ConferencePlay(Signal, frozen=True, gc=False, tag="conference.play"):
 class ConferenceStop(Signal, frozen=True, gc=False, tag="conference.stop"):
     """A request to stop the playback was accepted."""
 
-    TYPE: ClassVar[str] = "conference.stop"
+    TYPE: ClassVar[Literal["conference.stop"]] = "conference.stop"
     RECORD: ClassVar[str] = "conference.signal.ConferenceStop"
     TOPIC: ClassVar[str] = "api"
 
@@ -199,7 +199,7 @@ class ConferenceStop(Signal, frozen=True, gc=False, tag="conference.stop"):
 class ConferenceUnmute(Signal, frozen=True, gc=False, tag="conference.unmute"):
     """A command to unmute a member was accepted."""
 
-    TYPE: ClassVar[str] = "conference.unmute"
+    TYPE: ClassVar[Literal["conference.unmute"]] = "conference.unmute"
     RECORD: ClassVar[str] = "conference.signal.ConferenceUnmute"
     TOPIC: ClassVar[str] = "api"
 
@@ -217,7 +217,7 @@ class ConferenceUnmute(Signal, frozen=True, gc=False, tag="conference.unmute"):
 class ConferenceVolume(Signal, frozen=True, gc=False, tag="conference.volume"):
     """A request to change the playback volume was accepted."""
 
-    TYPE: ClassVar[str] = "conference.volume"
+    TYPE: ClassVar[Literal["conference.volume"]] = "conference.volume"
     RECORD: ClassVar[str] = "conference.signal.ConferenceVolume"
     TOPIC: ClassVar[str] = "api"
 
@@ -237,7 +237,7 @@ class ConferenceVolume(Signal, frozen=True, gc=False, tag="conference.volume"):
 class MemberJoined(Signal, frozen=True, gc=False, tag="member.joined"):
     """The media engine saw a call join a room."""
 
-    TYPE: ClassVar[str] = "member.joined"
+    TYPE: ClassVar[Literal["member.joined"]] = "member.joined"
     RECORD: ClassVar[str] = "conference.signal.MemberJoined"
     TOPIC: ClassVar[str] = "media"
 
@@ -259,7 +259,7 @@ class MemberJoined(Signal, frozen=True, gc=False, tag="member.joined"):
 class MemberLeft(Signal, frozen=True, gc=False, tag="member.left"):
     """The media engine, or its janitor, saw a call leave a room."""
 
-    TYPE: ClassVar[str] = "member.left"
+    TYPE: ClassVar[Literal["member.left"]] = "member.left"
     RECORD: ClassVar[str] = "conference.signal.MemberLeft"
     TOPIC: ClassVar[str] = "media"
 
@@ -280,7 +280,7 @@ class MemberLeft(Signal, frozen=True, gc=False, tag="member.left"):
 class MemberMuted(Signal, frozen=True, gc=False, tag="member.muted"):
     """The media engine saw a member being muted."""
 
-    TYPE: ClassVar[str] = "member.muted"
+    TYPE: ClassVar[Literal["member.muted"]] = "member.muted"
     RECORD: ClassVar[str] = "conference.signal.MemberMuted"
     TOPIC: ClassVar[str] = "media"
 
@@ -298,7 +298,7 @@ class MemberMuted(Signal, frozen=True, gc=False, tag="member.muted"):
 class MemberUnmuted(Signal, frozen=True, gc=False, tag="member.unmuted"):
     """The media engine saw a member being unmuted."""
 
-    TYPE: ClassVar[str] = "member.unmuted"
+    TYPE: ClassVar[Literal["member.unmuted"]] = "member.unmuted"
     RECORD: ClassVar[str] = "conference.signal.MemberUnmuted"
     TOPIC: ClassVar[str] = "media"
 
@@ -316,7 +316,7 @@ class MemberUnmuted(Signal, frozen=True, gc=False, tag="member.unmuted"):
 class PlayFailed(Signal, frozen=True, gc=False, tag="play.failed"):
     """The media engine failed to play."""
 
-    TYPE: ClassVar[str] = "play.failed"
+    TYPE: ClassVar[Literal["play.failed"]] = "play.failed"
     RECORD: ClassVar[str] = "conference.signal.PlayFailed"
     TOPIC: ClassVar[str] = "media"
 
@@ -336,7 +336,7 @@ class PlayFailed(Signal, frozen=True, gc=False, tag="play.failed"):
 class PlayFinished(Signal, frozen=True, gc=False, tag="play.finished"):
     """The media engine played a file to its end."""
 
-    TYPE: ClassVar[str] = "play.finished"
+    TYPE: ClassVar[Literal["play.finished"]] = "play.finished"
     RECORD: ClassVar[str] = "conference.signal.PlayFinished"
     TOPIC: ClassVar[str] = "media"
 
@@ -356,7 +356,7 @@ class PlayFinished(Signal, frozen=True, gc=False, tag="play.finished"):
 class PlayProgress(Signal, frozen=True, gc=False, tag="play.progress"):
     """The media engine is playing a file."""
 
-    TYPE: ClassVar[str] = "play.progress"
+    TYPE: ClassVar[Literal["play.progress"]] = "play.progress"
     RECORD: ClassVar[str] = "conference.signal.PlayProgress"
     TOPIC: ClassVar[str] = "media"
 

@@ -2389,6 +2389,8 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
                     p += 1
                 if not c:
                     break
+                if len(urls_) + c > 128:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -2401,7 +2403,7 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
                 if e != -1 and e != p:
                     raise ValueError('block size')
             urls = tuple(urls_)
-        if not 1 <= len(urls) <= 128:
+        if len(urls) < 1:
             raise ValueError('number of items')
         n = d[p]
         if n and not n & 129:

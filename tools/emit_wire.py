@@ -263,7 +263,11 @@ class _Decoder:
         inner = pad + " " * 8
         self.add(inner, "c = d[p]\nif c & 129:  # a long block, or one that says its size")
         self.add(inner, "    c, e, p = read_block(d, p)\nelse:\n    c >>= 1\n    e = -1\n    p += 1")
-        self.add(inner, "if not c:\n    break\nfor _ in range(c):")
+        self.add(inner, "if not c:\n    break")
+        low, high = rules.get("minItems", 0), rules.get("maxItems")
+        if high is not None:  # before a million items are read in vain
+            self.add(inner, f"if len({name}_) + c > {high}:\n    raise ValueError('number of items')")
+        self.add(inner, "for _ in range(c):")
         self.value(items, rules.get("items", {}), one, inner + "    ")
         if "pattern" in rules.get("items", {}):
             pattern = f"_{self.record.function.upper()}_{name.upper()}"
@@ -271,6 +275,5 @@ class _Decoder:
         self.add(inner, f"    {name}_.append({one})")
         self.add(inner, "if e != -1 and e != p:\n    raise ValueError('block size')")
         self.add(pad, f"    {name} = tuple({name}_)")
-        low, high = rules.get("minItems", 0), rules.get("maxItems")
-        if low or high is not None:
-            self.add(pad, f"if not {low} <= len({name}) <= {high}:\n    raise ValueError('number of items')")
+        if low:
+            self.add(pad, f"if len({name}) < {low}:\n    raise ValueError('number of items')")
