@@ -99,12 +99,15 @@ class Pipe:
         level = "read_committed" if committed else "read_uncommitted"
         partitions = [TopicPartition(self.topic(name), n) for n in range(self.settings.partitions)]
         found: list[ConsumerRecord] = []
+        # "earliest", and no seek: aiokafka lets a look-up of the latest offset that is under way win over a seek.
         async with AIOKafkaConsumer(
-            **self.settings.kafka(), isolation_level=level, enable_auto_commit=False
+            **self.settings.kafka(),
+            isolation_level=level,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
         ) as consumer:
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning(*partitions)
             for partition in partitions:
                 while await consumer.position(partition) < ends[partition]:
                     batch = await consumer.getmany(partition, timeout_ms=200)

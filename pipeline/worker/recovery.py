@@ -94,8 +94,7 @@ class Recovery:
         partitions = {tp.partition: Partition(self._settings.rules) for tp in tables}
         positions: dict[int, Position] = {}
         ends = await self.ends(tables)
-        self._committed.assign(tables)
-        await self._committed.seek_to_beginning(*tables)
+        self._committed.assign(tables)  # without a group, that is from the earliest offset on
         await self._read(
             ends, lambda tp, records: self._take(partitions[tp.partition], positions, tp, records)
         )
