@@ -1,6 +1,6 @@
 # Needs Python >= 3.11 and make; takes uv when it is on PATH. No Java, no Docker.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check events lock clean
+.PHONY: help install demo test check events docs lock clean
 
 BIN := .venv/bin
 RUN_STAMP := .venv/.installed-local
@@ -26,6 +26,9 @@ check: $(DEV_STAMP) ## format, lint, types, import contracts
 
 events: $(DEV_STAMP) ## generate the classes and codecs from avro/ again
 	$(BIN)/python tools/generate.py
+
+docs: $(DEV_STAMP) ## fill the generated sections of README.md and docs/ again
+	$(BIN)/python tools/docs.py
 
 lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock.sh --upgrade
