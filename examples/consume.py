@@ -1,0 +1,114 @@
+"""A service's consumer of conference events: prints each one and checks that none is missing.
+
+    eval "$(conference-pipeline up)"          # or export the two variables yourself
+    python examples/consume.py --max 10
+
+It needs `pip install 'confluent-kafka[avro,schemaregistry]'` and nothing of the pipeline's code. What a consumer
+has to get right is marked with (1) to (5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+
+class Rooms:
+    """The last sequence of every room: (1) it has no gap and no repeat within one life of a room."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self.gaps = 0
+
+    def forget(self, *_: object) -> None:
+        """Partitions were assigned anew: another consumer may have gone on where we were."""
+        self._last.clear()
+
+    def new(self, event: dict[str, Any]) -> bool:
+        """Whether this event is new to us; complains if events are missing before it."""
+        room, sequence = event["room_id"], event["meta"]["sequence"]
+        last = self._last.get(room)
+        if last is not None and 1 < sequence <= last:
+            return False  # (2) we saw it before our offset was committed; its event_id is the same, too
+        if last is not None and sequence > last + 1:
+            print(f"room {room}: {last} is followed by {sequence}", file=sys.stderr)
+            self.gaps += 1
+        self._last[room] = sequence
+        if event["event"] == "conference.destroyed":
+            del self._last[room]  # the room_id may come again, with 1
+        return True
+
+
+def handle(name: str, event: dict[str, Any]) -> None:
+    """What your service does with an event. (3) Let names that you don't know pass: more may come."""
+    fields = {key: value for key, value in event.items() if key not in ("event", "room_id", "meta")}
+    meta = event["meta"]
+    guess = " (inferred)" if meta["synthetic"] else ""
+    print(f"{event['room_id']} #{meta['sequence']} {name}{guess} {fields}", flush=True)
+
+
+def consume(topic: str, group: str, most: int | None) -> int:
+    """Consume until `most` new events (None: until Ctrl-C). The number of gaps."""
+    rooms = Rooms()
+    decode = AvroDeserializer(SchemaRegistryClient({"url": os.environ["SCHEMA_REGISTRY_URL"]}))
+    context = SerializationContext(topic, MessageField.VALUE)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+            "group.id": group,
+            "isolation.level": "read_committed",  # (4) else you see what was aborted and said again
+            "auto.offset.reset": "earliest",
+            "enable.auto.offset.store": False,  # (5) an offset is stored once its event is handled
+        }
+    )
+    consumer.subscribe([topic], on_assign=rooms.forget)
+    seen = 0
+    try:
+        while most is None or seen < most:
+            message: Message | None = consumer.poll(1.0)
+            if message is None:
+                continue
+            if message.error():
+                raise KafkaException(message.error())
+            event = decode(message.value(), context)
+            if rooms.new(event):
+                handle(dict(message.headers())["ce_type"].decode(), event)
+                seen += 1
+            consumer.store_offsets(message)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        consumer.close()  # commits what was stored
+    return rooms.gaps
+
+
+def main() -> int:
+    """The command: exit code 0, 1 after a gap, 2 when something is missing."""
+    parser = argparse.ArgumentParser(description="Print conference events and check that none is missing.")
+    parser.add_argument("--max", type=int, metavar="N", help="end after N events")
+    parser.add_argument("--group", default="example-consumer", help="consumer group (default: %(default)s)")
+    options = parser.parse_args()
+    missing = [
+        name for name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL") if not os.environ.get(name)
+    ]
+    if missing:
+        parser.error(
+            f'{" and ".join(missing)} not set: run eval "$(conference-pipeline up)", or name your own'
+        )
+    topic = f"{os.environ.get('PIPELINE_TOPIC_PREFIX') or 'conference'}.events"
+    try:
+        return 1 if consume(topic, options.group, options.max) else 0
+    except KafkaException as error:
+        print(f"error: {topic}: {error.args[0].str()}: check KAFKA_BOOTSTRAP_SERVERS", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The state table as markdown: `decide` is asked about every signal in every state, for tools/docs.py.
+
+A cell is what a real room did: a partition is brought into the column's state by signals, then given the row's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline import signals as s
+from pipeline.events import Event, MemberLeft, PlayFailed, PlayFinished
+from pipeline.partition import Partition
+from pipeline.records import Room
+from pipeline.room import PAUSED, PLAYING, SECOND, STOPPED, Decision, Rules
+from pipeline.signals import AnySignal
+
+UNKNOWN, DISCOVERED = "unknown", "discovered"
+STATES: Final = (UNKNOWN, DISCOVERED, STOPPED, PLAYING, PAUSED)
+KNOWN: Final = STATES[1:]
+IDLE: Final = (DISCOVERED, STOPPED)
+LIVE: Final = (PLAYING, PAUSED)
+ROOM, MEMBER, STRANGER = "room", "member", "stranger"
+PLAY, URLS = "play-1", ("https://x/1.wav", "https://x/2.wav")
+PLAYED_AT, PAUSED_AT, NOW = 0, 4 * SECOND, 5 * SECOND
+"""When the play came, when it was paused, and when the row's signal comes: the deadlines in the table follow."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """`signal` (None: the watchdog) in the states `states`, after `before` has come; a playback has `files` files."""
+
+    name: str
+    when: str
+    signal: AnySignal | None
+    states: tuple[str, ...] = STATES
+    before: tuple[AnySignal, ...] = ()
+    files: int = 1
+    rules: Rules = Rules()  # noqa: RUF009 - frozen
+
+
+def rows() -> Iterator[Row]:
+    """The table's rows: all signals, with each condition that makes a difference."""
+    yield Row("conference.create", "", _create("s"))
+    yield Row("conference.destroy", "one member", s.ConferenceDestroy("s", ROOM, NOW))
+    yield Row("conference.play", "", _play("s", "play-2", 1, NOW))
+    yield Row("conference.pause", "", s.ConferencePause("s", ROOM, NOW, "pause-1"))
+    yield Row("conference.stop", "", s.ConferenceStop("s", ROOM, NOW, "stop-1"))
+    yield Row("conference.volume", "-50 to 7", s.ConferenceVolume("s", ROOM, NOW, 7, "volume-1"))
+    yield Row("conference.volume", "else", s.ConferenceVolume("s", ROOM, NOW, 8, "volume-1"))
+    yield Row("conference.join", "", s.ConferenceJoin("s", ROOM, NOW, STRANGER))
+    yield Row("conference.leave", "a member", s.ConferenceLeave("s", ROOM, NOW, MEMBER), KNOWN)
+    yield Row("conference.leave", "not a member", s.ConferenceLeave("s", ROOM, NOW, STRANGER))
+    yield from _mutes("conference.mute", s.ConferenceMute, muted=True)
+    yield from _mutes("conference.unmute", s.ConferenceUnmute, muted=False)
+    repeated = s.ConferenceVolume("again", ROOM, NOW, 8, "volume-1")
+    yield Row("any API signal", "signal_id among the room's last 16", repeated, KNOWN, (repeated,))
+    yield Row("member.joined", "not a member", _joined(STRANGER))
+    yield Row("member.joined", "not a member, says `muted`", _joined(STRANGER, muted=True))
+    yield Row("member.joined", "a member", _joined(MEMBER), KNOWN)
+    yield Row("member.left", "a member, with a reason", _left(MEMBER, "orphan"), KNOWN)
+    yield Row("member.left", "a member, without one", _left(MEMBER), KNOWN)
+    leave = s.ConferenceLeave("leave", ROOM, NOW, MEMBER)
+    yield Row("member.left", "a member, without one, after a leave", _left(MEMBER), KNOWN, (leave,))
+    yield Row("member.left", "not a member", _left(STRANGER))
+    yield from _mutes("member.muted", s.MemberMuted, muted=True)
+    yield from _mutes("member.unmuted", s.MemberUnmuted, muted=False)
+    yield from _playback()
+
+
+def _playback() -> Iterator[Row]:
+    progress = s.PlayProgress("s", ROOM, NOW, operation_id=PLAY)
+    yield Row("play.progress", "mode `dispatch`", progress)
+    yield Row(
+        "play.progress", "mode `progress`, the live playback", progress, LIVE, rules=Rules(progress=True)
+    )
+    done = s.PlayFinished("s", ROOM, NOW, operation_id=PLAY, url=URLS[0])
+    yield Row("play.finished", "the live playback, its last file", done, LIVE)
+    yield Row("play.finished", "the live playback, an earlier file", done, LIVE, files=2)
+    stopped = (_play("p", PLAY, 1, NOW), s.ConferenceStop("q", ROOM, NOW, "stop-1"))
+    yield Row("play.finished", "the playback that a stop ended", done, IDLE, stopped)
+    yield Row("play.finished", "else", s.PlayFinished("s", ROOM, NOW, operation_id="other", url=URLS[0]))
+    yield Row("play.failed", "the live playback", s.PlayFailed("s", ROOM, NOW, operation_id=PLAY), LIVE)
+    yield Row("play.failed", "else", s.PlayFailed("s", ROOM, NOW, operation_id="other"))
+    yield Row("the watchdog", "deadline reached, behind the barrier", None, (PLAYING,))
+
+
+def _mutes(name: str, kind: type, *, muted: bool) -> Iterator[Row]:
+    done = s.MemberMuted("m", ROOM, NOW, MEMBER)
+    mute, unmuted = (done,), ()
+    yield Row(name, "a member", kind("s", ROOM, NOW, MEMBER), KNOWN, unmuted if muted else mute)
+    yield Row(name, "a member, already so", kind("s", ROOM, NOW, MEMBER), KNOWN, mute if muted else unmuted)
+    yield Row(name, "not a member", kind("s", ROOM, NOW, STRANGER))
+
+
+def _create(signal_id: str) -> s.ConferenceCreate:
+    return s.ConferenceCreate(signal_id, ROOM, NOW, "app", "name")
+
+
+def _joined(session: str, *, muted: bool = False) -> s.MemberJoined:
+    return s.MemberJoined("s", ROOM, NOW, session, "caller", muted)
+
+
+def _left(session: str, reason: str | None = None) -> s.MemberLeft:
+    return s.MemberLeft("s", ROOM, NOW, session, reason)
+
+
+def _play(signal_id: str, operation: str, files: int, at: int) -> s.ConferencePlay:
+    return s.ConferencePlay(signal_id, ROOM, at, URLS[:files], operation)
+
+
+# --- asking --------------------------------------------------------------------------------------------------
+
+
+def _partition(state: str, row: Row) -> Partition:
+    """A partition whose one room is in `state`, and has seen what the row wants it to have seen."""
+    partition = Partition(row.rules)
+    if state in (STOPPED, *LIVE):
+        partition.apply(_create("c"), PLAYED_AT)
+    if state != UNKNOWN:
+        partition.apply(_joined(MEMBER), PLAYED_AT)
+    if state in LIVE:
+        partition.apply(_play("p", PLAY, row.files, PLAYED_AT), PLAYED_AT)
+    if state == PAUSED:
+        partition.apply(s.ConferencePause("q", ROOM, PAUSED_AT, "pause-0"), PAUSED_AT)
+    for signal in row.before:
+        partition.apply(signal, NOW)
+    return partition
+
+
+def name_of(room: Room | None) -> str:
+    """The column a room belongs to."""
+    if room is None:
+        return UNKNOWN
+    if room.playback_status != STOPPED or room.app_id:
+        return room.playback_status
+    return DISCOVERED
+
+
+def answer(row: Row, state: str) -> str:
+    """The table's cell: what the row's signal does to a room in `state`."""
+    if state not in row.states:
+        return ""
+    partition = _partition(state, row)
+    before = partition.rooms.get(ROOM)
+    if row.signal is None:
+        timeout = partition.next_timeout()
+        assert timeout is not None, "only a playing room has a deadline"
+        return _cell(before, partition.expire(timeout))
+    return _cell(before, partition.apply(row.signal, NOW))
+
+
+def _cell(before: Room | None, decision: Decision) -> str:
+    if decision.rejected:
+        return f"✗ `{decision.rejected}`"
+    lines = [f"○ `{decision.no_op}`"] if decision.no_op else [_event(event) for event in decision.events]
+    after = _after(before, decision.room)
+    return "<br>".join([*lines, after] if after else lines)
+
+
+def _after(before: Room | None, room: Room | None) -> str:
+    state, timer = name_of(room), ""
+    if room is not None and before is not None:
+        if room.deadline is not None and room.deadline != before.deadline:
+            timer = f"{(room.deadline - NOW) // SECOND} s"
+        elif room.remaining is not None and room.remaining != before.remaining:
+            timer = f"{room.remaining // SECOND} s kept"
+    if state == name_of(before) and not timer:
+        return ""
+    return f"→ {state}" + (f", {timer}" if timer else "")
+
+
+def _event(event: Event) -> str:
+    text = event.EVENT.removeprefix("conference.")
+    match event:
+        case MemberLeft():
+            text += f" `{event.reason}`"
+        case PlayFailed():
+            text += f" `{event.error}`"
+    if isinstance(event, PlayFailed | PlayFinished) and not event.operation_id:
+        text += " †"
+    return text + (" ■" if event.meta.ends_playback else "") + (" ◇" if event.meta.synthetic else "")
+
+
+def table() -> str:
+    """The whole table in markdown."""
+    lines = [f"| signal | when | {' | '.join(STATES)} |", "|---" * (2 + len(STATES)) + "|"]
+    last = ""
+    for row in rows():
+        name = "" if row.name == last else row.name if " " in row.name else f"`{row.name}`"
+        last = row.name
+        cells = " | ".join(answer(row, state) for state in STATES)
+        lines.append(f"| {name} | {row.when} | {cells} |")
+    return "\n".join(lines)
