@@ -7,6 +7,7 @@ before, never per record.
 from __future__ import annotations
 
 import asyncio
+import re
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.registry_url.rstrip("/")
+        self._shown = re.sub(r"(?<=//)[^/@]*@", "", self._url)  # may hold a password
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
 
@@ -69,27 +71,33 @@ class Registry:
             async with self._session.request(method, url, data=data, headers=headers) as answer:
                 content = await answer.read()
                 status = answer.status
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise ConfigError(f"SCHEMA_REGISTRY_URL={self._shown} is no http:// or https:// URL") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = str(error).replace(self._url, "").strip() or type(error).__name__
             raise RegistryDownError(
-                f"no answer from the registry at {self._url}: {error or type(error).__name__}"
+                f"no answer from the registry at {self._shown} ({why}): check SCHEMA_REGISTRY_URL and that it runs"
             ) from None
         if status in (401, 403):
             raise ConfigError(
-                f"the registry at {self._url} refused us ({status}): check SCHEMA_REGISTRY_USERNAME, "
+                f"the registry at {self._shown} refused us ({status}): check SCHEMA_REGISTRY_USERNAME, "
                 "_PASSWORD or _BEARER_TOKEN"
             )
-        if status >= 500:
-            raise RegistryDownError(f"the registry at {self._url} failed: {status} {content[:200]!r}")
+        if status >= 500 or status in (408, 429):
+            raise RegistryDownError(f"the registry at {self._shown} failed: {status} {content[:200]!r}")
         try:
             decoded = msgspec.json.decode(content)
         except msgspec.DecodeError:
             decoded = None
-        if decoded is None or (status == 404 and "error_code" not in decoded):
-            raise ConfigError(
-                f"{url} ({status}) is no schema registry: SCHEMA_REGISTRY_URL must name the Confluent-compatible "
-                "API (Apicurio: …/apis/ccompat/v7)"
-            )
+        if not isinstance(decoded, dict | list) or (status == 404 and "error_code" not in decoded):
+            raise self._no_registry(path, status)
         return status, decoded
+
+    def _no_registry(self, path: str, status: int) -> ConfigError:
+        return ConfigError(
+            f"{self._shown}{path} ({status}) is no schema registry: SCHEMA_REGISTRY_URL must name the "
+            "Confluent-compatible API (Apicurio: …/apis/ccompat/v7)"
+        )
 
     async def ping(self) -> None:
         """Raises RegistryDownError while the registry doesn't answer."""
@@ -102,6 +110,8 @@ class Registry:
             return None
         if status != 200:
             raise ConfigError(f"the registry refused to show schema id {schema_id}: {_why(answer)}")
+        if not isinstance(answer, dict) or "schema" not in answer:
+            raise self._no_registry(f"/schemas/ids/{schema_id}", status)
         if answer.get("schemaType", "AVRO") != "AVRO":
             return None
         return str(answer["schema"])
@@ -150,6 +160,11 @@ class Registry:
         if status != 200:
             raise ConfigError(f"the registry refused {subject}: {_why(answer)}")
         return True
+
+    async def delete(self, subject: str) -> None:
+        """Remove a subject with all its versions, if it is there."""
+        for query in ("", "?permanent=true"):  # a registry wants it in two steps
+            await self._ask("DELETE", f"/subjects/{subject}{query}")
 
 
 def _why(answer: Any) -> str:

@@ -102,9 +102,8 @@ async def check_topics(admin: Any, settings: Settings) -> list[str]:
     ]
     if missing:
         differences.append(f"{', '.join(missing)} do not exist: run `conference-pipeline setup`")
-    if not differences:
-        differences = await _check_configs(admin, names)
-    return differences
+    present = {name: topic for name, topic in names.items() if name not in missing}
+    return differences + await _check_configs(admin, present)
 
 
 def _named(names: list[str]) -> str:
@@ -112,6 +111,8 @@ def _named(names: list[str]) -> str:
 
 
 async def _check_configs(admin: Any, names: dict[str, Topic]) -> list[str]:
+    if not names:
+        return []
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     differences = []
     for answer in await admin.describe_configs(resources):
