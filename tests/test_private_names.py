@@ -1,0 +1,337 @@
+"""The names of Faust, mode and aiokafka that the worker leans on although nobody promised them.
+
+The list is checked against the installed versions, and the worker's code against the list: a name that goes away
+fails here, and so does one that is used and not listed.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+WORKER = sorted((ROOT / "pipeline/worker").glob("*.py"))
+OTHERS = sorted(set((ROOT / "pipeline").rglob("*.py")) - set(WORKER))
+FOREIGN = ("faust", "mode", "aiokafka")
+DRIVER = "faust.transport.drivers.aiokafka"
+
+METHODS: dict[str, str] = {
+    "faust.app.base:App._new_transport": "self",
+    "faust.app.base:App.finalize": "self",
+    "faust.stores.base:Store.__post_init__": "self",
+    "faust.stores.base:Store.apply_changelog_batch": "self batch to_key to_value",
+    "faust.stores.base:Store.backup_partition": "self tp flush purge keep",
+    "faust.stores.base:Store.on_rebalance": "self assigned revoked newly_assigned generation_id",
+    "faust.stores.base:Store.persisted_offset": "self tp",
+    "faust.stores.base:Store.reset_state": "self",
+    "faust.stores.base:Store.restore_backup": "self tp latest backup_id",
+    "faust.stores.base:Store.set_persisted_offset": "self tp offset",
+    "faust.stores.base:Store.__getitem__": "self key",
+    "faust.stores.base:Store.__setitem__": "self key value",
+    "faust.stores.base:Store.__delitem__": "self key",
+    "faust.stores.base:Store.__iter__": "self",
+    "faust.stores.base:Store.__len__": "self",
+    "faust.tables.base:Collection._new_store": "self",
+    "faust.assignor.partition_assignor:PartitionAssignor.assigned_actives": "self",
+    f"{DRIVER}:Consumer._drain_messages": "self fetcher",
+    f"{DRIVER}:Consumer._new_consumer_thread": "self",
+    f"{DRIVER}:Consumer._wait_next_records": "self timeout",
+    f"{DRIVER}:Consumer.ack": "self message",
+    f"{DRIVER}:Consumer.commit": "self topics start_new_transaction",
+    f"{DRIVER}:Consumer.highwaters": "self partitions",
+    f"{DRIVER}:Consumer.perform_seek": "self",
+    f"{DRIVER}:Consumer.verify_event_path": "self now tp",
+    f"{DRIVER}:Consumer.wait_empty": "self",
+    f"{DRIVER}:Consumer.wait_first": "self coros timeout",
+    f"{DRIVER}:AIOKafkaConsumerThread._create_worker_consumer": "self transport",
+    f"{DRIVER}:AIOKafkaConsumerThread._ensure_consumer": "self",
+    f"{DRIVER}:AIOKafkaConsumerThread._fetch_records": "self consumer active_partitions timeout max_records",
+    f"{DRIVER}:AIOKafkaConsumerThread.call_thread": "self fun args kwargs",
+    "aiokafka.client:AIOKafkaClient.send": "self node_id request group",
+    "aiokafka.consumer.fetcher:Fetcher.fetched_records": "self partitions timeout max_records",
+    "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context": "self",
+    "aiokafka.consumer.subscription_state:Assignment.state_value": "self tp",
+    "aiokafka.producer.producer:AIOKafkaProducer.create_batch": "self",
+    "aiokafka.producer.producer:AIOKafkaProducer.send_batch": "self batch topic partition",
+    "aiokafka.producer.sender:Sender.__init__": "self client acks txn_manager message_accumulator retry_backoff_ms request_timeout_ms",
+    "aiokafka.producer.sender:Sender._do_txn_offset_commit": "self offsets group_id",
+    "aiokafka.producer.sender:Sender._find_coordinator": "self coordinator_type coordinator_key",
+    "aiokafka.producer.sender:TxnOffsetCommitHandler.__init__": "self sender offsets group_id",
+    "aiokafka.producer.sender:TxnOffsetCommitHandler.create_request": "self",
+    "aiokafka.producer.sender:TxnOffsetCommitHandler.do": "self node_id",
+    "aiokafka.producer.sender:TxnOffsetCommitHandler.handle_response": "self resp",
+    "aiokafka.producer.transaction_manager:TransactionManager.error_transaction": "self exc",
+    "aiokafka.producer.transaction_manager:TransactionManager.maybe_add_partition_to_txn": "self tp",
+    "aiokafka.producer.transaction_manager:TransactionManager.offset_committed": "self tp offset group_id",
+    "aiokafka.producer.transaction_manager:TransactionManager.wait_for_transaction_end": "self",
+    "aiokafka.protocol.api:Request.build": "self request_struct_class",
+}
+"""Where a function is → its parameters."""
+
+ATTRIBUTES: dict[str, str] = {
+    "faust.app.base:App": "consumer_generation_id conf assignor consumer",
+    "faust.app.base:BootStrategy": "enable_kafka_producer enable_web",
+    "faust.stores.base:Store": "app table loop",
+    f"{DRIVER}:Consumer": "_thread _unacked_messages callback consumer_stopped_errors flow_active suspend_flow should_stop",
+    f"{DRIVER}:AIOKafkaConsumerThread": "_assignor consumer app",
+    f"{DRIVER}:Transport": "Consumer",
+    "mode.services:Service": "_crashed crash_reason",
+    "aiokafka.consumer.consumer:AIOKafkaConsumer": "_closed _coordinator _fetcher",
+    "aiokafka.consumer.fetcher:Fetcher": "_closed _subscriptions",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator": "member_id generation",
+    "aiokafka.consumer.subscription_state:SubscriptionState": "subscription",
+    "aiokafka.consumer.subscription_state:Subscription": "assignment",
+    "aiokafka.consumer.subscription_state:TopicPartitionState": "has_valid_position position lso",
+    "aiokafka.producer.producer:AIOKafkaProducer": "_message_accumulator _sender _txn_manager client",
+    "aiokafka.producer.sender:Sender": "_txn_manager client",
+    "aiokafka.producer.sender:TxnOffsetCommitHandler": "_group_id _offsets _sender",
+    "aiokafka.producer.transaction_manager:TransactionManager": "producer_epoch producer_id transactional_id",
+    "aiokafka.protocol.api:Request": "API_KEY",
+    "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
+    "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",
+}
+"""A class → what its instances have, by assignment, annotation or property."""
+
+INNER: dict[str, str] = {
+    "faust.app.base": "BootStrategy",
+    "faust.stores.base": "Store",
+    "faust.transport.drivers": "aiokafka",
+    "faust.types.tuples": "ConsumerMessage",
+    "aiokafka.client": "ConnectionGroup CoordinationType",
+    "aiokafka.producer.sender": "Sender TxnOffsetCommitHandler",
+    "aiokafka.protocol.api": "Request RequestStruct Response",
+    "aiokafka.protocol.types": "CompactArray CompactString Int16 Int32 Int64 Schema TaggedFields",
+}
+"""Modules inside the libraries → what is imported of them."""
+
+PUBLIC = frozenset(
+    {
+        "faust",
+        "faust.types",
+        "aiokafka",
+        "aiokafka.admin",
+        "aiokafka.admin.config_resource",
+        "aiokafka.errors",
+        "aiokafka.partitioner",
+        "aiokafka.structs",
+    }
+)
+"""Modules whose names the libraries' documentation gives."""
+
+LISTED = {place.rpartition(".")[2] for place in METHODS} | {
+    n for names in ATTRIBUTES.values() for n in names.split()
+}
+
+
+def find(place: str) -> Any:
+    module, _, path = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def foreign(module: str | None) -> bool:
+    return bool(module) and str(module).partition(".")[0] in FOREIGN
+
+
+def test_the_installed_versions_are_the_pinned_ones() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==([\d.]+)$", "\n".join(project["dependencies"]), re.M))
+    assert set(pinned) == {"faust-streaming", "mode-streaming", "aiokafka"}
+    assert {name: version(name) for name in pinned} == pinned
+
+
+@pytest.mark.parametrize("place", METHODS)
+def test_functions_have_the_parameters_we_know(place: str) -> None:
+    assert " ".join(inspect.signature(find(place)).parameters) == METHODS[place]
+
+
+@pytest.mark.parametrize("place", ATTRIBUTES)
+def test_instances_have_the_attributes_we_know(place: str) -> None:
+    names = set(ATTRIBUTES[place].split())
+    assert names <= attributes(find(place)), names - attributes(find(place))
+
+
+@functools.cache
+def attributes(cls: type) -> set[str]:
+    """What the instances of a class have, as far as its and its bases' code tells."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        found |= set(vars(base)) | set(vars(base).get("__annotations__", {}))
+        if foreign(base.__module__):
+            found |= set(re.findall(r"\bself\.(\w+)(?:\s*:[^=\n]+)?\s*=[^=]", inspect.getsource(base)))
+    return found
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_what_is_imported_from_inside_is_there(module: str) -> None:
+    found = importlib.import_module(module)
+    for name in INNER[module].split():
+        if not hasattr(found, name):
+            importlib.import_module(f"{module}.{name}")
+
+
+def test_the_offset_commit_of_aiokafka_is_still_too_old() -> None:
+    """When aiokafka sends generations itself, pipeline/worker/offsets.py has done its duty."""
+    from aiokafka.protocol.transaction import TxnOffsetCommitRequest
+
+    assert len(inspect.signature(TxnOffsetCommitRequest).parameters) == 5
+    assert "generation" not in inspect.getsource(TxnOffsetCommitRequest)
+
+
+def test_a_message_of_faust_takes_what_we_give() -> None:
+    from faust.types.tuples import ConsumerMessage
+
+    names = list(inspect.signature(ConsumerMessage).parameters)
+    assert names[:9] == [
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "timestamp_type",
+        "headers",
+        "key",
+        "value",
+        "checksum",
+    ]
+    assert names[9:12] == ["serialized_key_size", "serialized_value_size", "tp"]
+    assert "generation_id" in names
+
+
+# --- the list against the code ----------------------------------------------------------------------------------
+
+
+def modules() -> Iterator[tuple[Path, ast.Module, ModuleType]]:
+    for path in WORKER:
+        name = "pipeline.worker" if path.stem == "__init__" else f"pipeline.worker.{path.stem}"
+        yield path, ast.parse(path.read_text()), importlib.import_module(name)
+
+
+def heirs() -> Iterator[tuple[type, list[type], ast.ClassDef]]:
+    """Our classes that inherit from the libraries', those bases, and their code."""
+    for _, tree, module in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                cls = vars(module)[node.name]
+                if bases := [base for base in cls.__mro__ if foreign(base.__module__)]:
+                    yield cls, bases, node
+
+
+def private(tree: ast.AST) -> Iterator[ast.Attribute]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
+            yield node
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(module, name) of what is imported from the libraries."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and foreign(node.module):
+            yield from ((str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if foreign(alias.name))
+
+
+def test_every_private_attribute_that_is_used_is_listed() -> None:
+    unlisted = []
+    for path, tree, module in modules():
+        own = {node for cls in ast.walk(tree) if isinstance(cls, ast.ClassDef) for node in ours(cls, module)}
+        unlisted += [
+            f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+            for node in private(tree)
+            if node not in own and node.attr not in LISTED and ast.unparse(node) != "os._exit"
+        ]
+    assert unlisted == []
+
+
+def ours(node: ast.ClassDef, module: ModuleType) -> Iterator[ast.Attribute]:
+    """The private attributes of `self` that a class of ours, and no base of the libraries, gives itself."""
+    cls = vars(module)[node.name]
+    theirs = {name for base in cls.__mro__ if foreign(base.__module__) for name in attributes(base)}
+    for used in private(node):
+        if isinstance(used.value, ast.Name) and used.value.id in ("self", "cls") and used.attr not in theirs:
+            yield used
+
+
+def test_every_override_is_listed_and_takes_what_it_is_given() -> None:
+    seen = set()
+    for cls, bases, _ in heirs():
+        for name, mine in vars(cls).items():
+            theirs = next((vars(base)[name] for base in bases if name in vars(base)), None)
+            if theirs is None or name in {
+                "__module__",
+                "__doc__",
+                "__annotations__",
+                "__abstractmethods__",
+                "_abc_impl",
+            }:
+                continue
+            seen.add(name)
+            assert name in LISTED or not inspect.isfunction(mine) or name == "__init__", (
+                f"{cls.__name__}.{name}"
+            )
+            if inspect.isfunction(theirs) and inspect.isfunction(mine) and name != "__init__":
+                given, taken = (list(inspect.signature(one).parameters.values()) for one in (theirs, mine))
+                variable = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in taken)
+                assert variable or len(taken) == len(given), f"{cls.__name__}.{name}"
+    assert {"_drain_messages", "_fetch_records", "on_rebalance", "create_request"} <= seen, (
+        "the scan sees nothing"
+    )
+
+
+def test_attributes_of_ours_do_not_hide_theirs() -> None:
+    for cls, bases, node in heirs():
+        theirs = set().union(*(attributes(base) for base in bases if base.__module__ != cls.__module__))
+        for used in ast.walk(node):
+            if (
+                isinstance(used, ast.Attribute)
+                and isinstance(used.ctx, ast.Store)
+                and ast.unparse(used.value) == "self"
+            ):
+                assert used.attr not in theirs or used.attr in LISTED, f"{cls.__name__}.{used.attr} is theirs"
+
+
+def test_every_import_from_inside_is_listed() -> None:
+    found = {pair for _, tree, _ in modules() for pair in imported(tree) if pair[0] not in PUBLIC}
+    assert found == {(module, name) for module, names in INNER.items() for name in names.split()}
+
+
+def test_nobody_else_needs_the_list() -> None:
+    wrong = []
+    for path in OTHERS:
+        tree, name = ast.parse(path.read_text()), path.relative_to(ROOT)
+        wrong += [
+            f"{name}: {m}.{what}"
+            for m, what in imported(tree)
+            if m not in PUBLIC or m.startswith(("faust", "mode"))
+        ]
+        if any(True for _ in imported(tree)):
+            defined = {
+                n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            wrong += [
+                f"{name}:{node.lineno}: {ast.unparse(node)}"
+                for node in private(tree)
+                if ast.unparse(node.value) not in ("self", "cls") and node.attr not in defined
+            ]
+    assert wrong == []
+
+
+def test_every_listed_private_name_is_still_used() -> None:
+    text = "\n".join(path.read_text() for path in WORKER)
+    unused = [
+        name for name in sorted(LISTED) if not name.startswith("__") and not re.search(rf"\b{name}\b", text)
+    ]
+    assert unused == []
