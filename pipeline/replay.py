@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from typing import IO, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -106,8 +106,3 @@ def _signal(line: bytes) -> AnySignal:
     if text[0] != 0x7B:  # {
         raise SignalError("expected a JSON object")
     return decode_json(text)
-
-
-def lines(file: IO[bytes]) -> Iterable[bytes]:
-    """The lines of a file opened in binary mode: they end at LF only (contract §7)."""
-    return file
