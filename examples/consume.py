@@ -21,28 +21,32 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 
 class Rooms:
-    """The last sequence of every room: (1) it has no gap and no repeat within one life of a room."""
+    """How far each room is: (1) its sequence has no gap and no repeat within one life of the room.
+
+    Here it is in memory, which is enough to notice a gap. Keep it in your database, in the transaction of your own
+    write, and (2) what comes again after a crash, because its offset was not committed yet, has no second effect.
+    """
 
     def __init__(self) -> None:
-        self._last: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, str]] = {}
         self.gaps = 0
 
     def forget(self, *_: object) -> None:
         """Partitions were assigned anew: another consumer may have gone on where we were."""
-        self._last.clear()
+        self._seen.clear()
 
     def new(self, event: dict[str, Any]) -> bool:
         """Whether this event is new to us; complains if events are missing before it."""
-        room, sequence = event["room_id"], event["meta"]["sequence"]
-        last = self._last.get(room)
-        if last is not None and 1 < sequence <= last:
-            return False  # (2) we saw it before our offset was committed; its event_id is the same, too
-        if last is not None and sequence > last + 1:
+        room, sequence, event_id = event["room_id"], event["meta"]["sequence"], event["meta"]["event_id"]
+        last, first_id = self._seen.get(room, (0, ""))
+        if sequence == 1 and event_id != first_id:  # a life of the room begins
+            first_id = event_id
+        elif sequence <= last:
+            return False
+        elif last and sequence > last + 1:
             print(f"room {room}: {last} is followed by {sequence}", file=sys.stderr)
             self.gaps += 1
-        self._last[room] = sequence
-        if event["event"] == "conference.destroyed":
-            del self._last[room]  # the room_id may come again, with 1
+        self._seen[room] = sequence, first_id
         return True
 
 

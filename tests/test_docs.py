@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -167,6 +168,29 @@ def test_the_example_uses_nothing_of_ours() -> None:
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert not [module for module in modules if module.split(".")[0] == "pipeline"]
+
+
+def test_the_example_notices_gaps_repeats_and_new_lives(capsys: pytest.CaptureFixture[str]) -> None:
+    rooms = runpy.run_path(str(ROOT / "examples" / "consume.py"))["Rooms"]()
+
+    def new(sequence: int, life: str = "a", room: str = "r") -> bool:
+        meta = {"sequence": sequence, "event_id": f"{room}/{life}/{sequence}"}
+        return bool(rooms.new({"room_id": room, "meta": meta}))
+
+    assert [new(1), new(2), new(1), new(2), new(3)] == [True, True, False, False, True]
+    assert [new(1, "b"), new(1, "b"), new(2, "b"), new(7, room="met in the middle")] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert rooms.gaps == 0
+    assert new(4, "b")
+    assert rooms.gaps == 1
+    assert capsys.readouterr().err == "room r: 2 is followed by 4\n"
+    rooms.forget()
+    assert new(9, "b")
+    assert rooms.gaps == 1
 
 
 def test_the_example_names_what_is_missing() -> None:
