@@ -126,7 +126,10 @@ class Launch:
 
     def _undo(self) -> None:
         """Stops what this call started; its data stay, the next `up` goes on with them."""
-        process.stop([(proc.pid, proc.born) for proc in self._started], 5.0)
-        for proc in self._started:
-            proc.pid, proc.born = 0, ""
-        state.save(self._folder / "state.json", self._state)
+        with (
+            self._lock
+        ):  # a join that Ctrl-C interrupts takes its thread for ended (CPython 3.11): it may be spawning
+            process.stop([(proc.pid, proc.born) for proc in self._started], 5.0)
+            for proc in self._started:
+                proc.pid, proc.born = 0, ""
+            state.save(self._folder / "state.json", self._state)
