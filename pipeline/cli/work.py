@@ -1,0 +1,69 @@
+"""`setup` and `worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.servers import kafka_errors, settings
+
+
+def setup(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+) -> None:
+    """Create the topics and register the schemas; does nothing the second time.
+
+    Exit code 0 when all is as it must be, 1 when a topic exists with another shape (it is not altered), 2 when a
+    server refuses.
+
+    [dim]$ conference-pipeline setup
+    $ PIPELINE_PARTITIONS=48 PIPELINE_TOPIC_PREFIX=staging conference-pipeline setup[/dim]
+    """
+    from pipeline.setup import setup as run
+
+    found = settings()
+    done: list[str] = []
+
+    def say(text: str) -> None:
+        done.append(text)
+        if not as_json:
+            typer.echo(text)
+
+    with kafka_errors(found):
+        differences = asyncio.run(run(found, say))
+    if as_json:
+        typer.echo(json.dumps({"done": done, "differences": differences}))
+    else:
+        for difference in differences:
+            typer.echo(f"differs: {difference}", err=True)
+        if not done and not differences:
+            typer.echo("nothing to do: topics and schemas are as they must be")
+    if differences:
+        raise typer.Exit(1)
+
+
+def worker(
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Go on although signals were deleted before they were read; they are counted in the log.",
+        ),
+    ] = False,
+) -> None:
+    """Run one worker until SIGTERM. Start as many as there are cores, never more than partitions.
+
+    Exit codes: 0 stopped, 1 an error whose remedy is a restart, 2 the surroundings don't fit, 3 fenced, 4 signals lost.
+
+    [dim]$ conference-pipeline worker
+    $ KAFKA_BOOTSTRAP_SERVERS=kafka:9092 SCHEMA_REGISTRY_URL=http://registry:8081 conference-pipeline worker[/dim]
+    """
+    from pipeline.logs import configure
+    from pipeline.worker.run import main
+
+    found = settings()
+    configure(found)
+    raise typer.Exit(main(found, accept_loss=accept_loss))
