@@ -1,0 +1,208 @@
+"""`demo`: the whole thing, on real servers; and that nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from pipeline.cli import play
+from pipeline.cli.play import _difference, plan
+from pipeline.events import EVENTS
+from pipeline.local.cache import cache_dir
+from pipeline.registry import Registry
+from tests.pipe import ROOT, Pipe
+from tests.servers import Servers
+
+DEMO = [sys.executable, "-m", "pipeline", "demo"]
+EXPECTED = Path(__file__).parent / "captures" / "freeswitch.events.expected.jsonl"
+KINDS = {event.EVENT for event in EVENTS}
+
+
+def own_cache(tmp_path: Path) -> dict[str, str]:
+    """An environment without servers and stacks, but with the downloads and class archives that there are."""
+    shared, own = cache_dir(), tmp_path / "cache"
+    own.mkdir(mode=0o700)
+    for name in ("downloads", "classes"):
+        (shared / name).mkdir(parents=True, exist_ok=True)
+        (own / name).symlink_to(shared / name)
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_"))
+    }
+    return {**kept, "CONFERENCE_PIPELINE_CACHE": str(own)}
+
+
+def named(pipe: Pipe) -> dict[str, str]:
+    return {name: value for name, value in pipe.env.items() if not name.startswith("PIPELINE_")}
+
+
+def children(cache: str) -> list[str]:
+    """Command lines of processes, whoever started them, that have to do with a cache folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes()
+            environ = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if cache.encode() in line or f"CONFERENCE_PIPELINE_CACHE={cache}".encode() in environ:
+            found.append(line.replace(b"\0", b" ").decode())
+    return found
+
+
+def nothing_left(env: dict[str, str]) -> None:
+    cache = env["CONFERENCE_PIPELINE_CACHE"]
+    assert children(cache) == []
+    assert list(Path(cache, "stacks").glob("*")) == []
+
+
+@pytest.mark.broker
+def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(tmp_path: Path) -> None:
+    env = own_cache(tmp_path)
+    saved = tmp_path / "signals.jsonl"
+    began = time.monotonic()
+    command = [*DEMO, "--speed", "3", "--json", "--save", str(saved)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr.decode()
+    assert time.monotonic() - began < 90
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {event["event"] for event in found} == KINDS
+    [room] = {event["room_id"] for event in found}
+    for event, wanted in zip(found, map(json.loads, EXPECTED.read_bytes().splitlines()), strict=True):
+        del event["meta"]["event_id"], event["meta"]["occurred_at"], wanted["meta"]["occurred_at"]
+        assert event == {**wanted, "room_id": room}
+    again = [sys.executable, "-m", "pipeline", "replay", str(saved)]
+    replayed = subprocess.run(again, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
+    assert len(replayed.splitlines()) == len(found) == 23
+    nothing_left(env)
+
+
+@pytest.mark.broker
+async def test_on_servers_of_the_user_it_leaves_nothing_behind(pipe: Pipe) -> None:
+    before = await everything(pipe)
+    look_on_servers_of_the_user(pipe)
+    assert await everything(pipe) == before
+
+
+def look_on_servers_of_the_user(pipe: Pipe) -> None:
+    command = [*DEMO, "--speed", "5"]
+    env = {**named(pipe), "PIPELINE_TRANSACTIONAL_ID": "the-users", "PIPELINE_WATCHDOG_SECONDS": "3"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=120, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert all(kind in done.stdout for kind in KINDS)
+    assert "we wait for the watchdog" in done.stdout
+    assert "another POST pause: pause is a toggle" in done.stdout
+    assert "23 events of 13 kinds from 35 signals" in done.stdout
+    assert "rejected: volume_out_of_range 1" in done.stdout
+    assert "conference-pipeline up" in done.stdout
+    assert f"using Kafka at {pipe.settings.bootstrap_servers}" in done.stderr
+
+
+async def everything(pipe: Pipe) -> tuple[list[str], list[str]]:
+    """Every topic and every subject of the servers, but Kafka's own."""
+    admin = AIOKafkaAdminClient(**pipe.settings.kafka())
+    await admin.start()
+    try:
+        topics = [topic for topic in await admin.list_topics() if not topic.startswith("__")]
+    finally:
+        await admin.close()
+    async with Registry(pipe.settings) as registry:
+        _, subjects = await registry._ask("GET", "/subjects")
+    return sorted(topics), sorted(subjects)
+
+
+def in_starting(lines: list[str]) -> bool:
+    return any("starting kafka" in line for line in lines)
+
+
+def in_play(lines: list[str]) -> bool:
+    return any('"conference.member.joined"' in line for line in lines)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("number", "when", "code"),
+    [(signal.SIGINT, in_play, 130), (signal.SIGTERM, in_play, 143), (signal.SIGTERM, in_starting, 143)],
+)
+def test_interrupted_it_takes_everything_down(
+    tmp_path: Path, number: signal.Signals, when: Callable[[list[str]], bool], code: int
+) -> None:
+    env = own_cache(tmp_path)
+    with subprocess.Popen(
+        [*DEMO, "--json"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout
+        lines: list[str] = []
+        for line in demo.stdout:
+            lines.append(line)
+            if when(lines):
+                break
+        demo.send_signal(number)
+        rest = demo.communicate(timeout=60)[0]
+    assert demo.returncode == code, "".join(lines) + rest
+    assert "Traceback" not in rest
+    nothing_left(env)
+
+
+@pytest.mark.broker
+def test_a_worker_that_dies_is_an_error_with_its_last_words(servers: Servers, pipe: Pipe) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--json"],
+        cwd=ROOT,
+        env=named(pipe),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout
+        demo.stdout.readline()
+        [worker] = [int(p.name) for p in Path("/proc").glob("[0-9]*") if parent(p) == demo.pid]
+        os.kill(worker, signal.SIGKILL)
+        _, said = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "error: the worker ended with exit code -9" in said
+    assert "partitions assigned" in said
+
+
+def parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_what_is_not_as_planned_is_named() -> None:
+    planned = plan(1.0, "room")
+    right = [event for one in planned for event in (*one.before, *one.events)]
+    assert len(right) == 23
+    assert sum(bool(one.before) for one in planned) == 1
+    assert _difference(planned, right) is None
+    later = [msgspec.structs.replace(e, meta=msgspec.structs.replace(e.meta, occurred_at=1)) for e in right]
+    assert _difference(planned, later) is None
+    assert _difference(planned, right[:-1]) == "22 events came, 23 were expected"
+    assert _difference(planned, [*right, right[-1]]) == "24 events came, 23 were expected"
+    assert "event 3 is not what it must be" in str(_difference(planned, [*right[:2], *right[3:]]))
+
+
+def test_an_event_is_one_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = play.Screen(as_json=False)
+    for one in plan(1.0, "room"):
+        for event in (*one.before, *one.events):
+            screen.event(event)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 23
+    assert "  2  conference.member.joined       caller_id=+15551234567" in shown[1]
+    assert "inferred" in shown[21]
+    assert "error=playback_timeout" in shown[21]
