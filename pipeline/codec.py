@@ -249,8 +249,12 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORD
     return resolving(parsed, known[name])
 
 
-def _canonical(schema: Any) -> str:
-    return str(fastavro.schema.to_parsing_canonical_form(schema))
+def _canonical(schema: Any) -> str | None:
+    """None for a schema that leans on others (the registry's references): ours never does."""
+    try:
+        return str(fastavro.schema.to_parsing_canonical_form(schema))
+    except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType):
+        return None
 
 
 def _refuse(reason: str) -> Callable[[bytes], Any]:
