@@ -1,0 +1,317 @@
+"""Events and signals as other implementations read and write them: confluent-kafka, Apache Avro, CloudEvents."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import avro.io
+import avro.schema
+import msgspec
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_record_subject_name_strategy
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from pipeline import signals as s
+from pipeline.codec import format_time
+from pipeline.events import EVENTS
+from pipeline.wire import SCHEMAS
+from tests.pipe import ROOT, Pipe, WorkerProcess, event_line
+from tests.servers import Servers
+
+pytestmark = pytest.mark.broker
+
+T = 1_795_354_386_106_600
+URLS = ("https://cdn.example.com/a.wav", "HTTP://cdn.example.com/b.wav")
+NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
+ROOM_A, ROOM_B = "acW68-räum-☎", "by-confluent"
+
+
+def history(room: str) -> list[s.AnySignal]:
+    """A life of a room with every signal and, with the timeout at its end, every event."""
+    return [
+        s.ConferenceCreate("c-1", room, T, "my-app", "Team Ständup"),
+        s.ConferenceJoin("c-2", room, T, "alice"),
+        s.MemberJoined("m-1", room, T, "alice", "+15551234567", True),
+        s.MemberJoined("m-2", room, T, "bob", ""),
+        s.ConferenceUnmute("c-3", room, T, "alice"),
+        s.MemberUnmuted("m-3", room, T, "alice"),
+        s.ConferenceMute("c-4", room, T, "bob"),
+        s.MemberMuted("m-4", room, T, "bob"),
+        s.ConferencePlay("c-5", room, T, URLS, "play-1"),
+        s.PlayProgress("m-5", room, T, "play-1"),
+        s.ConferencePause("c-6", room, T, "pause-1"),
+        s.ConferencePause("c-7", room, T, "pause-2"),
+        s.ConferenceVolume("c-8", room, T, -50, "volume-1"),
+        s.PlayFinished("m-6", room, T, URLS[0]),
+        s.ConferenceStop("c-9", room, T, "stop-1"),
+        s.ConferencePlay("c-10", room, T, URLS[:1], "play-2"),
+        s.PlayFailed("m-7", room, T, "play-2"),
+        s.ConferenceLeave("c-11", room, T, "bob"),
+        s.MemberLeft("m-8", room, T, "bob", "orphan"),
+        s.ConferencePlay("c-12", room, T, URLS[:1], "play-3"),
+        s.ConferenceDestroy("c-13", room, T),
+        s.ConferenceCreate("c-14", room, T, "my-app", ""),
+        s.ConferencePlay("c-15", room, T, URLS[:1], "play-4"),  # and nothing more: it times out
+    ]
+
+
+_NAMES = (
+    "created member.joined member.muted member.joined member.unmuted member.muted play.started play.paused "
+    "play.resumed play.volume_changed play.finished play.stopped play.started play.failed member.left play.started "
+    "play.stopped member.left destroyed created play.started play.failed"
+)
+NAMES = _NAMES.split()
+
+
+@dataclass
+class World:
+    """Two lives of rooms: one told in JSON by us, one in Avro by confluent-kafka; and what a reader of theirs saw."""
+
+    pipe: Pipe
+    worker: WorkerProcess
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def registry(self) -> SchemaRegistryClient:
+        return SchemaRegistryClient({"url": self.pipe.settings.registry_url})
+
+    def decoded(self) -> list[dict[str, Any]]:
+        """Every event as confluent-kafka decodes it."""
+        context = SerializationContext(self.pipe.topic("events"), MessageField.VALUE)
+        decode = AvroDeserializer(self.registry)
+        return [decode(message.value(), context) for message in self.messages]
+
+
+@pytest.fixture(scope="module")
+def world(servers: Servers) -> Iterator[World]:
+    pipe = Pipe(servers, partitions=4)
+    asyncio.run(pipe.set_up())
+    with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as worker:
+        found = World(pipe, worker)
+        asyncio.run(pipe.send(*history(ROOM_A)))
+        send(found, history(ROOM_B), partitioner="murmur2_random")
+        asyncio.run(pipe.until_events(2 * len(NAMES)))
+        found.messages = read(pipe, "events", 2 * len(NAMES))
+        yield found
+        assert worker.stop() == 0
+    if servers.lasting:
+        asyncio.run(pipe.remove_topics())
+
+
+def send(world: World, steps: list[s.AnySignal], **options: str) -> None:
+    """Signals by confluent-kafka alone: its serializer, its producer."""
+    servers = {"bootstrap.servers": world.pipe.settings.bootstrap_servers}
+    producer = Producer({**servers, "enable.idempotence": True, **options})
+    registry, serializers = world.registry, {}
+    failed: list[KafkaError] = []
+    for step in steps:
+        if step.RECORD not in serializers:
+            serializers[step.RECORD] = AvroSerializer(
+                registry,
+                SCHEMAS[step.RECORD],
+                conf={
+                    "auto.register.schemas": False,
+                    "subject.name.strategy": topic_record_subject_name_strategy,
+                },
+            )
+        topic = world.pipe.topic(f"{step.TOPIC}.signals")
+        plain = {**msgspec.structs.asdict(step), "occurred_at": moment(step.occurred_at)}
+        value = serializers[step.RECORD](plain, SerializationContext(topic, MessageField.VALUE))
+        producer.produce(
+            topic, value, step.room_id.encode(), on_delivery=lambda e, _: failed.append(e) if e else None
+        )
+        producer.flush(10)
+    assert failed == []
+
+
+def read(pipe: Pipe, name: str, number: int) -> list[Message]:
+    """Messages as a read_committed consumer of librdkafka sees them."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": pipe.settings.bootstrap_servers,
+            "group.id": f"{pipe.prefix}-reader",
+            "isolation.level": "read_committed",
+        }
+    )
+    consumer.assign([TopicPartition(pipe.topic(name), n, 0) for n in range(pipe.settings.partitions)])
+    found: list[Message] = []
+    limit = time.monotonic() + 15
+    while len(found) < number and time.monotonic() < limit:
+        message = consumer.poll(0.2)
+        if message is not None:
+            assert message.error() is None
+            found.append(message)
+    consumer.close()
+    assert len(found) == number
+    return found
+
+
+def moment(micros: int) -> datetime:
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+
+
+def as_line(event: dict[str, Any]) -> dict[str, Any]:
+    """What another library decoded, with the time as our JSON has it."""
+    when = event["meta"]["occurred_at"]
+    text = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {**event, "meta": {**event["meta"], "occurred_at": text}}
+
+
+def of(events: list[dict[str, Any]], room: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["room_id"] == room]
+
+
+async def test_confluent_reads_every_event_as_we_do(world: World) -> None:
+    ours = {(r.partition, r.offset): json.loads(event_line(r)) for r in await world.pipe.records()}
+    for message, event in zip(world.messages, world.decoded(), strict=True):
+        mine = ours[message.partition(), message.offset()]
+        assert as_line(event) == mine
+        assert list(event) == list(mine), "the page's order"
+    assert {event["event"] for event in ours.values()} == {event.EVENT for event in EVENTS}
+    for room in (ROOM_A, ROOM_B):
+        mine = of(list(ours.values()), room)
+        assert [event["event"].removeprefix("conference.") for event in mine] == NAMES
+
+
+async def test_apache_avro_reads_every_event_as_we_do(world: World) -> None:
+    schemas: dict[int, Any] = {}
+    for record in await world.pipe.records():
+        assert record.value[0] == 0
+        schema_id = int.from_bytes(record.value[1:5])
+        if schema_id not in schemas:
+            schemas[schema_id] = avro.schema.parse(world.registry.get_schema(schema_id).schema_str)
+        stream = io.BytesIO(record.value[5:])
+        event = avro.io.DatumReader(schemas[schema_id]).read(avro.io.BinaryDecoder(stream))
+        assert stream.read() == b""
+        assert as_line(event) == json.loads(event_line(record))
+    assert len(schemas) == len(EVENTS)
+
+
+def test_every_schema_stands_under_its_subject(world: World) -> None:
+    topic = world.pipe.topic("events")
+    by_id = {}
+    for event in EVENTS:
+        version = world.registry.get_latest_version(f"{topic}-{event.RECORD}")
+        assert not version.schema.references
+        by_id[version.schema_id] = event.EVENT
+    for message in world.messages:
+        assert by_id[int.from_bytes(message.value()[1:5])] == dict(message.headers())["ce_type"].decode()
+
+
+def test_signals_of_confluent_do_what_ours_do(world: World) -> None:
+    """All 17 signals in Avro by confluent-kafka and in JSON by us: the events differ in the room alone."""
+    assert {step.TYPE for step in history("x")} == {signal.TYPE for signal in s.SIGNALS}
+    decoded = world.decoded()
+    ours, theirs = of(decoded, ROOM_A), of(decoded, ROOM_B)
+    assert len(ours) == len(NAMES)
+    for mine, other in zip(ours, theirs, strict=True):
+        strange = {"event_id", "occurred_at"} if mine["meta"]["cause"] == "play-4" else {"event_id"}
+        renamed = {**other, "room_id": ROOM_A}
+        for event in (mine, renamed):
+            event["meta"] = {key: value for key, value in event["meta"].items() if key not in strange}
+        assert renamed == mine
+    assert world.worker.metric("pipeline_wrong_partition_total") == 0
+
+
+def test_headers_are_cloud_events(world: World) -> None:
+    timeouts = 0
+    for message, event in zip(world.messages, map(as_line, world.decoded()), strict=True):
+        headers = dict(message.headers())
+        assert len(headers) == len(message.headers()), "each once"
+        meta = event["meta"]
+        cause = headers.pop("ce_signal", None)
+        assert headers == {
+            "ce_specversion": b"1.0",
+            "ce_id": meta["event_id"].encode(),
+            "ce_type": event["event"].encode(),
+            "ce_source": f"/{world.pipe.prefix}".encode(),
+            "ce_subject": event["room_id"].encode(),
+            "ce_time": meta["occurred_at"].encode(),
+            "content-type": b"application/avro",
+        }
+        name = f"{event['room_id']}/{meta['sequence']}/{meta['cause']}"
+        assert meta["event_id"] == str(uuid.uuid5(NAMESPACE, name))
+        assert message.key() == event["room_id"].encode()
+        if event.get("error") == "playback_timeout":
+            timeouts += 1
+            assert cause is None
+            assert meta["synthetic"] is True
+        else:
+            assert meta["occurred_at"] == format_time(T)
+            place = re.fullmatch(r"(.+)\.(api|media)\.signals/(\d+)/(\d+)", (cause or b"").decode())
+            assert place is not None
+            assert (place[1], int(place[3])) == (world.pipe.prefix, message.partition())
+    assert timeouts == 2
+
+
+async def test_ce_signal_names_the_record_that_caused_it(world: World) -> None:
+    causes = {}
+    for name in ("api.signals", "media.signals"):
+        for record in await world.pipe.records(name):
+            if record.value[0] == 0x7B:
+                found = json.loads(record.value)
+                causes[f"{record.topic}/{record.partition}/{record.offset}"] = (
+                    found["room_id"],
+                    found["signal_id"],
+                )
+    seen = set()
+    for message, event in zip(world.messages, world.decoded(), strict=True):
+        place = dict(message.headers()).get("ce_signal", b"").decode()
+        if place and event["room_id"] == ROOM_A:
+            assert causes[place] == (ROOM_A, event["meta"]["cause"])
+            seen.add(place)
+    assert len(seen) == len(NAMES) - 1 - 1 - 2, (
+        "all but the timeout; two of a joined that is muted, three of a destroy"
+    )
+
+
+async def test_the_other_partitioner_is_named_in_the_dead_letter(world: World) -> None:
+    """librdkafka's default is CRC32: a create that it puts elsewhere says so."""
+    pipe = world.pipe
+    number = pipe.settings.partitions
+    room = next(
+        r for r in (f"crc-{n}" for n in range(99)) if zlib.crc32(r.encode()) % number != pipe.partition(r)
+    )
+    send(world, [s.ConferenceCreate("c", room, T, "app", "")])
+    (letter,) = await asyncio.to_thread(read, pipe, "signals.dead", 1)
+    assert letter.key() == room.encode()
+    message = dict(letter.headers())["__connect.errors.exception.message"].decode()
+    assert "murmur2_random" in message
+    assert (
+        f"room '{room}' belongs on partition {pipe.partition(room)}, this is {letter.partition()}" in message
+    )
+    assert letter.partition() == zlib.crc32(room.encode()) % number
+
+
+async def test_the_example_consumer_reads_them(world: World) -> None:
+    options = ["--group", f"{world.pipe.prefix}-example", "--max", str(2 * len(NAMES))]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "examples/consume.py",
+        *options,
+        cwd=ROOT,
+        env=world.pipe.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err.decode()
+    lines = out.decode().splitlines()
+    assert len(lines) == 2 * len(NAMES)
+    for room in (ROOM_A, ROOM_B):
+        sequences = [line.split("#")[1].split()[0] for line in lines if line.startswith(f"{room} #")]
+        assert sequences == [*map(str, range(1, 20)), "1", "2", "3"]
