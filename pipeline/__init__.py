@@ -5,6 +5,7 @@ Where things are, from the pure core outwards (imports go upwards in this list o
     errors                     what can go wrong, and what to do about it
     events, signals, records   GENERATED from avro/: what we say, what we are told, what we remember
     wire, avro                 their Avro form (wire is GENERATED)
+    decision                   the words that a decision is made of
     room                       decide(): the state table of contract §5, one match
     partition, merge           the rooms of one partition; the merge of its two signal topics
     freeswitch                 mod_conference events to signals

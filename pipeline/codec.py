@@ -65,13 +65,16 @@ _FINER: Final = re.compile(r"(\.[0-9]{6})[0-9]+")
 
 def format_time(micros: int) -> str:
     """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
-    second, fraction = divmod(micros, 1_000_000)
-    return f"{_format_second(second)}.{fraction:06}Z"
+    second = micros // 1_000_000
+    return f"{_format_second(second)}.{micros - second * 1_000_000:06}Z"
 
 
 @lru_cache(maxsize=1024)  # times come in order, or nearly so
 def _format_second(second: int) -> str:
     return (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
+
+
+_to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # asks the hook about Micros
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ _JSON_NAMES: Final = {
     dict: "object",
 }
 _from_json: Final[Decode] = msgspec.json.Decoder(AnySignal, dec_hook=_hook).decode
-_to_json: Final = msgspec.json.Encoder(enc_hook=int).encode  # of Micros, which is an int
+_replace: Final = msgspec.structs.replace
 
 
 def decode_json(value: bytes) -> AnySignal:
@@ -174,10 +177,11 @@ _raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 def event_json(event: Event) -> bytes:
     """The event as one compact JSON line (contract §3), LF at the end."""
-    # msgspec writes the time as a number. No text inside a string looks like this: its quotes are escaped.
-    number = event.meta.occurred_at
-    text = f'"occurred_at":"{format_time(number)}",'.encode()
-    return _to_json(event).replace(b'"occurred_at":%d,' % number, text, 1) + b"\n"
+    meta = event.meta
+    if type(meta.occurred_at) is not Micros:  # a deadline, or read from Avro: a plain int
+        meta = _replace(meta, occurred_at=Micros(meta.occurred_at))
+        event = _replace(event, meta=meta)
+    return _to_json(event) + b"\n"
 
 
 def signal_json(signal: AnySignal) -> bytes:

@@ -34,15 +34,13 @@ class Partition:
         # met. Code point order of str is the byte order of UTF-8, so ties come as contract §7 wants them.
         self._deadlines: list[tuple[int, str]] = []
 
-    def apply(self, signal: AnySignal, now: int) -> Decision:
-        """Decide what `signal` does at time `now`, and do it. The room's deadlines <= `now` must have fired."""
-        return self._take(signal.room_id, signal, now)
-
     def expire(self, timeout: Timeout) -> Decision:
         """Let a deadline of this partition fire (see `next_timeout`)."""
-        return self._take(timeout.room_id, timeout, timeout.occurred_at)
+        return self.apply(timeout, timeout.occurred_at)
 
-    def _take(self, room_id: str, signal: AnySignal | Timeout, now: int) -> Decision:
+    def apply(self, signal: AnySignal | Timeout, now: int) -> Decision:
+        """Decide what `signal` does at time `now`, and do it. The room's deadlines <= `now` must have fired."""
+        room_id = signal.room_id
         before = self.rooms.get(room_id)
         decision = decide(before, self.members.get(room_id, _NOBODY), signal, now, self._rules)
         room = decision.room

@@ -15,7 +15,6 @@ import msgspec
 
 from pipeline.codec import MAX_VALUE, decode_json, event_json
 from pipeline.errors import SignalError
-from pipeline.events import Event
 from pipeline.partition import Partition
 from pipeline.room import Decision, Rules
 from pipeline.signals import AnySignal
@@ -40,14 +39,12 @@ class Replay:
         self._partition = Partition(rules)
         self._events, self._rejected, self._dead = events, rejected, dead
         self._now: int | None = None
-        self._said = 0
         self.counts: Counter[str] = Counter()
 
     def feed(self, lines: Iterable[bytes]) -> None:
         """Replay `lines`, each with or without its LF. A line that is no signal goes to `dead`; none stops it."""
-        partition, say = self._partition, self._say
-        now = self._now
-        read = 0
+        partition, write, now = self._partition, self._events, self._now
+        read = said = 0
         for line in lines:
             read += 1
             try:
@@ -59,27 +56,23 @@ class Replay:
             if now is None or at > now:
                 now = at
             if (deadline := partition.earliest) is not None and deadline <= now:
-                for timeout in partition.due(now):
-                    say(partition.expire(timeout).events)
+                self.until(now)
             decision = partition.apply(signal, now)
-            if decision.events:
-                say(decision.events)
-            else:
+            for event in decision.events:
+                said += 1
+                write(event_json(event))
+            if not decision.events:
                 self._count(signal, decision)
         self._now = now
         self.counts["lines"] += read
-        self.counts["events"] = self._said
+        self.counts["events"] += said
 
     def until(self, time: int) -> None:
-        """Let the deadlines <= `time` (microseconds) fire, after the last signal."""
+        """Let the deadlines <= `time` (microseconds) fire."""
         for timeout in self._partition.due(time):
-            self._say(self._partition.expire(timeout).events)
-        self.counts["events"] = self._said
-
-    def _say(self, events: tuple[Event, ...]) -> None:
-        for event in events:
-            self._events(event_json(event))
-        self._said += len(events)
+            for event in self._partition.expire(timeout).events:
+                self.counts["events"] += 1
+                self._events(event_json(event))
 
     def _count(self, signal: AnySignal, decision: Decision) -> None:
         if decision.rejected is None:
