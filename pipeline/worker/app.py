@@ -36,6 +36,9 @@ class PipelineApp(faust.App):
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk: a read-only file system will do."""
+
 
 def topology(settings: Settings, engine: Engine, recovery: Recovery) -> PipelineApp:
     """The app of one worker."""
@@ -49,6 +52,7 @@ def topology(settings: Settings, engine: Engine, recovery: Recovery) -> Pipeline
         table_standby_replicas=0,
         stream_wait_empty=True,
         stream_recovery_delay=0,
+        recovery_consistency_check=False,
         stream_buffer_maxsize=256,
         broker_session_timeout=settings.session_timeout,
         broker_request_timeout=max(30.0, 2 * settings.session_timeout),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka import errors as Errors
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -28,16 +29,18 @@ HEARTBEAT_SECONDS = 0.5
 
 
 class Fetch:
-    """What a poll brought of one topic-partition: its records, and where that left the log."""
+    """What a poll brought of one topic-partition: its records, where the poll before had left the log (`start`),
+    where this one left it (`position`), and the end that the latest fetch reported."""
 
-    __slots__ = ("end", "generation", "position", "records", "tp")
+    __slots__ = ("end", "generation", "position", "records", "start", "tp")
 
-    def __init__(self, tp: TP, records: list[Record], position: int, end: int, generation: int) -> None:
+    def __init__(self, tp: TP, records: list[Record], start: int, position: int, end: int) -> None:
         self.tp = tp
         self.records = records
+        self.start = start
         self.position = position
         self.end = end
-        self.generation = generation
+        self.generation = -1
 
 
 class Sink(Protocol):
@@ -49,11 +52,17 @@ class Sink(Protocol):
     def delivering(self, tp: TP) -> None:
         """A Fetch of `tp` goes to the agent now."""
 
-    def seen(self, tp: TP, position: int, end: int, generation: int) -> None:
-        """A poll brought nothing of `tp`."""
+    def seen(self, fetch: Fetch) -> None:
+        """A poll brought no records of this topic-partition; it doesn't go through the agent."""
+
+    def missed(self) -> Mapping[TP, int]:
+        """Inputs of which a poll got lost on its way, and where they are to be read from again."""
 
     async def quiesce(self) -> None:
         """Finish the unit in flight, start no other, forget what is queued."""
+
+    def expelled(self) -> None:
+        """The group has gone on without us."""
 
     def resume(self, generation: int, member_id: str) -> None:
         """The inputs are at their positions: go on, as this member of this generation."""
@@ -76,19 +85,21 @@ class Consumer(driver.Consumer):
         # nothing of an old generation. Unlike it: one message per topic-partition, no offsets tracked.
         try:
             while not (self.should_stop or fetcher.should_stop):
-                generation = self.app.consumer_generation_id
-                polled, _ = await self._wait_next_records(POLL_SECONDS)
-                if not polled:
+                if not self.flow_active:
+                    await self.wait(self.can_resume_flow)
                     continue
-                for tp, (records, position, end) in polled.items():
+                generation = self.app.consumer_generation_id
+                for fetch in await self._getmany(self._get_active_partitions(), POLL_SECONDS):
                     if not self.flow_active or generation != self.app.consumer_generation_id:
-                        break  # not ours any more: recovery seeks, and they are fetched again
-                    if records:
-                        fetch = Fetch(tp, records, position, end, generation)
-                        self.sink.delivering(tp)
+                        break  # lost on its way: either a rebalance seeks, or the engine misses it
+                    fetch.generation = generation
+                    if fetch.records:
+                        self.sink.delivering(fetch.tp)
                         await self._deliver(fetch)
                     else:
-                        self.sink.seen(tp, position, end, generation)
+                        self.sink.seen(fetch)
+                if missed := self.sink.missed():
+                    await self._thread.place(missed)
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
@@ -121,9 +132,15 @@ class Consumer(driver.Consumer):
 
     async def wait_empty(self) -> None:
         await self.sink.quiesce()
+        if self._thread.expelled and not self.should_stop:
+            self.sink.expelled()
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:
         return False  # offsets are committed by the units' transactions
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Faust asks this of the table's log only, to see what is left to recover: nothing, `store` has read it."""
+        return dict.fromkeys(partitions, 0)
 
     async def perform_seek(self) -> None:
         """The end of a rebalance: put the inputs at our positions, then let the engine go on."""
@@ -137,6 +154,11 @@ class Consumer(driver.Consumer):
 
 class _Thread(driver.AIOKafkaConsumerThread):
     """The thread in which the aiokafka consumer lives."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._left: dict[TP, int] = {}
+        """Where the latest poll, or seek, left each input."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         settings = cast(Consumer, self.consumer).settings
@@ -170,35 +192,46 @@ class _Thread(driver.AIOKafkaConsumerThread):
         active_partitions: set[TP],
         timeout: float | None = None,
         max_records: int | None = None,
-    ) -> dict[TP, tuple[list[Record], int, int]]:
+    ) -> list[Fetch]:
         parent = cast(Consumer, self.consumer)
         if not parent.flow_active:
-            return {}
+            return []
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         wanted = active_partitions - parent.sink.full()
         if not wanted:
             await asyncio.sleep(0.01)
-            return {}
+            return []
         with fetcher._subscriptions.fetch_context():
-            fetched = await fetcher.fetched_records(wanted, timeout=timeout, max_records=max_records)
+            try:
+                fetched = await fetcher.fetched_records(wanted, timeout=timeout, max_records=max_records)
+            except Errors.NoOffsetForPartitionError:
+                # This poll has lived through a rebalance. Committed offsets are not where we go on from: before
+                # flow is resumed, `place` seeks to the positions of the table's log.
+                return []
         # Records and positions are taken in one step of this thread's loop, so they belong together: `position`
         # is behind exactly these records, markers and aborted ones included.
-        polled = {}
+        polled = []
         assignment = fetcher._subscriptions.subscription.assignment
         for tp in wanted:
             state = assignment.state_value(tp) if assignment is not None else None
-            if state is None or not state.has_valid_position or state.lso is None:
+            if state is None or not state.has_valid_position or state.lso is None or tp not in self._left:
                 continue
             records = [
                 Record(r.timestamp * 1000, r.offset, r.key, r.value, r.headers) for r in fetched.get(tp, ())
             ]
-            polled[tp] = (records, state.position, state.lso)
+            polled.append(Fetch(tp, records, self._left[tp], state.position, state.lso))
+            self._left[tp] = state.position
         return polled
 
+    @property
+    def expelled(self) -> bool:
+        """Whether the group has told us that it doesn't know us any more: aiokafka then forgets our member id."""
+        return self._consumer is not None and not self._consumer._coordinator.member_id
+
     async def place(self, positions: Mapping[TP, int]) -> str:
-        """Seek the inputs, pause the table (it is read elsewhere); the group's name for us."""
+        """Seek these inputs; the group's name for us."""
         member_id: str = await self.call_thread(self._place, self._ensure_consumer(), positions)
         return member_id
 
@@ -207,7 +240,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         for tp, offset in positions.items():
             if tp in assigned:
                 consumer.seek(tp, offset)
-        consumer.pause(*(tp for tp in assigned if tp not in positions))
+                self._left[tp] = offset
         return str(consumer._coordinator.member_id)
 
 

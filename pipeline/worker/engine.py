@@ -18,7 +18,7 @@ from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
-from pipeline.errors import SignalError
+from pipeline.errors import FatalError, SignalError
 from pipeline.merge import Input, Record
 from pipeline.metrics import Metrics
 from pipeline.records import Room
@@ -28,7 +28,7 @@ from pipeline.topics import API
 from pipeline.worker.consumer import Fetch
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
-from pipeline.worker.transaction import Transactions
+from pipeline.worker.transaction import Transactions, left_out
 from pipeline.worker.unit import Names, Unit
 
 QUEUE_RECORDS: Final = 8000
@@ -58,10 +58,12 @@ class Engine:
         self.progress = time.monotonic()
         """When a unit was last committed, or nothing was left to do."""
         self._pending: Counter[TP] = Counter()
+        self._missed: dict[TP, int] = {}
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._touch: set[int] = set()
         self._turn = 0
+        self._fatal: FatalError | None = None
         self._unknown_schema: int | None = None
         self._stopping = False
 
@@ -79,23 +81,32 @@ class Engine:
     def delivering(self, tp: TP) -> None:
         self._pending[tp] += 1
 
-    def seen(self, tp: TP, position: int, end: int, generation: int) -> None:
+    def seen(self, fetch: Fetch) -> None:
         # While a Fetch of this input is on its way through the agent, what we see here would overtake it.
-        if generation == self.generation and not self._pending[tp]:
-            source = self._input(tp)
-            if source is not None and (position, end) != (source.position, source.end):
-                source.fetched((), position, end)
-                self._wake.set()
+        if not self._pending[fetch.tp]:
+            self._take(fetch)
 
     def receive(self, fetch: Fetch) -> None:
         """The agent hands over what was fetched."""
-        if fetch.generation != self.generation:
-            return
-        self._pending[fetch.tp] -= 1
+        if fetch.generation == self.generation:
+            self._pending[fetch.tp] -= 1
+        self._take(fetch)
+
+    def _take(self, fetch: Fetch) -> None:
         source = self._input(fetch.tp)
-        if source is not None:
+        if source is None or fetch.generation != self.generation:
+            return
+        if fetch.start != source.position:
+            # What lies between was polled and dropped (a rebalance, a suspended flow). Never skip: read it again.
+            self._missed[fetch.tp] = source.position
+            return
+        if fetch.records or (fetch.position, fetch.end) != (source.position, source.end):
             source.fetched(fetch.records, fetch.position, fetch.end)
             self._wake.set()
+
+    def missed(self) -> dict[TP, int]:
+        missed, self._missed = self._missed, {}
+        return missed
 
     def _input(self, tp: TP) -> Input | None:
         lane = self.lanes.get(tp.partition)
@@ -118,9 +129,14 @@ class Engine:
                     source.rewind()
         self._pending.clear()
 
+    def expelled(self) -> None:
+        self._fatal = left_out(self._settings)
+        self._wake.set()
+
     def resume(self, generation: int, member_id: str) -> None:
         self._writer.join(generation, member_id)
         self._pending.clear()
+        self._missed.clear()
         for lane in self.lanes.values():
             for source in lane.merge.inputs:
                 source.rewind()
@@ -151,6 +167,8 @@ class Engine:
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
+            if self._fatal is not None:
+                raise self._fatal
             again = True
             while again and self.generation is not None and not self._stopping:
                 async with self._lock:

@@ -51,7 +51,7 @@ class RoomsStore(Store[str, Room]):
         tables = [self.recovery.table(number) for number in sorted(mine)]
         lanes, ends = await asyncio.gather(self.recovery.load(new), self.recovery.ends(tables))
         self.lanes.update(lanes)
-        # Asked at this rebalance, for the kept ones too: with an older end, Faust would "recover" for ever.
+        # Where Faust's consumer is put on the table's log: at its end, it need not read what is loaded already.
         self._ends = {tp.partition: end for tp, end in ends.items()}
         log.info(
             "partitions assigned",

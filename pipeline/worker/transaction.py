@@ -155,6 +155,14 @@ _DENIED: Final = (
 )
 
 
+def left_out(settings: Settings) -> FencedError:
+    """The group gave our partitions away."""
+    return FencedError(
+        f"fenced: group {settings.group_id!r} has gone on without this worker, which was silent for too long "
+        "(frozen, or cut off); nothing of it was committed since: start again"
+    )
+
+
 def fatal(error: BaseException, settings: Settings) -> FatalError:
     """What a Kafka error means for an operator."""
     causes = [error, error.__cause__, error.__context__]
@@ -164,10 +172,7 @@ def fatal(error: BaseException, settings: Settings) -> FatalError:
             "transaction out; give each worker a PIPELINE_TRANSACTIONAL_ID of its own and start again"
         )
     if any(isinstance(cause, LEFT_OUT) for cause in causes):
-        return FencedError(
-            f"fenced: group {settings.group_id!r} has gone on without this worker, which was silent for too long "
-            "(frozen, or cut off); nothing of it was committed: start again"
-        )
+        return left_out(settings)
     if any(isinstance(cause, _DENIED) for cause in causes):
         return ConfigError(
             f"not authorised: {error}; grant this user the topics, the group {settings.group_id!r} and the "
