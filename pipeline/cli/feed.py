@@ -59,7 +59,7 @@ def send(
     """Publish signals, one JSON object a line, to the topics that their types belong to.
 
     A line that is no signal is named on standard error and skipped. Exit codes: 0 all sent, 1 a line was skipped or
-    refused, 2 Kafka or the registry can't be used.
+    refused, 2 Kafka or the registry can't be used, 130 after Ctrl-C.
 
     [dim]$ conference-pipeline send signals.jsonl
     $ conference-pipeline send signals.jsonl --keep-pace --speed 2
@@ -72,8 +72,13 @@ def send(
     with contextlib.ExitStack() as files:
         source, size = _open(file, files)
         job = Sending(found, strict=strict, avro=avro, due=due)
-        with kafka_errors(found), _progress(size if sys.stderr.isatty() else None) as job.show:
-            asyncio.run(job.run(source))
+        try:
+            with kafka_errors(found), _progress(size if sys.stderr.isatty() else None) as job.show:
+                asyncio.run(job.run(source))
+        except BaseException:  # Ctrl-C, or the broker went away: some were sent
+            if job.sent:
+                _report(job, as_json)
+            raise
     _report(job, as_json)
     if job.skipped or job.refused:
         raise typer.Exit(1)
@@ -104,7 +109,8 @@ class Sending:
         producer = AIOKafkaProducer(**self._settings.kafka(), **PRODUCER)
         try:
             await producer.start()
-            await require_topics(producer.client, self._settings, ("api.signals", "media.signals"))
+            cluster = await producer.client.fetch_all_metadata()
+            require_topics(cluster.topics(), self._settings, ("api.signals", "media.signals"))
             for topic in ("api", "media"):  # asked for now, so that the first signal needn't wait
                 await producer.partitions_for(f"{self._settings.topic_prefix}.{topic}.signals")
             await self._lines(producer, source)
@@ -162,10 +168,8 @@ class Sending:
         return text + (f", refused {self.refused}" if self.refused else "")
 
 
-async def require_topics(client: Any, found: Settings, names: tuple[str, ...]) -> Any:
-    """The cluster's metadata. Raises ConfigError that names the remedy when one of our topics is missing."""
-    cluster = await client.fetch_all_metadata()
-    known = cluster.topics()
+def require_topics(known: set[str], found: Settings, names: tuple[str, ...]) -> None:
+    """Raises ConfigError that names the remedy when one of our topics is not among the `known`."""
     missing = [
         f"{found.topic_prefix}.{name}" for name in names if f"{found.topic_prefix}.{name}" not in known
     ]
@@ -174,7 +178,6 @@ async def require_topics(client: Any, found: Settings, names: tuple[str, ...]) -
             f"no topic {' and no topic '.join(missing)} at {found.bootstrap_servers}: "
             "run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX"
         )
-    return cluster
 
 
 def _signal(line: bytes) -> AnySignal:
