@@ -27,6 +27,7 @@ FOREIGN = ("faust", "mode", "aiokafka")
 DRIVER = "faust.transport.drivers.aiokafka"
 
 METHODS: dict[str, str] = {
+    "faust.app.base:App._create_directories": "self",
     "faust.app.base:App._new_transport": "self",
     "faust.app.base:App.finalize": "self",
     "faust.stores.base:Store.__post_init__": "self",
@@ -46,7 +47,9 @@ METHODS: dict[str, str] = {
     "faust.assignor.partition_assignor:PartitionAssignor.assigned_actives": "self",
     f"{DRIVER}:Consumer._drain_messages": "self fetcher",
     f"{DRIVER}:Consumer._new_consumer_thread": "self",
-    f"{DRIVER}:Consumer._wait_next_records": "self timeout",
+    f"{DRIVER}:Consumer._get_active_partitions": "self",
+    f"{DRIVER}:Consumer._getmany": "self active_partitions timeout",
+    f"{DRIVER}:Consumer.wait": "self coros timeout",
     f"{DRIVER}:Consumer.ack": "self message",
     f"{DRIVER}:Consumer.commit": "self topics start_new_transaction",
     f"{DRIVER}:Consumer.highwaters": "self partitions",
@@ -54,6 +57,7 @@ METHODS: dict[str, str] = {
     f"{DRIVER}:Consumer.verify_event_path": "self now tp",
     f"{DRIVER}:Consumer.wait_empty": "self",
     f"{DRIVER}:Consumer.wait_first": "self coros timeout",
+    f"{DRIVER}:AIOKafkaConsumerThread.__post_init__": "self",
     f"{DRIVER}:AIOKafkaConsumerThread._create_worker_consumer": "self transport",
     f"{DRIVER}:AIOKafkaConsumerThread._ensure_consumer": "self",
     f"{DRIVER}:AIOKafkaConsumerThread._fetch_records": "self consumer active_partitions timeout max_records",
@@ -83,8 +87,9 @@ ATTRIBUTES: dict[str, str] = {
     "faust.app.base:App": "consumer_generation_id conf assignor consumer",
     "faust.app.base:BootStrategy": "enable_kafka_producer enable_web",
     "faust.stores.base:Store": "app table loop",
-    f"{DRIVER}:Consumer": "_thread _unacked_messages callback consumer_stopped_errors flow_active suspend_flow should_stop",
-    f"{DRIVER}:AIOKafkaConsumerThread": "_assignor consumer app",
+    f"{DRIVER}:Consumer": "_thread _unacked_messages callback consumer_stopped_errors flow_active suspend_flow "
+    "can_resume_flow should_stop",
+    f"{DRIVER}:AIOKafkaConsumerThread": "_assignor _consumer consumer app",
     f"{DRIVER}:Transport": "Consumer",
     "mode.services:Service": "_crashed crash_reason",
     "aiokafka.consumer.consumer:AIOKafkaConsumer": "_closed _coordinator _fetcher",

@@ -135,7 +135,6 @@ class Follower:
     async def __aenter__(self) -> Follower:
         from aiokafka import AIOKafkaConsumer, TopicPartition
 
-        from pipeline.cli.feed import require_topics
         from pipeline.registry import Registry
 
         async with contextlib.AsyncExitStack() as opened:
@@ -145,9 +144,7 @@ class Follower:
             )
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
-            cluster = await require_topics(self._consumer._client, self._settings, ("events",))
-            numbers = cluster.partitions_for_topic(self._topic)
-            partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+            partitions = [TopicPartition(self._topic, number) for number in await self._numbers()]
             self._consumer.assign(partitions)
             if self._from_beginning:
                 await self._consumer.seek_to_beginning(*partitions)
@@ -155,6 +152,20 @@ class Follower:
                 await self._consumer.seek_to_end(*partitions)
             self._open = opened.pop_all()
         return self
+
+    async def _numbers(self) -> list[int]:
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        from pipeline.cli.feed import require_topics
+
+        admin = AIOKafkaAdminClient(**self._settings.kafka())
+        await admin.start()
+        try:
+            require_topics(set(await admin.list_topics()), self._settings, ("events",))
+            (found,) = await admin.describe_topics([self._topic])
+        finally:
+            await admin.close()
+        return sorted(partition["partition"] for partition in found["partitions"])
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
