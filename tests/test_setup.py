@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -66,11 +67,14 @@ class Site:
         new = NewTopic(f"{self.prefix}.{name}", partitions, 1, topic_configs=config)
         answer = await self.admin.create_topics([new])
         assert [error[1] for error in answer.topic_errors] == [0]
+        while name not in await self.topics():  # the broker learns of it a moment later
+            await asyncio.sleep(0.05)
 
     async def topics(self) -> dict[str, int]:
         """The topics below our prefix, with their numbers of partitions."""
         names = [name for name in await self.admin.list_topics() if name.startswith(f"{self.prefix}.")]
         described = await self.admin.describe_topics(names) if names else []
+        described = [topic for topic in described if topic["partitions"]]
         return {
             topic["topic"].removeprefix(f"{self.prefix}."): len(topic["partitions"]) for topic in described
         }
@@ -80,7 +84,8 @@ class Site:
         resources = [ConfigResource(ConfigResourceType.TOPIC, f"{self.prefix}.{name}") for name in names]
         found = {}
         for answer in await self.admin.describe_configs(resources):
-            for _, _, _, name, entries in answer.resources:
+            for code, _, _, name, entries in answer.resources:
+                assert code == 0
                 own = {
                     entry[0]: entry[1] for entry in entries if entry[3] in (1, False) and entry[1] is not None
                 }
