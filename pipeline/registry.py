@@ -7,7 +7,6 @@ before, never per record.
 from __future__ import annotations
 
 import asyncio
-import re
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,7 +32,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.registry_url.rstrip("/")
-        self._shown = re.sub(r"(?<=//)[^/@]*@", "", self._url)  # may hold a password
+        self._shown = settings.registry_shown
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
 

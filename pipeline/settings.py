@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import ssl
 from functools import cached_property
@@ -123,6 +124,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        for server in filter(None, self.bootstrap_servers.split(",")):
+            if not re.fullmatch(r"\S+:\d{1,5}", server.strip()):
+                raise ValueError(f"KAFKA_BOOTSTRAP_SERVERS: expected host:port,host:port, got {server!r}")
         if self.security_protocol.startswith("SASL_") and not self.sasl_username:
             raise ValueError(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_USERNAME")
         if bool(self.ssl_cert) != bool(self.ssl_key):
@@ -138,6 +142,11 @@ class Settings(BaseSettings):
     def worker_id(self) -> str:
         """The transactional id of this process."""
         return self.transactional_id or f"{self.group_id}-{secrets.token_hex(6)}"
+
+    @cached_property
+    def registry_shown(self) -> str:
+        """The registry's URL without what may be a password in it."""
+        return re.sub(r"(?<=//)[^/@]*@", "", self.registry_url.rstrip("/"))
 
     def kafka(self) -> dict[str, Any]:
         """The keyword arguments that every aiokafka client of ours shares."""

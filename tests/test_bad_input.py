@@ -301,3 +301,24 @@ def test_the_worker_lives(outcome: Outcome) -> None:
     assert outcome.worker.get("/readyz")[0] == 200
     assert [line for line in outcome.worker.log if line["level"] in ("warning", "error")] == []
     assert outcome.worker.stop() == 0
+
+
+async def test_what_was_small_only_when_compressed_does_not_end_the_worker(servers: Servers) -> None:
+    """8 MiB of key or headers come in as some KiB of gzip; a letter with all of it would be refused for ever."""
+    pipe = Pipe(servers, partitions=1)
+    await pipe.set_up()
+    topic, large = pipe.topic("api.signals"), 8 * MIB
+    with pipe.worker() as worker:
+        async with AIOKafkaProducer(**pipe.settings.kafka(), compression_type="gzip") as producer:
+            for key, headers in ((b"k" * large, []), (b"other", [("h", b"h" * large)])):
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=signal_json(CREATE), headers=headers)
+                await (await producer.send_batch(batch, topic, partition=0))
+        await pipe.send(CREATE)
+        await pipe.until_events(1)
+        letters = await pipe.records("signals.dead")
+        assert [(letter.key or b"")[:5] for letter in letters] == [b"kkkkk", b"other"]
+        assert all(sum(map(len, (n for n, _ in letter.headers))) < MIB for letter in letters)
+        assert worker.stop() == 0
+    if servers.lasting:
+        await pipe.remove_topics()

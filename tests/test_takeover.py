@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -78,7 +79,7 @@ class Load:
         longest = []
         for times in self.seen.values():
             after = [since, *(moment for moment in times if moment >= since), time.monotonic()]
-            longest.append(max(b - a for a, b in zip(after, after[1:], strict=False)))
+            longest.append(max(b - a for a, b in itertools.pairwise(after)))
         return longest
 
     async def check(self) -> None:

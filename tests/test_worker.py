@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import platform
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from pipeline import signals as s
 from pipeline.codec import decoder
+from pipeline.metrics import package_version
 from pipeline.records import Member, Position, Room
 from pipeline.wire import DECODERS
 from tests.pipe import Pipe
@@ -66,7 +69,9 @@ async def test_signals_in_events_out_in_order(pipe: Pipe) -> None:
         mine = [event for event in events if event["room_id"] == room]
         assert [event["event"] for event in mine] == NAMES
         assert [event["meta"]["sequence"] for event in mine] == list(range(1, len(NAMES) + 1))
-        assert [event["reason"] for event in mine if event["event"] == "conference.member.left"] == ["removed"] * 2
+        assert [event["reason"] for event in mine if event["event"] == "conference.member.left"] == [
+            "removed"
+        ] * 2
     for record in await pipe.records():
         headers = dict(record.headers)
         topic, partition, _ = headers["ce_signal"].decode().split("/")
@@ -80,8 +85,10 @@ async def test_every_signal_is_accounted_for(pipe: Pipe) -> None:
         await pipe.send(*steps, s.ConferencePause("late", "room", T, "x"))
         await pipe.until_events(len(NAMES))
         while len(await pipe.records("signals.rejected")) < 2:
-            time.sleep(0.1)
-        with_events = sum(worker.metric(f'pipeline_signals_total{{type="{kind.TYPE}"}}') for kind in s.SIGNALS)
+            await asyncio.sleep(0.1)
+        with_events = sum(
+            worker.metric(f'pipeline_signals_total{{type="{kind.TYPE}"}}') for kind in s.SIGNALS
+        )
         assert with_events == len(steps) + 1
         reasons = ("repeated", "join", "leave")
         assert [worker.metric(f'pipeline_no_ops_total{{reason="{r}"}}') for r in reasons] == [1, 1, 1]
@@ -91,20 +98,13 @@ async def test_every_signal_is_accounted_for(pipe: Pipe) -> None:
         assert worker.metric("pipeline_latency_seconds_count") > 0
         assert worker.metric("pipeline_rooms") == 0
         assert worker.metric("pipeline_partitions") == pipe.settings.partitions
-        assert worker.metric('pipeline_build_info{python="%s",version="%s"}' % _build()) == 1
+        python, version = platform.python_version(), package_version()
+        assert worker.metric(f'pipeline_build_info{{python="{python}",version="{version}"}}') == 1
     rejected = [DECODERS["conference.Rejected"](r.value, 5) for r in await pipe.records("signals.rejected")]
     assert sorted((r.signal_id, r.reason) for r in rejected) == [
         ("c-7", "volume_out_of_range"),
         ("late", "room_unknown"),
     ]
-
-
-def _build() -> tuple[str, str]:
-    import platform
-
-    from pipeline.metrics import package_version
-
-    return platform.python_version(), package_version()
 
 
 async def test_a_pause_is_a_toggle_over_restarts(pipe: Pipe) -> None:
@@ -156,7 +156,10 @@ async def test_positions_stand_in_the_table_and_in_the_group(pipe: Pipe) -> None
     position = row(rows[-1])
     offsets = {p.topic: p.offset for p in position.positions}
     api = sum(one.TOPIC == "api" for one in history("room"))
-    assert offsets == {pipe.topic("api.signals"): api, pipe.topic("media.signals"): len(history("room")) - api}
+    assert offsets == {
+        pipe.topic("api.signals"): api,
+        pipe.topic("media.signals"): len(history("room")) - api,
+    }
     assert position.transactional_id.startswith(pipe.settings.group_id)
     assert await _committed(pipe, number) == offsets
 

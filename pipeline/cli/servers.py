@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def kafka_errors(found: Settings) -> Iterator[None]:
     """Turn what the Kafka client raises into a ConfigError that names the broker and the remedy."""
     from aiokafka.errors import KafkaError
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would say the same, first, in other words
     try:
         yield
     except KafkaError as error:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -146,6 +147,9 @@ class Stack:
         for proc in current.processes if current else []:
             if proc.name == process_name and _runs(proc):
                 os.kill(proc.pid, number)
+                # Dying takes a moment; an `up` right behind would still see it run.
+                while number == signal.SIGKILL and _runs(proc):
+                    time.sleep(0.01)
                 return
         raise ConfigError(f"no process {process_name!r} runs in the local stack {self.name!r}")
 

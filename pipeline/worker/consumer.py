@@ -61,9 +61,6 @@ class Sink(Protocol):
     async def quiesce(self) -> None:
         """Finish the unit in flight, start no other, forget what is queued."""
 
-    def expelled(self) -> None:
-        """The group has gone on without us."""
-
     def resume(self, generation: int, member_id: str) -> None:
         """The inputs are at their positions: go on, as this member of this generation."""
 
@@ -76,6 +73,8 @@ class Consumer(driver.Consumer):
 
     sink: Sink
     settings: Settings
+    expelled = False
+    """Whether the group had gone on without us before this rebalance."""
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -132,8 +131,8 @@ class Consumer(driver.Consumer):
 
     async def wait_empty(self) -> None:
         await self.sink.quiesce()
-        if self._thread.expelled and not self.should_stop:
-            self.sink.expelled()
+        # aiokafka forgets our member id when the group says that it does not know us any more.
+        self.expelled = self._thread.member_id == "" and not self.should_stop
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:
         return False  # offsets are committed by the units' transactions
@@ -226,9 +225,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return polled
 
     @property
-    def expelled(self) -> bool:
-        """Whether the group has told us that it doesn't know us any more: aiokafka then forgets our member id."""
-        return self._consumer is not None and not self._consumer._coordinator.member_id
+    def member_id(self) -> str | None:
+        """The group's name for us."""
+        return None if self._consumer is None else str(self._consumer._coordinator.member_id)
 
     async def place(self, positions: Mapping[TP, int]) -> str:
         """Seek these inputs; the group's name for us."""

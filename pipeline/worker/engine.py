@@ -18,7 +18,7 @@ from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
-from pipeline.errors import FatalError, SignalError
+from pipeline.errors import SignalError
 from pipeline.merge import Input, Record
 from pipeline.metrics import Metrics
 from pipeline.records import Room
@@ -28,7 +28,7 @@ from pipeline.topics import API
 from pipeline.worker.consumer import Fetch
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
-from pipeline.worker.transaction import Transactions, left_out
+from pipeline.worker.transaction import Transactions
 from pipeline.worker.unit import Names, Unit
 
 QUEUE_RECORDS: Final = 8000
@@ -57,13 +57,14 @@ class Engine:
         """The generation that we work in; None while nothing may be committed."""
         self.progress = time.monotonic()
         """When a unit was last committed, or nothing was left to do."""
+        self.asking = False
+        """Whether all waits for the registry's answer: no work of ours can help."""
         self._pending: Counter[TP] = Counter()
         self._missed: dict[TP, int] = {}
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._touch: set[int] = set()
         self._turn = 0
-        self._fatal: FatalError | None = None
         self._unknown_schema: int | None = None
         self._stopping = False
 
@@ -129,10 +130,6 @@ class Engine:
                     source.rewind()
         self._pending.clear()
 
-    def expelled(self) -> None:
-        self._fatal = left_out(self._settings)
-        self._wake.set()
-
     def resume(self, generation: int, member_id: str) -> None:
         self._writer.join(generation, member_id)
         self._pending.clear()
@@ -167,15 +164,15 @@ class Engine:
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            if self._fatal is not None:
-                raise self._fatal
             again = True
             while again and self.generation is not None and not self._stopping:
                 async with self._lock:
                     again = self.generation is not None and await self._unit()
                 if self._unknown_schema is not None:
                     schema_id, self._unknown_schema = self._unknown_schema, None
+                    self.asking = True
                     await self._learner.learn(schema_id)
+                    self.asking = False
                     again = True
                 # The consumer, the agent and the web server share this loop.
                 await asyncio.sleep(0)

@@ -32,11 +32,15 @@ log = structlog.get_logger("recovery")
 
 
 class Lane:
-    """All that a worker holds of one partition number: its rooms, and its two inputs."""
+    """All that a worker holds of one partition number: its rooms, and its two inputs.
 
-    __slots__ = ("merge", "number", "partition")
+    `owner` is who wrote the partition's log last when it was loaded, a transactional id; "" if nobody did.
+    """
 
-    def __init__(self, number: int, partition: Partition, merge: Merge) -> None:
+    __slots__ = ("merge", "number", "owner", "partition")
+
+    def __init__(self, number: int, partition: Partition, merge: Merge, owner: str) -> None:
+        self.owner = owner
         self.number = number
         self.partition = partition
         self.merge = merge
@@ -205,7 +209,8 @@ class Recovery:
                     offset, when = known[topic].offset, known[topic].time
                     offset = self._check(tp, offset, starts[tp], ends[tp])
                 inputs.append(Input(topic, number, offset, when))
-            lanes[number] = Lane(number, partition, Merge(*inputs))
+            owner = positions[number].transactional_id if number in positions else ""
+            lanes[number] = Lane(number, partition, Merge(*inputs), owner)
         return lanes
 
     def _check(self, tp: TopicPartition, offset: int, start: int, end: int) -> int:

@@ -63,7 +63,7 @@ class Worker:
 
     def stalled(self) -> float:
         engine = self._engine
-        if engine is None or engine.generation is None:
+        if engine is None or engine.generation is None or engine.asking:
             return 0.0
         busy = any(source.queue for lane in engine.lanes.values() for source in lane.merge.inputs)
         return time.monotonic() - engine.progress if busy else 0.0
@@ -98,7 +98,7 @@ class Worker:
                 version=package_version(),
                 transactional_id=self._settings.worker_id,
                 brokers=self._settings.bootstrap_servers,
-                registry=self._settings.registry_url,
+                registry=self._settings.registry_shown,
                 http_port=port,
             )
             await _unless(stop, self._work(stop))
@@ -183,7 +183,7 @@ class Worker:
         self._waiting_for = "the schema registry"
         return await _patiently(
             lambda: registry.schema_ids(self._settings.topic_prefix),
-            f"the schema registry at {self._settings.registry_url}",
+            f"the schema registry at {self._settings.registry_shown}",
             self._settings,
         )
 

@@ -18,6 +18,7 @@ from faust.types import TP
 
 from pipeline.records import Room
 from pipeline.worker.recovery import Lane, Recovery
+from pipeline.worker.transaction import left_out
 
 log = structlog.get_logger("table")
 
@@ -41,7 +42,8 @@ class RoomsStore(Store[str, Room]):
         self.ready = False
         topic = self.table.changelog_topic.get_topic_name()
         mine = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic}
-        if self._generation is None or generation_id > self._generation + 1:
+        held = set(self.lanes) if self.app.consumer.expelled else set()
+        if held or self._generation is None or generation_id > self._generation + 1:
             # Out of the group for a while: somebody else may have owned, and changed, what we still hold.
             self.lanes.clear()
         self._generation = generation_id
@@ -51,6 +53,8 @@ class RoomsStore(Store[str, Room]):
         tables = [self.recovery.table(number) for number in sorted(mine)]
         lanes, ends = await asyncio.gather(self.recovery.load(new), self.recovery.ends(tables))
         self.lanes.update(lanes)
+        if taken := [number for number in held if number not in lanes or not self._ours(lanes[number])]:
+            raise left_out(self.app.consumer.settings, sorted(taken))
         # Where Faust's consumer is put on the table's log: at its end, it need not read what is loaded already.
         self._ends = {tp.partition: end for tp, end in ends.items()}
         log.info(
@@ -61,6 +65,10 @@ class RoomsStore(Store[str, Room]):
             seconds=round(self.recovery.seconds, 3) if new else 0,
         )
         self.ready = True
+
+    def _ours(self, lane: Lane) -> bool:
+        """Whether nobody else has written to the partition since we did."""
+        return lane.owner in ("", self.app.consumer.settings.worker_id)
 
     def persisted_offset(self, tp: TP) -> int | None:
         end = self._ends.get(tp.partition)

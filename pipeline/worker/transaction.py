@@ -155,10 +155,11 @@ _DENIED: Final = (
 )
 
 
-def left_out(settings: Settings) -> FencedError:
-    """The group gave our partitions away."""
+def left_out(settings: Settings, taken: list[int] | None = None) -> FencedError:
+    """The group gave our partitions (those `taken`, where we know) away."""
+    lost = f" and gave partitions {taken} away" if taken else ""
     return FencedError(
-        f"fenced: group {settings.group_id!r} has gone on without this worker, which was silent for too long "
+        f"fenced: group {settings.group_id!r} has gone on without this worker{lost}, which was silent for too long "
         "(frozen, or cut off); nothing of it was committed since: start again"
     )
 

@@ -131,7 +131,15 @@ class Unit:
         if value is not None and len(value) > MAX_VALUE:
             more = [("original-size", str(len(value)).encode())]
             value = value[:SHOWN_OF_LARGE]
-        self.bytes += len(value or b"")
+        key, headers = record.key, record.headers
+        # Compressed, a record that the broker took may hold more than our topics do: cut what would not fit.
+        if key is not None and len(key) > MAX_VALUE:
+            more.append(("original-key-size", str(len(key)).encode()))
+            key = key[:SHOWN_OF_LARGE]
+        if (size := sum(len(name) + len(data or b"") + 10 for name, data in headers)) > MAX_VALUE:
+            more.append(("original-headers-size", str(size).encode()))
+            headers = ()
+        self.bytes += len(value or b"") + len(key or b"")
         kind = type(error)
         why = [
             ("__connect.errors.topic", source.topic.encode()),
@@ -140,7 +148,7 @@ class Unit:
             ("__connect.errors.exception.class.name", f"{kind.__module__}.{kind.__qualname__}".encode()),
             ("__connect.errors.exception.message", str(error).encode("utf-8", "replace")),
         ]
-        output.dead.append((record.key, value, [*record.headers, *why, *more]))
+        output.dead.append((key, value, [*headers, *why, *more]))
 
     def _say(
         self, output: Output, room_id: str, said: tuple[Event, ...], signal: Iterable[tuple[str, bytes]]
