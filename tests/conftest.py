@@ -6,7 +6,7 @@
     pipe       per test: topics under a fresh prefix (4 partitions each), schemas registered, a fresh group id.
 
     async def test_x(pipe: Pipe) -> None:
-        with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as worker:    # a process that is ready; killed at the end
+        with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as worker:    # a process that is ready; stopped at the end
             await pipe.send(ConferenceCreate("s-1", "room", 0, "app", "name"), ...)   # JSON, murmur2, in order
             events = await pipe.until_events(3)        # committed events as dicts, as the command line prints them
             rejected = await pipe.records("signals.rejected")                         # ConsumerRecords

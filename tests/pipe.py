@@ -137,7 +137,7 @@ class Pipe:
 
     @contextlib.contextmanager
     def worker(self, *options: str, ready: bool = True, **env: str) -> Iterator[WorkerProcess]:
-        """A worker as a process, ready for signals; killed at the end if it still runs. `options` are of the
+        """A worker as a process, ready for signals; stopped at the end if it still runs. `options` are of the
         command, `env` are more variables; with `ready=False` it is not waited for."""
         process = WorkerProcess(options, {**self.env, **env})
         try:
@@ -145,7 +145,7 @@ class Pipe:
                 process.until_ready()
             yield process
         finally:
-            process.kill()
+            process.end()
 
 
 class WorkerProcess:
@@ -243,6 +243,14 @@ class WorkerProcess:
         code = self._process.wait(seconds)
         self._reader.join(5)
         return code
+
+    def end(self) -> None:
+        """SIGTERM, if it still runs, and SIGKILL if that does not help."""
+        if self.returncode is None:
+            self.signal(signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop(10)
+        self.kill()
 
     def kill(self) -> None:
         """SIGKILL, if it still runs."""

@@ -44,6 +44,8 @@ SAY_SECONDS: Final = 3.0
 STOP_SECONDS: Final = 4.0
 """How long a clean stop may take, in all, before the process ends anyway."""
 _T = TypeVar("_T")
+LINGER_SECONDS: Final = 2.0
+"""How long the interpreter may take to end when all is done."""
 log = structlog.get_logger("worker")
 
 
@@ -274,7 +276,7 @@ def main(settings: Settings, *, accept_loss: bool = False) -> int:
     except ImportError:
         code = asyncio.run(worker.run())
     # Faust's consumer thread may linger on a broker that is gone; everything of ours has been said and closed.
-    lingering = threading.Timer(0.5, os._exit, (code,))
+    lingering = threading.Timer(LINGER_SECONDS, os._exit, (code,))
     lingering.daemon = True
     lingering.start()
     return code
