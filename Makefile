@@ -1,6 +1,6 @@
 # Needs Python >= 3.11 and make; takes uv when it is on PATH. No Java, no Docker.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check events docs lock clean
+.PHONY: help install demo test check events docs bench lock clean
 
 BIN := .venv/bin
 RUN_STAMP := .venv/.installed-local
@@ -29,6 +29,11 @@ events: $(DEV_STAMP) ## generate the classes and codecs from avro/ again
 
 docs: $(DEV_STAMP) ## fill the generated sections of README.md and docs/ again
 	$(BIN)/python tools/docs.py
+
+bench: $(DEV_STAMP) ## replay, a join into a large room, hand-overs between workers (on the servers of `up`)
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/join.py
+	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
 
 lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock.sh --upgrade

@@ -47,6 +47,21 @@ def parse_time(text: str) -> int:
 
     What is finer than microseconds is cut.
     """
+    if len(text) == LONGEST_EXACT_TIME and text[26] == "Z" and text[19] == "." and text.isascii():
+        fraction = text[20:26]
+        if (
+            fraction.isdigit()
+        ):  # what nearly all producers write: the second is read once, the rest is a number
+            return _second(text[:19]) + int(fraction)
+    return _parse_time(text)
+
+
+@lru_cache(maxsize=1024)  # times come in order, or nearly so
+def _second(text: str) -> int:
+    return _parse_time(text + "Z")
+
+
+def _parse_time(text: str) -> int:
     if len(text) > LONGEST_EXACT_TIME:
         text = _FINER.sub(r"\1", text, count=1)
     moment = msgspec.convert(text, datetime)

@@ -36,10 +36,10 @@ class Input:
 
     `offset` is the next to apply, `time` the highest time that a signal on it had. `position` is where the fetch
     left the log (markers and aborted records included), `end` the end that the latest fetch reported, None before
-    the first one.
+    the first one. `size` is the bytes of the queued values.
     """
 
-    __slots__ = ("end", "offset", "partition", "position", "probe", "queue", "time", "topic")
+    __slots__ = ("end", "offset", "partition", "position", "probe", "queue", "size", "time", "topic")
 
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
         self.topic = topic
@@ -47,6 +47,7 @@ class Input:
         self.offset = offset
         self.time = time
         self.queue: deque[Record] = deque()
+        self.size = 0
         self.position = offset
         self.end: int | None = None
         self.probe: tuple[int, int] | None = None
@@ -54,19 +55,23 @@ class Input:
     def rewind(self) -> None:
         """Forget what was fetched and not applied: it will be fetched again from `offset`."""
         self.queue.clear()
+        self.size = 0
         self.position = self.offset
         self.end = None
         self.probe = None
 
     def fetched(self, records: Iterable[Record], position: int, end: int) -> None:
         """Take what a fetch delivered; it left the log at `position` and saw its end at `end`."""
-        self.queue.extend(records)
+        for record in records:
+            self.queue.append(record)
+            self.size += len(record.value or b"")
         self.position = position
         self.end = end
 
     def applied(self, record: Record, time: int) -> None:
         """The head has been applied; `time` is the signal's, or the old one for what was no signal."""
         self.queue.popleft()
+        self.size -= len(record.value or b"")
         self.offset = record.offset + 1
         self.time = time
 

@@ -34,6 +34,7 @@ METHODS: dict[str, str] = {
     "faust.stores.base:Store.apply_changelog_batch": "self batch to_key to_value",
     "faust.stores.base:Store.backup_partition": "self tp flush purge keep",
     "faust.stores.base:Store.on_rebalance": "self assigned revoked newly_assigned generation_id",
+    "faust.stores.base:Store.on_recovery_completed": "self active_tps standby_tps",
     "faust.stores.base:Store.persisted_offset": "self tp",
     "faust.stores.base:Store.reset_state": "self",
     "faust.stores.base:Store.restore_backup": "self tp latest backup_id",

@@ -32,7 +32,8 @@ Next:
   conference-pipeline worker &                  as many as there are cores
   conference-pipeline events &                  what is published, as JSON lines
   conference-pipeline demo --save signals.jsonl
-  conference-pipeline send --keep-pace signals.jsonl   the same through your worker; `replay signals.jsonl` needs no Kafka
+  conference-pipeline send --keep-pace signals.jsonl
+                                                the same through your worker; `replay signals.jsonl` needs no Kafka
 """
 
 

@@ -24,7 +24,7 @@ from pipeline.settings import Settings
 POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
 MAX_POLL_RECORDS = 4000
-"""Without it, one poll after a pause returned 315,000 records (design)."""
+"""Without it, one poll after a pause returned 315,000 records."""
 HEARTBEAT_SECONDS = 0.5
 
 

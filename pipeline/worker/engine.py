@@ -32,7 +32,8 @@ from pipeline.worker.transaction import Transactions
 from pipeline.worker.unit import Names, Unit
 
 QUEUE_RECORDS: Final = 8000
-"""Records of one input that wait in memory at most, but for the poll that passes it."""
+QUEUE_BYTES: Final = 8 << 20
+"""Records of one input, and the bytes of their values, that wait in memory at most, but for the poll that passes it."""
 log = structlog.get_logger("worker")
 
 
@@ -76,7 +77,7 @@ class Engine:
             TP(source.topic, source.partition)
             for lane in list(self.lanes.values())
             for source in lane.merge.inputs
-            if len(source.queue) >= QUEUE_RECORDS
+            if len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
         )
 
     def delivering(self, tp: TP) -> None:

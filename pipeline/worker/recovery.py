@@ -1,4 +1,4 @@
-"""A partition's rooms and positions from the log of its table: the log is the truth (design: recovery).
+"""A partition's rooms and positions from the log of its table: the log is the truth (docs/adr/0002).
 
 The end is asked for read_uncommitted, after the rebalance; what is read is read_committed. An open transaction of
 an owner that died holds the reader back at the last stable offset: then the position record behind it names the

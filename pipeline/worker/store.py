@@ -1,7 +1,7 @@
 """Faust's table store, which loads a partition whole when it is assigned.
 
-Faust's own recovery hangs or swallows errors in four known ways and is forty times slower (faust.md §1). Here a
-partition is loaded from its log in `on_rebalance`, and Faust is told an offset that leaves it nothing to recover.
+Faust's own recovery hangs or swallows errors in four known ways and is forty times slower. Here a partition is
+loaded from its log in `on_recovery_completed`, and Faust is told an offset that leaves it nothing to recover.
 This file touches private names of Faust; tests/test_private_names.py fails when one goes away.
 """
 
@@ -31,40 +31,58 @@ class RoomsStore(Store[str, Room]):
 
     def __post_init__(self) -> None:
         self.lanes: dict[int, Lane] = {}
-        self.ready = False
         self._generation: int | None = None
+        self._mine: set[int] = set()
+        self._held: set[int] = set()
         self._ends: dict[int, int] = {}
+        self._loading: asyncio.Task[Any] | None = None
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Load what is new, drop what is gone. Raises FatalError."""
-        self.ready = False
+        """Drop what is gone. aiokafka sends no heartbeats in here, so the loading, which may take longer than the
+        session timeout, comes in `on_recovery_completed`."""
+        if self._loading is not None:
+            self._loading.cancel()  # the rebalance before this one
+            await asyncio.wait({self._loading})
         topic = self.table.changelog_topic.get_topic_name()
-        mine = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic}
-        held = set(self.lanes) if self.app.consumer.expelled else set()
-        if held or self._generation is None or generation_id > self._generation + 1:
+        self._mine = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic}
+        if self.app.consumer.expelled:
+            self._held |= self.lanes.keys()
+        if self._held or self._generation is None or generation_id > self._generation + 1:
             # Out of the group for a while: somebody else may have owned, and changed, what we still hold.
             self.lanes.clear()
         self._generation = generation_id
-        for number in [number for number in self.lanes if number not in mine]:
+        for number in self.lanes.keys() - self._mine:
             del self.lanes[number]
-        new = sorted(mine - self.lanes.keys())
-        tables = [self.recovery.table(number) for number in sorted(mine)]
-        lanes, ends = await asyncio.gather(self.recovery.load(new), self.recovery.ends(tables))
-        self.lanes.update(lanes)
-        if taken := [number for number in held if number not in lanes or not self._ours(lanes[number])]:
-            raise left_out(self.app.consumer.settings, sorted(taken))
-        # Where Faust's consumer is put on the table's log: at its end, it need not read what is loaded already.
+        # Where Faust's consumer is put on the table's log: at its end, it need not read what is loaded anyway.
+        ends = await self.recovery.ends([self.recovery.table(number) for number in sorted(self._mine)])
         self._ends = {tp.partition: end for tp, end in ends.items()}
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Load what is new. Faust goes on to seek and to resume when this returns; it would swallow an error."""
+        self._loading = asyncio.current_task()
+        try:
+            await self._load()
+        except Exception as error:
+            await self.app.crash(error)
+        finally:
+            self._loading = None
+
+    async def _load(self) -> None:
+        new = sorted(self._mine - self.lanes.keys())
+        self.lanes.update(await self.recovery.load(new))
+        taken = [n for n in self._held if n not in self.lanes or not self._ours(self.lanes[n])]
+        if taken:
+            raise left_out(self.app.consumer.settings, sorted(taken))
+        self._held.clear()
         log.info(
             "partitions assigned",
-            generation=generation_id,
-            partitions=sorted(mine),
+            generation=self._generation,
+            partitions=sorted(self._mine),
             loaded=len(new),
             seconds=round(self.recovery.seconds, 3) if new else 0,
         )
-        self.ready = True
 
     def _ours(self, lane: Lane) -> bool:
         """Whether nobody else has written to the partition since we did."""
@@ -78,7 +96,7 @@ class RoomsStore(Store[str, Room]):
         """Nothing: the log is the truth."""
 
     def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
-        """Nothing: `on_rebalance` has read it all."""
+        """Nothing: `on_recovery_completed` reads it all."""
 
     def reset_state(self) -> None:
         """Nothing is kept on disk."""

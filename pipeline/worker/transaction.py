@@ -105,7 +105,7 @@ class Transactions:
         """One unit, whole or not at all: its records, and the group offsets behind its input.
 
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
-        log *after* the rebalance sees all that we could still commit (design: acknowledgements before offsets).
+        log *after* the rebalance sees all that we could still commit.
         """
         if self.producer.unsure:
             await self.stop()
