@@ -21,7 +21,6 @@ from tests.pipe import Pipe
 
 pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
-SESSION = 3.0
 
 
 class Load:
