@@ -218,7 +218,7 @@ def test_positions_that_do_not_fit_the_log(settings: Settings) -> None:
     with pytest.raises(FatalError, match="ends at offset 4, before our position 5"):
         strict._check(tp, 5, 0, 4)
     with pytest.raises(
-        LossError, match="2 signals of conference.api.signals partition 3 were deleted unread"
+        LossError, match=r"2 signals of conference\.api\.signals partition 3 were deleted unread"
     ):
         strict._check(tp, 5, 7, 9)
     assert Recovery(settings, Book(), accept_loss=True)._check(tp, 5, 7, 9) == 7  # type: ignore[arg-type]

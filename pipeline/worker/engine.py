@@ -18,7 +18,7 @@ from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
-from pipeline.errors import SignalError
+from pipeline.errors import PipelineError, SignalError
 from pipeline.merge import Input, Record
 from pipeline.metrics import Metrics
 from pipeline.records import Room
@@ -56,23 +56,23 @@ class Engine:
         self.lanes: Mapping[int, Lane] = {}
         self.generation: int | None = None
         """The generation that we work in; None while nothing may be committed."""
-        self.progress = time.monotonic()
-        """When a unit was last committed, or nothing was left to do."""
-        self.asking = False
-        """Whether all waits for the registry's answer: no work of ours can help."""
+        self._polled = time.monotonic()
+        self._began: float | None = None
         self._pending: Counter[TP] = Counter()
         self._missed: dict[TP, int] = {}
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._touch: set[int] = set()
         self._turn = 0
-        self._unknown_schema: int | None = None
+        self._fatal: PipelineError | None = None
+        self._asking: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
 
     # --- what the consumer says (Sink) -----------------------------------------------------------------------
 
     def full(self) -> frozenset[TP]:
-        """Called from the consumer's thread: reads sizes only."""
+        """Called from the consumer's thread, before each poll: reads sizes only."""
+        self._polled = time.monotonic()
         return frozenset(
             TP(source.topic, source.partition)
             for lane in list(self.lanes.values())
@@ -139,7 +139,7 @@ class Engine:
             for source in lane.merge.inputs:
                 source.rewind()
         self.generation = generation
-        self.progress = time.monotonic()
+        self._polled = time.monotonic()
         self._wake.set()
 
     # --- the loop --------------------------------------------------------------------------------------------
@@ -161,26 +161,23 @@ class Engine:
             self.generation = None
 
     async def run(self) -> None:
-        """Commit units until `stop`. Raises FatalError: the process must end."""
+        """Commit units until `stop`. Raises PipelineError: the process must end."""
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
+            if self._fatal is not None:
+                raise self._fatal
             again = True
             while again and self.generation is not None and not self._stopping:
                 async with self._lock:
+                    self._began = time.monotonic()
                     again = self.generation is not None and await self._unit()
-                if self._unknown_schema is not None:
-                    schema_id, self._unknown_schema = self._unknown_schema, None
-                    self.asking = True
-                    await self._learner.learn(schema_id)
-                    self.asking = False
-                    again = True
+                    self._began = None
                 # The consumer, the agent and the web server share this loop.
                 await asyncio.sleep(0)
 
     async def _unit(self) -> bool:
         """Decide and commit one unit; whether there was anything to commit."""
-        began = time.monotonic()
         self._learner.tick()
         unit = Unit(self._names, self._settings.worker_id)
         while self._touch:
@@ -193,13 +190,11 @@ class Engine:
                 self._turn = lane.number + 1
                 break
         if not unit:
-            self.progress = time.monotonic()
             return False
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         partitions = {number: lane.partition for number, lane in self.lanes.items()}
         await self._writer.write(unit.records(inputs, partitions), unit.offsets(inputs))
-        self.progress = time.monotonic()
-        self._count(unit, self.progress - began)
+        self._count(unit)
         return True
 
     def _in_turn(self) -> list[Lane]:
@@ -225,20 +220,37 @@ class Engine:
                 source.applied(record, source.time)
                 continue
             except UnknownSchemaError as error:
-                self._unknown_schema = error.schema_id
+                self._ask(error.schema_id)
                 return
             room = partition.rooms.get(signal.room_id)
             if room is not None and room.deadline is not None and room.deadline <= now:
                 self._expire(lane, unit)
                 room = partition.rooms.get(signal.room_id)
                 if room is not None and room.deadline is not None and room.deadline <= now:
-                    self._metrics.barrier_waits.inc()
+                    if lane.waits_for != record:
+                        lane.waits_for = record
+                        self._metrics.barrier_waits.inc()
                     return  # the signal waits for the barrier, and what is behind it too (contract §5)
             if room is None and self._misplaced(source, record, signal, unit):
                 continue
             decision = partition.apply(signal, now)
             source.applied(record, now)
             unit.decided(source, record, signal, room, decision)
+
+    def _ask(self, schema_id: int) -> None:
+        """Learn an id behind the others' backs: only the partition that met it waits for the registry."""
+        if schema_id not in self._asking:
+
+            async def ask() -> None:
+                try:
+                    await self._learner.learn(schema_id)
+                except PipelineError as error:
+                    self._fatal = error
+                finally:
+                    del self._asking[schema_id]
+                    self._wake.set()
+
+            self._asking[schema_id] = asyncio.create_task(ask(), name=f"schema {schema_id}")
 
     def _expire(self, lane: Lane, unit: Unit) -> None:
         """Let the deadlines fire that are behind the barrier, earliest first."""
@@ -277,7 +289,14 @@ class Engine:
 
     # --- what the metrics learn ------------------------------------------------------------------------------
 
-    def _count(self, unit: Unit, seconds: float) -> None:
+    def stalled(self) -> float:
+        """Seconds that a unit has been under way, or that the consumer has not polled; a worker whose loops turn, be
+        the broker there or not, has little of both."""
+        now = time.monotonic()
+        unit = 0.0 if self._began is None else now - self._began
+        return max(unit, 0.0 if self.generation is None else now - self._polled)
+
+    def _count(self, unit: Unit) -> None:
         metrics = self._metrics
         families = {
             "signals": metrics.signals,
@@ -291,7 +310,7 @@ class Engine:
                 metrics.timeouts.inc(number)
             else:
                 families[family].labels(label).inc(number)
-        metrics.units.observe(seconds)
+        metrics.units.observe(time.monotonic() - (self._began or 0.0))
         metrics.unit_signals.inc(unit.signals)
         now = self._writer.clock.now()
         if now is not None:

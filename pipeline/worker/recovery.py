@@ -19,7 +19,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline import topics
 from pipeline.errors import FatalError, LossError
-from pipeline.merge import Input, Merge
+from pipeline.merge import Input, Merge, Record
 from pipeline.partition import Partition
 from pipeline.records import Member, Position, Room
 from pipeline.registry import Registry
@@ -35,12 +35,14 @@ class Lane:
     """All that a worker holds of one partition number: its rooms, and its two inputs.
 
     `owner` is who wrote the partition's log last when it was loaded, a transactional id; "" if nobody did.
+    `waits_for` is the latest record that had to wait for the barrier.
     """
 
-    __slots__ = ("merge", "number", "owner", "partition")
+    __slots__ = ("merge", "number", "owner", "partition", "waits_for")
 
     def __init__(self, number: int, partition: Partition, merge: Merge, owner: str) -> None:
         self.owner = owner
+        self.waits_for: Record | None = None
         self.number = number
         self.partition = partition
         self.merge = merge

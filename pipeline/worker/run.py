@@ -64,11 +64,7 @@ class Worker:
     # --- what the probes ask (Health) ------------------------------------------------------------------------
 
     def stalled(self) -> float:
-        engine = self._engine
-        if engine is None or engine.generation is None or engine.asking:
-            return 0.0
-        busy = any(source.queue for lane in engine.lanes.values() for source in lane.merge.inputs)
-        return time.monotonic() - engine.progress if busy else 0.0
+        return 0.0 if self._engine is None else self._engine.stalled()
 
     def not_ready(self) -> str | None:
         if self._engine is None:

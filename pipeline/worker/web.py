@@ -12,14 +12,14 @@ from pipeline.errors import ConfigError
 from pipeline.metrics import Metrics
 
 STALLED_SECONDS = 60.0
-"""Without a commit for so long although there was work, a worker is stuck."""
+"""A unit that takes so long, or a consumer that does not poll for so long, is stuck; a broker that is away is not."""
 
 
 class Health(Protocol):
     """What the probes ask of the worker."""
 
     def stalled(self) -> float:
-        """Seconds that there has been work and no progress; 0 while there is progress or no work."""
+        """Seconds without progress of the worker's own loops."""
 
     def not_ready(self) -> str | None:
         """Why the worker takes no signals yet; None when it does."""
