@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.local import cache, fetch, terminal_progress
 from pipeline.local.progress import Lines, Silent
+from tests.fronts import Answer, Asked, serve
 
 
 def test_offline_says_what_to_do_and_leaves_no_partial_file(
@@ -82,6 +84,61 @@ def test_a_mirror_is_used_and_a_whole_file_is_not_fetched_again(
             assert len(shown.getvalue().splitlines()) == 1
         finally:
             server.send_signal(signal.SIGKILL)
+
+
+def test_what_is_missing_is_downloaded_and_unpacked_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unpacked = io.BytesIO()
+    with tarfile.open(fileobj=unpacked, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("quarkus-run.jar"))
+    content = {"jar": b"classes", "tar.gz": unpacked.getvalue()}
+    parts = [
+        fetch.Part(hashlib.sha256(data).hexdigest(), len(data), "org.x", "thing", "1", "", packaging)
+        for packaging, data in content.items()
+    ]
+    asked: list[str] = []
+
+    def answer(request: Asked) -> Answer:
+        asked.append(request.path)
+        name, _, packaging = request.path.rpartition("/")[2].partition("-1.")
+        return (200, content[packaging]) if name == "thing" and packaging in content else (404, b"")
+
+    monkeypatch.setattr(fetch, "parts", lambda: parts)
+    monkeypatch.setenv(cache.ENV, str(tmp_path))
+    (stale := tmp_path / "downloads" / "kafka" / ".partial-of-a-run-that-was-killed").mkdir(parents=True)
+    with serve(answer) as url:
+        monkeypatch.setenv(fetch.MIRROR, url)
+        [jar] = fetch.kafka_jars(Silent(), threading.Event())
+        app = fetch.registry_app(Silent(), threading.Event())
+        assert jar.read_bytes() == b"classes"
+        assert not stale.exists()
+        assert app.is_file()
+        assert [path.name for path in app.parent.parent.iterdir()] == ["thing-1"], "the archive is not kept"
+        came = len(asked)
+        assert fetch.kafka_jars(Silent(), threading.Event()) == [jar]
+        assert fetch.registry_app(Silent(), threading.Event()) == app
+        assert len(asked) == came
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_download_that_is_given_up_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+) -> None:
+    gone, asked = threading.Event(), []
+
+    def answer(request: Asked) -> Answer:
+        asked.append(request.path)
+        gone.set()
+        return status, b"four"
+
+    part = fetch.Part("0" * 64, 4, "org.x", "thing", "1", "", "jar")
+    with serve(answer) as url:
+        monkeypatch.setenv(fetch.MIRROR, url)
+        with pytest.raises(fetch.Cancelled):
+            fetch._download([part], tmp_path / "target", Silent(), gone)
+    assert len({path for path in asked if path.endswith(".jar")}) <= 1
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_an_archive_appears_unpacked_all_at_once(tmp_path: Path) -> None:

@@ -170,6 +170,46 @@ async def test_a_server_that_misbehaves_is_told_in_one_line(name: str) -> None:
     assert "\n" not in text
 
 
+async def test_a_registry_that_wants_the_subject_before_its_level_gets_it_first() -> None:
+    done: list[str] = []
+
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "GET" or asked.path == "/subjects/s":
+            return 404, ANSWER
+        if asked.method == "PUT" and "POST /subjects/s/versions" not in done:
+            return 404, ANSWER
+        done.append(f"{asked.method} {asked.path}")
+        return 200, b'{"id":7}'
+
+    with serve(answer) as url:
+        async with Registry(load(registry_url=url)) as registry:
+            assert await registry.register("s", RECORD) is True
+    assert done[:2] == ["POST /subjects/s/versions", "PUT /config/s"]
+
+
+@pytest.mark.parametrize(
+    ("level", "version", "told"),
+    [
+        ((422, b'{"error_code":42203,"message":"bad level"}'), (200, b'{"id":7}'), "won't set FULL_TRANSITIVE for s: bad level"),
+        ((200, b"{}"), (422, b'{"error_code":42201}'), "the registry refused s: 42201"),
+        ((200, b"{}"), (422, b'["a list"]'), "the registry refused s: ['a list']"),
+    ],
+)  # fmt: skip
+async def test_a_registry_that_refuses_is_told_with_its_reason(
+    level: Answer, version: Answer, told: str
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            return level
+        return version if asked.path.endswith("/versions") else (404, ANSWER)
+
+    with serve(answer) as url:
+        async with Registry(load(registry_url=url)) as registry:
+            with pytest.raises(ConfigError) as caught:
+                await registry.register("s", RECORD)
+    assert told in str(caught.value)
+
+
 async def test_an_unknown_id_is_no_error() -> None:
     with serve(lambda _: (404, ANSWER)) as url:
         async with Registry(load(registry_url=url)) as registry:

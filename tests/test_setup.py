@@ -15,6 +15,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from pipeline import setup
+from pipeline.errors import ConfigError
 from pipeline.topics import TOPICS
 from pipeline.wire import SCHEMAS
 from tests.pipe import ROOT, Pipe
@@ -221,3 +223,28 @@ async def test_what_is_wrong_is_told_with_the_remedy(site: Site, env: dict[str, 
     assert line.startswith("error: ")
     assert told in line
     assert not any("Traceback" in one for one in more)
+
+
+async def test_two_at_the_same_time_make_each_topic_once(site: Site) -> None:
+    said: list[str] = []
+    both = await asyncio.gather(*(setup.setup(site.pipe.settings, said.append) for _ in range(2)))
+    assert both == [[], []]
+    created = [line for line in said if line.startswith("created")]
+    assert sorted(created) == sorted(f"created topic {site.prefix}.{name}" for name in CONTRACT)
+
+
+async def test_topics_that_the_broker_refuses_are_told(site: Site) -> None:
+    with pytest.raises(ConfigError, match=r"won't create topic \S+: InvalidReplicationFactorError"):
+        await setup.setup(site.pipe.settings.model_copy(update={"replication": 999}), lambda _: None)
+    assert await site.topics() == {}
+
+
+async def test_a_check_of_topics_that_are_not_there_names_them_and_setup(site: Site) -> None:
+    [told] = await setup.check_topics(site.admin, site.pipe.settings)
+    assert all(f"{site.prefix}.{name}" in told for name in CONTRACT)
+    assert told.endswith("do not exist: run `conference-pipeline setup`")
+    with pytest.raises(ConfigError, match=r"configuration of topic \S+ can't be read: UnknownTopic"):
+        await setup._check_configs(site.admin, {f"{site.prefix}.events": TOPICS[2]})
+    strange = site.pipe.settings.model_copy(update={"topic_prefix": "not a name"})
+    with pytest.raises(ConfigError, match=r"topic not a name\.\S+ can't be seen: InvalidTopicError"):
+        await setup.check_topics(site.admin, strange)

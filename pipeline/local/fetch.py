@@ -177,9 +177,8 @@ def _counter(progress: Progress, cancel: threading.Event, came: list[int]) -> Ca
 def _unpack(archive: Path, home: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=home.parent) as scratch:
         with tarfile.open(archive) as tar:
-            if hasattr(
-                tarfile, "data_filter"
-            ):  # Debian 12's Python 3.11.2 has no filters; the file is pinned anyway
+            # Debian 12's Python 3.11.2 has no filters; the file is pinned anyway.
+            if hasattr(tarfile, "data_filter"):  # pragma: no branch
                 tar.extraction_filter = tarfile.data_filter
             tar.extractall(scratch)
         os.replace(scratch, home)

@@ -34,7 +34,7 @@ def spawn(command: Sequence[str], folder: Path, log: Path) -> int:
 
 def birth(pid: int) -> str | None:
     """What tells this process from any later one with the same id; None when it does not run (or is a zombie)."""
-    if not Path("/proc/self/stat").exists():
+    if not Path("/proc/self/stat").exists():  # pragma: no cover  # macOS
         return _birth_by_ps(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
