@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_the_help_names_every_command_and_the_way_in() -> None:
     assert shown.exit_code == 0
     assert all(f" {name} " in shown.output for name in cli.COMMANDS)
     assert "conference-pipeline demo" in shown.output
+
+
+def test_the_version_is_that_of_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    for found, shown in (
+        (lambda name: f"{name} 1.2", "conference-pipeline 1.2\n"),
+        (not_installed, "unknown\n"),
+    ):
+        monkeypatch.setattr(metadata, "version", found)
+        done = CliRunner().invoke(cli.build("replay"), ["--version"])
+        assert (done.exit_code, done.output) == (0, shown)
 
 
 def test_a_command_alone_is_built_without_the_others() -> None:

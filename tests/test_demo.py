@@ -8,22 +8,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from pipeline.cli import play
+from pipeline.cli.follow import Follower
 from pipeline.cli.play import _difference, plan
-from pipeline.events import EVENTS
+from pipeline.events import EVENTS, Event
 from pipeline.local.cache import cache_dir
 from pipeline.registry import Registry
+from pipeline.settings import Settings
 from tests.pipe import ROOT, Pipe
 from tests.servers import Servers
 
 DEMO = [sys.executable, "-m", "pipeline", "demo"]
+QUICK = ["--speed", "20"]  # 12 s: the watchdog keeps its 10
 EXPECTED = Path(__file__).parent / "captures" / "freeswitch.events.expected.jsonl"
 KINDS = {event.EVENT for event in EVENTS}
 
@@ -65,28 +70,33 @@ def nothing_left(env: dict[str, str]) -> None:
     assert list(Path(cache, "stacks").glob("*")) == []
 
 
-@pytest.mark.broker
-def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(tmp_path: Path) -> None:
-    env = own_cache(tmp_path)
-    saved = tmp_path / "signals.jsonl"
+class Alone(NamedTuple):
+    """A demo that has no servers but its own; `saved` is where it writes its signals."""
+
+    process: subprocess.Popen[bytes]
+    env: dict[str, str]
+    saved: Path
+    began: float
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    """It runs while the demo on servers of the user does: both wait for the watchdog most of the time."""
+    folder = tmp_path_factory.mktemp("alone")
+    env, saved = own_cache(folder), folder / "signals.jsonl"
+    command = [*DEMO, *QUICK, "--json", "--save", str(saved)]
     began = time.monotonic()
-    command = [*DEMO, "--speed", "3", "--json", "--save", str(saved)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=180)
-    assert done.returncode == 0, done.stderr.decode()
-    assert time.monotonic() - began < 90
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {event["event"] for event in found} == KINDS
-    [room] = {event["room_id"] for event in found}
-    for event, wanted in zip(found, map(json.loads, EXPECTED.read_bytes().splitlines()), strict=True):
-        del event["meta"]["event_id"], event["meta"]["occurred_at"], wanted["meta"]["occurred_at"]
-        assert event == {**wanted, "room_id": room}
-    again = [sys.executable, "-m", "pipeline", "replay", str(saved)]
-    replayed = subprocess.run(again, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
-    assert len(replayed.splitlines()) == len(found) == 23
-    nothing_left(env)
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield Alone(process, env, saved, began)
+        finally:
+            process.terminate()
 
 
 @pytest.mark.broker
+@pytest.mark.usefixtures("alone")
 async def test_on_servers_of_the_user_it_leaves_nothing_behind(pipe: Pipe) -> None:
     before = await everything(pipe)
     look_on_servers_of_the_user(pipe)
@@ -94,7 +104,7 @@ async def test_on_servers_of_the_user_it_leaves_nothing_behind(pipe: Pipe) -> No
 
 
 def look_on_servers_of_the_user(pipe: Pipe) -> None:
-    command = [*DEMO, "--speed", "5"]
+    command = [*DEMO, *QUICK]
     env = {**named(pipe), "PIPELINE_TRANSACTIONAL_ID": "the-users", "PIPELINE_WATCHDOG_SECONDS": "3"}
     done = subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=120, text=True
@@ -108,6 +118,23 @@ def look_on_servers_of_the_user(pipe: Pipe) -> None:
     assert "rejected: volume_out_of_range 1" in done.stdout
     assert "conference-pipeline up" in done.stdout
     assert f"using Kafka at {pipe.settings.bootstrap_servers}" in done.stderr
+
+
+@pytest.mark.broker
+def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(alone: Alone) -> None:
+    out, err = alone.process.communicate(timeout=180)
+    assert alone.process.returncode == 0, err.decode()
+    assert time.monotonic() - alone.began < 90
+    found = [json.loads(line) for line in out.splitlines()]
+    assert {event["event"] for event in found} == KINDS
+    [room] = {event["room_id"] for event in found}
+    for event, wanted in zip(found, map(json.loads, EXPECTED.read_bytes().splitlines()), strict=True):
+        del event["meta"]["event_id"], event["meta"]["occurred_at"], wanted["meta"]["occurred_at"]
+        assert event == {**wanted, "room_id": room}
+    again = [sys.executable, "-m", "pipeline", "replay", str(alone.saved)]
+    replayed = subprocess.run(again, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
+    assert len(replayed.splitlines()) == len(found) == 23
+    nothing_left(alone.env)
 
 
 async def everything(pipe: Pipe) -> tuple[list[str], list[str]]:
@@ -131,17 +158,15 @@ def in_play(lines: list[str]) -> bool:
     return any('"conference.member.joined"' in line for line in lines)
 
 
-@pytest.mark.broker
-@pytest.mark.parametrize(
-    ("number", "when", "code"),
-    [(signal.SIGINT, in_play, 130), (signal.SIGTERM, in_play, 143), (signal.SIGTERM, in_starting, 143)],
-)
-def test_interrupted_it_takes_everything_down(
-    tmp_path: Path, number: signal.Signals, when: Callable[[list[str]], bool], code: int
-) -> None:
-    env = own_cache(tmp_path)
+def interrupted(env: dict[str, str], number: signal.Signals, when: Callable[[list[str]], bool]) -> int:
+    """The exit code of a demo that gets a signal as soon as its lines are such."""
     with subprocess.Popen(
-        [*DEMO, "--json"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*DEMO, *QUICK, "--json"],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as demo:
         assert demo.stdout
         lines: list[str] = []
@@ -151,9 +176,32 @@ def test_interrupted_it_takes_everything_down(
                 break
         demo.send_signal(number)
         rest = demo.communicate(timeout=60)[0]
-    assert demo.returncode == code, "".join(lines) + rest
     assert "Traceback" not in rest
+    assert "stopped" in rest, "".join(lines) + rest
+    return demo.returncode
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("number", "when", "code"), [(signal.SIGINT, in_play, 130), (signal.SIGTERM, in_starting, 143)]
+)
+def test_interrupted_it_takes_everything_down(
+    tmp_path: Path, number: signal.Signals, when: Callable[[list[str]], bool], code: int
+) -> None:
+    env = own_cache(tmp_path)
+    assert interrupted(env, number, when) == code
     nothing_left(env)
+
+
+@pytest.mark.broker
+async def test_interrupted_on_servers_of_the_user_it_leaves_nothing_behind(
+    pipe: Pipe, tmp_path: Path
+) -> None:
+    env = {**named(pipe), "CONFERENCE_PIPELINE_CACHE": own_cache(tmp_path)["CONFERENCE_PIPELINE_CACHE"]}
+    before = await everything(pipe)
+    assert interrupted(env, signal.SIGTERM, in_play) == 143
+    nothing_left(env)
+    assert await everything(pipe) == before
 
 
 @pytest.mark.broker
@@ -206,3 +254,55 @@ def test_an_event_is_one_line_for_people(capsys: pytest.CaptureFixture[str]) -> 
     assert "  2  conference.member.joined       caller_id=+15551234567" in shown[1]
     assert "inferred" in shown[21]
     assert "error=playback_timeout" in shown[21]
+
+
+class Dumb:
+    """In the place of a worker: alive, without words."""
+
+    def check(self) -> None:
+        pass
+
+    def words(self) -> str:
+        return "its worker's last words:"
+
+
+def performance() -> play.Performance:
+    return play.Performance(Settings(), play.Screen(as_json=True), cast(play.Worker, Dumb()))
+
+
+async def test_an_event_that_does_not_come_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(play, "LATE_SECONDS", 0.1)
+    with pytest.raises(play.DemoError, match=r"an event did not come within 0\.1 s\nits worker's last words"):
+        await performance()._show(1)
+
+
+async def test_what_ends_the_listening_ends_the_demo() -> None:
+    async def events() -> AsyncIterator[Event]:
+        yield first
+        raise KafkaConnectionError("gone")
+
+    [first, *_] = (event for one in plan(1.0, "room") for event in one.events)
+    running = performance()
+    await running._listen(cast(Follower, events()))
+    with pytest.raises(KafkaConnectionError, match="gone"):
+        await running._show(2)
+    assert running.seen == [first]
+
+
+async def test_a_worker_that_is_never_ready_and_does_not_stop_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(play, "READY_SECONDS", 0.2)
+    monkeypatch.setattr(play, "STOP_SECONDS", 0.2)
+    script = "trap '' TERM; echo 'I wait' >&2; while :; do sleep 0.05; done"
+    with subprocess.Popen(["sh", "-c", script], stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
+        worker = play.Worker(process)
+        with pytest.raises(play.DemoError, match=r"not ready after 0\.2 s\nits worker's last words:\nI wait"):
+            await worker.ready()
+        worker.stop()
+        assert process.returncode == -signal.SIGKILL
+
+
+def test_signals_that_can_not_be_saved_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(play.DemoError, match="Is a directory"):
+        play._save(str(tmp_path), [b"{}\n"])

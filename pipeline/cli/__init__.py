@@ -48,10 +48,8 @@ def build(only: str | None = None) -> typer.Typer:
     return app
 
 
-def _root(
-    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
 
@@ -60,7 +58,15 @@ def _root(
         except PackageNotFoundError:  # run from a checkout
             typer.echo("unknown")
         raise typer.Exit
-    # The callback makes one command alone keep its name: typer would drop it.
+
+
+# `_root` makes one command alone keep its name: typer would drop it. `_version` answers before typer misses a command.
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", is_eager=True, callback=_version
+    ),
+) -> None:
+    pass
 
 
 def main() -> None:

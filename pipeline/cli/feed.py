@@ -157,7 +157,7 @@ class Sending:
                 self.sent[topic] += 1
                 return
             self.refused += 1
-            typer.echo(f"line {number}: Kafka refused it: {error or type(error).__name__}", err=True)
+            typer.echo(f"line {number}: Kafka refused it: {str(error) or type(error).__name__}", err=True)
 
         return count
 
