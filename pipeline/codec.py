@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-import fastavro
 import msgspec
 
 from pipeline.avro import shorten
@@ -270,9 +269,11 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORD
 
 def _canonical(schema: Any) -> str | None:
     """None for a schema that leans on others (the registry's references): ours never does."""
+    from fastavro import schema as avro  # here, so that `replay` starts without it
+
     try:
-        return str(fastavro.schema.to_parsing_canonical_form(schema))
-    except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType):
+        return str(avro.to_parsing_canonical_form(schema))
+    except (avro.SchemaParseException, avro.UnknownType):
         return None
 
 

@@ -135,19 +135,29 @@ class Registry:
         status, _ = await self._ask("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
         known = status == 200
         # The level comes before the first version, and per subject: a registry's global level isn't ours to set.
-        status, answer = await self._ask("GET", f"/config/{subject}")
-        if status != 200 or answer.get("compatibilityLevel") != COMPATIBILITY:
-            status, answer = await self._ask("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY})
-            if status == 404:  # a registry that wants the subject first
-                known = await self._version(subject, record) and known
-                status, answer = await self._ask(
-                    "PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY}
-                )
-            if status != 200:
-                raise ConfigError(f"the registry won't set {COMPATIBILITY} for {subject}: {_why(answer)}")
+        refused = await self._level(subject)
+        if refused and not known:  # a registry that wants the subject first
+            await self._version(subject, record)
+            refused = await self._level(subject)
+        if refused:
+            raise ConfigError(f"the registry won't set {COMPATIBILITY} for {subject}: {refused}")
         if not known:
             await self._version(subject, record)
         return not known
+
+    async def _level(self, subject: str) -> str | None:
+        """Set the subject's compatibility level; why that was refused."""
+        path = f"/config/{subject}"
+        if await self._has_level(path):
+            return None
+        status, answer = await self._ask("PUT", path, {"compatibility": COMPATIBILITY})
+        if status == 200 or await self._has_level(path):  # somebody else's setup may have been faster
+            return None
+        return _why(answer)
+
+    async def _has_level(self, path: str) -> bool:
+        status, answer = await self._ask("GET", path)
+        return status == 200 and answer.get("compatibilityLevel") == COMPATIBILITY
 
     async def _version(self, subject: str, record: str) -> bool:
         status, answer = await self._ask("POST", f"/subjects/{subject}/versions", {"schema": SCHEMAS[record]})

@@ -91,6 +91,8 @@ class Replay:
 
 
 def _signal(line: bytes) -> AnySignal:
+    if line[:1] == b"{" and len(line) <= MAX_VALUE:
+        return decode_json(line)
     text = line.strip(b" \t\r\n")
     if not text:
         raise SignalError("the line is blank")

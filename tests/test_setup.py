@@ -233,6 +233,15 @@ async def test_two_at_the_same_time_make_each_topic_once(site: Site) -> None:
     assert sorted(said) == sorted(f"created topic {site.prefix}.{name}" for name in CONTRACT)
 
 
+async def test_two_whole_setups_at_the_same_time_are_one(site: Site) -> None:
+    """A chart's job and a developer, say: the registry's levels are set once, and neither is refused."""
+    found = await asyncio.gather(*(setup.setup(site.pipe.settings, lambda _: None) for _ in range(2)))
+    assert found == [[], []]
+    said: list[str] = []
+    assert await setup.setup(site.pipe.settings, said.append) == []
+    assert said == []
+
+
 async def test_topics_that_the_broker_refuses_are_told(site: Site) -> None:
     with pytest.raises(ConfigError, match=r"won't create topic \S+: InvalidReplicationFactorError"):
         await setup.setup(site.pipe.settings.model_copy(update={"replication": 999}), lambda _: None)

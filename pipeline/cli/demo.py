@@ -89,7 +89,8 @@ def _orderly() -> Iterator[list[int]]:
         signal.raise_signal(signal.SIGINT)
 
     handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    handlers[signal.SIGINT] = signal.getsignal(signal.SIGINT)
+    # A shell's `&` and nohup have SIGINT ignored: then nothing would be interrupted.
+    handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield came
     finally:

@@ -6,7 +6,8 @@ import gc
 import os
 import sys
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from stat import S_ISREG
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -64,7 +65,7 @@ def replay(
             return nowhere if path is None else files.enter_context(_open(path, "wb")).write
 
         source = sys.stdin.buffer if file == "-" else files.enter_context(_open(file, "rb"))
-        out = sys.stdout.buffer
+        out = _large(sys.stdout.buffer)
         run = Replay(rules, out.write, rejected=target(rejected), dead=target(dead))
         run.feed(source)
         if until is not None:
@@ -85,8 +86,21 @@ def _rules() -> Rules:
     return load().rules
 
 
+LARGE_BUFFER: Final = 1 << 20
+"""Bytes of a file's buffer: a call of the system for each 8 KiB is 3 % of the time."""
+
+
+def _large(stream: IO[bytes]) -> IO[bytes]:
+    """The same stream with a large buffer where it is a file; who reads a pipe or a terminal wants lines soon."""
+    try:
+        is_file = S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # not a stream of the system's, as in a test
+        return stream
+    return open(stream.fileno(), "wb", buffering=LARGE_BUFFER, closefd=False) if is_file else stream
+
+
 def _open(path: str, mode: str) -> IO[bytes]:
     try:
-        return open(path, mode)
+        return open(path, mode, buffering=LARGE_BUFFER)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
