@@ -15,15 +15,19 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.structs import TopicPartition
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
+from pipeline.decision import Rules
 from pipeline.errors import ConfigError, FatalError, FencedError, LossError, PipelineError
+from pipeline.merge import Input, Merge
 from pipeline.metrics import Metrics
-from pipeline.records import Member
+from pipeline.partition import Partition
+from pipeline.records import Member, Room
 from pipeline.settings import Settings, load
 from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas
 from pipeline.worker.offsets import _Witness
-from pipeline.worker.recovery import Recovery
+from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.transaction import BrokerClock, Transactions, fatal
+from pipeline.worker.watch import Watch
 from pipeline.worker.web import Web
 
 
@@ -206,6 +210,52 @@ async def test_rows_are_read_by_the_writers_schema_and_junk_is_told() -> None:
         await rows.decode(value[:-1])
     with pytest.raises(FatalError, match="lost schema id 8"):
         await rows.decode(b"\0\0\0\0\10junk")
+
+
+# --- the barrier's questions -----------------------------------------------------------------------------------
+
+
+async def test_the_watch_outlives_a_broker_that_is_away() -> None:
+    room = Room("room", "app", playback_status="playing", operation_id="play", deadline=1_000_000)
+    partition = Partition(Rules())
+    partition.restore_room("room", room)
+    partition.restored()
+    merge = Merge(Input("api", 0, 0), Input("media", 0, 0))
+    answers: list[Any] = [Errors.KafkaConnectionError("away"), {"api": 5, "media": 7}]
+
+    class Ends:
+        async def ends(self, asked: dict[TopicPartition, Any]) -> dict[TopicPartition, int]:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return {tp: answer[tp.topic] for tp in asked}
+
+    clock, woken = BrokerClock(), asyncio.Event()
+    clock.heard(1_300)
+    lanes = {0: Lane(0, partition, merge, "")}
+    watch = Watch(Ends(), clock, lambda: lanes, woken.set, pytest.fail)  # type: ignore[arg-type]
+    running = asyncio.create_task(watch.run())
+    await asyncio.wait_for(woken.wait(), 5)
+    running.cancel()
+    assert answers == []
+    assert [source.probe and source.probe[1] for source in merge.inputs] == [5, 7]
+    assert not merge.reached(1_000_000), "the log was not read to its end yet"
+    for source in merge.inputs:
+        source.fetched((), 7, 7)
+    assert merge.reached(1_000_000)
+
+
+async def test_an_idle_worker_writes_its_position_to_hear_the_brokers_time() -> None:
+    partition = Partition(Rules())
+    room = Room("room", "app", playback_status="playing", operation_id="play", deadline=1_000_000)
+    partition.restore_room("room", room)
+    partition.restored()
+    lanes = {3: Lane(3, partition, Merge(Input("api", 3, 0), Input("media", 3, 0)), "")}
+    asked: asyncio.Queue[int] = asyncio.Queue()
+    watch = Watch(None, BrokerClock(), lambda: lanes, lambda: None, asked.put_nowait)  # type: ignore[arg-type]
+    running = asyncio.create_task(watch.run())
+    assert await asyncio.wait_for(asked.get(), 5) == 3
+    running.cancel()
 
 
 # --- positions -----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from pipeline.merge import GRACE, Input
@@ -64,7 +65,10 @@ class Watch:
     async def _ask(self, inputs: list[Input], now: int) -> None:
         asked = {TopicPartition(source.topic, source.partition): source for source in inputs}
         self.questions += len(asked)
-        ends = await self._recovery.ends(asked)
+        try:
+            ends = await self._recovery.ends(asked)
+        except KafkaError:
+            return  # a broker that is away: ask again at the next tick, nothing fires meanwhile
         for tp, source in asked.items():
             source.probe = (now, ends[tp])
         self._wake()
