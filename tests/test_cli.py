@@ -300,6 +300,22 @@ async def test_send_keeps_a_rate_or_the_pace_of_the_signals(pipe: Pipe) -> None:
 
 
 @pytest.mark.broker
+async def test_send_keeps_the_order_of_a_rooms_lines_over_the_two_topics(pipe: Pipe) -> None:
+    """Mute and unmute alternate between engine and API: out of order, some would be no-ops."""
+    lines = [CREATE, line("member.joined", "j", 1, session_uuid="s", caller_id="c")]
+    for number in range(40):
+        kinds = ("conference.mute", "member.unmuted")
+        lines += [line(kind, f"{kind}-{number}", 2, session_uuid="s") for kind in kinds]
+    assert run("send", "-", env=pipe.env, stdin=b"".join(lines)).returncode == 0
+    with pipe.worker():
+        found = await pipe.until_events(len(lines))
+    assert [one["event"].rpartition(".")[2] for one in found[2:]] == ["muted", "unmuted"] * 40
+    bulk = run("send", "-", "--bulk", env=pipe.env, stdin=b"".join(lines))
+    assert bulk.returncode == 0
+    assert bulk.stderr.decode().splitlines()[-1].startswith("sent 82 (api 41, media 41)")
+
+
+@pytest.mark.broker
 async def test_send_passes_on_a_live_input_at_once_and_can_be_interrupted(pipe: Pipe) -> None:
     with subprocess.Popen(  # noqa: ASYNC220
         [*PROGRAM, "send", "-"], cwd=ROOT, env=pipe.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE

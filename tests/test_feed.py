@@ -19,7 +19,7 @@ from pipeline.settings import load
 
 
 def sending() -> feed.Sending:
-    return feed.Sending(load(), strict=False, avro=False, due=feed._pace(None, None))
+    return feed.Sending(load(), strict=False, avro=False, bulk=False, due=feed._pace(None, None))
 
 
 async def test_what_the_broker_refuses_is_named_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +116,9 @@ def test_a_bar_is_shown_on_a_terminal_once_it_takes_long(
                 show(25, "too soon again")
             monkeypatch.undo()
             print(".", file=terminal)
-            shown = os.read(leader, 65536).decode()
+            shown = ""
+            while not shown.endswith(".\r\n"):
+                shown += os.read(leader, 65536).decode()
     finally:
         os.close(leader)
     assert "too soon" not in shown
