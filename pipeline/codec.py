@@ -138,6 +138,20 @@ def decode_json(value: bytes) -> AnySignal:
         raise SignalError(f"no JSON object (RFC 8259): {error}") from None
 
 
+def decode_line(line: bytes) -> AnySignal:
+    """A signal from a line of a file: its JSON text, with or without white space around it. Raises SignalError."""
+    if line[:1] == b"{" and len(line) <= MAX_VALUE:
+        return decode_json(line)
+    text = line.strip(b" \t\r\n")
+    if not text:
+        raise SignalError("the line is blank")
+    if len(text) > MAX_VALUE:
+        raise SignalError(f"the line has {len(text)} bytes, more than {MAX_VALUE}")
+    if text[0] != 0x7B:  # {
+        raise SignalError("expected a JSON object")
+    return decode_json(text)
+
+
 class _Glance(msgspec.Struct):
     type: str = ""
     occurred_at: str = ""

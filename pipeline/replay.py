@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from pipeline.codec import MAX_VALUE, decode_json, event_json
+from pipeline.codec import decode_line, event_json
 from pipeline.errors import SignalError
 from pipeline.partition import Partition
 from pipeline.room import Decision, Rules
@@ -48,7 +48,7 @@ class Replay:
         for line in lines:
             read += 1
             try:
-                signal = _signal(line)
+                signal = decode_line(line)
             except SignalError as error:
                 self._bury(line, error)
                 continue
@@ -88,16 +88,3 @@ class Replay:
         text = line.removesuffix(b"\n").decode("utf-8", "replace")
         letter = json.dumps({"line": text, "error": str(error)}, ensure_ascii=False, separators=(",", ":"))
         self._dead(letter.encode("utf-8", "replace") + b"\n")
-
-
-def _signal(line: bytes) -> AnySignal:
-    if line[:1] == b"{" and len(line) <= MAX_VALUE:
-        return decode_json(line)
-    text = line.strip(b" \t\r\n")
-    if not text:
-        raise SignalError("the line is blank")
-    if len(text) > MAX_VALUE:
-        raise SignalError(f"the line has {len(text)} bytes, more than {MAX_VALUE}")
-    if text[0] != 0x7B:  # {
-        raise SignalError("expected a JSON object")
-    return decode_json(text)

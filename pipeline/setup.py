@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from pipeline.errors import ConfigError
 from pipeline.registry import Registry
@@ -132,6 +132,3 @@ def _differs(key: str, found: str | None, wanted: str) -> bool:
     if key == "max.message.bytes" and found is not None:
         return int(found) < int(wanted)
     return found != wanted
-
-
-__all__ = ["KafkaError", "Say", "check_topics", "setup"]

@@ -13,7 +13,7 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
 from pipeline.cli import feed
-from pipeline.codec import MAX_VALUE
+from pipeline.codec import MAX_VALUE, decode_line
 from pipeline.errors import ConfigError, SignalError
 from pipeline.settings import load
 
@@ -49,7 +49,7 @@ async def test_what_the_broker_refuses_is_named_and_counted(capsys: pytest.Captu
 )
 def test_lines_that_are_no_signals(line: bytes, told: str) -> None:
     with pytest.raises(SignalError) as caught:
-        feed._signal(line)
+        decode_line(line)
     assert str(caught.value) == told
 
 

@@ -140,12 +140,14 @@ class Sending:
         await asyncio.sleep(0)  # and lets its callbacks count
 
     async def _lines(self, producer: Any, source: int) -> None:
+        from pipeline.codec import decode_line
+
         number = 0
         began = time.monotonic()
         async for line in _split(source):
             number += 1
             try:
-                signal = _signal(line)
+                signal = decode_line(line)
             except SignalError as error:
                 self.skipped += 1
                 typer.echo(f"line {number}: {error}; not sent", err=True)
@@ -210,19 +212,6 @@ def require_topics(known: set[str], found: Settings, names: tuple[str, ...]) -> 
             f"no topic {' and no topic '.join(missing)} at {found.bootstrap_servers}: "
             "run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX"
         )
-
-
-def _signal(line: bytes) -> AnySignal:
-    from pipeline.codec import MAX_VALUE, decode_json
-
-    text = line.strip(b" \t\r\n")
-    if not text:
-        raise SignalError("the line is blank")
-    if len(text) > MAX_VALUE:
-        raise SignalError(f"the line has {len(text)} bytes, more than {MAX_VALUE}")
-    if text[0] != 0x7B:  # {
-        raise SignalError("expected a JSON object")
-    return decode_json(text)
 
 
 def _pace(rate: float | None, speed: float | None) -> Callable[[AnySignal, int], float]:

@@ -21,7 +21,6 @@ from pipeline.codec import SignalDecoder, UnknownSchemaError
 from pipeline.errors import PipelineError, SignalError
 from pipeline.merge import Input, Record
 from pipeline.metrics import Metrics
-from pipeline.records import Room
 from pipeline.settings import Settings
 from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.topics import API
@@ -335,8 +334,3 @@ class Engine:
                 if source.probe is not None and source.caught_up and source.position < source.probe[1]:
                     hidden += 1
         metrics.foreign_open.set(hidden)
-
-
-def rooms(engine: Engine) -> dict[str, Room]:
-    """All rooms of a worker, by id (tests, doctor)."""
-    return {room_id: room for lane in engine.lanes.values() for room_id, room in lane.partition.rooms.items()}
