@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from pipeline.events import EVENTS
 from pipeline.room import NoOp, Rejection
@@ -87,3 +87,5 @@ class Metrics:
         self.recovery = gauge("recovery_seconds", "How long the latest loading of partitions took.")
         self.build = gauge("build_info", "Always 1; what runs is in the labels.", "version", "python")
         self.build.labels(package_version(), platform.python_version()).set(1)
+        # Start time, CPU, memory and files: alerts see restarts by the start time, also outside Kubernetes.
+        ProcessCollector(namespace="pipeline", registry=registry)
