@@ -151,10 +151,12 @@ class Pipe:
 class WorkerProcess:
     """One `python -m pipeline worker`. `lines` is what it wrote on standard error so far."""
 
-    def __init__(self, options: tuple[str, ...], env: dict[str, str]) -> None:
+    def __init__(
+        self, options: tuple[str, ...], env: dict[str, str], module: tuple[str, ...] = ("pipeline",)
+    ) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "worker", *options],
+            [sys.executable, "-m", *module, "worker", *options],
             cwd=ROOT,
             env=env,
             stdout=subprocess.DEVNULL,

@@ -19,7 +19,8 @@ def properties(
     node: int, ports: Mapping[int, tuple[int, int]], data: Path, extra: Mapping[str, str]
 ) -> dict[str, str]:
     """`server.properties` of `node`; `ports` has (client port, controller port) of every node. Everything not
-    named here is Kafka's default; `extra` wins."""
+    named here is Kafka's default; `extra` wins, with `{node}`, `{client}` and `{controller}` replaced by the node's
+    number and ports."""
     copies = str(min(len(ports), 3))
     in_sync = str(max(1, min(len(ports), 3) - 1))
     client, controller = ports[node]
@@ -48,8 +49,14 @@ def properties(
         "group.initial.rebalance.delay.ms": "0",  # nobody else is about to join
         "num.network.threads": "2",
         "num.io.threads": "4",
-        **extra,
+        **{key: _filled(value, node, client, controller) for key, value in extra.items()},
     }
+
+
+def _filled(value: str, node: int, client: int, controller: int) -> str:
+    for name, number in (("{node}", node), ("{client}", client), ("{controller}", controller)):
+        value = value.replace(name, str(number))
+    return value
 
 
 def prepare(folder: Path, cluster_id: str, node: int, settings: Mapping[str, str]) -> None:

@@ -65,7 +65,8 @@ class Stack:
         nodes: brokers, each also a controller; 3 have replication 3 and min.insync.replicas 2. 0: no broker.
         heap_mb: Java heap of each process in MiB.
         registry: whether to run a registry.
-        extra_properties: for each broker's `server.properties`; they win over ours.
+        extra_properties: for each broker's `server.properties`; they win over ours. `{node}`, `{client}` and
+            `{controller}` in a value stand for the broker's number and ports.
         flags: JVM flags; the default starts fast, for throughput take ("-XX:+UseG1GC",).
 
     Everything but the name is fixed from the first `up` until `down`. Listens on 127.0.0.1 only.

@@ -330,7 +330,9 @@ class Engine:
         for lane in lanes.values():
             for source in lane.merge.inputs:
                 end = max(source.end or 0, source.probe[1] if source.probe else 0)
-                metrics.lag.labels(source.topic, str(source.partition)).set(max(0, end - source.offset))
+                # From the position, not from the offset: markers of transactions are nothing to be applied.
+                behind = max(0, end - source.position) + len(source.queue)
+                metrics.lag.labels(source.topic, str(source.partition)).set(behind)
                 if source.probe is not None and source.caught_up and source.position < source.probe[1]:
                     hidden += 1
         metrics.foreign_open.set(hidden)

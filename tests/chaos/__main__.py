@@ -1,0 +1,71 @@
+"""Run faults: `python -m tests.chaos --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.chaos.faults import BY_NAME, FAULTS
+from tests.chaos.run import run
+from tests.chaos.world import Setting
+
+CONSOLE = Console(stderr=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Faults, and a checker that reads the logs.")
+    parser.add_argument("--faults", default="kill", help=f"names, with commas: {', '.join(BY_NAME)}; or a kind")
+    parser.add_argument("--count", type=int, default=3, help="injections of each")
+    parser.add_argument("--seed", type=int, default=None, help="default: a new one")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=300.0, help="signals per second")
+    parser.add_argument("--backlog", type=int, default=0, help="signals written before the workers start")
+    parser.add_argument("--watchdog", type=float, default=4.0)
+    parser.add_argument("--session", type=float, default=6.0)
+    parser.add_argument("--gap", type=float, default=1.0, help="seconds between faults")
+    parser.add_argument("--hot", type=int, default=1000, help="members of the hot room")
+    parser.add_argument("--bug", default="", help="run the workers with a seeded bug")
+    parser.add_argument("--overlap", action="store_true", help="don't wait for recovery between faults")
+    parser.add_argument("--append", type=Path, help="append the result to this file of JSON lines")
+    parser.add_argument("--stories", type=Path, help="write the violations with their rooms' stories here")
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    names = [f.name for f in FAULTS if f.name in given.faults.split(",") or f.kind in given.faults.split(",")]
+    plan = names * given.count
+    random.Random(seed).shuffle(plan)
+    setting = Setting(
+        seed=seed, nodes=given.nodes, workers=given.workers, rate=given.rate, watchdog=given.watchdog,
+        session=given.session, hot=given.hot, bug=given.bug, fixed_ids=seed % 2 == 1,
+        proxied=any(BY_NAME[name].kind == "network" for name in names),
+    )  # fmt: skip
+    CONSOLE.print(f"seed {seed}: {len(plan)} injections of {', '.join(names)}")
+    began = time.monotonic()
+    result = run(
+        setting, plan, gap=given.gap, settle=not given.overlap, backlog=given.backlog, say=lambda text: CONSOLE.print(text, style="dim")
+    )
+    result["seconds"] = round(time.monotonic() - began)
+    violations = result.pop("violations")
+    print(json.dumps(result, indent=1))
+    if violations:
+        path = given.stories or Path(f"chaos-{seed}.txt")
+        path.write_text("\n\n".join(violations))
+        CONSOLE.print(f"{len(violations)} violations, seed {seed}; their stories are in {path}", style="bold red")
+        for violation in violations[:5]:
+            CONSOLE.print(violation[:600], markup=False)
+    result["violations"] = len(violations)
+    if given.append:
+        given.append.parent.mkdir(parents=True, exist_ok=True)
+        with given.append.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

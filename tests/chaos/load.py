@@ -1,0 +1,273 @@
+"""Room lives as signals, at a fixed rate, by seed: what a platform and its media engine would write.
+
+A room remembers what it meant to do, not what became of it; the checker reads what was appended instead.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+Signal = dict[str, Any]
+SLOW_ACK_US: Final = 200_000
+"""Acknowledgements that came later than this after the append are remembered: only they can excuse a timeout."""
+POISON: Final = (
+    b"",
+    b"{",
+    b"not a signal",
+    b"\x00\x7f\xff\xff\xff\x00",
+    b'{"type":"conference.nonsense","signal_id":"x","room_id":"x","occurred_at":"2026-11-22T00:00:00Z"}',
+    b'{"type":"conference.pause","signal_id":"","room_id":"x","occurred_at":"2026-11-22T00:00:00Z","operation_id":"o"}',
+    b"\xff\xfe" * 4000,
+)
+
+
+class RoomLife:
+    """One room from its first signal to its last, one signal per `next`."""
+
+    def __init__(self, room_id: str, rng: random.Random, signals: int, hold: int = 0) -> None:
+        """It ends after about `signals`; `hold` members join at its beginning."""
+        self.room_id, self._rng, self._left, self._hold = room_id, rng, signals, hold
+        self._members: list[str] = []
+        self._live: tuple[str, list[str]] | None = None
+        self._paused = False
+        self._count = 0
+        self._life = f"{rng.getrandbits(40):x}"
+        self._steps = self._run()
+
+    def next(self) -> Signal | None:
+        """The next signal, None when the life is over."""
+        return next(self._steps, None)
+
+    def _signal(self, kind: str, **fields: Any) -> Signal:
+        self._count += 1
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        ids = {"type": kind, "signal_id": f"{self._life}-{self._count}", "room_id": self.room_id}
+        return {**ids, "occurred_at": now, **fields}
+
+    def _run(self) -> Iterator[Signal]:
+        rng = self._rng
+        if rng.random() < 0.2:  # discovered before it is created
+            yield from self._join()
+        yield self._signal("conference.create", app_id=f"app-{rng.randrange(5)}", name=f"Rööm {self.room_id}")
+        for _ in range(self._hold):
+            yield from self._join(ask=False)
+        while self._count < self._left + self._hold:
+            step = rng.choices(
+                (self._join, self._leave, self._mute, self._play, self._during, self._silly),
+                (14, 8 if not self._hold else 13, 20, 12, 40, 6),
+            )[0]
+            for signal in step():
+                yield signal
+                if rng.random() < 0.02:
+                    yield {**signal}  # a producer that repeats itself
+        if rng.random() < 0.9:
+            yield self._signal("conference.destroy")
+        else:
+            for session in list(self._members):
+                yield self._signal("member.left", session_uuid=session, reason="orphan")
+
+    def _join(self, *, ask: bool = True) -> Iterator[Signal]:
+        session = f"{self._life}-s{self._count}"
+        if ask:
+            yield self._signal("conference.join", session_uuid=session)
+        muted = {"muted": True} if self._rng.random() < 0.1 else {}
+        caller = f"+49{self._rng.randrange(10**9)}"
+        yield self._signal("member.joined", session_uuid=session, caller_id=caller, **muted)
+        self._members.append(session)
+
+    def _leave(self) -> Iterator[Signal]:
+        if not self._members:
+            return
+        session = self._members.pop(self._rng.randrange(len(self._members)))
+        if self._rng.random() < 0.5:
+            yield self._signal("conference.leave", session_uuid=session)
+        reason = {"reason": "hangup"} if self._rng.random() < 0.3 else {}
+        yield self._signal("member.left", session_uuid=session, **reason)
+
+    def _mute(self) -> Iterator[Signal]:
+        if not self._members:
+            return
+        session = self._rng.choice(self._members)
+        kind = self._rng.choice(("conference.mute", "conference.unmute", "member.muted", "member.unmuted"))
+        yield self._signal(kind, session_uuid=session)
+
+    def _play(self) -> Iterator[Signal]:
+        operation = f"{self._life}-op{self._count}"
+        urls = [f"https://media/{n}.wav" for n in range(self._rng.randint(1, 3))]
+        if self._live is None:
+            self._live, self._paused = (operation, list(urls)), False
+        yield self._signal("conference.play", urls=urls, operation_id=operation)
+
+    def _during(self) -> Iterator[Signal]:
+        """Something that happens to a playback; a fifth of them are left to the watchdog."""
+        if self._live is None:
+            return
+        operation, urls = self._live
+        op = f"{self._life}-rq{self._count}"
+        named: Signal = {"operation_id": operation} if self._rng.random() < 0.7 else {}
+        what = self._rng.random()
+        if what < 0.45:
+            self._paused = not self._paused
+            yield self._signal("conference.pause", operation_id=op)
+        elif what < 0.55:
+            yield self._signal("conference.volume", volume=self._rng.randint(-50, 7), operation_id=op)
+        elif what < 0.62:
+            yield self._signal("play.progress", url=urls[0], **named)
+        elif what < 0.80:
+            yield self._signal("play.finished", url=urls.pop(0), **named)
+            self._live = self._live if urls else None
+        elif what < 0.84:
+            yield self._signal("play.failed", urls=urls[:1], **named)
+            self._live = None
+        elif what < 0.90:
+            yield self._signal("conference.stop", operation_id=op)
+            yield self._signal("play.finished", url=urls[0], **named)
+            self._live = None
+        else:
+            self._live = None  # nobody will say how it ended
+
+    def _silly(self) -> Iterator[Signal]:
+        rng = self._rng
+        yield rng.choice(
+            (
+                self._signal("conference.mute", session_uuid="nobody"),
+                self._signal("conference.volume", volume=99, operation_id="loud"),
+                self._signal("conference.stop", operation_id="early"),
+                self._signal("conference.create", app_id="again", name=""),
+                self._signal("member.left", session_uuid="nobody"),
+                self._signal("play.finished", url="https://media/unknown.wav"),
+            )
+        )
+
+
+class Load(threading.Thread):
+    """Writes room lives to the two topics: `rooms` live ones and, when `hot`, one room with that many members."""
+
+    def __init__(
+        self,
+        servers: str,
+        topic: Callable[[str], str],
+        seed: int,
+        *,
+        rate: float = 400.0,
+        rooms: int = 300,
+        hot: int = 1000,
+        poison: float = 0.0,
+        encode: Callable[[Signal], bytes] | None = None,
+    ) -> None:
+        """`rate` is signals per second; `poison` the share of records that are no signals; `encode` writes a
+        signal in another form than JSON, and is taken for every second one."""
+        super().__init__(name="load", daemon=True)
+        self._rng = random.Random(seed)
+        self._topic, self.rate, self.poison = topic, rate, poison
+        self._encode = encode
+        self.sent = self.poisoned = 0
+        self.late: dict[tuple[str, int, int], int] = {}
+        """(topic, partition, offset) to the time, in microseconds, at which a slow acknowledgement came."""
+        self.failed = 0
+        """Records that were given up: they may or may not be in the log."""
+        self._ending = threading.Event()
+        self._names = 0
+        self._free: list[str] = []
+        self._lives = [self._new(self._rng.randint(5, 60)) for _ in range(rooms)]
+        self._hot = RoomLife("hot-room", self._rng, 10**9, hold=hot) if hot else None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": servers,
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "partitioner": "murmur2_random",
+                "delivery.timeout.ms": 300_000,
+                "queue.buffering.max.messages": 1_000_000,
+                "reconnect.backoff.max.ms": 500,
+                "log_level": 0,
+            }
+        )
+
+    def _new(self, signals: int) -> RoomLife:
+        if self._free and self._rng.random() < 0.3:
+            return RoomLife(self._free.pop(), self._rng, signals)  # a second life of the same room
+        self._names += 1
+        return RoomLife(f"room-{self._names}", self._rng, signals)
+
+    def run(self) -> None:
+        began, made = time.monotonic(), 0
+        while not self._ending.is_set():
+            due = int((time.monotonic() - began) * self.rate) - made
+            if due > 2 * self.rate:  # a broker that is away: don't make up for it
+                began, made, due = time.monotonic(), 0, 1
+            for _ in range(due):
+                self.one()
+                made += 1
+            self._producer.poll(0.002)
+        self._producer.flush(300)
+
+    def finish(self) -> None:
+        """Stop, and wait until all is acknowledged."""
+        self._ending.set()
+        self.join()
+
+    def burst(self, signals: int) -> None:
+        """Write as fast as possible, in the caller's thread; not while the thread runs."""
+        for number in range(signals):
+            self.one()
+            if number % 500 == 0:
+                self._producer.poll(0)
+        self._producer.flush(300)
+
+    def one(self) -> None:
+        """The next signal of some room."""
+        if self.poison and self._rng.random() < self.poison:
+            self._poison()
+        if self._hot is not None and self._rng.random() < (0.5 if self._hot._count < 1200 else 0.1):
+            signal = self._hot.next()
+        else:
+            place = self._rng.randrange(len(self._lives))
+            signal = self._lives[place].next()
+            if signal is None:
+                self._free.append(self._lives[place].room_id)
+                self._lives[place] = self._new(self._rng.randint(5, 60))
+        if signal is not None:
+            self.write(signal)
+
+    def write(self, signal: Signal) -> None:
+        """One signal to its topic."""
+        name = "api.signals" if signal["type"].startswith("conference.") else "media.signals"
+        self._produce(self._topic(name), self.value(signal), signal["room_id"].encode(), [])
+        self.sent += 1
+
+    def value(self, signal: Signal) -> bytes:
+        """The signal in JSON, or in the other form."""
+        if self._encode is not None and self._rng.random() < 0.5:
+            return self._encode(signal)
+        return json.dumps(signal).encode()
+
+    def _poison(self) -> None:
+        name = self._rng.choice(("api.signals", "media.signals"))
+        key = self._rng.choice((b"room-1", b"room-2", b"elsewhere", None))
+        self._produce(self._topic(name), self._rng.choice(POISON), key, [("poison", b"1")])
+        self.poisoned += 1
+
+    def _produce(self, topic: str, value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=self._delivered)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self.failed += 1
+            return
+        now, (_, appended) = time.time_ns() // 1000, message.timestamp()
+        if now - appended * 1000 > SLOW_ACK_US:
+            self.late[message.topic(), message.partition(), message.offset()] = now

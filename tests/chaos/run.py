@@ -1,0 +1,146 @@
+"""One run: a world, faults one after another or over each other, quiet, and the checker's verdict."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pipeline.local import Stack
+from tests.chaos.checker import Verdict, check
+from tests.chaos.faults import BY_NAME
+from tests.chaos.world import Setting, World, quantiles
+
+FOREVER_US: Final = 1 << 61
+LONGEST_SILENCE: Final = 30.0
+"""Seconds behind an injection in which the next events are looked for."""
+
+
+def run(
+    setting: Setting,
+    faults: Iterable[str],
+    *,
+    gap: float = 2.0,
+    settle: bool = True,
+    backlog: int = 0,
+    stack: Stack | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Do the faults in their order, and check all.
+
+    Args:
+        gap: seconds from one fault to the next, at random up to twice as long.
+        settle: whether the workers must have recovered first; else faults fall into the recovery of others.
+        backlog: signals that are written before the workers start.
+    """
+    with World(setting, stack) as world:
+        if backlog:
+            world.load.burst(backlog)
+        world.load.start()
+        verdict = Verdict()
+        if not world.settle(90):
+            verdict.violations.append(f"the workers did not come up: {_last_words(world)}")
+        for number, name in enumerate(faults):
+            time.sleep(world.rng.uniform(0, 2) * gap)
+            say(f"{number + 1}: {name}")
+            BY_NAME[name].inject(world)
+            if settle and not world.settle(90):
+                verdict.violations.append(f"no recovery within 90 s of {name}: {_last_words(world)}")
+                break
+        time.sleep(1)
+        world.load.finish()
+        loaded = time.monotonic()
+        drained = world.drain(240)
+        if not drained:
+            verdict.violations.append(f"not drained after 240 s: {_last_words(world)}")
+        metrics = None if world.killed or world.exits else _counters(world)
+        world.stop()
+        say("checking")
+        return _result(world, _checked(world, verdict), metrics, loaded)
+
+
+def _last_words(world: World) -> str:
+    lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in world.slots if s.process is not None]
+    return "\n".join(lines)
+
+
+def _checked(world: World, verdict: Verdict) -> Verdict:
+    verdict.violations += world.unexpected
+    watchdog = round(world.setting.watchdog * 1e6)
+    for number in range(world.setting.partitions):
+        verdict.add(check(world.reader.read(number), FOREVER_US, watchdog, world.load.late))
+    return verdict
+
+
+def _counters(world: World) -> Counter[tuple[str, str]]:
+    """What the workers counted, in the checker's words."""
+    names = {"events_total": "events", "rejected_total": "rejected", "no_ops_total": "no_ops", "dead_letters_total": "dead"}
+    counted: Counter[tuple[str, str]] = Counter()
+    for slot in world.running:
+        assert slot.process is not None
+        for line in slot.process.get("/metrics")[1].splitlines():
+            name, _, rest = line.removeprefix("pipeline_").partition("{")
+            if name in names and not line.startswith("#"):
+                counted[names[name], rest.split('"')[1]] += round(float(line.rpartition(" ")[2]))
+    return +counted
+
+
+def _result(world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float) -> dict[str, Any]:
+    setting = world.setting
+    if metrics is not None and metrics != +verdict.counts:
+        verdict.violations.append(f"the counters differ: {metrics - verdict.counts} more, {verdict.counts - metrics} less")
+    in_calm = [
+        (said - deadline) / 1e6 for deadline, said in verdict.timeouts if not _disturbed(world, deadline, said)
+    ]
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": setting.seed,
+        "nodes": setting.nodes,
+        "workers": setting.workers,
+        "rate": setting.rate,
+        "watchdog": setting.watchdog,
+        "session": setting.session,
+        "injections": dict(Counter(injection.fault for injection in world.injections)),
+        "signals": verdict.signals,
+        "dead": verdict.poisoned,
+        "events": verdict.events,
+        "timeouts": quantiles([(said - deadline) / 1e6 for deadline, said in verdict.timeouts]),
+        "timeouts_calm": quantiles(in_calm),
+        "excused": verdict.excused,
+        "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
+        "silence": _silences(world, loaded),
+        "exits": dict(world.exits),
+        "counters": "equal" if metrics is not None else "not compared",
+        "violations": verdict.violations,
+    }
+
+
+def _disturbed(world: World, deadline: int, said: int) -> bool:
+    """Whether a fault, or the ten seconds behind it, lies over this time (microseconds of the wall clock)."""
+    offset = time.time() - time.monotonic()
+    return any(
+        deadline / 1e6 - offset < injection.ended + 10 and said / 1e6 - offset > injection.began - 1
+        for injection in world.injections
+    )
+
+
+def _silences(world: World, loaded: float) -> dict[str, dict[str, Any]]:
+    """Per fault: the longest silence of the partitions that it hit, and of the others."""
+    hit: dict[str, list[float]] = {}
+    ends = [i.began for i in world.injections[1:]] + [loaded]
+    for injection, end in zip(world.injections, ends, strict=True):
+        until = max(injection.ended + 1, min(end, injection.ended + LONGEST_SILENCE))
+        for number in range(world.setting.partitions):
+            silence = world.follower.silence(number, injection.began, until)
+            name = injection.fault if number in injection.hit else f"{injection.fault}, kept"
+            hit.setdefault(name, []).append(silence)
+    return {name: quantiles(values) for name, values in sorted(hit.items())}
+
+
+def threads() -> list[str]:
+    """Names of the threads that are left; a run leaves none."""
+    return [thread.name for thread in itertools.islice(threading.enumerate(), 1, None)]

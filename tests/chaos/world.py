@@ -1,0 +1,359 @@
+"""Where faults happen: a stack of its own, workers that a supervisor keeps running, proxies, a load, a follower."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import secrets
+import signal
+import socket
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.local import Stack
+from pipeline.registry import Registry
+from tests.chaos.encode import encoder
+from tests.chaos.load import Load
+from tests.chaos.logs import Reader
+from tests.chaos.proxy import Proxies
+from tests.pipe import Pipe, WorkerProcess
+from tests.servers import Servers
+
+SLOTS: Final = 4
+CLOCK: Final = Path(__file__).parent / "clock"
+"""Holds a `sitecustomize` that sets a worker's clock wrong."""
+_BROKER: Final = {
+    "group.min.session.timeout.ms": "1000",
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.backoff.ms": "500",
+    "transaction.state.log.segment.bytes": "1048576",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run is like. Times in seconds, `rate` in signals per second."""
+
+    seed: int
+    nodes: int = 1
+    workers: int = 2
+    partitions: int = 8
+    rate: float = 300.0
+    rooms: int = 200
+    hot: int = 1000
+    watchdog: float = 4.0
+    session: float = 6.0
+    poison: float = 0.002
+    proxied: bool = False
+    bug: str = ""
+    small_segments: bool = False
+    fixed_ids: bool = False
+
+
+@dataclass
+class Slot:
+    """Room for one worker, which is started again when it ends."""
+
+    number: int
+    wanted: bool = False
+    process: WorkerProcess | None = None
+    clock: float = 0.0
+    """Seconds by which the clock of its next worker is wrong."""
+    held: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class Injection:
+    """One fault: when it began and was over (monotonic seconds), and whose partitions it hit."""
+
+    fault: str
+    began: float
+    ended: float
+    hit: frozenset[int]
+
+
+class World:
+    """Everything of one run. Use as a context manager."""
+
+    def __init__(self, setting: Setting, stack: Stack | None = None) -> None:
+        """`stack` is one that already runs, of the setting's shape; it is left running."""
+        self.setting = setting
+        self.rng = random.Random(setting.seed)
+        self.injections: list[Injection] = []
+        self.exits: Counter[str] = Counter()
+        self.unexpected: list[str] = []
+        self.killed = False
+        """Whether a worker's counters were lost."""
+        self._own = stack is None
+        self._ports = _free_ports(setting) if stack is None else ""
+        self.stack = stack or Stack(
+            f"chaos-{secrets.token_hex(3)}",
+            nodes=setting.nodes,
+            heap_mb=256 if setting.nodes > 1 else 384,
+            extra_properties=_BROKER | (_listeners(self._ports, setting.nodes) if setting.proxied else {}),
+        )
+        self.slots = [Slot(number) for number in range(SLOTS)]
+        self.proxies: Proxies | None = None
+        self._ending = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def __enter__(self) -> World:
+        setting, status = self.setting, self.stack.up()
+        assert status.bootstrap_servers
+        assert status.schema_registry_url
+        servers = Servers(status.bootstrap_servers, status.schema_registry_url, "chaos", self.stack)
+        self.pipe = Pipe(servers, setting.partitions)
+        asyncio.run(self.pipe.set_up())
+        if setting.proxied:
+            self._proxy()
+        self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic)
+        self.load = Load(
+            servers.bootstrap_servers,
+            self.pipe.topic,
+            setting.seed,
+            rate=setting.rate,
+            rooms=setting.rooms,
+            hot=setting.hot,
+            poison=setting.poison,
+            encode=encoder(asyncio.run(_ids(self.pipe))),
+        )
+        self.follower = Follower(servers.bootstrap_servers, self.pipe.topic("events"), setting.partitions)
+        self._keeper.start()
+        for slot in self.slots[: setting.workers]:
+            slot.wanted = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._keeper.join(5)
+        for slot in self.slots:
+            slot.wanted = False
+            if slot.process is not None:
+                slot.process.kill()
+        self.follower.stop()
+        if self.proxies is not None:
+            self.proxies.stop()
+        if self._own:
+            self.stack.down()
+        else:
+            with contextlib.suppress(Exception):
+                asyncio.run(self.pipe.remove_topics())
+
+    def _proxy(self) -> None:
+        self.proxies = Proxies()
+        for slot in range(SLOTS):
+            for node in range(1, self.setting.nodes + 1):
+                port = int(f"{self._ports}{node}1{slot}")
+                self.proxies.add(slot, node, port, port - 10, self.setting.seed + slot)
+
+    # --- workers ---------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> list[Slot]:
+        """The slots whose worker runs."""
+        return [s for s in self.slots if s.wanted and s.process is not None and s.process.returncode is None]
+
+    def victim(self) -> Slot:
+        """A running worker, by chance."""
+        while not (running := self.running):
+            time.sleep(0.05)
+        return self.rng.choice(running)
+
+    def start(self, slot: Slot) -> None:
+        """Start the slot's worker now; it is kept running."""
+        slot.wanted = True
+        env = {
+            **self.pipe.env,
+            "PIPELINE_WATCHDOG_SECONDS": str(self.setting.watchdog),
+            "PIPELINE_SESSION_TIMEOUT_SECONDS": str(self.setting.session),
+        }
+        if self.setting.fixed_ids:
+            env["PIPELINE_TRANSACTIONAL_ID"] = f"{self.pipe.prefix}-{slot.number}"
+        if self.setting.proxied:
+            ports = [f"{self._ports}{node}1{slot.number}" for node in range(1, self.setting.nodes + 1)]
+            env["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(f"127.0.0.1:{port}" for port in ports)
+        if slot.clock:
+            env["PYTHONPATH"] = f"{CLOCK}:{env.get('PYTHONPATH', '')}"
+            env["WRONG_BY_SECONDS"] = str(slot.clock)
+        module = ("tests.chaos.bugs", self.setting.bug) if self.setting.bug else ("pipeline",)
+        slot.process = WorkerProcess((), env, module)
+
+    def _keep(self) -> None:
+        """The supervisor: a worker that ends is started again."""
+        while not self._ending.wait(0.05):
+            for slot in self.slots:
+                if not slot.wanted or not slot.held.acquire(blocking=False):
+                    continue
+                try:
+                    if slot.process is None or slot.process.returncode is not None:
+                        self.buried(slot)
+                        self.start(slot)
+                finally:
+                    slot.held.release()
+
+    def buried(self, slot: Slot) -> None:
+        """Write down how the slot's worker ended."""
+        if slot.process is None:
+            return
+        code = slot.process.wait()
+        said = slot.process.log[-1]["msg"] if slot.process.log else " ".join(slot.process.lines[-3:])
+        self.exits[f"{code}"] += 1
+        self.killed = self.killed or code != 0
+        if code not in {0, -signal.SIGKILL, 1, 3} or (code == 1 and "unexpected" in said):
+            self.unexpected.append(f"worker {slot.number} ended with {code}: {said}")
+        slot.process = None
+
+    def partitions_of(self, slot: Slot) -> frozenset[int]:
+        """What the slot's worker was assigned last."""
+        lines = slot.process.log if slot.process is not None else []
+        assigned = [line["partitions"] for line in lines if line["msg"] == "partitions assigned"]
+        return frozenset(assigned[-1]) if assigned else frozenset()
+
+    @contextlib.contextmanager
+    def injecting(self, fault: str, *hit: Slot) -> Iterator[None]:
+        """Note an injection; it hits the partitions of `hit`, or all."""
+        partitions = frozenset().union(*(self.partitions_of(slot) for slot in hit)) if hit else None
+        began = time.monotonic()
+        yield
+        everything = frozenset(range(self.setting.partitions))
+        self.injections.append(Injection(fault, began, time.monotonic(), everything if partitions is None else partitions))
+
+    def settle(self, seconds: float = 60.0) -> bool:
+        """Wait until the workers have all partitions and little lag; False when that takes too long."""
+        return self._until(lambda lag, armed: lag < self.setting.rate / 2, seconds)
+
+    def drain(self, seconds: float = 180.0) -> bool:
+        """Wait until all is processed and all deadlines have fired; False when that takes too long."""
+        return self._until(lambda lag, armed: lag == 0 and armed == 0, seconds, times=4)
+
+    def _until(self, good: Callable[[float, float], bool], seconds: float, times: int = 1) -> bool:
+        limit, met = time.monotonic() + seconds, 0
+        while met < times:
+            if time.monotonic() > limit:
+                return False
+            found = [_gauges(slot.process) for slot in self.running if slot.process]
+            partitions = sum(gauges["partitions"] for gauges in found)
+            lag, armed = (sum(gauges[name] for gauges in found) for name in ("lag_records", "watchdog_armed"))
+            met = met + 1 if partitions == self.setting.partitions and good(lag, armed) else 0
+            time.sleep(0.25)
+        return True
+
+    def stop(self) -> None:
+        """SIGTERM to all workers; each must end with 0 in time."""
+        self._ending.set()
+        self._keeper.join(5)
+        for slot in self.slots:
+            slot.wanted = False
+            if slot.process is not None and slot.process.returncode is None:
+                slot.process.signal(signal.SIGCONT)
+                code = slot.process.stop(20)
+                if code != 0:
+                    self.unexpected.append(f"worker {slot.number}, stopped with SIGTERM, ended with {code}")
+
+
+def _gauges(process: WorkerProcess) -> Counter[str]:
+    """Some gauges of a worker; nothing while it is not ready."""
+    sums: Counter[str] = Counter()
+    if not any(line["msg"] == "starting" for line in process.log) or process.get("/readyz")[0] != 200:
+        return sums
+    for name, value in re.findall(r"^pipeline_(partitions|lag_records|watchdog_armed)(?:{.*})? (\S+)$", process.get("/metrics")[1], re.M):
+        sums[name] += float(value)  # type: ignore[assignment]
+    return sums
+
+
+async def _ids(pipe: Pipe) -> dict[str, int]:
+    async with Registry(pipe.settings) as registry:
+        return await registry.schema_ids(pipe.prefix)
+
+
+def _free_ports(setting: Setting) -> str:
+    """The first two digits of ports of which we need `xx{node}{0 or 1}{slot}`."""
+    if not setting.proxied:
+        return ""
+    for prefix in random.sample(range(11, 32), 21):
+        try:
+            for node in range(1, setting.nodes + 1):
+                for last in (*range(SLOTS), *range(10, 10 + SLOTS)):
+                    with socket.socket() as trial:
+                        trial.bind(("127.0.0.1", prefix * 1000 + node * 100 + last))
+        except OSError:
+            continue
+        return str(prefix)
+    raise RuntimeError("no free ports for the proxies")
+
+
+def _listeners(prefix: str, nodes: int) -> dict[str, str]:
+    """A listener for each worker slot, which tells clients to come through the slot's proxy."""
+    names = [f"SLOT{slot}" for slot in range(SLOTS)]
+    own = [f"{name}://127.0.0.1:{prefix}{{node}}0{slot}" for slot, name in enumerate(names)]
+    shown = [f"{name}://127.0.0.1:{prefix}{{node}}1{slot}" for slot, name in enumerate(names)]
+    plain = "PLAINTEXT://127.0.0.1:{client}"
+    return {
+        "listeners": ",".join((plain, "CONTROLLER://127.0.0.1:{controller}", *own)),
+        "advertised.listeners": ",".join((plain, *shown)),
+        "listener.security.protocol.map": ",".join(f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)),
+    }
+
+
+class Follower(threading.Thread):
+    """A read_committed consumer of the events, which remembers when it saw one of each partition."""
+
+    def __init__(self, servers: str, topic: str, partitions: int) -> None:
+        super().__init__(name="follower", daemon=True)
+        self._topic, self._partitions = topic, partitions
+        self.seen: list[list[float]] = [[] for _ in range(partitions)]
+        self._ending = threading.Event()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": f"follow-{secrets.token_hex(4)}",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+                "reconnect.backoff.max.ms": 500,
+                "log_level": 0,
+            }
+        )
+        self.start()
+
+    def run(self) -> None:
+        self._consumer.assign([TopicPartition(self._topic, number, 0) for number in range(self._partitions)])
+        while not self._ending.is_set():
+            now = {record.partition() for record in self._consumer.consume(1000, 0.1) if record.error() is None}
+            for number in now:
+                self.seen[number].append(time.monotonic())
+        self._consumer.close()
+
+    def stop(self) -> None:
+        self._ending.set()
+        self.join(10)
+
+    def silence(self, number: int, since: float, until: float) -> float:
+        """The longest time between two sights of a partition from `since` to `until`."""
+        times = [since, *(moment for moment in self.seen[number] if since <= moment <= until), until]
+        return max(b - a for a, b in zip(times, times[1:], strict=False))
+
+
+def quantiles(values: list[float]) -> dict[str, Any]:
+    """p50, p99, max and the number of values."""
+    if not values:
+        return {"n": 0}
+    ordered = sorted(values)
+    return {
+        "n": len(ordered),
+        "p50": round(statistics.median(ordered), 3),
+        "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 3),
+        "max": round(ordered[-1], 3),
+    }
