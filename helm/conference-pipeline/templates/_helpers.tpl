@@ -1,0 +1,185 @@
+{{- define "cp.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 48 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 48 characters: a StatefulSet's revision label takes 11 more, and may have 63. */}}
+{{- define "cp.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 48 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels of one component: include "cp.labels" (list . "worker") */}}
+{{- define "cp.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 }}
+{{ include "cp.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: conference-pipeline
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "cp.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "cp.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- /* Labels of pods: without versions, which would restart them for nothing. */}}
+{{- define "cp.podLabels" -}}
+{{ include "cp.selector" . }}
+{{- with (index . 0).Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "cp.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ default (include "cp.fullname" .) .Values.serviceAccount.name }}
+{{- else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
+{{- end }}
+
+{{- define "cp.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
+{{- else }}{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}
+
+{{- /* The settings that are no secrets, as a map of environment variables. */}}
+{{- define "cp.settings" -}}
+{{- $kafka := .Values.kafka }}{{ $pipeline := .Values.pipeline }}
+KAFKA_BOOTSTRAP_SERVERS: {{ $kafka.bootstrapServers | quote }}
+KAFKA_SECURITY_PROTOCOL: {{ $kafka.securityProtocol }}
+{{- if hasPrefix "SASL_" $kafka.securityProtocol }}
+KAFKA_SASL_MECHANISM: {{ $kafka.sasl.mechanism }}
+{{- with $kafka.sasl.username }}
+KAFKA_SASL_USERNAME: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if hasSuffix "SSL" $kafka.securityProtocol }}
+KAFKA_SSL_VERIFY_HOSTNAME: {{ $kafka.tls.verifyHostname | quote }}
+{{- if $kafka.tls.caSecret }}
+KAFKA_SSL_CA: /etc/conference-pipeline/kafka-ca/ca.crt
+{{- end }}
+{{- if $kafka.tls.clientSecret }}
+KAFKA_SSL_CERT: /etc/conference-pipeline/kafka-client/tls.crt
+KAFKA_SSL_KEY: /etc/conference-pipeline/kafka-client/tls.key
+{{- end }}
+{{- end }}
+SCHEMA_REGISTRY_URL: {{ .Values.registry.url | quote }}
+{{- if .Values.registry.tls.caSecret }}
+SCHEMA_REGISTRY_SSL_CA: /etc/conference-pipeline/registry-ca/ca.crt
+{{- end }}
+PIPELINE_TOPIC_PREFIX: {{ $pipeline.topicPrefix | quote }}
+PIPELINE_GROUP_ID: {{ $pipeline.groupId | quote }}
+PIPELINE_PARTITIONS: {{ int $pipeline.partitions | quote }}
+PIPELINE_REPLICATION_FACTOR: {{ int $pipeline.replicationFactor | quote }}
+PIPELINE_WATCHDOG_SECONDS: {{ $pipeline.watchdogSeconds | quote }}
+PIPELINE_WATCHDOG_MODE: {{ $pipeline.watchdogMode }}
+PIPELINE_SESSION_TIMEOUT_SECONDS: {{ $pipeline.sessionTimeoutSeconds | quote }}
+PIPELINE_LOG_LEVEL: {{ $pipeline.logLevel }}
+PIPELINE_LOG_FORMAT: {{ $pipeline.logFormat }}
+PIPELINE_HTTP_HOST: "0.0.0.0"
+PIPELINE_HTTP_PORT: {{ int $pipeline.httpPort | quote }}
+{{- end }}
+
+{{- /* The same as a list of env, for pods that run when the ConfigMap may not be there yet. */}}
+{{- define "cp.settingsEnv" -}}
+{{- range $name, $value := include "cp.settings" . | fromYaml }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- /* One variable from a secret: list name secret key */}}
+{{- define "cp.secretEnv" -}}
+- name: {{ index . 0 }}
+  valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
+{{ end }}
+
+{{- define "cp.secretsEnv" -}}
+{{- $sasl := .Values.kafka.sasl }}{{ $tls := .Values.kafka.tls }}{{ $auth := .Values.registry.auth }}
+{{- if hasPrefix "SASL_" .Values.kafka.securityProtocol }}
+{{- if $sasl.usernameKey }}{{ include "cp.secretEnv" (list "KAFKA_SASL_USERNAME" $sasl.existingSecret $sasl.usernameKey) }}{{ end }}
+{{- include "cp.secretEnv" (list "KAFKA_SASL_PASSWORD" $sasl.existingSecret $sasl.passwordKey) }}
+{{- end }}
+{{- if and $tls.clientSecret $tls.keyPasswordKey }}
+{{- include "cp.secretEnv" (list "KAFKA_SSL_KEY_PASSWORD" $tls.clientSecret $tls.keyPasswordKey) }}
+{{- end }}
+{{- if eq $auth.type "basic" }}
+{{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_USERNAME" $auth.existingSecret $auth.usernameKey) }}
+{{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_PASSWORD" $auth.existingSecret $auth.passwordKey) }}
+{{- else if eq $auth.type "bearer" }}
+{{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_BEARER_TOKEN" $auth.existingSecret $auth.tokenKey) }}
+{{- end }}
+{{- with .Values.extraEnv }}{{ toYaml . }}{{ end }}
+{{- end }}
+
+{{- /* The secrets that are files: volume name → secret and its keys. */}}
+{{- define "cp.files" -}}
+{{- $tls := .Values.kafka.tls }}{{ $registry := .Values.registry.tls }}
+{{- if $tls.caSecret }}
+kafka-ca: {secret: {{ $tls.caSecret }}, items: [{key: {{ $tls.caKey }}, path: ca.crt}]}
+{{- end }}
+{{- if $tls.clientSecret }}
+kafka-client: {secret: {{ $tls.clientSecret }}, items: [{key: {{ $tls.certKey }}, path: tls.crt}, {key: {{ $tls.keyKey }}, path: tls.key}]}
+{{- end }}
+{{- if $registry.caSecret }}
+registry-ca: {secret: {{ $registry.caSecret }}, items: [{key: {{ $registry.caKey }}, path: ca.crt}]}
+{{- end }}
+{{- end }}
+
+{{- define "cp.volumes" -}}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+{{- range $name, $file := include "cp.files" . | fromYaml }}
+- name: {{ $name }}
+  secret:
+    secretName: {{ $file.secret }}
+    defaultMode: 0440
+    items: {{ toJson $file.items }}
+{{- end }}
+{{- end }}
+
+{{- define "cp.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- range $name, $_ := include "cp.files" . | fromYaml }}
+- {name: {{ $name }}, mountPath: /etc/conference-pipeline/{{ $name }}, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- /* What the pods of workers, setup and test have in common. */}}
+{{- define "cp.podSpec" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* How fast an autoscaler may follow: one worker at a time, slowly down. */}}
+{{- define "cp.scaling" -}}
+scaleUp:
+  stabilizationWindowSeconds: {{ .Values.autoscaling.scaleUpStabilizationSeconds }}
+  policies: [{type: Pods, value: 2, periodSeconds: 60}]
+scaleDown:
+  stabilizationWindowSeconds: {{ .Values.autoscaling.scaleDownStabilizationSeconds }}
+  policies: [{type: Pods, value: 1, periodSeconds: 60}]
+{{- end }}
