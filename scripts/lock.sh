@@ -1,6 +1,7 @@
 #!/bin/sh
 # Pins everything in requirements/*.txt by hash, for all platforms and Python >= 3.11:
 #   base.txt   production     local.txt  + `up` and what builds the project     dev.txt  + tests and tools
+#   build.txt  what builds the project, for the image     chart.txt  linters and schemas for `make chart`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,10 +11,12 @@ compile() {
     out=$1
     shift
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-        --no-annotate --output-file "requirements/$out.txt" pyproject.toml "$@"
+        --no-annotate --output-file "requirements/$out.txt" "$@"
 }
 
 # dev first: what it resolves to constrains the smaller ones, so a version is the same in all three
-compile dev --extra local --extra dev requirements/build.in "$@"
-compile local --extra local requirements/build.in --constraints requirements/dev.txt "$@"
-compile base --constraints requirements/dev.txt "$@"
+compile dev pyproject.toml --extra local --extra dev requirements/build.in "$@"
+compile local pyproject.toml --extra local requirements/build.in --constraints requirements/dev.txt "$@"
+compile base pyproject.toml --constraints requirements/dev.txt "$@"
+compile build requirements/build.in --constraints requirements/dev.txt "$@"
+compile chart requirements/chart.in "$@"

@@ -1,0 +1,38 @@
+# syntax=docker/dockerfile:1
+# docker build --build-arg REVISION="$(git rev-parse HEAD)" -t conference-pipeline:0.1.0 .
+# Python is the version that all tests run on. tests/test_image.py replays the RUN steps in a clean folder.
+ARG PYTHON=3.11-slim-bookworm
+
+FROM python:${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# Dependencies first: they change less often than the code. Wheels only, so that nothing has to be compiled.
+COPY requirements/base.txt requirements/build.txt requirements/
+RUN python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv/bin/python install --only-binary :all: --require-hashes -r requirements/base.txt
+RUN python -m pip install --only-binary :all: --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY pipeline pipeline
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+    && python -m pip --python /opt/venv/bin/python install --no-deps --no-index /dist/*.whl
+
+FROM python:${PYTHON}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="conference-pipeline" \
+      org.opencontainers.image.description="For every conference room, what just happened: once, in order, and truly." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
+# pip and its like have no business in a worker.
+RUN python -m pip uninstall --yes --root-user-action ignore pip setuptools wheel
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+# A number, so that Kubernetes can see that it isn't root. It owns nothing: the root file system may be read-only.
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["conference-pipeline"]
+CMD ["worker"]
