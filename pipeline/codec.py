@@ -61,8 +61,8 @@ def _second(text: str) -> int:
 
 
 def _parse_time(text: str) -> int:
-    if len(text) > LONGEST_EXACT_TIME:
-        text = _FINER.sub(r"\1", text, count=1)
+    if len(text) > LONGEST_EXACT_TIME and (finer := _FINER.match(text)):
+        text = finer[1] + text[finer.end() :]
     moment = msgspec.convert(text, datetime)
     if moment.tzinfo is None:
         raise ValueError("no offset")
@@ -74,7 +74,7 @@ def _parse_time(text: str) -> int:
 
 
 LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
-_FINER: Final = re.compile(r"(\.[0-9]{6})[0-9]+")
+_FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
 
 
 def format_time(micros: int) -> str:
@@ -122,7 +122,7 @@ def decode_json(value: bytes) -> AnySignal:
         if not value.isascii():
             value.decode()  # msgspec does not look into what it skips
         if len(value) > LONG_VALUE:
-            _glance(value)
+            value = _essence(value)
         return _from_json(value)
     except msgspec.ValidationError as error:
         raise SignalError(explain_json(str(error), value)) from None
@@ -152,25 +152,71 @@ def decode_line(line: bytes) -> AnySignal:
     return decode_json(text)
 
 
-class _Glance(msgspec.Struct):
-    type: str = ""
-    occurred_at: str = ""
-    urls: msgspec.Raw = msgspec.Raw(b"[]")
-
-
 LONG_VALUE: Final = 1 << 16
-_glance_at: Final = msgspec.json.Decoder(_Glance).decode
-
-
-def _glance(value: bytes) -> None:
-    """Refuse a long value for what would take long to refuse: a hundred thousand urls, each matched on its own,
-    and a time that is a hundred thousand values."""
-    seen = _glance_at(value)
-    if seen.type == ConferencePlay.TYPE and len(_raw_items(seen.urls)) > MAX_URLS:
-        raise SignalError(f"urls: Expected array of length <= {MAX_URLS}, got more")
-
-
 MAX_URLS: Final = 128
+MAX_FAILED: Final = 1024
+"""Urls of a `conference.play` (contract §4) and, our bound, of a `play.failed`."""
+MAX_RAW: Final = 12 * 255 + 2
+"""Bytes of the longest id in JSON, all of it escaped beyond the BMP; no other field of a bound has more."""
+
+_FIELDS: Final = {signal.TYPE: ("type", *signal.__struct_fields__) for signal in SIGNALS}
+_UNBOUNDED: Final = {"type", "name", "caller_id", "reason", "url"}
+_HOLLOW: Final = {0x5B: b"[]", 0x7B: b"{}"}
+_pick: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Picked", [(name, msgspec.Raw, msgspec.Raw()) for name in sorted(set().union(*_FIELDS.values()))]
+    )
+).decode
+_type: Final = msgspec.json.Decoder(str).decode
+
+
+def _at_most(items: int) -> Callable[[bytes], object]:
+    """Reads an array over; the only type of msgspec that stops at the first item too many."""
+    fields = [(f"u{n}", msgspec.Raw, msgspec.Raw()) for n in range(items)]
+    kind = msgspec.defstruct("Some", fields, array_like=True, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(kind).decode
+
+
+_COUNT: Final = {most: _at_most(most) for most in (MAX_URLS, MAX_FAILED)}
+
+
+def _essence(value: bytes) -> bytes:
+    """A long value without what no signal of its type has, and each field once, as its last one stands there.
+
+    So that nothing costs more than to be read over: a key that comes twenty thousand times, a time that is
+    a hundred thousand arrays, as many urls.
+    """
+    picked = _pick(value)
+    kind = bytes(picked.type)
+    names = _FIELDS.get(_type(kind) if kind[:1] == b'"' and len(kind) <= MAX_RAW else "", ("type",))
+    parts = []
+    for name in names:
+        raw = bytes(getattr(picked, name))
+        if not raw:
+            continue
+        if name == "urls":
+            _bounded(raw, MAX_URLS if kind == _PLAY else MAX_FAILED)
+        elif raw[0] in _HOLLOW:
+            raw = _HOLLOW[raw[0]]  # what is in there does not matter: no field is an object, or another array
+        elif len(raw) > MAX_RAW and name not in _UNBOUNDED:
+            shown = one_line(raw[: 4 * MAX_SHOWN].decode("utf-8", "replace"), MAX_SHOWN)
+            raise SignalError(f"{name}: Expected a value that fits into {MAX_RAW} bytes, got {shown}")
+        parts.append(b'"%b":%b' % (name.encode(), raw))
+    return b"{%b}" % b",".join(parts)
+
+
+_PLAY: Final = b'"%b"' % ConferencePlay.TYPE.encode()
+
+
+def _bounded(urls: bytes, most: int) -> None:
+    if urls[0] != 0x5B or urls.count(b",") < most:
+        return
+    try:
+        _COUNT[most](urls)
+    except msgspec.ValidationError:
+        raise SignalError(f"urls: Expected array of length <= {most}, got more") from None
+
+
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -185,6 +231,8 @@ def explain_json(message: str, value: bytes) -> str:
 def _found(path: str, value: bytes) -> str:
     """What stands at `path` (`field` or `field[3]`). Only the field is read, so a hostile value costs little."""
     field, _, index = path.partition("[")
+    if index and len(value) > LONG_VALUE:
+        return "something else"  # to look for it would take longer than to read it did
     try:
         raw = getattr(_one_field(field).decode(value), field)
         if index:
@@ -267,14 +315,16 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORD
     """
     if text is None:
         return _refuse(f"the registry has no schema with id {schema_id}")
-    parsed = msgspec.json.decode(text)
-    name = parsed.get("name", "") if isinstance(parsed, dict) else ""
+    try:
+        parsed = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _refuse(f"schema id {schema_id} is of a schema that can't be read: {error}")
+    name = str(parsed.get("name", "")) if isinstance(parsed, dict) else ""
     if name and "." not in name:
         name = f"{parsed.get('namespace', '')}.{name}".lstrip(".")
     if name not in known:
-        return _refuse(
-            f"schema id {schema_id} is of {name or 'no record'}, which has no business on this topic"
-        )
+        shown = one_line(name, 2 * MAX_SHOWN) or "no record"
+        return _refuse(f"schema id {schema_id} is of {shown}, which has no business on this topic")
     if _canonical(parsed) == _canonical(msgspec.json.decode(SCHEMAS[name])):
         ours = DECODERS[name]
         return lambda value: ours(value, 5)
@@ -282,13 +332,17 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORD
 
 
 def _canonical(schema: Any) -> str | None:
-    """None for a schema that leans on others (the registry's references): ours never does."""
+    """None for a schema that leans on others (the registry's references), or is none: ours never is."""
     from fastavro import schema as avro  # here, so that `replay` starts without it
 
     try:
         return str(avro.to_parsing_canonical_form(schema))
-    except (avro.SchemaParseException, avro.UnknownType):
+    except (avro.SchemaParseException, avro.UnknownType, *_NO_SCHEMA):
         return None
+
+
+_NO_SCHEMA: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
+"""What fastavro makes of JSON that no registry should have taken as a schema."""
 
 
 def _refuse(reason: str) -> Callable[[bytes], Any]:

@@ -28,7 +28,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from pipeline import signals
 from pipeline.errors import SignalError
@@ -47,6 +49,53 @@ JSON_TYPES: Final[dict[type, str]] = {
     dict: "an object",
     type(None): "null",
 }
+MAX_LINE: Final = 1 << 20
+MAX_MEMBERS: Final = 20_000
+MAX_KINDS: Final = 1_000
+"""Bytes of an event, members that are remembered (who came first is forgotten first), kinds that are counted."""
+OTHER_KINDS: Final = "other"
+HEADERS: Final = (
+    "Action", "Answer-State", "Caller-Caller-ID-Number", "Conference-Name", "Core-UUID", "Error",
+    "Event-Date-Timestamp", "Event-Name", "Event-Sequence", "Event-Subclass", "File", "FreeSWITCH-Switchname",
+    "Hangup-Cause", "Speak", "Unique-ID", "api",
+)  # fmt: skip
+"""What an adapter looks at; `read_event` reads over the rest."""
+
+_pick: Final = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Headers",
+        [(f"h{n}", msgspec.Raw, msgspec.Raw()) for n in range(len(HEADERS))],
+        rename={f"h{n}": header for n, header in enumerate(HEADERS)},
+    )
+).decode
+_text_of: Final = msgspec.json.Decoder(str).decode
+_EMPTY: Final[dict[int, Any]] = {0x22: "", 0x5B: [], 0x7B: {}, 0x74: True, 0x66: False, 0x6E: None}
+"""A value of each JSON type but numbers, by the first byte: of what is no string, an error tells the type only."""
+
+
+def read_event(line: bytes) -> dict[str, object]:
+    """The headers of an event from its JSON text. Raises SignalError.
+
+    Only those that an adapter looks at; one that is no string comes as an empty value of its type. So an event
+    costs little whatever stands in it.
+    """
+    if len(line) > MAX_LINE:
+        raise SignalError(f"the event has {len(line)} bytes, more than {MAX_LINE}")
+    try:
+        if not line.isascii():
+            line.decode()  # msgspec does not look into what it skips
+        found = msgspec.structs.astuple(_pick(line))
+        return {name: _value(raw) for name, raw in zip(HEADERS, found, strict=True) if raw}
+    except msgspec.ValidationError:
+        what = JSON_TYPES[type(_EMPTY.get(line.lstrip()[0], 0))]
+        raise SignalError(f"expected a JSON object, got {what}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SignalError(f"no JSON: {error}") from None
+
+
+def _value(raw: msgspec.Raw) -> object:
+    first = memoryview(raw)[0]
+    return _text_of(raw) if first == 0x22 else _EMPTY.get(first, 0)
 
 
 class Adapter:
@@ -60,7 +109,8 @@ class Adapter:
     urls are compared as they are.
 
     `counts` has the number of events that gave no signal, by kind: the `Action` of a conference event, the
-    `Event-Subclass` of another custom event, else the `Event-Name`; `api` for a recorded command.
+    `Event-Subclass` of another custom event, else the `Event-Name`; `api` for a recorded command. Behind
+    `MAX_KINDS`, new kinds are `other`: an engine has some hundred.
     """
 
     def __init__(self, media_map: Sequence[tuple[str, str]] = ()) -> None:
@@ -83,7 +133,8 @@ class Adapter:
         else:
             signal = None
         if signal is None:
-            self.counts[kind] += 1
+            known = kind in self.counts or len(self.counts) < MAX_KINDS
+            self.counts[kind if known else OTHER_KINDS] += 1
         return signal
 
     def _conference(self, action: str, event: Mapping[str, object]) -> MediaSignal | None:
@@ -104,7 +155,7 @@ class Adapter:
             case "play-file-done":
                 return signals.PlayFinished(*_origin(event), operation_id=None, url=self._url(event))
             case "kick-member" | "hup-member" | "transfer":
-                self._removing[_id(event, "Unique-ID")] = _room_id(event)
+                _remember(self._removing, _id(event, "Unique-ID"), _room_id(event))
             case "conference-create" | "conference-destroy":
                 self._forget_room(_room_id(event))
         return None
@@ -117,7 +168,7 @@ class Adapter:
             muted=_text(event, "Speak", default="true") == "false",
         )
         member = _id(event, "Unique-ID")
-        self._room_of[member] = signal.room_id
+        _remember(self._room_of, member, signal.room_id)
         # A transfer is reported after it began, perhaps after the member left: such a marker is stale.
         _drop(self._removing, member, signal.room_id)
         return signal
@@ -166,6 +217,13 @@ class Adapter:
         return path
 
 
+def _remember(rooms: dict[str, str], member: str, room_id: str) -> None:
+    rooms.pop(member, None)  # to the end
+    rooms[member] = room_id
+    if len(rooms) > MAX_MEMBERS:  # their ends were lost
+        del rooms[next(iter(rooms))]
+
+
 def _drop(rooms: dict[str, str], member: str, room_id: str) -> None:
     if rooms.get(member) == room_id:  # after a transfer it may be in the next room already
         del rooms[member]
@@ -204,7 +262,7 @@ def _occurred_at(event: Mapping[str, object]) -> Micros:
     text = _text(event, "Event-Date-Timestamp")
     if not TIMESTAMP.fullmatch(text) or int(text) > MAX_TIMESTAMP:
         raise SignalError(
-            f"header Event-Date-Timestamp: expected microseconds since 1970 (to 9999), got {text[:40]!a}"
+            f"header Event-Date-Timestamp: expected microseconds since 1970 (to 9999), got {text[:40]!a:.60}"
         )
     return Micros(text)
 
@@ -234,6 +292,8 @@ def _text(event: Mapping[str, object], header: str, default: str | None = None) 
         raise SignalError(
             f"header {header}: expected one string, got {JSON_TYPES.get(type(value), 'something else')}"
         )
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise SignalError(f"header {header}: has half of a surrogate pair, which is no text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SignalError(f"header {header}: has half of a surrogate pair, which is no text") from None
     return value

@@ -329,7 +329,7 @@ class PlayFailed(Signal, frozen=True, gc=False, tag="play.failed"):
     9999."""
     operation_id: Id | None = None
     """The playback's operation. Null if the engine does not know it: then the url tells."""
-    urls: tuple[str, ...] = ()
+    urls: Annotated[tuple[str, ...], msgspec.Meta(max_length=1024)] = ()
     """The files that failed, as the engine names them. Empty means: of the whole playback."""
 
 

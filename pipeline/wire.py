@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.avro import (
-    EIGHT, HEAD, LENGTH, LONG, LOW, MID, PAIR, TOP, UNUSUAL, Lengths,
+    EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MID, PAIR, TOP, UNUSUAL, Lengths,
     explain, read_block, read_bytes, read_number, read_string, strings,
 )
 from pipeline.errors import SignalError
@@ -95,7 +95,7 @@ SCHEMAS: dict[str, str] = {
     'conference.signal.MemberLeft': '{"type":"record","name":"MemberLeft","namespace":"conference.signal","topic":"media","signal":"member.left","doc":"The media engine, or its janitor, saw a call leave a room.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"session_uuid","type":"string","minLength":1,"maxLength":255,"doc":"Session of the member."},{"name":"reason","type":["null","string"],"default":null,"doc":"hangup, removed, orphan or anything else. Null lets the pipeline tell: removed after a leave command, else hangup."}]}',
     'conference.signal.MemberMuted': '{"type":"record","name":"MemberMuted","namespace":"conference.signal","topic":"media","signal":"member.muted","doc":"The media engine saw a member being muted.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"session_uuid","type":"string","minLength":1,"maxLength":255,"doc":"Session of the member."}]}',
     'conference.signal.MemberUnmuted': '{"type":"record","name":"MemberUnmuted","namespace":"conference.signal","topic":"media","signal":"member.unmuted","doc":"The media engine saw a member being unmuted.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"session_uuid","type":"string","minLength":1,"maxLength":255,"doc":"Session of the member."}]}',
-    'conference.signal.PlayFailed': '{"type":"record","name":"PlayFailed","namespace":"conference.signal","topic":"media","signal":"play.failed","doc":"The media engine failed to play.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"operation_id","type":["null","string"],"default":null,"minLength":1,"maxLength":255,"doc":"The playback\'s operation. Null if the engine does not know it: then the url tells."},{"name":"urls","type":{"type":"array","items":"string"},"default":[],"doc":"The files that failed, as the engine names them. Empty means: of the whole playback."}]}',
+    'conference.signal.PlayFailed': '{"type":"record","name":"PlayFailed","namespace":"conference.signal","topic":"media","signal":"play.failed","doc":"The media engine failed to play.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"operation_id","type":["null","string"],"default":null,"minLength":1,"maxLength":255,"doc":"The playback\'s operation. Null if the engine does not know it: then the url tells."},{"name":"urls","type":{"type":"array","items":"string"},"default":[],"maxItems":1024,"doc":"The files that failed, as the engine names them. Empty means: of the whole playback."}]}',
     'conference.signal.PlayFinished': '{"type":"record","name":"PlayFinished","namespace":"conference.signal","topic":"media","signal":"play.finished","doc":"The media engine played a file to its end.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"operation_id","type":["null","string"],"default":null,"minLength":1,"maxLength":255,"doc":"The playback\'s operation. Null if the engine does not know it: then the url tells."},{"name":"url","type":"string","doc":"The file that ended, as the engine names it."}]}',
     'conference.signal.PlayProgress': '{"type":"record","name":"PlayProgress","namespace":"conference.signal","topic":"media","signal":"play.progress","doc":"The media engine is playing a file.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"operation_id","type":["null","string"],"default":null,"minLength":1,"maxLength":255,"doc":"The playback\'s operation. Null if the engine does not know it: then the url tells."},{"name":"url","type":["null","string"],"default":null,"doc":"The file that is being played, as the engine names it."}]}',
 }
@@ -945,6 +945,8 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
                     p += 1
                 if not c:
                     break
+                if len(urls_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1076,6 +1078,8 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
                     p += 1
                 if not c:
                     break
+                if len(urls_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1405,6 +1409,8 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
                     p += 1
                 if not c:
                     break
+                if len(urls_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1765,6 +1771,8 @@ def decode_position(d: bytes, start: int = 0) -> Position:
                     p += 1
                 if not c:
                     break
+                if len(positions_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -1940,6 +1948,8 @@ def decode_room(d: bytes, start: int = 0) -> Room:
                     p += 1
                 if not c:
                     break
+                if len(urls_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -2000,6 +2010,8 @@ def decode_room(d: bytes, start: int = 0) -> Room:
                     p += 1
                 if not c:
                     break
+                if len(stopped_urls_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -2031,6 +2043,8 @@ def decode_room(d: bytes, start: int = 0) -> Room:
                     p += 1
                 if not c:
                     break
+                if len(recent_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
@@ -2854,6 +2868,8 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
                     p += 1
                 if not c:
                     break
+                if len(urls_) + c > 1024:
+                    raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:

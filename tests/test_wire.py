@@ -252,12 +252,12 @@ HOSTILE = {
     "a million items": (
         FAILED,
         FOUR + b"\x00" + long(10**6) + b"\x00" * 10**6,
-        "field urls: expected an array block",
+        "field urls: expected 0 to 1024 items, found 1000000",
     ),
     "a million blocks": (
         FAILED,
         FOUR + b"\x00" + b"\x02\x00" * 500_000,
-        "field urls: expected an array block",
+        "field urls: expected 0 to 1024 items, found 1025",
     ),
 }
 
@@ -267,7 +267,7 @@ def test_hostile_bytes(name: str, data: bytes, expected: str) -> None:
     began = time.perf_counter()
     with pytest.raises(SignalError) as caught:
         DECODERS[name](b"head" + data, 4)
-    assert time.perf_counter() - began < 5  # a million items take about a second on a slow machine
+    assert time.perf_counter() - began < 0.5  # a millisecond; the bound is for a busy machine
     assert str(caught.value).startswith(f"{name}: ")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -73,7 +73,7 @@ def _limits(field: dict[str, Any]) -> str:
     size = (field.get("minLength"), field.get("maxLength"))
     text = f", {size[0]}–{size[1]} code points" if size != (None, None) else ""
     count = (field.get("minItems"), field.get("maxItems"))
-    return text + (f", {count[0]}–{count[1]} items" if count != (None, None) else "")
+    return text + (f", {count[0] or 0}–{count[1]} items" if count != (None, None) else "")
 
 
 def fields(record: str, *, without: tuple[str, ...] = ()) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Annotated, BinaryIO
 
-import msgspec
 import typer
 
 from pipeline.codec import signal_json
 from pipeline.errors import SignalError
-from pipeline.freeswitch import JSON_TYPES, Adapter
+from pipeline.freeswitch import Adapter, read_event
 
 import_app = typer.Typer(
     name="import", help="Turn what a media engine recorded into signals (JSON lines).", no_args_is_help=True
@@ -74,7 +73,7 @@ class _Conversion:
     def __call__(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         for self._lines, line in enumerate(lines, 1):
             try:
-                signal = self._adapter.signal(_event(line))
+                signal = self._adapter.signal(read_event(line))
             except SignalError as error:
                 self._bad += 1
                 typer.echo(f"line {self._lines}: {error}; skipped", err=True)
@@ -89,16 +88,6 @@ class _Conversion:
         for title, counts in (("signals", self._signals), ("no signal", self._adapter.counts)):
             if counts:
                 yield f"{title}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
-
-
-def _event(line: bytes) -> dict[str, object]:
-    try:
-        event = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SignalError(f"no JSON: {error}") from None
-    if not isinstance(event, dict):
-        raise SignalError(f"expected a JSON object, got {JSON_TYPES[type(event)]}")
-    return event
 
 
 def _pair(text: str) -> tuple[str, str]:
