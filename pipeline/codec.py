@@ -157,10 +157,10 @@ MAX_URLS: Final = 128
 MAX_FAILED: Final = 1024
 """Urls of a `conference.play` (contract §4) and, our bound, of a `play.failed`."""
 MAX_RAW: Final = 12 * 255 + 2
-"""Bytes of the longest id in JSON, all of it escaped beyond the BMP; no other field of a bound has more."""
+"""Bytes of the longest id in JSON, all of it escaped and beyond the BMP."""
 
 _FIELDS: Final = {signal.TYPE: ("type", *signal.__struct_fields__) for signal in SIGNALS}
-_UNBOUNDED: Final = {"type", "name", "caller_id", "reason", "url"}
+_IDS: Final = {"signal_id", "room_id", "app_id", "operation_id", "session_uuid"}
 _HOLLOW: Final = {0x5B: b"[]", 0x7B: b"{}"}
 _pick: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
     msgspec.defstruct(
@@ -198,9 +198,9 @@ def _essence(value: bytes) -> bytes:
             _bounded(raw, MAX_URLS if kind == _PLAY else MAX_FAILED)
         elif raw[0] in _HOLLOW:
             raw = _HOLLOW[raw[0]]  # what is in there does not matter: no field is an object, or another array
-        elif len(raw) > MAX_RAW and name not in _UNBOUNDED:
+        elif len(raw) > MAX_RAW and name in _IDS and raw[0] == 0x22:
             shown = one_line(raw[: 4 * MAX_SHOWN].decode("utf-8", "replace"), MAX_SHOWN)
-            raise SignalError(f"{name}: Expected a value that fits into {MAX_RAW} bytes, got {shown}")
+            raise SignalError(f"{name}: Expected str of length <= 255, got {shown}")
         parts.append(b'"%b":%b' % (name.encode(), raw))
     return b"{%b}" % b",".join(parts)
 
@@ -252,12 +252,15 @@ _raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def event_json(event: Event) -> bytes:
-    """The event as one compact JSON line (contract §3), LF at the end."""
+    """The event as one compact JSON line (contract §3), LF at the end. SignalError if its time can't be written."""
     meta = event.meta
     if type(meta.occurred_at) is not Micros:  # a deadline, or read from Avro: a plain int
         meta = _replace(meta, occurred_at=Micros(meta.occurred_at))
         event = _replace(event, meta=meta)
-    return _to_json(event) + b"\n"
+    try:
+        return _to_json(event) + b"\n"
+    except OverflowError:
+        raise SignalError(f"meta.occurred_at: {meta.occurred_at} is no time of the years 1 to 9999") from None
 
 
 def signal_json(signal: AnySignal) -> bytes:

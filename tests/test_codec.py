@@ -323,6 +323,13 @@ def test_an_event_is_one_compact_line(text: str, time: int, playback: str | None
     assert event_json(event) == json.dumps(wanted, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
+@pytest.mark.parametrize("micros", [YEAR_1 - 1, YEAR_9999 + 1, -(2**63), 2**63 - 1])
+def test_an_event_of_no_time_is_refused(micros: int) -> None:
+    event = events.MemberMuted("s", "r", "c", events.Meta("e", 1, micros, "a", "c", None, False, False))
+    with pytest.raises(SignalError, match=rf"^meta\.occurred_at: {micros} is no time of the years 1 to 9999$"):
+        event_json(event)
+
+
 def test_times_before_the_year_1000_have_four_digits() -> None:
     assert format_time(YEAR_1) == "0001-01-01T00:00:00.000000Z"
     assert format_time(YEAR_1 + 86_400_000_000 * 365 * 40 - 1) == "0040-12-21T23:59:59.999999Z"

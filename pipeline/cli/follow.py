@@ -108,7 +108,11 @@ async def _follow(
         async for event in follower:
             if (room is not None and event.room_id != room) or (names and event.EVENT not in names):
                 continue
-            line = event_json(event)
+            try:
+                line = event_json(event)
+            except SignalError as error:
+                typer.echo(f"no event: {error}; skipped", err=True)
+                continue
             if paint:
                 text = typer.style(line.decode().rstrip("\n"), fg=colour(event.EVENT))
                 line = text.encode("utf-8", "surrogatepass") + b"\n"
