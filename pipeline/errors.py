@@ -3,7 +3,8 @@
 PipelineError                 anything below; `str(error)` is one line that names the remedy
 ├── SignalError               bytes that are not a valid signal → dead letter, the worker goes on (contract §4)
 └── FatalError                the process must end with exit code ≠ 0; its restart is the recovery
-    ├── ConfigError           topics, partitions, schemas or permissions do not fit: an operator must act
+    ├── ConfigError           topics, partitions, schemas or settings do not fit: an operator must act
+    │   └── DeniedError       a permission is missing
     ├── FencedError           somebody else owns our partitions or our transactional id
     └── LossError             signals were deleted unread (promise 6): needs `--accept-loss`
 """
@@ -25,6 +26,10 @@ class FatalError(PipelineError):
 
 class ConfigError(FatalError):
     """The surroundings do not fit the settings; the text names the difference and the remedy."""
+
+
+class DeniedError(ConfigError):
+    """A permission is missing; the text names the operation and the resource (docs/security.md)."""
 
 
 class FencedError(FatalError):

@@ -22,11 +22,15 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg") if json else structlog.processors.StackInfoRenderer(),
     ]
-    renderer: Any = (
+    plain: Any = (
         structlog.processors.JSONRenderer()
         if json
         else structlog.dev.ConsoleRenderer(timestamp_key="ts", event_key="event")
     )
+
+    def renderer(logger: Any, name: str, event: Any) -> str:
+        return settings.redacted(plain(logger, name, event))
+
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -44,5 +48,7 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    # At debug, a connection writes down the very bytes that it logs in with.
+    logging.getLogger("aiokafka.conn").setLevel(logging.INFO if level == logging.DEBUG else logging.CRITICAL)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else logging.CRITICAL)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, DeniedError, PipelineError
 from pipeline.settings import Settings
 from pipeline.topics import TOPICS
 from pipeline.wire import SCHEMAS
@@ -72,15 +72,26 @@ class Registry:
                 status = answer.status
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ConfigError(f"SCHEMA_REGISTRY_URL={self._shown} is no http:// or https:// URL") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ConfigError(
+                f"the certificate of the registry at {self._shown} is not to be trusted "
+                f"({_tls_reason(error.certificate_error)}): check SCHEMA_REGISTRY_SSL_CA, and that the certificate "
+                "carries the URL's host name"
+            ) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error).replace(self._url, "").strip() or type(error).__name__
+            why = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
             raise RegistryDownError(
                 f"no answer from the registry at {self._shown} ({why}): check SCHEMA_REGISTRY_URL and that it runs"
             ) from None
-        if status in (401, 403):
+        if status == 401:
             raise ConfigError(
-                f"the registry at {self._shown} refused us ({status}): check SCHEMA_REGISTRY_USERNAME, "
+                f"the registry at {self._shown} refused us (401): check SCHEMA_REGISTRY_USERNAME, "
                 "_PASSWORD or _BEARER_TOKEN"
+            )
+        if status == 403:
+            raise DeniedError(
+                f"the registry at {self._shown} refused us {method} {path} (403): a worker needs to read, setup to "
+                "write, too (docs/security.md); check SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN"
             )
         if status >= 500 or status in (408, 429):
             raise RegistryDownError(f"the registry at {self._shown} failed: {status} {content[:200]!r}")
@@ -174,6 +185,10 @@ class Registry:
         """Remove a subject with all its versions, if it is there."""
         for query in ("", "?permanent=true"):  # a registry wants it in two steps
             await self._ask("DELETE", f"/subjects/{subject}{query}")
+
+
+def _tls_reason(error: Exception) -> str:
+    return str(getattr(error, "verify_message", "") or error)
 
 
 def _why(answer: Any) -> str:

@@ -6,17 +6,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import ssl
+from base64 import b64encode
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote, unquote
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import ConfigError
 from pipeline.room import SECOND, Rules
+
+SHORTEST_SECRET: Final = 4
+"""Shorter ones are not blotted out of texts: nothing would be left of them."""
 
 
 def _env(name: str, default: Any, text: str, **more: Any) -> Any:
@@ -39,6 +45,7 @@ class Settings(BaseSettings):
         "SCHEMA_REGISTRY_URL",
         "",
         "Base URL of the schema registry's Confluent-compatible API. Default: the registry that `up` started.",
+        repr=False,  # it may carry a password
     )
     topic_prefix: str = _env(
         "PIPELINE_TOPIC_PREFIX",
@@ -124,11 +131,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        if "@" in self.bootstrap_servers:
+            raise ValueError(
+                "KAFKA_BOOTSTRAP_SERVERS: no user or password there: KAFKA_SASL_USERNAME, _PASSWORD"
+            )
         for server in filter(None, self.bootstrap_servers.split(",")):
             if not re.fullmatch(r"\S+:\d{1,5}", server.strip()):
                 raise ValueError(f"KAFKA_BOOTSTRAP_SERVERS: expected host:port,host:port, got {server!r}")
         if self.security_protocol.startswith("SASL_") and not self.sasl_username:
             raise ValueError(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_USERNAME")
+        if self.security_protocol.startswith("SASL_") and not self.sasl_password.get_secret_value():
+            raise ValueError(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_PASSWORD")
+        if "@" in self.registry_url and (self.registry_username or self.registry_token.get_secret_value()):
+            raise ValueError(
+                "SCHEMA_REGISTRY_URL carries a user, and SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN is set: one of them"
+            )
         if bool(self.ssl_cert) != bool(self.ssl_key):
             raise ValueError("KAFKA_SSL_CERT and KAFKA_SSL_KEY go together")
         return self
@@ -146,7 +163,28 @@ class Settings(BaseSettings):
     @cached_property
     def registry_shown(self) -> str:
         """The registry's URL without what may be a password in it."""
-        return re.sub(r"(?<=//)[^/@]*@", "", self.registry_url.rstrip("/"))
+        return re.sub(r"(?<=//).*@", "", self.registry_url.rstrip("/"))
+
+    @cached_property
+    def secret_spellings(self) -> tuple[str, ...]:
+        """Every secret in every way it may be written in a text, the longest first."""
+        user = re.search(r"//(.*)@", self.registry_url)
+        login = user[1] if user else ""
+        named = f"{self.registry_username}:{self.registry_password.get_secret_value()}"
+        secrets_ = [field.get_secret_value() for field in dict(self).values() if isinstance(field, SecretStr)]
+        secrets_ += [login, login.partition(":")[2], unquote(login.partition(":")[2])]
+        secrets_ += [
+            b64encode(pair.encode()).decode() for pair in (named, login, unquote(login)) if pair != ":"
+        ]
+        ways = (str, repr, lambda one: repr(one.encode())[1:], json.dumps, lambda one: quote(one, safe=""))
+        found = {way(one).strip("\"'") for one in secrets_ if len(one) >= SHORTEST_SECRET for way in ways}
+        return tuple(sorted(found, key=len, reverse=True))
+
+    def redacted(self, text: str) -> str:
+        """`text` without our secrets: the last line of defence, where others' words are passed on."""
+        for spelling in self.secret_spellings:
+            text = text.replace(spelling, "***")
+        return text
 
     def kafka(self) -> dict[str, Any]:
         """The keyword arguments that every aiokafka client of ours shares."""

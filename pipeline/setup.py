@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from pipeline.errors import ConfigError
+from pipeline import acls
+from pipeline.access import View, admin_client, look, require
+from pipeline.access import told as denial
+from pipeline.checks import COPIES, IN_SYNC, MANY_BROKERS, Found, few_copies, findings
+from pipeline.errors import ConfigError, DeniedError
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.topics import TOPICS, Topic
@@ -18,16 +22,21 @@ from pipeline.topics import TOPICS, Topic
 Say = Callable[[str], None]
 
 
-async def setup(settings: Settings, say: Say) -> list[str]:
-    """Create what is missing, say each thing that was. Returns what differs from what we need, one line each; the
-    topics that exist are never altered. Raises ConfigError, RegistryDownError, KafkaError."""
-    admin = AIOKafkaAdminClient(**settings.kafka())
-    await admin.start()
-    try:
-        await _create_topics(admin, settings, say)
-        differences = await check_topics(admin, settings)
-    finally:
-        await admin.close()
+def _quietly(_: str) -> None:
+    """Nobody asked for the warnings."""
+
+
+async def setup(settings: Settings, say: Say, warn: Say = _quietly, *, force: bool = False) -> list[str]:
+    """Create what is missing, say each thing that was. Returns what breaks a promise, one line each, after what is a
+    matter of taste was given to `warn`; forced, all goes there. The topics that exist are never altered. Raises
+    ConfigError, RegistryDownError, KafkaError."""
+    async with admin_client(settings) as admin:
+        needed = [
+            acl for acl in acls.setup(settings) if acl.operation != "Create"
+        ]  # only for what is missing
+        await require(admin, needed, settings)
+        await _create_topics(admin, settings, say, force)
+        differences = await check_topics(admin, settings, warn, force=force)
     async with Registry(settings) as registry:
         for topic in TOPICS:
             for subject, record in topic.subjects(settings.topic_prefix).items():
@@ -36,99 +45,120 @@ async def setup(settings: Settings, say: Say) -> list[str]:
     return differences
 
 
-async def _create_topics(admin: Any, settings: Settings, say: Say) -> None:
-    existing = set(await admin.list_topics())
-    missing = [topic for topic in TOPICS if topic.full_name(settings.topic_prefix) not in existing]
+async def _create_topics(admin: Any, settings: Settings, say: Say, force: bool = False) -> None:
+    names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
+    view = await look(admin, names)
+    missing = [topic for name, topic in names.items() if view.topics[name].missing]
     if not missing:
         return
-    answer = await admin.create_topics([_new(topic, settings) for topic in missing])
+    copies = settings.replication
+    if copies == 1 and view.brokers >= MANY_BROKERS and not force:
+        raise ConfigError(
+            f"PIPELINE_REPLICATION_FACTOR=1 on {view.brokers} brokers: a single lost one would lose what was "
+            f"acknowledged; leave it away, or set {COPIES}, or setup --force"
+        )
+    if copies == -1 and view.brokers >= MANY_BROKERS:
+        copies = COPIES
+    answer = await admin.create_topics([_new(topic, settings, copies) for topic in missing])
     for name, code, *text in answer.topic_errors:
         error = for_code(code)
         if code == 0:
             say(f"created topic {name}")
+        elif error is TopicAuthorizationFailedError:
+            lacking = [a for a in acls.setup(settings) if a.operation == "Create" and a.name == name]
+            raise DeniedError(denial(lacking, settings))
         elif error is not TopicAlreadyExistsError:  # somebody else's setup was faster
             raise ConfigError(
                 f"the broker won't create topic {name}: {error.__name__} {' '.join(map(str, text))}"
             )
-    await _appear(admin, settings)
+    await _appear(admin, list(names))
 
 
-def _new(topic: Topic, settings: Settings) -> NewTopic:
+def _new(topic: Topic, settings: Settings, copies: int) -> NewTopic:
+    config = dict(topic.config)
+    if copies >= COPIES:
+        config["min.insync.replicas"] = str(IN_SYNC)  # the broker's default is 1
     new = NewTopic(
         name=topic.full_name(settings.topic_prefix),
         num_partitions=settings.partitions,
         replication_factor=1,
-        topic_configs=topic.config,
+        topic_configs=config,
     )
-    new.replication_factor = (
-        settings.replication
-    )  # the constructor refuses -1, the broker's default (KIP-464)
+    new.replication_factor = copies  # the constructor refuses -1, the broker's default (KIP-464)
     return new
 
 
-async def _appear(admin: Any, settings: Settings) -> None:
+async def _appear(admin: Any, names: list[str]) -> None:
     """A new topic has no leader for a moment; whoever starts right after setup should not meet that."""
-    names = [topic.full_name(settings.topic_prefix) for topic in TOPICS]
     for _ in range(100):
-        found = {topic["topic"]: topic for topic in await admin.describe_topics(names)}
-        if all(
-            name in found
-            and found[name]["partitions"]
-            and all(partition["leader"] >= 0 for partition in found[name]["partitions"])
-            for name in names
-        ):
+        if all(shape.led for shape in (await look(admin, names)).topics.values()):
             return
         await asyncio.sleep(0.1)
 
 
-async def check_topics(admin: Any, settings: Settings) -> list[str]:
-    """What of the topics is not as we need it: one line for each, with the remedy."""
+async def check_topics(
+    admin: Any, settings: Settings, warn: Say = _quietly, *, force: bool = False
+) -> list[str]:
+    """What of the topics breaks a promise: one line for each, with the remedy. What is a matter of taste goes to
+    `warn`; with `force` what breaks a promise, too. Raises ConfigError, KafkaError."""
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
-    described = {topic["topic"]: topic for topic in await admin.describe_topics(list(names))}
-    missing: list[str] = []
+    view = await look(admin, names)
+    missing = _missing(view)
+    refused = _partitions(view, settings)
+    present = {name: topic for name, topic in names.items() if not view.topics[name].missing}
+    configs = await _configs(admin, list(present))
+    found = [Found(name, topic, view.topics[name].replicas, configs[name]) for name, topic in present.items()]
+    all_of_them = findings(view.brokers, found)
+    if few := few_copies(view.brokers, found):
+        warn(few)
+    for finding in all_of_them:
+        if not finding.refused:
+            warn(str(finding))
+    refused += [str(finding) for finding in all_of_them if finding.refused]
+    if force:
+        for line in refused:
+            warn(f"forced: {line}")
+        refused = []
+    return [*missing, *refused]
+
+
+def _missing(view: View) -> list[str]:
+    """Nothing can be forced on topics that are not there. Raises ConfigError when one can't be seen."""
+    for name, shape in view.topics.items():
+        if shape.error.errno and not shape.missing:
+            raise ConfigError(f"topic {name} can't be seen: {shape.error.__name__}")
+    missing = [name for name, shape in view.topics.items() if shape.missing]
+    return [f"{', '.join(missing)} do not exist: run `conference-pipeline setup`"] if missing else []
+
+
+def _partitions(view: View, settings: Settings) -> list[str]:
     other: dict[int, list[str]] = {}
-    for name in names:
-        found = described.get(name)
-        if found is None or found["error_code"] == UnknownTopicOrPartitionError.errno:
-            missing.append(name)
-        elif found["error_code"]:
-            raise ConfigError(f"topic {name} can't be seen: {for_code(found['error_code']).__name__}")
-        elif (count := len(found["partitions"])) != settings.partitions:
-            other.setdefault(count, []).append(name)
-    differences = [
-        f"{_named(wrong)} {count} partitions, PIPELINE_PARTITIONS says {settings.partitions}: set "
-        "PIPELINE_PARTITIONS to what the topics have; it can't be changed later"
+    for name, shape in view.topics.items():
+        if not shape.missing and shape.partitions != settings.partitions:
+            other.setdefault(shape.partitions, []).append(name)
+    return [
+        f"{_named(wrong)} {count} partitions, PIPELINE_PARTITIONS says {settings.partitions}: rooms would be "
+        "looked for on other partitions, and their signals become dead letters; set PIPELINE_PARTITIONS to what the topics "
+        "have; it can't be changed later"
         for count, wrong in other.items()
     ]
-    if missing:
-        differences.append(f"{', '.join(missing)} do not exist: run `conference-pipeline setup`")
-    present = {name: topic for name, topic in names.items() if name not in missing}
-    return differences + await _check_configs(admin, present)
 
 
 def _named(names: list[str]) -> str:
     return f"topic {names[0]} has" if len(names) == 1 else f"topics {', '.join(names)} have"
 
 
-async def _check_configs(admin: Any, names: dict[str, Topic]) -> list[str]:
+async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
+    """The effective settings of topics."""
     if not names:
-        return []
+        return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    differences = []
+    found = {}
     for answer in await admin.describe_configs(resources):
         for code, text, _, name, entries in answer.resources:
             if code:
                 raise ConfigError(
                     f"the configuration of topic {name} can't be read: {for_code(code).__name__} {text}"
                 )
-            found = {entry[0]: entry[1] for entry in entries}
-            for key, wanted in names[name].config.items():
-                if _differs(key, found.get(key), wanted):
-                    differences.append(f"topic {name} has {key}={found.get(key)}, needed is {key}={wanted}")
-    return differences
-
-
-def _differs(key: str, found: str | None, wanted: str) -> bool:
-    if key == "max.message.bytes" and found is not None:
-        return int(found) < int(wanted)
-    return found != wanted
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-WORKER = sorted((ROOT / "pipeline/worker").glob("*.py"))
+WORKER = [*sorted((ROOT / "pipeline/worker").glob("*.py")), ROOT / "pipeline/access.py"]
 OTHERS = sorted(set((ROOT / "pipeline").rglob("*.py")) - set(WORKER))
 FOREIGN = ("faust", "mode", "aiokafka")
 DRIVER = "faust.transport.drivers.aiokafka"
@@ -63,6 +63,7 @@ METHODS: dict[str, str] = {
     f"{DRIVER}:AIOKafkaConsumerThread._ensure_consumer": "self",
     f"{DRIVER}:AIOKafkaConsumerThread._fetch_records": "self consumer active_partitions timeout max_records",
     f"{DRIVER}:AIOKafkaConsumerThread.call_thread": "self fun args kwargs",
+    "aiokafka.admin.client:AIOKafkaAdminClient._send_request": "self request node_id",
     "aiokafka.client:AIOKafkaClient.send": "self node_id request group",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "self partitions timeout max_records",
     "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context": "self",
@@ -115,9 +116,11 @@ INNER: dict[str, str] = {
     "faust.transport.drivers": "aiokafka",
     "faust.types.tuples": "ConsumerMessage",
     "aiokafka.client": "ConnectionGroup CoordinationType",
+    "aiokafka.conn": "create_conn",
     "aiokafka.producer.sender": "Sender TxnOffsetCommitHandler",
+    "aiokafka.protocol.admin": "DescribeGroupsResponse_v3",
     "aiokafka.protocol.api": "Request RequestStruct Response",
-    "aiokafka.protocol.types": "CompactArray CompactString Int16 Int32 Int64 Schema TaggedFields",
+    "aiokafka.protocol.types": "Array Boolean CompactArray CompactString Int16 Int32 Int64 Schema String TaggedFields",
 }
 """Modules inside the libraries → what is imported of them."""
 
@@ -221,7 +224,7 @@ def test_a_message_of_faust_takes_what_we_give() -> None:
 
 def modules() -> Iterator[tuple[Path, ast.Module, ModuleType]]:
     for path in WORKER:
-        name = "pipeline.worker" if path.stem == "__init__" else f"pipeline.worker.{path.stem}"
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         yield path, ast.parse(path.read_text()), importlib.import_module(name)
 
 

@@ -114,7 +114,9 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     own: dict[str, Any] = {"topic_prefix": run, "group_id": run, "partitions": PARTITIONS}
     named = load(**own, watchdog_seconds=10.0, watchdog_mode="dispatch", transactional_id="")
     if named.bootstrap_servers and named.registry_url:
-        screen.progress(f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_url}")
+        screen.progress(
+            f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_shown}"
+        )
         return named
     from pipeline.local import Stack, terminal_progress
 

@@ -19,6 +19,7 @@ from pipeline.cli.servers import kafka_errors, settings
 from pipeline.errors import ConfigError, SignalError
 
 if TYPE_CHECKING:
+    from pipeline.acls import Acl
     from pipeline.settings import Settings
     from pipeline.signals import AnySignal
 
@@ -122,6 +123,8 @@ class Sending:
         """Send every line of the file handle. Raises ConfigError, KafkaError."""
         from aiokafka import AIOKafkaProducer
 
+        from pipeline import acls
+
         if self._avro:
             from pipeline.registry import Registry
 
@@ -129,9 +132,8 @@ class Sending:
                 self._ids = await registry.schema_ids(self._settings.topic_prefix)
         producer = AIOKafkaProducer(**self._settings.kafka(), **PRODUCER)
         try:
+            await require_topics(self._settings, acls.producer(self._settings))
             await producer.start()
-            cluster = await producer.client.fetch_all_metadata()
-            require_topics(cluster.topics(), self._settings, ("api.signals", "media.signals"))
             for topic in ("api", "media"):  # asked for now, so that the first signal needn't wait
                 await producer.partitions_for(f"{self._settings.topic_prefix}.{topic}.signals")
             await self._lines(producer, source)
@@ -202,16 +204,21 @@ class Sending:
         return text + (f", refused {self.refused}" if self.refused else "")
 
 
-def require_topics(known: set[str], found: Settings, names: tuple[str, ...]) -> None:
-    """Raises ConfigError that names the remedy when one of our topics is not among the `known`."""
-    missing = [
-        f"{found.topic_prefix}.{name}" for name in names if f"{found.topic_prefix}.{name}" not in known
-    ]
+async def require_topics(found: Settings, needed: list[Acl]) -> dict[str, int]:
+    """The topics that these permissions are about, with their numbers of partitions. Raises ConfigError that names the
+    remedy when one does not exist, or a permission is missing; KafkaError."""
+    from pipeline.access import admin_client, look, require
+
+    async with admin_client(found) as admin:
+        await require(admin, needed, found)
+        shapes = (await look(admin, [acl.name for acl in needed])).topics
+    missing = [name for name, shape in shapes.items() if shape.missing]
     if missing:
         raise ConfigError(
             f"no topic {' and no topic '.join(missing)} at {found.bootstrap_servers}: "
             "run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX"
         )
+    return {name: shape.partitions for name, shape in shapes.items()}
 
 
 def _pace(rate: float | None, speed: float | None) -> Callable[[AnySignal, int], float]:

@@ -139,8 +139,11 @@ class Follower:
     async def __aenter__(self) -> Follower:
         from aiokafka import AIOKafkaConsumer, TopicPartition
 
+        from pipeline import acls
+        from pipeline.cli.feed import require_topics
         from pipeline.registry import Registry
 
+        topics = await require_topics(self._settings, acls.consumer(self._settings))
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
             self._consumer: Any = AIOKafkaConsumer(
@@ -148,7 +151,7 @@ class Follower:
             )
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
-            partitions = [TopicPartition(self._topic, number) for number in await self._numbers()]
+            partitions = [TopicPartition(self._topic, number) for number in range(topics[self._topic])]
             self._consumer.assign(partitions)
             if self._from_beginning:
                 await self._consumer.seek_to_beginning(*partitions)
@@ -156,20 +159,6 @@ class Follower:
                 await self._consumer.seek_to_end(*partitions)
             self._open = opened.pop_all()
         return self
-
-    async def _numbers(self) -> list[int]:
-        from aiokafka.admin import AIOKafkaAdminClient
-
-        from pipeline.cli.feed import require_topics
-
-        admin = AIOKafkaAdminClient(**self._settings.kafka())
-        await admin.start()
-        try:
-            require_topics(set(await admin.list_topics()), self._settings, ("events",))
-            (found,) = await admin.describe_topics([self._topic])
-        finally:
-            await admin.close()
-        return sorted(partition["partition"] for partition in found["partitions"])
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()

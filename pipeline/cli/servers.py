@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -34,13 +35,20 @@ def settings(**overrides: Any) -> Settings:
 @contextlib.contextmanager
 def kafka_errors(found: Settings) -> Iterator[None]:
     """Turn what the Kafka client raises into a ConfigError that names the broker and the remedy."""
-    from aiokafka.errors import KafkaError
+    from aiokafka.errors import KafkaConnectionError, KafkaError
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would say the same, first, in other words
     try:
         yield
     except KafkaError as error:
-        text = str(error) or type(error).__name__
+        if isinstance(error, KafkaConnectionError):
+            from pipeline.access import explained
+
+            why = asyncio.run(explained(error, found))
+            if isinstance(why, ConfigError):
+                raise why from None
+            error = why
+        text = str(next(iter(error.args), "")) or type(error).__name__
         raise ConfigError(
             f"Kafka at {found.bootstrap_servers}: {text}: check KAFKA_BOOTSTRAP_SERVERS and that it runs"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from typing import Annotated, Any
@@ -55,9 +56,12 @@ def up(
             ).up(progress)
     broker, registry = broker or status.bootstrap_servers, registry or status.schema_registry_url
     if as_json:
-        _print_json({**_plain(status), "bootstrap_servers": broker, "schema_registry_url": registry})
+        shown = {"bootstrap_servers": broker, "schema_registry_url": _without_login(registry or "") or None}
+        _print_json({**_plain(status), **shown})
     else:
-        print(f"export {BROKER}={broker}\nexport {REGISTRY}={registry}")
+        secret = registry is not None and "@" in registry  # never said, and in the environment already
+        print(f"export {BROKER}={broker}")
+        print(f'export {REGISTRY}="${REGISTRY}"' if secret else f"export {REGISTRY}={registry}")
 
 
 def down(name: Name = "default", as_json: Json = False) -> None:
@@ -119,11 +123,16 @@ def _foreign(variable: str, own: str | None) -> str | None:
     addresses = [one.rpartition("://")[2].partition("/")[0].rpartition("@")[2] for one in named.split(",")]
     if not any(_listens(address, 443 if named.startswith("https") else 80) for address in addresses):
         raise ConfigError(
-            f"{variable}={named} is set, but nothing answers there: start that server, "
+            f"{variable}={_without_login(named)} is set, but nothing answers there: start that server, "
             f"or `unset {variable}` to have one started here"
         )
-    print(f"{variable}={named} is set: using that one, not starting another", file=sys.stderr)
+    print(f"{variable}={_without_login(named)} is set: using that one, not starting another", file=sys.stderr)
     return named
+
+
+def _without_login(url: str) -> str:
+    """A URL without what may be a password in it."""
+    return re.sub(r"(?<=//).*@", "", url)
 
 
 def _listens(address: str, default_port: int) -> bool:

@@ -13,11 +13,14 @@ from pipeline.cli.servers import kafka_errors, settings
 
 def setup(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Only warn of settings of topics that break a promise.")
+    ] = False,
 ) -> None:
     """Create the topics and register the schemas; does nothing the second time.
 
-    Exit code 0 when all is as it must be, 1 when a topic exists with another shape (it is not altered), 2 when a
-    server refuses.
+    Exit code 0 when all is as it must be, 1 when the settings of a topic that exists break a promise (it is not
+    altered), 2 when a server refuses. What is a matter of taste is a warning.
 
     [dim]$ conference-pipeline setup
     $ PIPELINE_PARTITIONS=48 PIPELINE_TOPIC_PREFIX=staging conference-pipeline setup[/dim]
@@ -26,6 +29,7 @@ def setup(
 
     found = settings()
     done: list[str] = []
+    warnings: list[str] = []
 
     def say(text: str) -> None:
         done.append(text)
@@ -33,10 +37,12 @@ def setup(
             typer.echo(text)
 
     with kafka_errors(found):
-        differences = asyncio.run(run(found, say))
+        differences = asyncio.run(run(found, say, warnings.append, force=force))
     if as_json:
-        typer.echo(json.dumps({"done": done, "differences": differences}))
+        typer.echo(json.dumps({"done": done, "differences": differences, "warnings": warnings}))
     else:
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
         for difference in differences:
             typer.echo(f"differs: {difference}", err=True)
         if not done and not differences:
@@ -53,6 +59,9 @@ def worker(
             help="Go on although signals were deleted before they were read; they are counted in the log.",
         ),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Only warn of settings of topics that break a promise.")
+    ] = False,
 ) -> None:
     """Run one worker until SIGTERM. Start as many as there are cores, never more than partitions.
 
@@ -66,4 +75,4 @@ def worker(
 
     found = settings()
     configure(found)
-    raise typer.Exit(main(found, accept_loss=accept_loss))
+    raise typer.Exit(main(found, accept_loss=accept_loss, force=force))

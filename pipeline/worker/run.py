@@ -22,10 +22,11 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from aiokafka import errors as Errors
-from aiokafka.admin import AIOKafkaAdminClient
 
+from pipeline import acls
+from pipeline.access import admin_client, precisely, require
 from pipeline.codec import SignalDecoder
-from pipeline.errors import ConfigError, FatalError, FencedError, LossError, PipelineError
+from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.metrics import Metrics, package_version
 from pipeline.registry import Registry, RegistryDownError
 from pipeline.settings import Settings
@@ -52,8 +53,9 @@ log = structlog.get_logger("worker")
 class Worker:
     """One worker, from the first connection to the exit code."""
 
-    def __init__(self, settings: Settings, *, accept_loss: bool = False) -> None:
+    def __init__(self, settings: Settings, *, accept_loss: bool = False, force: bool = False) -> None:
         self._settings = settings
+        self._force = force
         self._accept_loss = accept_loss
         self._metrics = Metrics()
         self._waiting_for = "starting"
@@ -101,6 +103,8 @@ class Worker:
             )
             await _unless(stop, self._work(stop))
         except PipelineError as error:
+            if isinstance(error, DeniedError):
+                error = await precisely(error, acls.worker(self._settings), self._settings)
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
@@ -147,7 +151,7 @@ class Worker:
             asyncio.create_task(watch.run(), name="watch"),
             asyncio.create_task(_tune(engine), name="tune"),
         ]
-        crash = asyncio.create_task(_crashed(app), name="crash")
+        crash = asyncio.create_task(_crashed(app, self._settings), name="crash")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             while True:
@@ -163,16 +167,17 @@ class Worker:
     async def _await_kafka(self) -> None:
         """Wait for the broker, then check the topics. Raises ConfigError."""
         self._waiting_for = "Kafka"
+        said: list[str] = []
 
         async def ask() -> list[str]:
-            admin = AIOKafkaAdminClient(**self._settings.kafka(), request_timeout_ms=10_000)
-            try:
-                await admin.start()
-                return await check_topics(admin, self._settings)
-            finally:
-                await admin.close()
+            said.clear()
+            async with admin_client(self._settings, request_timeout_ms=10_000) as admin:
+                await require(admin, acls.worker(self._settings), self._settings)
+                return await check_topics(admin, self._settings, said.append, force=self._force)
 
         differences = await _patiently(ask, f"Kafka at {self._settings.bootstrap_servers}", self._settings)
+        for warning in said:
+            log.warning(warning)
         if differences:
             raise ConfigError("; ".join(differences))
 
@@ -218,7 +223,7 @@ async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> None:
     await asyncio.wait({task}, timeout=0.5)
 
 
-async def _crashed(app: Any) -> None:
+async def _crashed(app: Any, settings: Settings) -> None:
     """Raise what the Faust app crashed with."""
     await app._crashed.wait()
     error = app.crash_reason
@@ -228,6 +233,8 @@ async def _crashed(app: Any) -> None:
         raise LossError(
             f"signals were deleted unread while we read them ({error}): start again to learn how many"
         )
+    if isinstance(error, Errors.KafkaError):
+        raise fatal(error, settings) from error
     raise FatalError(f"Faust crashed: {error!r}: start again") from error
 
 
@@ -262,9 +269,9 @@ def exit_code(error: PipelineError) -> int:
             return 1
 
 
-def main(settings: Settings, *, accept_loss: bool = False) -> int:
+def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) -> int:
     """Run a worker in this process; its exit code."""
-    worker = Worker(settings, accept_loss=accept_loss)
+    worker = Worker(settings, accept_loss=accept_loss, force=force)
     try:
         import uvloop
 

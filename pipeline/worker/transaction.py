@@ -12,7 +12,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import ConfigError, FatalError, FencedError
+from pipeline import acls
+from pipeline.access import told
+from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
 from pipeline.settings import Settings
 from pipeline.worker.offsets import LEFT_OUT, FencedProducer
 
@@ -174,9 +176,20 @@ def fatal(error: BaseException, settings: Settings) -> FatalError:
         )
     if any(isinstance(cause, LEFT_OUT) for cause in causes):
         return left_out(settings)
-    if any(isinstance(cause, _DENIED) for cause in causes):
-        return ConfigError(
-            f"not authorised: {error}; grant this user the topics, the group {settings.group_id!r} and the "
-            f"transactional id {settings.worker_id!r}"
-        )
+    for cause in causes:
+        if isinstance(cause, _DENIED):
+            return _denied(cause, settings)
+        if isinstance(cause, Errors.InvalidTransactionTimeout):
+            return ConfigError(
+                f"the broker allows no transaction of {TRANSACTION_TIMEOUT_MS} ms: raise its transaction.max.timeout.ms"
+            )
     return FatalError(f"Kafka failed: {error!r}; nothing of the unit was committed: start again")
+
+
+def _denied(error: Errors.KafkaError, settings: Settings) -> DeniedError:
+    """Which permission is missing, as far as the broker says."""
+    if not isinstance(error, Errors.TransactionalIdAuthorizationFailed):
+        return DeniedError(f"not authorised: {error}: see docs/security.md")
+    [needed] = (acl for acl in acls.worker(settings) if acl.kind == "transactional-id")
+    which = error.args[0] if error.args else settings.worker_id
+    return DeniedError(f"{told([needed], settings)} (refused was {which!r})")
