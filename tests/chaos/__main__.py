@@ -19,8 +19,15 @@ CONSOLE = Console(stderr=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Faults, and a checker that reads the logs.")
-    parser.add_argument("--faults", default="kill", help=f"names, with commas: {', '.join(BY_NAME)}; or a kind")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description="Faults, and a checker that reads the logs."
+    )
+    parser.add_argument(
+        "--faults", default="kill", help=f"names, with commas: {', '.join(BY_NAME)}; or a kind"
+    )
+    parser.add_argument(
+        "--plan", help="names in the order of their injection, instead of --faults and --count"
+    )
     parser.add_argument("--count", type=int, default=3, help="injections of each")
     parser.add_argument("--seed", type=int, default=None, help="default: a new one")
     parser.add_argument("--nodes", type=int, default=1)
@@ -40,6 +47,9 @@ def main() -> int:
     names = [f.name for f in FAULTS if f.name in given.faults.split(",") or f.kind in given.faults.split(",")]
     plan = names * given.count
     random.Random(seed).shuffle(plan)
+    if given.plan:
+        plan = given.plan.split(",")
+        names = sorted(set(plan))
     setting = Setting(
         seed=seed, nodes=given.nodes, workers=given.workers, rate=given.rate, watchdog=given.watchdog,
         session=given.session, hot=given.hot, bug=given.bug, fixed_ids=seed % 2 == 1,
@@ -48,7 +58,12 @@ def main() -> int:
     CONSOLE.print(f"seed {seed}: {len(plan)} injections of {', '.join(names)}")
     began = time.monotonic()
     result = run(
-        setting, plan, gap=given.gap, settle=not given.overlap, backlog=given.backlog, say=lambda text: CONSOLE.print(text, style="dim")
+        setting,
+        plan,
+        gap=given.gap,
+        settle=not given.overlap,
+        backlog=given.backlog,
+        say=lambda text: CONSOLE.print(text, style="dim"),
     )
     result["seconds"] = round(time.monotonic() - began)
     violations = result.pop("violations")
@@ -56,7 +71,9 @@ def main() -> int:
     if violations:
         path = given.stories or Path(f"chaos-{seed}.txt")
         path.write_text("\n\n".join(violations))
-        CONSOLE.print(f"{len(violations)} violations, seed {seed}; their stories are in {path}", style="bold red")
+        CONSOLE.print(
+            f"{len(violations)} violations, seed {seed}; their stories are in {path}", style="bold red"
+        )
         for violation in violations[:5]:
             CONSOLE.print(violation[:600], markup=False)
     result["violations"] = len(violations)

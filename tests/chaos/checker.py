@@ -156,11 +156,13 @@ def _account(log: PartitionLog, verdict: Verdict) -> None:
     verdict.poisoned += len(poison)
     verdict.events += len(log.events)
     dead = Counter(place for place, _ in log.dead)
-    for place in poison.keys() | dead.keys():
-        if dead[place] != (place in poison):
-            verdict.violations.append(
-                f"{_place(place)}: {dead[place]} dead letters, poison: {place in poison}"
-            )
+    reasons = {
+        place: dict(letter.headers())["__connect.errors.exception.message"] for place, letter in log.dead
+    }
+    for place in sorted(poison.keys() | dead.keys()):
+        if dead[place] != (place in poison) and len(verdict.violations) <= MAX_VIOLATIONS:
+            why = f"{dead[place]} dead letters ({reasons.get(place)!r}), poison: {place in poison}"
+            verdict.violations.append(f"{_place(place)}: {why}")
     for place, letter in log.dead:
         verdict.counts["dead", place[0]] += 1
         if place in poison and len(poison[place] or b"") <= 1 << 20 and letter.value() != poison[place]:

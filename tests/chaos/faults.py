@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.chaos.load import RoomLife
 from tests.chaos.logs import API, MEDIA
-from tests.chaos.proxy import ADD_PARTITIONS, END_TXN, Hold
+from tests.chaos.proxy import ADD_PARTITIONS, END_TXN, OFFSETS, PRODUCE, Hold
 from tests.chaos.world import Slot, World
 
 Kind = Literal["worker", "broker", "cluster", "network", "data"]
@@ -29,8 +29,8 @@ class Fault:
     name: str
     kind: Kind
     inject: Callable[[World], None]
-    once: bool = False
-    """Whether it is switched on for a whole run."""
+    gentle: bool = False
+    """It gives no healthy worker a reason to be fenced, and holds no topic back behind the other."""
 
 
 # --- workers -------------------------------------------------------------------------------------------------
@@ -169,7 +169,9 @@ def broker_restart(world: World) -> None:
 
 
 def broker_freeze(world: World) -> None:
-    _down(world, "broker_freeze", "kafka-1", signal.SIGSTOP, world.rng.uniform(1, 2.2 * world.setting.session))
+    _down(
+        world, "broker_freeze", "kafka-1", signal.SIGSTOP, world.rng.uniform(1, 2.2 * world.setting.session)
+    )
 
 
 def registry_gone(world: World) -> None:
@@ -205,7 +207,9 @@ def _leader(world: World, topic: str, partition: int) -> int:
 
 
 def _leader_of_signals(world: World) -> int:
-    return _leader(world, world.pipe.topic(world.rng.choice((API, MEDIA))), world.rng.randrange(world.setting.partitions))
+    return _leader(
+        world, world.pipe.topic(world.rng.choice((API, MEDIA))), world.rng.randrange(world.setting.partitions)
+    )
 
 
 def _coordinator(world: World, topic: str, name: str) -> int:
@@ -225,13 +229,19 @@ def _group_coordinator(world: World) -> int:
 def _transaction_coordinator(world: World) -> int:
     process = world.victim().process
     started = [line for line in process.log if line["msg"] == "starting"] if process else []
-    return _coordinator(world, "__transaction_state", started[-1]["transactional_id"]) if started else _any_node(world)
+    return (
+        _coordinator(world, "__transaction_state", started[-1]["transactional_id"])
+        if started
+        else _any_node(world)
+    )
 
 
 # --- the network ---------------------------------------------------------------------------------------------
 
 
-def _network(fault: str, break_it: Callable[[Any, random.Random], Any], longest: float) -> Callable[[World], None]:
+def _network(
+    fault: str, break_it: Callable[[Any, random.Random], Any], longest: float
+) -> Callable[[World], None]:
     def inject(world: World) -> None:
         assert world.proxies is not None
         slot, seconds = world.victim(), world.rng.uniform(1, longest)
@@ -259,11 +269,11 @@ def reset(world: World) -> None:
 def _hold(fault: str, api_key: int, late: Literal["request", "answer"]) -> Callable[[World], None]:
     def inject(world: World) -> None:
         assert world.proxies is not None
-        slot = world.victim()
+        slot = world.owner()
         holds = [Hold(api_key, late) for _ in world.proxies.of(slot.number)]
         for link, hold in zip(world.proxies.of(slot.number), holds, strict=True):
             world.proxies.call(link.hold(hold))
-        limit = time.monotonic() + 5
+        limit = time.monotonic() + 20
         while time.monotonic() < limit:
             if any(hold.delivered.is_set() for hold in holds):
                 with world.injecting(fault, slot):
@@ -273,18 +283,41 @@ def _hold(fault: str, api_key: int, late: Literal["request", "answer"]) -> Calla
     return inject
 
 
+def _stall(fault: str, api_key: int) -> Callable[[World], None]:
+    """Cut a worker off between two steps of a unit, until the group has given it up, or nearly."""
+
+    def inject(world: World) -> None:
+        assert world.proxies is not None
+        slot = world.owner()
+        links = world.proxies.of(slot.number)
+        for link in links:
+            world.proxies.call(link.trip(api_key))
+        limit = time.monotonic() + 5
+        while not any(link.tripped.is_set() for link in links) and time.monotonic() < limit:
+            time.sleep(0.005)
+        with world.injecting(fault, slot):
+            for link in links:
+                world.proxies.call(link.trip(-1))
+                world.proxies.call(link.cut("up", "down"))
+            time.sleep(world.rng.uniform(0.8, 2.0) * world.setting.session)
+            for link in links:
+                world.proxies.call(link.heal())
+
+    return inject
+
+
 # --- data ----------------------------------------------------------------------------------------------------
 
 
 def large(world: World) -> None:
-    """A unit larger than a request: values of 1 MiB that are no signals, and a room whose destroy says thousands."""
+    """A unit larger than a request: values of 1 MB that are no signals, and a room whose destroy says thousands."""
     with world.injecting("large"):
         rng, load = world.rng, world.load
         life = RoomLife(f"large-{rng.getrandbits(32):x}", rng, 0, hold=1500)
         while (one := life.next()) is not None:
             load.write(one)
         for _ in range(8):
-            load._produce(world.pipe.topic(API), os.urandom(1 << 20)[:-2000], b"large", [("poison", b"1")])
+            load._produce(world.pipe.topic(API), os.urandom(1_000_000), b"large", [("poison", b"1")])
             load.poisoned += 1
 
 
@@ -368,22 +401,24 @@ def compaction(world: World) -> None:
 
 
 FAULTS: Final = (
-    Fault("kill", "worker", kill),
-    Fault("term", "worker", term),
+    Fault("kill", "worker", kill, gentle=True),
+    Fault("term", "worker", term, gentle=True),
     Fault("freeze_short", "worker", freeze_short),
     Fault("freeze_long", "worker", freeze_long),
-    Fault("storm", "worker", storm),
-    Fault("rolling", "worker", rolling),
-    Fault("clock", "worker", clock),
+    Fault("storm", "worker", storm, gentle=True),
+    Fault("rolling", "worker", rolling, gentle=True),
+    Fault("clock", "worker", clock, gentle=True),
     Fault("pair", "worker", pair),
     Fault("broker_kill", "broker", broker_kill),
     Fault("broker_restart", "broker", broker_restart),
     Fault("broker_freeze", "broker", broker_freeze),
-    Fault("registry_gone", "broker", registry_gone),
+    Fault("registry_gone", "broker", registry_gone, gentle=True),
     Fault("node", "cluster", _cluster("node", _any_node)),
     Fault("leader", "cluster", _cluster("leader", _leader_of_signals)),
     Fault("group_coordinator", "cluster", _cluster("group_coordinator", _group_coordinator)),
-    Fault("transaction_coordinator", "cluster", _cluster("transaction_coordinator", _transaction_coordinator)),
+    Fault(
+        "transaction_coordinator", "cluster", _cluster("transaction_coordinator", _transaction_coordinator)
+    ),
     Fault("cut", "network", _network("cut", lambda link, _: link.cut("up", "down"), 15)),
     Fault("cut_up", "network", _network("cut_up", lambda link, _: link.cut("up"), 15)),
     Fault("cut_down", "network", _network("cut_down", lambda link, _: link.cut("down"), 15)),
@@ -393,10 +428,13 @@ FAULTS: Final = (
     Fault("late_end", "network", _hold("late_end", END_TXN, "request")),
     Fault("late_add", "network", _hold("late_add", ADD_PARTITIONS, "request")),
     Fault("lost_answer", "network", _hold("lost_answer", END_TXN, "answer")),
-    Fault("poison", "data", poison),
+    Fault("stall_records", "network", _stall("stall_records", PRODUCE)),
+    Fault("stall_offsets", "network", _stall("stall_offsets", OFFSETS)),
+    Fault("stall_end", "network", _stall("stall_end", END_TXN)),
+    Fault("poison", "data", poison, gentle=True),
     Fault("large", "data", large),
     Fault("abort", "data", abort),
-    Fault("retention", "data", retention),
-    Fault("compaction", "data", compaction),
+    Fault("retention", "data", retention, gentle=True),
+    Fault("compaction", "data", compaction, gentle=True),
 )
 BY_NAME: Final = {fault.name: fault for fault in FAULTS}

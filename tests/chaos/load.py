@@ -187,6 +187,7 @@ class Load(threading.Thread):
                 "partitioner": "murmur2_random",
                 "delivery.timeout.ms": 300_000,
                 "queue.buffering.max.messages": 1_000_000,
+                "message.max.bytes": 4_000_000,
                 "reconnect.backoff.max.ms": 500,
                 "log_level": 0,
             }

@@ -67,15 +67,15 @@ class Reader:
         self._servers, self._registry, self._topic = servers, registry.rstrip("/"), topic
         self._schemas: dict[int, Any] = {}
         self.kept: dict[tuple[str, int], list[Message]] = {}
-        """Signals that are deleted from their topic by now, by topic and partition (see `keep`)."""
+        """Signals that may be deleted from their topic by now, by topic and partition (see `keep`)."""
 
     def read(self, number: int) -> PartitionLog:
         """One partition number, from the beginning of its logs to their last stable offsets."""
         log = PartitionLog(number)
         for name in (API, MEDIA):
             topic = self._topic(name)
-            records = self.kept.get((topic, number), []) + self.fetch(topic, number)
-            log.signals[name] = self._signals(records)
+            self.keep(topic, number)
+            log.signals[name] = self._signals(self.kept.pop((topic, number)))
         for record in self.fetch(self._topic("events"), number):
             log.events.append(self._event(log, record))
         for record in self.fetch(self._topic("signals.rejected"), number):
@@ -91,13 +91,11 @@ class Reader:
             self._row(log, record)
         return log
 
-    def keep(self, topic: str, number: int) -> list[Message]:
+    def keep(self, topic: str, number: int) -> None:
         """Remember the signals of a partition, which are about to be deleted; those that were not kept yet."""
         kept = self.kept.setdefault((topic, number), [])
         known = kept[-1].offset() if kept else -1
-        new = [record for record in self.fetch(topic, number) if record.offset() > known]
-        kept += new
-        return new
+        kept += [record for record in self.fetch(topic, number) if record.offset() > known]
 
     def fetch(self, topic: str, number: int) -> list[Message]:
         """All records of a topic-partition that a read_committed consumer sees."""
@@ -197,10 +195,20 @@ _TYPES: Final = {
     for name in (
         *(
             f"conference.{kind}"
-            for kind in "create destroy play pause stop volume join leave mute unmute".split()
+            for kind in [
+                "create",
+                "destroy",
+                "play",
+                "pause",
+                "stop",
+                "volume",
+                "join",
+                "leave",
+                "mute",
+                "unmute",
+            ]
         ),
-        *(f"member.{kind}" for kind in "joined left muted unmuted".split()),
-        *(f"play.{kind}" for kind in "progress finished failed".split()),
+        *(f"member.{kind}" for kind in ["joined", "left", "muted", "unmuted"]),
+        *(f"play.{kind}" for kind in ["progress", "finished", "failed"]),
     )
 }
-

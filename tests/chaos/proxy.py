@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 CHUNK: Final = 64 << 10
-ADD_PARTITIONS, END_TXN = 24, 26
+PRODUCE, ADD_PARTITIONS, END_TXN, OFFSETS = 0, 24, 26, 28
 Way = Literal["up", "down"]
 """From the worker to the broker, or back."""
 
@@ -25,8 +25,7 @@ class Hold:
 
     api_key: int
     late: Literal["request", "answer"]
-    caught: asyncio.Event = field(default_factory=asyncio.Event)
-    delivered: asyncio.Event = field(default_factory=asyncio.Event)
+    delivered: threading.Event = field(default_factory=threading.Event)
 
 
 class Link:
@@ -41,6 +40,8 @@ class Link:
         self._bytes_per_second = 0.0
         self._connections: set[asyncio.StreamWriter] = set()
         self._hold: Hold | None = None
+        self._trip: int | None = None
+        self.tripped = threading.Event()
         self._late: Callable[[], Awaitable[None]] | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,6 +74,11 @@ class Link:
         for writer in list(self._connections):
             writer.transport.abort()
 
+    async def trip(self, api_key: int) -> None:
+        """Cut both ways in the moment when the next request of this kind comes."""
+        self.tripped.clear()
+        self._trip = api_key
+
     async def hold(self, hold: Hold) -> None:
         """Lose the next request of that kind."""
         self._hold = hold
@@ -94,8 +100,9 @@ class Link:
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
             up_writer.transport.abort()
+            self._connections.discard(up_writer)
         writer.transport.abort()
-        self._connections -= {writer, up_writer}
+        self._connections.discard(writer)
         self._tasks -= {up, down}
 
     async def _pass(self, way: Way, data: bytes, writer: asyncio.StreamWriter) -> None:
@@ -117,6 +124,10 @@ class Link:
                     hold, self._hold = self._hold, None
                     await wire.lose(hold, size + frame, correlation)
                     return
+                if api_key == self._trip:
+                    self._trip = None
+                    await self.cut("up", "down")
+                    self.tripped.set()
                 await self._pass("up", size + frame, wire.up_writer)
                 if api_key == ADD_PARTITIONS and self._late is not None:
                     late, self._late = self._late, None
@@ -134,7 +145,11 @@ class _Wire:
     """One connection through a link."""
 
     def __init__(
-        self, link: Link, writer: asyncio.StreamWriter, up_reader: asyncio.StreamReader, up_writer: asyncio.StreamWriter
+        self,
+        link: Link,
+        writer: asyncio.StreamWriter,
+        up_reader: asyncio.StreamReader,
+        up_writer: asyncio.StreamWriter,
     ) -> None:
         self._link, self.writer, self.up_reader, self.up_writer = link, writer, up_reader, up_writer
         self.kept: bytes | None = None
@@ -156,7 +171,6 @@ class _Wire:
 
             self._link._late = late
         self.writer.transport.abort()
-        hold.caught.set()
 
 
 class Proxies:

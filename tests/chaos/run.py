@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -14,8 +16,13 @@ from pipeline.local import Stack
 from tests.chaos.checker import Verdict, check
 from tests.chaos.faults import BY_NAME
 from tests.chaos.world import Setting, World, quantiles
+from tests.pipe import ROOT
 
 FOREVER_US: Final = 1 << 61
+SLOW_RECOVERY: Final = 25.0
+"""Seconds, over the session timeout, that a recovery may take on a machine that does much else besides."""
+OUT_OF_STEP: Final = 2.0
+"""Seconds by which one topic may be ahead of the other where nothing holds it back: a poll or two."""
 LONGEST_SILENCE: Final = 30.0
 """Seconds behind an injection in which the next events are looked for."""
 
@@ -48,8 +55,7 @@ def run(
             time.sleep(world.rng.uniform(0, 2) * gap)
             say(f"{number + 1}: {name}")
             BY_NAME[name].inject(world)
-            if settle and not world.settle(90):
-                verdict.violations.append(f"no recovery within 90 s of {name}: {_last_words(world)}")
+            if settle and not _settled(world, name, verdict):
                 break
         time.sleep(1)
         world.load.finish()
@@ -63,6 +69,20 @@ def run(
         return _result(world, _checked(world, verdict), metrics, loaded)
 
 
+def _settled(world: World, name: str, verdict: Verdict) -> bool:
+    """Wait for the recovery; a long one is a violation of its own."""
+    if not world.settle(90):
+        verdict.violations.append(f"no recovery within 90 s of {name}: {_last_words(world)}")
+        return False
+    if world.injections:
+        last = world.injections[-1]
+        last.settled = time.monotonic() - last.ended
+        allowed = world.setting.session + SLOW_RECOVERY
+        if last.settled > allowed:
+            verdict.violations.append(f"{name}: recovered only after {last.settled:.1f} s, not {allowed:.0f}")
+    return True
+
+
 def _last_words(world: World) -> str:
     lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in world.slots if s.process is not None]
     return "\n".join(lines)
@@ -70,15 +90,26 @@ def _last_words(world: World) -> str:
 
 def _checked(world: World, verdict: Verdict) -> Verdict:
     verdict.violations += world.unexpected
+    gentle = all(BY_NAME[injection.fault].gentle for injection in world.injections)
+    if gentle and world.exits["3"]:
+        verdict.violations.append(f"{world.exits['3']} workers were fenced, though nothing gave a reason to")
     watchdog = round(world.setting.watchdog * 1e6)
     for number in range(world.setting.partitions):
         verdict.add(check(world.reader.read(number), FOREVER_US, watchdog, world.load.late))
+    furthest = max(verdict.overtaken, default=0) / 1e6
+    if gentle and world.setting.nodes == 1 and furthest > OUT_OF_STEP:
+        verdict.violations.append(f"a signal overtook one of the other topic that was {furthest:.1f} s older")
     return verdict
 
 
 def _counters(world: World) -> Counter[tuple[str, str]]:
     """What the workers counted, in the checker's words."""
-    names = {"events_total": "events", "rejected_total": "rejected", "no_ops_total": "no_ops", "dead_letters_total": "dead"}
+    names = {
+        "events_total": "events",
+        "rejected_total": "rejected",
+        "no_ops_total": "no_ops",
+        "dead_letters_total": "dead",
+    }
     counted: Counter[tuple[str, str]] = Counter()
     for slot in world.running:
         assert slot.process is not None
@@ -89,15 +120,22 @@ def _counters(world: World) -> Counter[tuple[str, str]]:
     return +counted
 
 
-def _result(world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float) -> dict[str, Any]:
+def _result(
+    world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float
+) -> dict[str, Any]:
     setting = world.setting
     if metrics is not None and metrics != +verdict.counts:
-        verdict.violations.append(f"the counters differ: {metrics - verdict.counts} more, {verdict.counts - metrics} less")
+        verdict.violations.append(
+            f"the counters differ: {metrics - verdict.counts} more, {verdict.counts - metrics} less"
+        )
     in_calm = [
-        (said - deadline) / 1e6 for deadline, said in verdict.timeouts if not _disturbed(world, deadline, said)
+        (said - deadline) / 1e6
+        for deadline, said in verdict.timeouts
+        if not _disturbed(world, deadline, said)
     ]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "seed": setting.seed,
         "nodes": setting.nodes,
         "workers": setting.workers,
@@ -113,6 +151,7 @@ def _result(world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | 
         "excused": verdict.excused,
         "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
         "silence": _silences(world, loaded),
+        "settled": _settles(world),
         "exits": dict(world.exits),
         "counters": "equal" if metrics is not None else "not compared",
         "violations": verdict.violations,
@@ -126,6 +165,22 @@ def _disturbed(world: World, deadline: int, said: int) -> bool:
         deadline / 1e6 - offset < injection.ended + 10 and said / 1e6 - offset > injection.began - 1
         for injection in world.injections
     )
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or os.environ.get("COMMIT", "")
+
+
+def _settles(world: World) -> dict[str, dict[str, Any]]:
+    """Per fault: seconds from its end until all was processed again."""
+    found: dict[str, list[float]] = {}
+    for injection in world.injections:
+        if injection.settled is not None:
+            found.setdefault(injection.fault, []).append(injection.settled)
+    return {name: quantiles(values) for name, values in sorted(found.items())}
 
 
 def _silences(world: World, loaded: float) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import re
 import secrets
@@ -81,6 +82,8 @@ class Injection:
     began: float
     ended: float
     hit: frozenset[int]
+    settled: float | None = None
+    """Seconds from `ended` until the workers had all partitions and next to no lag, where that was waited for."""
 
 
 class World:
@@ -170,6 +173,15 @@ class World:
             time.sleep(0.05)
         return self.rng.choice(running)
 
+    def owner(self) -> Slot:
+        """A running worker that has partitions, by chance."""
+        for _ in range(200):
+            slot = self.victim()
+            if slot.process is not None and _gauges(slot.process)["partitions"]:
+                return slot
+            time.sleep(0.1)
+        return self.victim()
+
     def start(self, slot: Slot) -> None:
         """Start the slot's worker now; it is kept running."""
         slot.wanted = True
@@ -210,7 +222,8 @@ class World:
         said = slot.process.log[-1]["msg"] if slot.process.log else " ".join(slot.process.lines[-3:])
         self.exits[f"{code}"] += 1
         self.killed = self.killed or code != 0
-        if code not in {0, -signal.SIGKILL, 1, 3} or (code == 1 and "unexpected" in said):
+        # -15 is a SIGTERM before the process could have a handler.
+        if code not in {0, -signal.SIGKILL, -signal.SIGTERM, 1, 3} or (code == 1 and "unexpected" in said):
             self.unexpected.append(f"worker {slot.number} ended with {code}: {said}")
         slot.process = None
 
@@ -227,7 +240,9 @@ class World:
         began = time.monotonic()
         yield
         everything = frozenset(range(self.setting.partitions))
-        self.injections.append(Injection(fault, began, time.monotonic(), everything if partitions is None else partitions))
+        self.injections.append(
+            Injection(fault, began, time.monotonic(), everything if partitions is None else partitions)
+        )
 
     def settle(self, seconds: float = 60.0) -> bool:
         """Wait until the workers have all partitions and little lag; False when that takes too long."""
@@ -267,7 +282,9 @@ def _gauges(process: WorkerProcess) -> Counter[str]:
     sums: Counter[str] = Counter()
     if not any(line["msg"] == "starting" for line in process.log) or process.get("/readyz")[0] != 200:
         return sums
-    for name, value in re.findall(r"^pipeline_(partitions|lag_records|watchdog_armed)(?:{.*})? (\S+)$", process.get("/metrics")[1], re.M):
+    for name, value in re.findall(
+        r"^pipeline_(partitions|lag_records|watchdog_armed)(?:{.*})? (\S+)$", process.get("/metrics")[1], re.M
+    ):
         sums[name] += float(value)  # type: ignore[assignment]
     return sums
 
@@ -302,7 +319,9 @@ def _listeners(prefix: str, nodes: int) -> dict[str, str]:
     return {
         "listeners": ",".join((plain, "CONTROLLER://127.0.0.1:{controller}", *own)),
         "advertised.listeners": ",".join((plain, *shown)),
-        "listener.security.protocol.map": ",".join(f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)),
+        "listener.security.protocol.map": ",".join(
+            f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)
+        ),
     }
 
 
@@ -331,7 +350,9 @@ class Follower(threading.Thread):
     def run(self) -> None:
         self._consumer.assign([TopicPartition(self._topic, number, 0) for number in range(self._partitions)])
         while not self._ending.is_set():
-            now = {record.partition() for record in self._consumer.consume(1000, 0.1) if record.error() is None}
+            now = {
+                record.partition() for record in self._consumer.consume(1000, 0.1) if record.error() is None
+            }
             for number in now:
                 self.seen[number].append(time.monotonic())
         self._consumer.close()
@@ -343,7 +364,7 @@ class Follower(threading.Thread):
     def silence(self, number: int, since: float, until: float) -> float:
         """The longest time between two sights of a partition from `since` to `until`."""
         times = [since, *(moment for moment in self.seen[number] if since <= moment <= until), until]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in itertools.pairwise(times))
 
 
 def quantiles(values: list[float]) -> dict[str, Any]:

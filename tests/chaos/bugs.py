@@ -1,0 +1,347 @@
+"""Seeded bugs: does the checker bite? `python -m tests.chaos.bugs NAME worker` is a worker that has the bug NAME.
+
+Each is a small switch at a place where the real thing is easy to get wrong. docs/guarantees.md has the table of what
+caught which, and after how many injections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
+
+from pipeline import partition as partitions
+from pipeline.merge import GRACE, Input, Merge
+from pipeline.partition import Partition
+from pipeline.records import Position
+from pipeline.worker import offsets
+from pipeline.worker.engine import Engine
+from pipeline.worker.recovery import Recovery
+from pipeline.worker.store import RoomsStore
+from pipeline.worker.transaction import Transactions
+from pipeline.worker.unit import Unit
+from pipeline.worker.watch import Watch
+
+
+def offsets_before_records() -> None:
+    """Offsets go to the group before the records are acknowledged."""
+
+    async def write(self: Any, outputs: Any, committed: Any) -> None:
+        producer = self.producer
+        await producer.begin_transaction()
+        producer.will_write(set(outputs))
+        await producer.send_offsets_to_transaction(committed, self._settings.group_id)
+        sent = [
+            await producer.send_batch(batch, tp.topic, partition=tp.partition)
+            for tp, records in outputs.items()
+            for batch in self._batches(producer, records)
+        ]
+        for metadata in await asyncio.gather(*sent):
+            self.clock.heard(metadata.timestamp)
+        await producer.commit_transaction()
+
+    _set(Transactions, "write", write)
+
+
+def no_generation_fence() -> None:
+    """Offsets are committed as nobody of no generation, which the group lets everybody do."""
+    _set(offsets.FencedProducer, "join", lambda self, generation, member_id: None)
+
+
+def no_owner_fence() -> None:
+    """What a dead worker left open stays open until the broker's transaction timeout."""
+
+    async def free(self: Any, held: Any) -> None:
+        return None
+
+    _set(Recovery, "_free", free)
+
+
+def fence_last_committed_owner() -> None:
+    """Not the owner of the open transaction is fenced, but who committed last: maybe a healthy worker."""
+    take = Recovery._take
+    owners: dict[int, str] = {}
+
+    async def remember(self: Any, partition: Any, positions: Any, tp: Any, records: Any) -> None:
+        await take(self, partition, positions, tp, records)
+        if tp.partition in positions:
+            owners[tp.partition] = positions[tp.partition].transactional_id
+
+    async def owner(self: Any, tp: Any, start: int, end: int) -> str | None:
+        return owners.get(tp.partition)
+
+    _set(Recovery, "_take", remember)
+    _set(Recovery, "_owner", owner)
+
+
+def recovery_to_stable_offset() -> None:
+    """The table is read up to the last stable offset only: what is decided, but not marked yet, is missed."""
+
+    async def load(self: Any, numbers: Any, loaded: Any = Recovery.load) -> Any:
+        everything, self._everything = self._everything, self._committed
+        try:
+            return await loaded(self, numbers)
+        finally:
+            self._everything = everything
+
+    _set(Recovery, "load", load)
+
+
+def positions_of_the_group() -> None:
+    """The inputs go on at the group's offsets instead of the position record's."""
+
+    async def lanes(self: Any, rooms: Any, positions: Any, original: Any = Recovery._lanes) -> Any:
+        admin = AIOKafkaAdminClient(**self._settings.kafka())
+        await admin.start()
+        try:
+            group = await admin.list_consumer_group_offsets(self._settings.group_id)
+        finally:
+            await admin.close()
+        for number, position in positions.items():
+            moved = [
+                msgspec.structs.replace(p, offset=group[tp].offset)
+                for p in position.positions
+                if (tp := TopicPartition(p.topic, number)) in group
+            ]
+            positions[number] = Position(position.transactional_id, tuple(moved))
+        return await original(self, rooms, positions)
+
+    _set(Recovery, "_lanes", lanes)
+
+
+def no_new_producer() -> None:
+    """A transactional request that got lost is sent again, and the producer goes on as if nothing was."""
+    _set(offsets.FencedProducer, "unsure", property(lambda self: False))
+
+
+def watchdog_by_wall_clock() -> None:
+    """Deadlines fire when the worker's own clock says so, with no barrier."""
+    _set(Merge, "reached", lambda self, deadline: time.time_ns() // 1000 >= deadline)
+
+    async def run(self: Any) -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            self._wake()
+
+    _set(Watch, "run", run)
+    unit = Engine._unit
+
+    async def looking(self: Any) -> bool:
+        for lane in self.lanes.values():
+            timeout = lane.partition.next_timeout()
+            if timeout is not None and lane.merge.reached(timeout.occurred_at):
+                self._touch.add(lane.number)
+        return await unit(self)
+
+    _set(Engine, "_unit", looking)
+
+
+def barrier_at_stable_offset() -> None:
+    """The barrier takes the last stable offset for the end: signals behind a producer's open transaction are missed."""
+
+    async def ask(self: Any, inputs: Any, now: int, original: Any = Watch._ask) -> None:
+        real = self._recovery.ends
+        self._recovery.ends = lambda asked: self._recovery._committed.end_offsets(list(asked))
+        try:
+            await original(self, inputs, now)
+        finally:
+            self._recovery.ends = real
+
+    _set(Watch, "_ask", ask)
+
+
+def deadline_new_after_pause() -> None:
+    """A resumed playback gets the whole ten seconds again instead of what was left."""
+    decide = partitions.decide
+
+    def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
+        decision = decide(room, members, signal, now, rules)
+        if any(event.EVENT == "conference.play.resumed" for event in decision.events):
+            changed = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
+            return msgspec.structs.replace(decision, room=changed)
+        return decision
+
+    partitions.decide = decided
+
+
+def toggle_without_memory() -> None:
+    """A pause that its producer repeats toggles again."""
+    decide = partitions.decide
+
+    def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
+        if signal.TYPE == "conference.pause" and room is not None:
+            room = msgspec.structs.replace(
+                room, recent=tuple(i for i in room.recent if i != signal.signal_id)
+            )
+        return decide(room, members, signal, now, rules)
+
+    partitions.decide = decided
+
+
+def redelivery_after_rebalance() -> None:
+    """After a rebalance each input goes on one signal too early."""
+    quiesce = Engine.quiesce
+
+    async def again(self: Any) -> None:
+        await quiesce(self)
+        for lane in self.lanes.values():
+            for source in lane.merge.inputs:
+                if source.offset > 0 and source.time:
+                    source.offset -= 1
+                    source.position = source.offset
+
+    _set(Engine, "quiesce", again)
+
+
+def sequence_anew_after_restore() -> None:
+    """A restored room counts its events from 1 again."""
+    restore = Partition.restore_room
+
+    def restored(self: Any, room_id: str, room: Any) -> None:
+        restore(self, room_id, None if room is None else msgspec.structs.replace(room, sequence=0))
+
+    _set(Partition, "restore_room", restored)
+
+
+def recent_not_restored() -> None:
+    """A restored room does not know the signals again that its producer repeats."""
+    restore = Partition.restore_room
+
+    def restored(self: Any, room_id: str, room: Any) -> None:
+        restore(self, room_id, None if room is None else msgspec.structs.replace(room, recent=()))
+
+    _set(Partition, "restore_room", restored)
+
+
+def deadlines_not_restored() -> None:
+    """A restored playback has no watchdog."""
+    _set(Partition, "restored", lambda self: None)
+
+
+def batch_dropped() -> None:
+    """A poll that got lost in a rebalance is not missed."""
+
+    def take(self: Any, fetch: Any, original: Any = Engine._take) -> None:
+        source = self._input(fetch.tp)
+        if source is not None and fetch.generation == self.generation and fetch.start > source.position:
+            fetch.start = source.position
+        original(self, fetch)
+
+    _set(Engine, "_take", take)
+
+
+def queue_lost_on_rebalance() -> None:
+    """What is queued is forgotten in a rebalance, and not read again."""
+
+    def rewind(self: Any) -> None:
+        if self.queue:
+            self.offset = self.queue[-1].offset + 1
+        self.queue.clear()
+        self.size = 0
+        self.position = self.offset
+        self.end = self.probe = None
+
+    _set(Input, "rewind", rewind)
+
+
+def stale_table() -> None:
+    """A worker that was out of the group keeps its table."""
+    rebalance = RoomsStore.on_rebalance
+
+    async def kept(self: Any, *args: Any) -> None:
+        if self._generation is not None:
+            self._generation = args[-1] - 1
+        self.app.consumer.expelled = False
+        await rebalance(self, *args)
+
+    _set(RoomsStore, "on_rebalance", kept)
+
+
+def tombstone_lost() -> None:
+    """A room that is forgotten stays in the table's log."""
+    rows = Unit._rows
+    _set(Unit, "_rows", lambda self, *args: (row for row in rows(self, *args) if row[1] is not None))
+
+
+def rejected_outside_the_transaction() -> None:
+    """Rejected signals are written at once, by a producer of their own."""
+    write = Transactions.write
+    plain: list[Any] = []
+
+    async def apart(self: Any, outputs: Any, committed: Any) -> None:
+        if not plain:
+            plain.append(AIOKafkaProducer(**self._settings.kafka()))
+            await plain[0].start()
+        for tp in [tp for tp in outputs if tp.topic.endswith(".rejected")]:
+            for key, value, headers in outputs.pop(tp):
+                await plain[0].send_and_wait(tp.topic, value, key, tp.partition, headers=headers)
+        await write(self, outputs, committed)
+
+    _set(Transactions, "write", apart)
+
+
+def merge_without_waiting() -> None:
+    """The API's signals are applied as soon as they are there."""
+
+    def following(self: Any) -> Any:
+        return self.api if self.api.queue else self.media if self.media.queue else None
+
+    _set(Merge, "next", following)
+
+
+def no_grace() -> None:
+    """The barrier's end may have been asked for a second before the deadline."""
+
+    def reached(self: Any, deadline: int, original: Any = Input.reached) -> bool:
+        return bool(original(self, deadline - GRACE - 1_000_000))
+
+    _set(Input, "reached", reached)
+
+
+BUGS: Final[dict[str, Callable[[], None]]] = {
+    bug.__name__: bug
+    for bug in (
+        offsets_before_records,
+        no_generation_fence,
+        no_owner_fence,
+        fence_last_committed_owner,
+        recovery_to_stable_offset,
+        positions_of_the_group,
+        no_new_producer,
+        watchdog_by_wall_clock,
+        barrier_at_stable_offset,
+        deadline_new_after_pause,
+        toggle_without_memory,
+        redelivery_after_rebalance,
+        sequence_anew_after_restore,
+        recent_not_restored,
+        deadlines_not_restored,
+        batch_dropped,
+        queue_lost_on_rebalance,
+        stale_table,
+        tombstone_lost,
+        rejected_outside_the_transaction,
+        merge_without_waiting,
+        no_grace,
+    )
+}
+
+
+def _set(owner: type, name: str, value: Any) -> None:
+    """Replace what must be there: a bug whose place has moved is no bug any more."""
+    assert name in vars(owner), f"{owner.__name__}.{name} has gone"
+    setattr(owner, name, value)
+
+
+if __name__ == "__main__":
+    BUGS[sys.argv.pop(1)]()
+    from pipeline.cli import main
+
+    sys.exit(main())
