@@ -232,6 +232,7 @@ class _Choice:
     outcomes: int
     overtaken: int
     timeouts: int
+    excused: int
 
 
 class Run:
@@ -282,6 +283,7 @@ class Run:
         del self._outcomes[choice.outcomes :]
         del self.overtaken[choice.overtaken :]
         del self.timeouts[choice.timeouts :]
+        self.excused = choice.excused
 
     def _step(self, swapped: bool) -> str | None:
         """Apply the next signal. "" at the end, None to go on, else what does not fit."""
@@ -318,7 +320,7 @@ class Run:
             | ({"ended": dict(room["ended"])} if room["ended"] else {})
             for name, room in self.model.rooms.items()
         }
-        counts = len(self._outcomes), len(self.overtaken), len(self.timeouts)
+        counts = len(self._outcomes), len(self.overtaken), len(self.timeouts), self.excused
         self._choices.append(_Choice(self._api, self._media, self._said, copied, *counts))
 
     def _deadline(self) -> int | None:

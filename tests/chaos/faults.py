@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -115,6 +116,23 @@ def _ready(slot: Slot) -> bool:
     return process is not None and bool(process.log) and process.get("/readyz")[0] == 200
 
 
+def newcomer(world: World) -> None:
+    """One more worker comes, and dies in the moment in which it has partitions, or a little later."""
+    slot = world.slots[world.setting.workers % len(world.slots)]
+    with slot.held, world.injecting("newcomer"):
+        if slot.process is not None:  # all slots are taken: kill one, and then again what comes in its place
+            _kill(world, slot)
+            world.buried(slot)
+        world.start(slot)
+        limit = time.monotonic() + 20
+        while not world.partitions_of(slot) and time.monotonic() < limit:
+            time.sleep(0.002)
+        time.sleep(world.rng.uniform(0, 0.2) ** 2)
+        _kill(world, slot)
+        world.buried(slot)
+        slot.wanted = slot.number < world.setting.workers
+
+
 def clock(world: World) -> None:
     """A worker's next life has a clock that is wrong by seconds, or by minutes."""
     slot = world.victim()
@@ -126,7 +144,7 @@ def clock(world: World) -> None:
 def pair(world: World) -> None:
     """Two other faults at once."""
     kinds = {"worker", "network" if world.setting.proxied else "broker"}
-    others = [f for f in FAULTS if f.kind in kinds and f.inject not in {pair, storm, rolling}]
+    others = [f for f in FAULTS if f.kind in kinds and f.inject not in {pair, storm, rolling, newcomer}]
     chosen = world.rng.sample(others, 2)
     with world.injecting("pair"):
         threads = [threading.Thread(target=fault.inject, args=(world,)) for fault in chosen]
@@ -379,6 +397,25 @@ def retention(world: World) -> None:
         _kill(world, world.victim())
 
 
+def offsets_lost(world: World) -> None:
+    """The group's offsets are gone, as after a week without workers: the table's log knows better."""
+    held = world.slots[: world.setting.workers]
+    with contextlib.ExitStack() as holding, world.injecting("offsets_lost"):
+        for slot in held:
+            holding.enter_context(slot.held)
+            _term(slot)
+            world.buried(slot)
+        group = world.pipe.env["PIPELINE_GROUP_ID"]
+        wanted = [
+            TopicPartition(world.pipe.topic(name), number, 0)
+            for name in (API, MEDIA)
+            for number in range(world.setting.partitions)
+        ]
+        admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
+        back = ConsumerGroupTopicPartitions(group, wanted)
+        admin.alter_consumer_group_offsets([back])[group].result(30)
+
+
 def compaction(world: World) -> None:
     """The table's log is rewritten while it is in use; then a worker dies, and its successor reads what is left."""
     if not getattr(world, "compacting", False):
@@ -407,6 +444,7 @@ FAULTS: Final = (
     Fault("freeze_long", "worker", freeze_long),
     Fault("storm", "worker", storm, gentle=True),
     Fault("rolling", "worker", rolling, gentle=True),
+    Fault("newcomer", "worker", newcomer, gentle=True),
     Fault("clock", "worker", clock, gentle=True),
     Fault("pair", "worker", pair),
     Fault("broker_kill", "broker", broker_kill),
@@ -435,6 +473,7 @@ FAULTS: Final = (
     Fault("large", "data", large),
     Fault("abort", "data", abort),
     Fault("retention", "data", retention, gentle=True),
+    Fault("offsets_lost", "data", offsets_lost, gentle=True),
     Fault("compaction", "data", compaction, gentle=True),
 )
 BY_NAME: Final = {fault.name: fault for fault in FAULTS}

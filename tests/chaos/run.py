@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -66,7 +64,7 @@ def run(
         metrics = None if world.killed or world.exits else _counters(world)
         world.stop()
         say("checking")
-        return _result(world, _checked(world, verdict), metrics, loaded)
+        return _result(world, _checked(world, verdict), metrics, loaded, settle)
 
 
 def _settled(world: World, name: str, verdict: Verdict) -> bool:
@@ -147,9 +145,10 @@ def _result(
         "dead": verdict.poisoned,
         "events": verdict.events,
         "timeouts": quantiles([(said - deadline) / 1e6 for deadline, said in verdict.timeouts]),
-        "timeouts_calm": quantiles(in_calm),
+        "timeouts_calm": quantiles(calm),
         "excused": verdict.excused,
         "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
+        "overlap": not settle,
         "silence": _silences(world, loaded),
         "settled": _settles(world),
         "exits": dict(world.exits),
@@ -174,28 +173,27 @@ def _commit() -> str:
     return done.stdout.strip() or os.environ.get("COMMIT", "")
 
 
-def _settles(world: World) -> dict[str, dict[str, Any]]:
-    """Per fault: seconds from its end until all was processed again."""
+def _settles(world: World) -> dict[str, list[float]]:
+    """Per fault: seconds from each injection's end until all was processed again."""
     found: dict[str, list[float]] = {}
     for injection in world.injections:
         if injection.settled is not None:
-            found.setdefault(injection.fault, []).append(injection.settled)
-    return {name: quantiles(values) for name, values in sorted(found.items())}
+            found.setdefault(injection.fault, []).append(round(injection.settled, 2))
+    return found
 
 
-def _silences(world: World, loaded: float) -> dict[str, dict[str, Any]]:
-    """Per fault: the longest silence of the partitions that it hit, and of the others."""
-    hit: dict[str, list[float]] = {}
+def _silences(world: World, loaded: float) -> dict[str, list[float]]:
+    """Per fault, and injection by injection: the longest silence of the partitions that it hit, and of the others."""
+    found: dict[str, list[float]] = {}
     ends = [i.began for i in world.injections[1:]] + [loaded]
+    everything = frozenset(range(world.setting.partitions))
     for injection, end in zip(world.injections, ends, strict=True):
         until = max(injection.ended + 1, min(end, injection.ended + LONGEST_SILENCE))
-        for number in range(world.setting.partitions):
-            silence = world.follower.silence(number, injection.began, until)
-            name = injection.fault if number in injection.hit else f"{injection.fault}, kept"
-            hit.setdefault(name, []).append(silence)
-    return {name: quantiles(values) for name, values in sorted(hit.items())}
-
-
-def threads() -> list[str]:
-    """Names of the threads that are left; a run leaves none."""
-    return [thread.name for thread in itertools.islice(threading.enumerate(), 1, None)]
+        for name, numbers in (
+            (injection.fault, injection.hit),
+            (f"{injection.fault}, kept", everything - injection.hit),
+        ):
+            silences = [world.follower.silence(number, injection.began, until) for number in numbers]
+            if silences:
+                found.setdefault(name, []).append(round(max(silences), 2))
+    return found
