@@ -119,18 +119,14 @@ def _counters(world: World) -> Counter[tuple[str, str]]:
 
 
 def _result(
-    world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float
+    world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float, settle: bool
 ) -> dict[str, Any]:
     setting = world.setting
     if metrics is not None and metrics != +verdict.counts:
         verdict.violations.append(
             f"the counters differ: {metrics - verdict.counts} more, {verdict.counts - metrics} less"
         )
-    in_calm = [
-        (said - deadline) / 1e6
-        for deadline, said in verdict.timeouts
-        if not _disturbed(world, deadline, said)
-    ]
+    calm = [(said - due) / 1e6 for due, said in verdict.timeouts if not _disturbed(world, due, said)]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
