@@ -371,6 +371,8 @@ class Run:
                 self._outcomes.append(("rejected", reason))
             else:
                 self._outcomes.append(("no_ops", outcome["no_op"]))
+        if head is not None and head.at in self._story.rejected and not any("rejected" in o for o in outcomes):
+            return f"{_place(head.at)} was rejected, and should not be: {outcomes}"
         return None
 
     def _event(self, wanted: dict[str, Any], head: Signal | None) -> str | None:

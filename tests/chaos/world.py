@@ -272,8 +272,9 @@ class World:
             slot.wanted = False
             if slot.process is not None and slot.process.returncode is None:
                 slot.process.signal(signal.SIGCONT)
+                young = not slot.process.log  # it may not have a handler yet
                 code = slot.process.stop(20)
-                if code != 0:
+                if code != 0 and not young:
                     self.unexpected.append(f"worker {slot.number}, stopped with SIGTERM, ended with {code}")
 
 
