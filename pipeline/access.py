@@ -252,20 +252,26 @@ async def explained(
         except (OSError, Errors.KafkaError, TimeoutError) as why:
             if refusal := _refusal(why, server.strip(), settings):
                 return refusal
-            reasons.append(f"{server.strip()}: {next(iter(why.args), '') or type(why).__name__}")
+            reasons.append(f"{server.strip()}: {_words(why)}")
         else:
             connection.close()
             return error  # it is there by now
-    hint = _HINTS.get(settings.security_protocol, "") if "closed" in reasons[0] else ""
-    return Errors.KafkaConnectionError("; ".join(reasons) + hint)
+    silent = any(word in reasons[0].lower() for word in ("closed", "reset"))
+    return Errors.KafkaConnectionError("; ".join(reasons) + _HINTS[settings.security_protocol] * silent)
 
 
 _HINTS: Final = {
     "PLAINTEXT": " (does it want TLS, or a password? KAFKA_SECURITY_PROTOCOL)",
     "SASL_PLAINTEXT": " (does it want TLS? KAFKA_SECURITY_PROTOCOL=SASL_SSL)",
-    "SSL": " (does it want a certificate of ours? KAFKA_SSL_CERT, KAFKA_SSL_KEY)",
+    "SASL_SSL": " (does it speak TLS? KAFKA_SECURITY_PROTOCOL)",
+    "SSL": " (does it speak TLS, or want a certificate of ours? KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CERT)",
 }
 """What a server means that hangs up without a word, by how we talk to it."""
+
+
+def _words(why: BaseException) -> str:
+    said = why.args[0] if isinstance(why, Errors.KafkaError) and why.args else why
+    return str(said) or type(why).__name__
 
 
 def _refusal(why: BaseException, server: str, settings: Settings) -> ConfigError | None:

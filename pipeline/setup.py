@@ -138,8 +138,8 @@ def _partitions(view: View, settings: Settings) -> list[str]:
             other.setdefault(shape.partitions, []).append(name)
     return [
         f"{_named(wrong)} {count} partitions, PIPELINE_PARTITIONS says {settings.partitions}: rooms would be "
-        "looked for on other partitions, and their signals become dead letters; set PIPELINE_PARTITIONS to what the topics "
-        "have; it can't be changed later"
+        "looked for on other partitions, and their signals become dead letters; set PIPELINE_PARTITIONS to what the "
+        "topics have; it can't be changed later"
         for count, wrong in other.items()
     ]
 

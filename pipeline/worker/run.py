@@ -14,6 +14,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -278,7 +279,9 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
         code = uvloop.run(worker.run())
     except ImportError:
         code = asyncio.run(worker.run())
-    # Faust's consumer thread may linger on a broker that is gone; everything of ours has been said and closed.
+    # Faust's consumer thread may linger on a broker that is gone; everything of ours has been said and closed, and the
+    # stack traces that the thread writes when it meets our closed loop are of no use to anybody.
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     lingering = threading.Timer(LINGER_SECONDS, os._exit, (code,))
     lingering.daemon = True
     lingering.start()
