@@ -8,7 +8,7 @@ DEV_STAMP := .venv/.installed-dev
 COVERAGE := 95
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: $(DEV_STAMP) ## .venv with everything, pinned by hash (quick when nothing changed)
 
@@ -29,6 +29,16 @@ events: $(DEV_STAMP) ## generate the classes and codecs from avro/ again
 
 docs: $(DEV_STAMP) ## fill the generated sections of README.md and docs/ again
 	$(BIN)/python tools/docs.py
+
+.PHONY: chart chart-full chart-docs
+chart: $(DEV_STAMP) ## the chart and the Dockerfile with the real tools (the first time builds them: minutes)
+	@scripts/chart.sh fast
+
+chart-full: $(DEV_STAMP) ## the same with more tools; its output is kept in helm/conference-pipeline/tests/full.txt
+	@scripts/chart.sh full
+
+chart-docs: $(DEV_STAMP) ## make the chart's README.md and its dashboard again
+	@scripts/chart.sh docs
 
 bench: $(DEV_STAMP) ## replay, a join into a large room, hand-overs between workers (on the servers of `up`)
 	$(BIN)/python benchmarks/replay.py

