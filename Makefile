@@ -1,6 +1,6 @@
 # Needs Python >= 3.11 and make; takes uv when it is on PATH. No Java, no Docker.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check events docs bench lock clean
+.PHONY: help install demo test check events docs bench fuzz lock clean
 
 BIN := .venv/bin
 RUN_STAMP := .venv/.installed-local
@@ -44,6 +44,9 @@ bench: $(DEV_STAMP) ## replay, a join into a large room, hand-overs between work
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
+
+fuzz: $(DEV_STAMP) ## 10,000,000 mutants and 100,000 inputs of Hypothesis to all readers (FUZZ="--count 1000 --seed 7")
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock.sh --upgrade

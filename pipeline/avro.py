@@ -19,8 +19,9 @@ INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 SHOWN = 40
 """Characters of a bad value that an error shows."""
-MAX_ITEMS = 1024
-"""Items of an array whose schema has no bound of its own: what takes a byte each must not come a million times."""
+MAX_ITEMS, MAX_RECORDS = 1024, 64
+"""Items, and items that are records, of an array whose schema has no bound of its own: what takes some bytes each
+must not come a million times."""
 
 
 def long(value: int) -> bytes:
@@ -225,7 +226,8 @@ class _Reader:
             self.path.pop()
 
     def _array(self, schema: Any, rules: dict[str, Any]) -> None:
-        low, high = rules.get("minItems", 0), rules.get("maxItems", MAX_ITEMS)
+        most = MAX_RECORDS if isinstance(schema["items"], dict) else MAX_ITEMS
+        low, high = rules.get("minItems", 0), rules.get("maxItems", most)
         total = 0
         while True:
             self.expected = "an array block"

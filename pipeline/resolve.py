@@ -60,9 +60,12 @@ def field_and_fault(message: str) -> tuple[str, str]:
 
 
 def one_line(text: str, longest: int = 240) -> str:
-    """`text` for an error message: cut, and without line ends and other controls."""
+    """`text` for an error message: cut, and without line ends and other things that a terminal does not show."""
     cut = text if len(text) <= longest else text[:longest] + "…"
-    return _CONTROLS.sub(" ", cut)
+    if cut.isprintable():
+        return cut
+    cut = _CONTROLS.sub(" ", cut)
+    return "".join(char if char.isprintable() else "\ufffd" for char in cut)
 
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -104,7 +107,7 @@ class _Reader:
         self.names: dict[str, Any] = {}
 
     def where(self) -> str:
-        return f"field {'.'.join(self.path)}: " if self.path else ""
+        return f"field {'.'.join(map(str, self.path))}: " if self.path else ""
 
     def read(self, schema: Any) -> Any:
         self.left -= 1
@@ -148,7 +151,7 @@ class _Reader:
                 raise ValueError(f"expected items, found a count of {count}, more than there are bytes")
             if count > self.left:  # before the first of them is read
                 raise ValueError(f"expected at most {MAX_VALUES} values in a record, found more")
-            items.extend(one() for _ in range(count))
+            items += [one() for _ in range(count)]
         return items
 
     def _array(self, schema: Any) -> list[Any]:
@@ -178,6 +181,13 @@ class _Reader:
         return byte == 1
 
     def _long(self, _: Any = None) -> int:
+        at = self.at
+        if at < len(self.data) and (byte := self.data[at]) < 0x80:
+            self.at = at + 1
+            return byte >> 1 ^ -(byte & 1)
+        return self._longer()
+
+    def _longer(self) -> int:
         bits = shift = 0
         while True:
             byte = self._take(1)[0]
@@ -213,8 +223,9 @@ class _Reader:
     def _take(self, size: int) -> bytes:
         if not 0 <= size <= len(self.data) - self.at:
             raise ValueError(f"expected {size} bytes, {len(self.data) - self.at} are left")
-        self.at += size
-        return self.data[self.at - size : self.at]
+        at = self.at
+        self.at = at + size
+        return self.data[at : self.at]
 
 
 _KINDS: dict[str, Callable[[_Reader, Any], Any]] = {

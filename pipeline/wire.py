@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.avro import (
-    EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MID, PAIR, TOP, UNUSUAL, Lengths,
+    EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
     explain, read_block, read_bytes, read_number, read_string, strings,
 )
 from pipeline.errors import SignalError
@@ -1771,7 +1771,7 @@ def decode_position(d: bytes, start: int = 0) -> Position:
                     p += 1
                 if not c:
                     break
-                if len(positions_) + c > MAX_ITEMS:
+                if len(positions_) + c > MAX_RECORDS:
                     raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]

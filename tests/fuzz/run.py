@@ -1,0 +1,186 @@
+"""The loop: counts, CPU time and memory, and a file for each input that broke something.
+
+An input must end in a value or a SignalError, within 10 ms of CPU. A slow one is read three times
+more, and the least counts: the machine may be busy. Memory is the peak of the process above its start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pipeline.errors import SignalError
+from tests.fuzz import strategies
+from tests.fuzz.mutate import Mutator
+from tests.fuzz.targets import Target, label
+
+BATCH = 500
+CHECKED = 1 << 12
+"""Values of up to so many bytes are also written and read again."""
+
+
+class FoundError(Exception):
+    """An input broke something; the text says what, and where the input is."""
+
+
+@dataclass
+class Tally:
+    """What became of the inputs of one target."""
+
+    inputs: int = 0
+    ok: int = 0
+    dead: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+    size: int = 0
+    """Bytes of the slowest input."""
+
+
+class Runner:
+    """Feeds targets and keeps account. Raises FoundError at the first input that breaks something."""
+
+    def __init__(self, targets: list[Target], seed: int, found: Path) -> None:
+        self.targets, self.seed, self._found = targets, seed, found
+        self.tallies = {target.name: Tally() for target in targets}
+        self.mutated = self.examples = 0
+        self.began = time.monotonic()
+        self._start = current_memory()
+
+    @property
+    def above_start(self) -> float:
+        """MiB of memory at the peak above those at the start."""
+        return (peak_memory() - self._start) / (1 << 20)
+
+    @property
+    def left(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.began
+
+    def one(self, target: Target, value: bytes) -> bool:
+        """Feed one input; whether it was read as a value."""
+        tally = self.tallies[target.name]
+        tally.inputs += 1
+        took, result, error = self._read(target, value)
+        if took > tally.slowest:
+            if took > target.most / 4:  # the machine may be busy
+                took = min(took, *(self._read(target, value)[0] for _ in range(3)))
+            if took > target.most:
+                raise self._broken(target, value, f"took {took * 1000:.1f} ms of CPU")
+            if took > tally.slowest:
+                tally.slowest, tally.size = took, len(value)
+        try:
+            if error is not None:
+                tally.dead[label(error)] += 1
+                return False
+            tally.ok += 1
+            if len(value) <= CHECKED:
+                target.check(result)
+        except Exception as wrong:
+            raise self._broken(target, value, f"{type(wrong).__name__}: {wrong}") from wrong
+        return True
+
+    def _read(self, target: Target, value: bytes) -> tuple[float, Any, SignalError | None]:
+        result = error = None
+        began = time.thread_time()
+        try:
+            result = target.read(value)
+        except SignalError as caught:
+            error = caught
+        except Exception as escaped:
+            raise self._broken(target, value, f"{type(escaped).__name__} escaped: {escaped}") from escaped
+        return time.thread_time() - began, result, error
+
+    def _broken(self, target: Target, value: bytes, what: str) -> FoundError:
+        self._found.mkdir(parents=True, exist_ok=True)
+        name = "".join(char if char.isalnum() else "-" for char in target.name)
+        path = self._found / f"{name}.{hashlib.sha256(value).hexdigest()[:12]}"
+        path.write_bytes(value)
+        return FoundError(
+            f"{target.name}, seed {self.seed}, input {self.tallies[target.name].inputs}: {what[:300]}; {path}"
+        )
+
+    def mutate(self, count: int, seconds: float, tell: Callable[[int], None] = lambda _: None) -> None:
+        """Feed `count` mutants, the same number to each target, or as many as fit into `seconds`."""
+        turns = [
+            (target, Mutator(target.seeds, Random(f"{self.seed}/{target.name}"), target.text))
+            for target in self.targets
+        ]
+        while self.mutated < count and self.left < seconds:
+            for target, mutator in turns:
+                batch = min(BATCH, count - self.mutated)
+                for _ in range(batch):
+                    value = mutator.mutant()
+                    if self.one(target, value):
+                        mutator.keep(value)
+                self.mutated += batch
+            tell(self.mutated)
+
+    def draw(self, count: int, tell: Callable[[int], None] = lambda _: None) -> None:
+        """Feed `count` inputs that Hypothesis draws, the same number to each target."""
+
+        def one(target: Target, value: bytes) -> None:
+            self.one(target, value)
+            self.examples += 1
+            if self.examples % BATCH == 0:
+                tell(self.examples)
+
+        for number, target in enumerate(self.targets):
+            share = (count * (number + 1)) // len(self.targets) - (count * number) // len(self.targets)
+            strategies.draw(target, share, self.seed, one)
+
+    def result(self) -> dict[str, Any]:
+        """The run as one JSON object, for the file of results."""
+        slowest = max(self.tallies, key=lambda name: self.tallies[name].slowest)
+        return {
+            "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "seed": self.seed,
+            "python": platform.python_version(),
+            "mutated": self.mutated,
+            "hypothesis": self.examples,
+            "seconds": round(self.left),
+            "slowest_ms": round(self.tallies[slowest].slowest * 1000, 2),
+            "slowest_target": slowest,
+            "slowest_bytes": self.tallies[slowest].size,
+            "peak_mib_above_start": round(self.above_start, 1),
+            "targets": {
+                name: {
+                    "inputs": tally.inputs,
+                    "ok": tally.ok,
+                    "slowest_ms": round(tally.slowest * 1000, 2),
+                    "dead": dict(tally.dead.most_common()),
+                }
+                for name, tally in self.tallies.items()
+            },
+        }
+
+
+def peak_memory() -> int:
+    """Bytes of memory that the process had at its peak."""
+    found = _status("VmHWM")  # ru_maxrss begins with what the parent had
+    if found is None:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return found
+
+
+def current_memory() -> int:
+    """Bytes of memory that the process has now (its peak so far where the system does not tell)."""
+    found = _status("VmRSS")
+    return peak_memory() if found is None else found
+
+
+def _status(name: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
