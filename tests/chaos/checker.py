@@ -371,7 +371,11 @@ class Run:
                 self._outcomes.append(("rejected", reason))
             else:
                 self._outcomes.append(("no_ops", outcome["no_op"]))
-        if head is not None and head.at in self._story.rejected and not any("rejected" in o for o in outcomes):
+        if (
+            head is not None
+            and head.at in self._story.rejected
+            and not any("rejected" in o for o in outcomes)
+        ):
             return f"{_place(head.at)} was rejected, and should not be: {outcomes}"
         return None
 

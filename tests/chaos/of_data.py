@@ -1,0 +1,123 @@
+"""Faults in what the topics hold: bad and large records, aborted transactions, deletion, compaction, lost offsets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from tests.chaos.load import RoomLife
+from tests.chaos.logs import API, MEDIA
+from tests.chaos.of_workers import end, end_hard
+from tests.chaos.world import World
+
+
+def large(world: World) -> None:
+    """A unit larger than a request: values of 1 MB that are no signals, and a room whose destroy says thousands."""
+    with world.injecting("large"):
+        rng, load = world.rng, world.load
+        life = RoomLife(f"large-{rng.getrandbits(32):x}", rng, 0, hold=1500)
+        while (one := life.next()) is not None:
+            load.write(one)
+        for _ in range(8):
+            load._produce(world.pipe.topic(API), os.urandom(1_000_000), b"large", [("poison", b"1")])
+            load.poisoned += 1
+
+
+def poison(world: World) -> None:
+    """Half of what comes is no signal."""
+    with world.injecting("poison"):
+        before, world.load.poison = world.load.poison, 1.0
+        time.sleep(1)
+        world.load.poison = before
+
+
+def abort(world: World) -> None:
+    """A producer of signals that writes in transactions; some of them it aborts, some it leaves open for a while."""
+    name = f"tx-{world.rng.getrandbits(40):x}"
+    producer = Producer(
+        {
+            "bootstrap.servers": world.pipe.servers.bootstrap_servers,
+            "transactional.id": name,
+            "partitioner": "murmur2_random",
+            "log_level": 0,
+        }
+    )
+    producer.init_transactions(60)
+    with world.injecting("abort"):
+        lives = [RoomLife(f"{name}-{number}", world.rng, 12) for number in range(6)]
+        for _ in range(3):
+            producer.begin_transaction()
+            commits = world.rng.random() < 0.5
+            for life in lives:
+                for _ in range(4):
+                    one = life.next()
+                    if one is not None:
+                        topic = API if one["type"].startswith("conference.") else MEDIA
+                        value = world.load.value(one)
+                        producer.produce(world.pipe.topic(topic), value, one["room_id"].encode())
+            time.sleep(world.rng.uniform(0, 1.5))
+            (producer.commit_transaction if commits else producer.abort_transaction)(60)
+
+
+def retention(world: World) -> None:
+    """Signals that were processed are deleted, and a worker dies: its successor begins where the topics begin."""
+    servers = {"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0}
+    admin = AdminClient(servers)
+    with world.injecting("retention"):
+        wanted = [
+            TopicPartition(world.pipe.topic(name), number)
+            for name in (API, MEDIA)
+            for number in range(world.setting.partitions)
+        ]
+        group = ConsumerGroupTopicPartitions(world.pipe.env["PIPELINE_GROUP_ID"], wanted)
+        committed = admin.list_consumer_group_offsets([group])[group.group_id].result(30).topic_partitions
+        cuts = []
+        for tp in committed:
+            if tp.offset > 0:
+                world.reader.keep(tp.topic, tp.partition)
+                cuts.append(TopicPartition(tp.topic, tp.partition, tp.offset))
+        for done in admin.delete_records(cuts).values():
+            done.result(30)
+        end_hard(world, world.victim())
+
+
+def offsets_lost(world: World) -> None:
+    """The group's offsets are gone, as after a week without workers: the table's log knows better."""
+    held = world.slots[: world.setting.workers]
+    with contextlib.ExitStack() as holding, world.injecting("offsets_lost"):
+        for slot in held:
+            holding.enter_context(slot.held)
+            end(slot)
+            world.buried(slot)
+        group = world.pipe.env["PIPELINE_GROUP_ID"]
+        wanted = [
+            TopicPartition(world.pipe.topic(name), number, 0)
+            for name in (API, MEDIA)
+            for number in range(world.setting.partitions)
+        ]
+        admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
+        back = ConsumerGroupTopicPartitions(group, wanted)
+        admin.alter_consumer_group_offsets([back])[group].result(30)
+
+
+def compaction(world: World) -> None:
+    """The table's log is rewritten while it is in use; then a worker dies, and its successor reads what is left."""
+    if not getattr(world, "compacting", False):
+        admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
+        small = {"segment.ms": "2000", "min.cleanable.dirty.ratio": "0.001", "segment.bytes": "1048576"}
+        resource = ConfigResource(ConfigResource.Type.TOPIC, world.pipe.topic("rooms"), set_config=None)
+        for name, value in small.items():
+            resource.add_incremental_config(
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            )
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.result(30)
+        world.compacting = True  # type: ignore[attr-defined]
+    slot = world.victim()
+    with world.injecting("compaction", slot):
+        time.sleep(world.rng.uniform(2, 4))
+        end_hard(world, slot)

@@ -1,0 +1,78 @@
+"""The tables of docs/guarantees.md: what the files of results in docs/results/ say, summed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+RESULTS: Final = Path(__file__).resolve().parent.parent / "docs" / "results"
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    """The results in a file of JSON lines, none if it is not there."""
+    file = RESULTS / name
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def faults() -> list[tuple[str, ...]]:
+    """Per fault class: injections, silences and recoveries, over all runs; the silences where faults came alone."""
+    runs = lines("chaos.jsonl")
+    injections: Counter[str] = Counter()
+    for run in runs:
+        injections.update(run["injections"])
+    alone = [run for run in runs if not run["overlap"]]
+    rows = [("fault", "injections", "silence of what it hit, s", "of the others, s", "caught up after its end, s")]
+    for fault, number in sorted(injections.items()):
+        hit, kept, settled = (
+            _spread([value for run in alone for value in run[column].get(name, [])])
+            for column, name in (("silence", fault), ("silence", f"{fault}, kept"), ("settled", fault))
+        )
+        rows.append((f"`{fault}`", str(number), hit, kept, settled))
+    return rows
+
+
+def sums() -> list[tuple[str, ...]]:
+    """All runs together."""
+    runs = lines("chaos.jsonl")
+    calm = [run["timeouts_calm"] for run in runs if run["timeouts_calm"]["n"]]
+    middle = [quantiles["p50"] for quantiles in calm for _ in range(quantiles["n"])]
+    exits: Counter[str] = Counter()
+    for run in runs:
+        exits.update(run["exits"])
+    return [
+        ("", "in all"),
+        ("runs, each with a seed", str(len(runs))),
+        ("injections", str(sum(sum(run["injections"].values()) for run in runs))),
+        ("signals checked", f"{sum(run['signals'] for run in runs):,}"),
+        ("events checked", f"{sum(run['events'] for run in runs):,}"),
+        ("violations", str(sum(run["violations"] for run in runs))),
+        ("timeouts", f"{sum(run['timeouts']['n'] for run in runs):,}"),
+        ("… of them with no fault within 10 s", f"{sum(quantiles['n'] for quantiles in calm):,}"),
+        ("… how late after the deadline, s (p50, max)", _pair(middle, [q["max"] for q in calm])),
+        ("timeouts before a signal that was acknowledged too late", str(sum(run["excused"] for run in runs))),
+        ("runs without a lost worker, whose counters were equal", str(sum(r["counters"] == "equal" for r in runs))),
+        ("worker exits by code", ", ".join(f"{code}: {number}" for code, number in sorted(exits.items()))),
+    ]
+
+
+def bugs() -> list[tuple[str, ...]]:
+    """Per seeded bug: who caught it."""
+    latest = {found["bug"]: found for found in lines("bugs.jsonl")}
+    rows = [("bug", "what it does", "the harness", "injections", "the tests of the core")]
+    for found in latest.values():
+        caught = "caught" if found["harness"] else "**not caught**"
+        test = f"`{found['tests'].split('::')[-1]}`" if found["tests"] else "–"
+        rows.append((f"`{found['bug']}`", found["what"], caught, str(found["injections"]), test))
+    return rows
+
+
+def _spread(values: list[float]) -> str:
+    """Median and maximum."""
+    return f"{statistics.median(values):.1f} / {max(values):.1f}" if values else "–"
+
+
+def _pair(middle: list[float], most: list[float]) -> str:
+    return f"{statistics.median(middle):.2f}, {max(most):.2f}" if middle else "–"
