@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--append", type=Path, help="append the result to this file of JSON lines")
     parser.add_argument("--stories", type=Path, help="write the violations with their rooms' stories here")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and workers are taken down
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     names = [f.name for f in FAULTS if f.name in given.faults.split(",") or f.kind in given.faults.split(",")]
     plan = names * given.count

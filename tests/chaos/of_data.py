@@ -108,7 +108,7 @@ def compaction(world: World) -> None:
     """The table's log is rewritten while it is in use; then a worker dies, and its successor reads what is left."""
     if not getattr(world, "compacting", False):
         admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
-        small = {"segment.ms": "2000", "min.cleanable.dirty.ratio": "0.001", "segment.bytes": "1048576"}
+        small = {"segment.ms": "2000", "min.cleanable.dirty.ratio": "0.001", "segment.bytes": "4194304"}
         resource = ConfigResource(ConfigResource.Type.TOPIC, world.pipe.topic("rooms"), set_config=None)
         for name, value in small.items():
             resource.add_incremental_config(
