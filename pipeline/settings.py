@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     replication: int = _env(
         "PIPELINE_REPLICATION_FACTOR",
         -1,
-        "Replication factor of topics that `setup` creates; -1 is the broker's default.",
+        "Replication factor of topics that `setup` creates; -1: 3 where there are as many brokers, else their default.",
         ge=-1,
     )
     watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = _env(

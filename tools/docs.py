@@ -20,6 +20,7 @@ from typing import Any, Final, get_args, get_origin
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import permissions
 import results
 import states
 from pydantic import SecretStr
@@ -276,6 +277,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "metrics": metrics,
     "example": example,
     "modules": modules,
+    "permissions": lambda: permissions.sections(table),
     "faults": lambda: table(*results.faults()),
     "fault-sums": lambda: table(*results.sums()),
     "bugs": lambda: table(*results.bugs()),

@@ -1,0 +1,50 @@
+"""The permissions of each role as tables and as commands, for docs/security.md; pipeline/acls.py is the list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pipeline import acls
+from pipeline.acls import Acl
+from pipeline.settings import Settings
+
+DEFAULTS: Final = Settings.model_construct(
+    topic_prefix="conference", group_id="conference-pipeline", transactional_id=""
+)
+GROUP: Final = "my-consumers"
+ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
+    "worker": ("`worker`", lambda: acls.worker(DEFAULTS)),
+    "setup": ("`setup`", lambda: acls.setup(DEFAULTS)),
+    "producer": ("A producer of signals, `send`", lambda: acls.producer(DEFAULTS)),
+    "consumer": (f"A consumer of events in the group `{GROUP}`", lambda: acls.consumer(DEFAULTS, GROUP)),
+}
+"""The user's name in the examples → title and list."""
+
+
+def rows(listed: list[Acl]) -> list[tuple[str, ...]]:
+    """One row per resource, with the operations on it."""
+    found: dict[tuple[str, str], list[Acl]] = {}
+    for acl in listed:
+        kind = acl.kind.replace("-", " ") + ("s that begin with" if acl.prefixed else "")
+        found.setdefault((kind, acl.name), []).append(acl)
+    return [
+        (
+            f"{kind} `{name}`",
+            ", ".join(acl.operation for acl in some),
+            "; ".join(f"{acl.operation}: {acl.why}" for acl in some) if len(some) > 1 else some[0].why,
+        )
+        for (kind, name), some in found.items()
+    ]
+
+
+def sections(table: Callable[..., str]) -> str:
+    """Each role: a table, and the calls of `kafka-acls.sh` that allow it."""
+    parts = []
+    for user, (title, listed) in ROLES.items():
+        acl = listed()
+        calls = "\n".join(acls.commands(acl, f"User:{user}"))
+        parts.append(
+            f"### {title}\n\n{table(('resource', 'operations', 'what for'), *rows(acl))}\n\n```\n{calls}\n```"
+        )
+    return "\n\n".join(parts)
