@@ -67,7 +67,7 @@ class Pipe:
     async def set_up(self) -> None:
         """Create topics and schemas."""
         differences = await setup(self.settings, lambda _: None)
-        assert differences == []
+        assert differences == [], differences
 
     async def remove_topics(self) -> None:
         """Delete the topics; for servers that outlive the tests."""
