@@ -1,9 +1,15 @@
-"""`/livez`, `/readyz`, `/metrics`. Up before Kafka is, so that probes can tell a start from a stall."""
+"""`/livez`, `/readyz`, `/metrics`. Up before Kafka is, so that probes can tell a start from a stall.
+
+There is nothing else, and nothing to write. The port shares the worker's loop, so what a request may cost is
+bounded: connections in number and in time, bodies are not read, heads are short, and metrics are rendered a tenth
+of the time at most.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,6 +19,18 @@ from pipeline.metrics import Metrics
 
 STALLED_SECONDS = 60.0
 """A unit that takes so long, or a consumer that does not poll for so long, is stuck; a broker that is away is not."""
+MAX_CONNECTIONS: Final = 32
+"""Open at a time. When one more comes, the oldest is closed: who holds connections must not keep probes out."""
+MAX_SECONDS: Final = 10.0
+"""How long a connection may take, whatever it does."""
+LIMITS: Final[dict[str, Any]] = {
+    "max_line_size": 2048,
+    "max_field_size": 4096,
+    "keepalive_timeout": 5.0,
+    "lingering_time": 0.0,  # a body is not waited for: nothing here has one
+    "auto_decompress": False,
+    "shutdown_timeout": 2.0,
+}
 
 
 class Health(Protocol):
@@ -35,11 +53,13 @@ class Web:
         self._health, self._metrics = health, metrics
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._rendered, self._again_at = b"", 0.0
         self._began = time.monotonic()
 
     async def start(self) -> int:
         """Listen; the port that is listened on. Raises ConfigError when it is taken."""
-        app = web.Application()
+        app = web.Application(client_max_size=1)
         app.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -47,19 +67,25 @@ class Web:
                 web.get("/metrics", self._scrape),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, **LIMITS)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
+        server: Any = self._runner.server
+        open_now: dict[_Guarded, None] = {}
         try:
-            await site.start()
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Guarded(server(), open_now), self._host, self._port, backlog=MAX_CONNECTIONS
+            )
         except OSError as error:
             raise ConfigError(
                 f"port {self._port} can't be listened on ({error.strerror}): set PIPELINE_HTTP_PORT to a free one, or 0"
             ) from None
-        port: int = self._runner.addresses[0][1]
+        port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def stop(self) -> None:
+        """Close the port, then what is open."""
+        if self._server is not None:
+            self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -74,7 +100,47 @@ class Web:
         return web.json_response({"ready": reason is None, "reason": reason}, status=503 if reason else 200)
 
     async def _scrape(self, _: web.Request) -> web.Response:
-        self._health.refresh()
-        return web.Response(
-            body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        began = time.monotonic()
+        if began >= self._again_at:
+            self._health.refresh()
+            self._rendered = generate_latest(self._metrics.registry)
+            now = time.monotonic()
+            self._again_at = now + 9 * (now - began)
+        return web.Response(body=self._rendered, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _Guarded(asyncio.Protocol):
+    """A connection that is closed when it takes too long, or when others need its place."""
+
+    def __init__(self, inner: asyncio.Protocol, open_now: dict[_Guarded, None]) -> None:
+        self._inner, self._open = inner, open_now
+
+    def connection_made(self, transport: Any) -> None:
+        while len(self._open) >= MAX_CONNECTIONS:
+            next(iter(self._open)).close()
+        self._open[self] = None
+        self._transport = transport
+        self._timer = asyncio.get_running_loop().call_later(MAX_SECONDS, self.close)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._open.pop(self, None)
+        self._timer.cancel()
+        self._inner.connection_lost(error)
+
+    def close(self) -> None:
+        """At once, whatever is under way."""
+        self._open.pop(self, None)
+        self._transport.abort()
