@@ -48,6 +48,18 @@ bench: $(DEV_STAMP) ## replay, a join into a large room, hand-overs between work
 fuzz: $(DEV_STAMP) ## 10,000,000 mutants and 100,000 inputs of Hypothesis to all readers (FUZZ="--count 1000 --seed 7")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+.PHONY: chaos soak bite
+chaos: $(DEV_STAMP) ## faults of every class, on one broker, through proxies and on three brokers (CHAOS="--count 3 --seed 7")
+	$(BIN)/python -m tests.chaos --faults worker,broker,data --count 1 $(CHAOS)
+	$(BIN)/python -m tests.chaos --faults network --count 1 $(CHAOS)
+	$(BIN)/python -m tests.chaos --faults cluster,kill,freeze_long --nodes 3 --count 1 $(CHAOS)
+
+soak: $(DEV_STAMP) ## the same for an hour, by new seeds; appends to docs/results/chaos.jsonl (MINUTES=60)
+	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
+
+bite: $(DEV_STAMP) ## does the checker catch every seeded bug? half an hour; writes docs/results/bugs.jsonl
+	$(BIN)/python -m tests.chaos.bite --file docs/results/bugs.jsonl
+
 lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock.sh --upgrade
 
