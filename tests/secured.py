@@ -8,12 +8,15 @@ stack's program with TLS and two users: `reader` may read, `writer` may write, t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import datetime
 import ipaddress
 import os
 import secrets
+import signal
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -269,13 +272,24 @@ def _registry(
     command[at:at] = [f"-D{name}={value}" for name, value in more.items()]
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env={"PATH": os.defpath}, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=folder,
+            env={"PATH": os.defpath},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_die_with_us if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
         )
     try:
         yield f"https://{HOST}:{port}/apis/ccompat/v7"
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _die_with_us() -> None:
+    """Also when the tests are killed: it keeps no state that a later run could find it by."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(url: str, authority: Authority) -> None:

@@ -130,6 +130,6 @@ def _sweep() -> None:
     """Take down the stacks of test runs that were killed."""
     home = cache_dir() / "stacks"
     for folder in home.glob(f"{PREFIX}*") if home.exists() else ():
-        pid = folder.name.removeprefix(PREFIX)
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         if folder.is_dir() and pid.isdigit() and not Path("/proc", pid).exists():
             Stack(folder.name).down()

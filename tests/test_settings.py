@@ -5,10 +5,13 @@ tests/data/client.*.pem: a self-signed certificate and its key, used nowhere els
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -39,6 +42,19 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
             {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
             "KAFKA_SECURITY_PROTOCOL=SASL_SSL needs KAFKA_SASL_USERNAME",
         ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u"},
+            "KAFKA_SECURITY_PROTOCOL=SASL_SSL needs KAFKA_SASL_PASSWORD",
+        ),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "u:hunter2@a:1"}, "KAFKA_BOOTSTRAP_SERVERS: no user or password there"),
+        (
+            {"SCHEMA_REGISTRY_URL": "https://u:hunter2@r", "SCHEMA_REGISTRY_USERNAME": "u"},
+            "SCHEMA_REGISTRY_URL carries a user, and SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN is set",
+        ),
+        (
+            {"SCHEMA_REGISTRY_URL": "https://u:hunter2@r", "SCHEMA_REGISTRY_BEARER_TOKEN": "hunter2"},
+            "SCHEMA_REGISTRY_URL carries a user",
+        ),
         ({"KAFKA_SSL_CERT": "c.pem"}, "KAFKA_SSL_CERT and KAFKA_SSL_KEY go together"),
         ({"KAFKA_SSL_KEY": "k.pem"}, "KAFKA_SSL_CERT and KAFKA_SSL_KEY go together"),
         ({"PIPELINE_PARTITIONS": "0", "PIPELINE_TOPIC_PREFIX": "a.b"}, "PIPELINE_TOPIC_PREFIX: "),
@@ -56,6 +72,7 @@ def test_what_is_wrong_is_named_in_one_line(
     assert text.startswith("wrong settings: ")
     assert told in text
     assert "\n" not in text
+    assert "hunter2" not in text
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +170,25 @@ def test_a_worker_has_an_id_of_its_own_unless_it_was_given_one() -> None:
     assert load(transactional_id="mine").worker_id == "mine"
 
 
-def test_the_registry_is_shown_without_its_password() -> None:
-    assert load(registry_url="https://u:secret@host:81/x/").registry_shown == "https://host:81/x"
+@pytest.mark.parametrize("login", ["u:secret", "u:se@cret", "u:sec/ret", "u", "u:%2Fsecret"])
+def test_the_registry_is_shown_without_its_password(login: str) -> None:
+    found = load(registry_url=f"https://{login}@host:81/x/")
+    assert found.registry_shown == "https://host:81/x"
+    assert "host:81" not in repr(found)
+
+
+def test_secrets_are_blotted_out_of_texts_however_they_are_spelt() -> None:
+    word = "pa\"ss'wo/rd\\é"
+    names = ("sasl_password", "ssl_key_password", "registry_password", "registry_token")
+    found = load(registry_username="user", **dict.fromkeys(names, word))
+    quoted = quote(word, safe="")
+    basic = b64encode(f"user:{word}".encode()).decode()
+    spelt = [word, repr(word), repr(word.encode()), json.dumps(word), quoted, f"Basic {basic}"]
+    for text in spelt:
+        blotted = found.redacted(f"it said {text} twice: {text}.")
+        assert blotted.count("***") == 2, text
+        assert "wo" not in blotted.replace("two", "").replace("twice", "")
+    assert "***" not in load(sasl_password="abc").redacted("abc"), "nothing would be left of texts"
+    in_url = load(registry_url=f"https://user:{quoted}@host")
+    assert [in_url.redacted(text).count("***") for text in (word, quoted, basic)] == [1, 1, 1]
+    assert all(word not in repr(one) and quoted not in repr(one) for one in (found, in_url))
