@@ -30,7 +30,7 @@ from tests.chaos.proxy import Proxies
 from tests.pipe import Pipe, WorkerProcess
 from tests.servers import Servers
 
-SLOTS: Final = 4
+SLOTS: Final = 6
 CLOCK: Final = Path(__file__).parent / "clock"
 """Holds a `sitecustomize` that sets a worker's clock wrong."""
 _BROKER: Final = {
