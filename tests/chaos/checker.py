@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.chaos.logs import API, MEDIA, Event, Key, PartitionLog, Signal
+from tests.chaos.scan import caught_up, scan, shown
 from tests.model import Model, micros
 
 GRACE_US: Final = 250_000
@@ -39,6 +40,8 @@ class Verdict:
     violations: list[str] = field(default_factory=list)
     timeouts: list[tuple[int, int]] = field(default_factory=list)
     """(deadline, append time of its event) of all timeouts, in microseconds."""
+    caught_up: list[int] = field(default_factory=list)
+    """By how many microseconds timeouts were late whose partitions were caught up."""
     overtaken: list[int] = field(default_factory=list)
     """By how many microseconds signals overtook older ones of the other topic."""
     excused: int = 0
@@ -51,6 +54,7 @@ class Verdict:
         self.counts += other.counts
         self.violations += other.violations
         self.timeouts += other.timeouts
+        self.caught_up += other.caught_up
         self.overtaken += other.overtaken
         self.excused += other.excused
 
@@ -68,21 +72,17 @@ class Story:
     def tell(self, most: int = 400) -> str:
         """The room's life, in the order of the append times; the last `most` lines."""
         lines: list[tuple[int, str]] = [
-            (signal.time, f"{signal.time} signal {_place(signal.at)} {json.dumps(signal.value)}")
+            (signal.time, f"{signal.time} signal {shown(signal.at)} {json.dumps(signal.value)}")
             for signal in (*self.api, *self.media)
         ]
         for event in self.events:
-            cause = _place(event.cause) if event.cause else "a deadline"
+            cause = shown(event.cause) if event.cause else "a deadline"
             lines.append(
-                (event.time, f"{event.time} EVENT {_place(event.at)} of {cause} {json.dumps(event.json)}")
+                (event.time, f"{event.time} EVENT {shown(event.at)} of {cause} {json.dumps(event.json)}")
             )
-        for place, said in self.rejected.items():
-            lines.append((0, f"rejected {_place(place)} {said['reason']}"))
+        for where, said in self.rejected.items():
+            lines.append((0, f"rejected {shown(where)} {said['reason']}"))
         return "\n".join(text for _, text in sorted(lines)[-most:])
-
-
-def _place(key: Key) -> str:
-    return f"{key[0].partition('.')[2]}/{key[1]}/{key[2]}"
 
 
 def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, int]) -> Verdict:
@@ -95,7 +95,7 @@ def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, in
         late: signals whose acknowledgement came late, and when (microseconds).
     """
     verdict = Verdict(violations=[f"partition {log.number}: {problem}" for problem in log.problems])
-    verdict.violations += _scan(log)
+    verdict.violations += scan(log)
     _account(log, verdict)
     for story in _stories(log, verdict).values():
         if len(verdict.violations) > MAX_VIOLATIONS:
@@ -119,33 +119,8 @@ def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, in
             verdict.violations.append(
                 f"partition {log.number}, room {story.room_id!r}: {problem}\n{story.tell()}"
             )
+    verdict.caught_up = caught_up(log, verdict.timeouts)
     return verdict
-
-
-def _scan(log: PartitionLog) -> Iterable[str]:
-    """What needs no model: ids are unique, sequences have no gap, pauses alternate, a playback ends once."""
-    seen: set[str] = set()
-    latest: dict[str, int] = {}
-    paused: dict[str, str] = {}
-    ended: set[tuple[str, str]] = set()
-    for event in log.events:
-        name, room, meta = event.json["event"], event.json["room_id"], event.json["meta"]
-        where = f"{_place(event.at)} {name} of {room!r}"
-        if meta["event_id"] in seen:
-            yield f"{where}: event_id {meta['event_id']} a second time"
-        seen.add(meta["event_id"])
-        if meta["sequence"] not in {latest.get(room, 0) + 1, 1}:
-            yield f"{where}: sequence {meta['sequence']} after {latest.get(room, 0)}"
-        latest[room] = meta["sequence"]
-        playback = meta["playback_id"]
-        if name in {"conference.play.paused", "conference.play.resumed"}:
-            if paused.get(playback, "conference.play.resumed") == name:
-                yield f"{where}: {name} twice in a row in playback {playback}"
-            paused[playback] = name
-        if meta["ends_playback"]:
-            if (room, playback) in ended:
-                yield f"{where}: a second end of playback {playback}"
-            ended.add((room, playback))
 
 
 def _account(log: PartitionLog, verdict: Verdict) -> None:
@@ -162,15 +137,15 @@ def _account(log: PartitionLog, verdict: Verdict) -> None:
     for place in sorted(poison.keys() | dead.keys()):
         if dead[place] != (place in poison) and len(verdict.violations) <= MAX_VIOLATIONS:
             why = f"{dead[place]} dead letters ({reasons.get(place)!r}), poison: {place in poison}"
-            verdict.violations.append(f"{_place(place)}: {why}")
+            verdict.violations.append(f"{shown(place)}: {why}")
     for place, letter in log.dead:
         verdict.counts["dead", place[0]] += 1
         if place in poison and len(poison[place] or b"") <= 1 << 20 and letter.value() != poison[place]:
-            verdict.violations.append(f"{_place(place)}: its dead letter has another value")
+            verdict.violations.append(f"{shown(place)}: its dead letter has another value")
     for name, records in log.signals.items():
         said = [offset for topic, offset in log.positions.items() if topic.endswith(name)]
         if records and said != [records[-1].at[2] + 1]:
-            verdict.violations.append(f"{_place(records[-1].at)} is the last signal, the position is {said}")
+            verdict.violations.append(f"{shown(records[-1].at)} is the last signal, the position is {said}")
 
 
 def _stories(log: PartitionLog, verdict: Verdict) -> dict[str, Story]:
@@ -186,9 +161,9 @@ def _stories(log: PartitionLog, verdict: Verdict) -> dict[str, Story]:
     for place, said in log.rejected:
         story = stories.setdefault(said["room_id"], Story(said["room_id"]))
         if place in story.rejected:
-            verdict.violations.append(f"{_place(place)} was rejected twice\n{story.tell()}")
+            verdict.violations.append(f"{shown(place)} was rejected twice\n{story.tell()}")
         if said["signal"] != raw.get(place):
-            verdict.violations.append(f"{_place(place)}: the rejected signal is not what stands there")
+            verdict.violations.append(f"{shown(place)}: the rejected signal is not what stands there")
         story.rejected[place] = said
     return stories
 
@@ -349,7 +324,7 @@ class Run:
             return problem
         if self._said < len(self._story.events):
             event = self._story.events[self._said]
-            return f"{_place(event.at)} has an event that nothing caused: {json.dumps(event.json)}"
+            return f"{shown(event.at)} has an event that nothing caused: {json.dumps(event.json)}"
         rejected = sum(1 for kind, _ in self._outcomes if kind == "rejected")
         if rejected != len(self._story.rejected):
             return f"{len(self._story.rejected)} signals were rejected, {rejected} by the model"
@@ -367,7 +342,7 @@ class Run:
                 said = self._story.rejected.get(head.at)
                 reason = outcome["rejected"]["reason"]
                 if said is None or said["reason"] != reason:
-                    return f"{_place(head.at)} should be rejected as {reason}: {said and said['reason']}"
+                    return f"{shown(head.at)} should be rejected as {reason}: {said and said['reason']}"
                 self._outcomes.append(("rejected", reason))
             else:
                 self._outcomes.append(("no_ops", outcome["no_op"]))
@@ -376,7 +351,7 @@ class Run:
             and head.at in self._story.rejected
             and not any("rejected" in o for o in outcomes)
         ):
-            return f"{_place(head.at)} was rejected, and should not be: {outcomes}"
+            return f"{shown(head.at)} was rejected, and should not be: {outcomes}"
         return None
 
     def _event(self, wanted: dict[str, Any], head: Signal | None) -> str | None:
@@ -386,7 +361,7 @@ class Run:
         event = self._story.events[self._said]
         cause = None if timeout or head is None else head.at
         if event.json != wanted or event.cause != cause:
-            return f"{_place(event.at)} should be {json.dumps(wanted)} of {cause and _place(cause)}"
+            return f"{shown(event.at)} should be {json.dumps(wanted)} of {cause and shown(cause)}"
         self._said += 1
         self._outcomes.append(("events", wanted["event"]))
         if timeout:

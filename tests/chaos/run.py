@@ -126,7 +126,6 @@ def _result(
         verdict.violations.append(
             f"the counters differ: {metrics - verdict.counts} more, {verdict.counts - metrics} less"
         )
-    calm = [(said - due) / 1e6 for due, said in verdict.timeouts if not _disturbed(world, due, said)]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -141,7 +140,7 @@ def _result(
         "dead": verdict.poisoned,
         "events": verdict.events,
         "timeouts": quantiles([(said - deadline) / 1e6 for deadline, said in verdict.timeouts]),
-        "timeouts_calm": quantiles(calm),
+        "timeouts_caught_up": quantiles([micros / 1e6 for micros in verdict.caught_up]),
         "excused": verdict.excused,
         "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
         "overlap": not settle,
@@ -151,15 +150,6 @@ def _result(
         "counters": "equal" if metrics is not None else "not compared",
         "violations": verdict.violations,
     }
-
-
-def _disturbed(world: World, deadline: int, said: int) -> bool:
-    """Whether a fault, or the ten seconds behind it, lies over this time (microseconds of the wall clock)."""
-    offset = time.time() - time.monotonic()
-    return any(
-        deadline / 1e6 - offset < injection.ended + 10 and said / 1e6 - offset > injection.began - 1
-        for injection in world.injections
-    )
 
 
 def _commit() -> str:
