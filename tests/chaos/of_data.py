@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.chaos.load import RoomLife
@@ -74,9 +76,9 @@ def retention(world: World) -> None:
             for number in range(world.setting.partitions)
         ]
         group = ConsumerGroupTopicPartitions(world.pipe.env["PIPELINE_GROUP_ID"], wanted)
-        committed = admin.list_consumer_group_offsets([group])[group.group_id].result(30).topic_partitions
+        committed = _patiently(lambda: admin.list_consumer_group_offsets([group])[group.group_id].result(30))
         cuts = []
-        for tp in committed:
+        for tp in committed.topic_partitions:
             if tp.offset > 0:
                 world.reader.keep(tp.topic, tp.partition)
                 cuts.append(TopicPartition(tp.topic, tp.partition, tp.offset))
@@ -101,7 +103,19 @@ def offsets_lost(world: World) -> None:
         ]
         admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
         back = ConsumerGroupTopicPartitions(group, wanted)
-        admin.alter_consumer_group_offsets([back])[group].result(30)
+        _patiently(lambda: admin.alter_consumer_group_offsets([back])[group].result(30))
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask the group's coordinator again while a transaction or a member is on its way."""
+    limit = time.monotonic() + 30
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.5)
 
 
 def compaction(world: World) -> None:

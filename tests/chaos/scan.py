@@ -16,16 +16,17 @@ AROUND_US: Final = 1_500_000
 
 def scan(log: PartitionLog) -> Iterable[str]:
     """What needs no model: ids are unique, sequences have no gap, pauses alternate, a playback ends once."""
-    seen: set[str] = set()
+    seen: set[tuple[str, Key | None]] = set()
     latest: dict[str, int] = {}
     paused: dict[str, str] = {}
     ended: set[tuple[str, str]] = set()
     for event in log.events:
         name, room, meta = event.json["event"], event.json["room_id"], event.json["meta"]
         where = f"{shown(event.at)} {name} of {room!r}"
-        if meta["event_id"] in seen:
+        # By its cause's place, too: an engine that repeats a signal may well cause the same first event of two lives.
+        if (meta["event_id"], event.cause) in seen:
             yield f"{where}: event_id {meta['event_id']} a second time"
-        seen.add(meta["event_id"])
+        seen.add((meta["event_id"], event.cause))
         if meta["sequence"] not in {latest.get(room, 0) + 1, 1}:
             yield f"{where}: sequence {meta['sequence']} after {latest.get(room, 0)}"
         latest[room] = meta["sequence"]
