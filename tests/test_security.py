@@ -37,8 +37,7 @@ from tests.secured import PLAIN_PASSWORD, PLAIN_USER, Authority, Secured, secure
 
 pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
-SIDE_BY_SIDE = 3
-"""Workers that a test runs at a time."""
+SIDE_BY_SIDE = 3  # processes
 _numbers = itertools.count()
 
 
@@ -317,8 +316,6 @@ async def test_a_worker_that_is_not_let_in_ends_and_one_that_meets_silence_waits
 
 # --- secrets are not said ----------------------------------------------------------------------------------------
 
-NOISY = {"PIPELINE_LOG_LEVEL": "debug"}
-
 
 def spellings(*passwords: str) -> list[str]:
     """In how many ways a secret can be written."""
@@ -360,7 +357,7 @@ def plainly(site: Secured, registry: str, broker: str) -> dict[str, str]:
         "SCHEMA_REGISTRY_URL": site.registry.replace("//", f"//reader:{quote(registry, safe='')}@"),
         "SCHEMA_REGISTRY_USERNAME": "",
         "SCHEMA_REGISTRY_PASSWORD": "",
-        **NOISY,
+        "PIPELINE_LOG_LEVEL": "debug",
     }
 
 

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
 from pipeline.decision import Rules
-from pipeline.errors import ConfigError, FatalError, FencedError, LossError, PipelineError
+from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.merge import Input, Merge
 from pipeline.metrics import Metrics
 from pipeline.partition import Partition
@@ -58,8 +58,13 @@ class Book:
         (Errors.InvalidProducerEpoch(), FencedError, "PIPELINE_TRANSACTIONAL_ID"),
         (Errors.UnknownMemberIdError(), FencedError, "has gone on without this worker"),
         (Errors.IllegalGenerationError(), FencedError, "start again"),
-        (Errors.TopicAuthorizationFailedError("x"), ConfigError, "grant this user the topics"),
-        (Errors.TransactionalIdAuthorizationFailed("x"), ConfigError, "transactional id"),
+        (Errors.TopicAuthorizationFailedError("x"), DeniedError, "x: see docs/security.md"),
+        (
+            Errors.TransactionalIdAuthorizationFailed("x"),
+            DeniedError,
+            "lacks Write on every transactional id that begins with",
+        ),
+        (Errors.InvalidTransactionTimeout(), ConfigError, "raise its transaction.max.timeout.ms"),
         (Errors.KafkaTimeoutError(), FatalError, "nothing of the unit was committed: start again"),
     ],
 )
@@ -76,8 +81,8 @@ def test_kafka_errors_name_the_remedy(
 
 
 def test_exit_codes() -> None:
-    errors: list[PipelineError] = [FatalError(), ConfigError(), FencedError(), LossError()]
-    assert [run.exit_code(error) for error in errors] == [1, 2, 3, 4]
+    errors: list[PipelineError] = [FatalError(), ConfigError(), DeniedError(), FencedError(), LossError()]
+    assert [run.exit_code(error) for error in errors] == [1, 2, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -86,10 +91,11 @@ def test_exit_codes() -> None:
         (FencedError("taken"), FencedError, "taken"),
         (Errors.OffsetOutOfRangeError({TopicPartition("t", 3): 7}), LossError, "deleted unread"),
         (RuntimeError("boom"), FatalError, "Faust crashed: RuntimeError('boom')"),
+        (Errors.GroupAuthorizationFailedError("g"), DeniedError, "not authorised: "),
     ],
 )
 async def test_a_crash_of_faust_is_told_as_what_it_is(
-    reason: Exception, kind: type[FatalError], text: str
+    settings: Settings, reason: Exception, kind: type[FatalError], text: str
 ) -> None:
     class App:
         _crashed = asyncio.Event()
@@ -97,7 +103,7 @@ async def test_a_crash_of_faust_is_told_as_what_it_is(
 
     App._crashed.set()
     with pytest.raises(kind, match=text.replace("(", r"\(").replace(")", r"\)")) as raised:
-        await run._crashed(App)
+        await run._crashed(App, settings)
     assert type(raised.value) is kind
 
 
