@@ -82,7 +82,7 @@ def _explain(message: str, fields: dict[str, Any]) -> str:
     return f"field {path}: {what}, got {shorten(found)}"
 
 
-MAX_VALUES = 4096
+MAX_VALUES = 2048
 """Values in a record of another schema, those in arrays, maps and unions counted one by one (each costs a microsecond).
 A `play.failed` of ours has up to 1,030; the rest is for fields that we don't know."""
 FIRST_TIME, LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999

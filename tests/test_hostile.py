@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from pipeline.avro import long
-from pipeline.codec import MAX_FAILED, MAX_URLS, decode_json, decoder, signal_json
+from pipeline.codec import MAX_FAILED, MAX_URLS, decode_json, decoder
 from pipeline.errors import SignalError
 from pipeline.freeswitch import MAX_KINDS, MAX_MEMBERS, OTHER_KINDS, Adapter, read_event
 from pipeline.resolve import MAX_VALUES, resolving
 from pipeline.signals import SIGNALS
 from pipeline.wire import SCHEMAS
 from tests.fuzz import hostile
+from tests.fuzz.run import untraced
 
 HEAD = b"\0\0\0\0\1"
 CLASSES: dict[str, Any] = {signal.RECORD.rpartition(".")[2]: signal for signal in SIGNALS}
@@ -29,12 +30,13 @@ def costs_little(read: Callable[[bytes], object], value: bytes) -> None:
     assert len(value) <= hostile.MIB
     best, said = 1.0, ""
     for _ in range(20):
-        began = time.thread_time()
-        try:
-            read(value)
-        except SignalError as error:
-            said = str(error)
-        best = min(best, time.thread_time() - began)
+        with untraced():
+            began = time.thread_time()
+            try:
+                read(value)
+            except SignalError as error:
+                said = str(error)
+            best = min(best, time.thread_time() - began)
         assert len(said) < 400
         assert said.isprintable()
         if best <= MOST / 2:
@@ -64,12 +66,7 @@ def test_avro_of_another_writer(record: str, schema: Any, body: bytes) -> None:
 @pytest.mark.parametrize("line", [pytest.param(value, id=name) for name, value in hostile.engine_events()])
 def test_an_engine_event(line: bytes) -> None:
     adapter = Adapter([("/a", "http://x"), ("/", "http://y/")])
-
-    def signal(line: bytes) -> object:
-        found = adapter.signal(read_event(line))
-        return found and signal_json(found)
-
-    costs_little(signal, line)
+    costs_little(lambda line: adapter.signal(read_event(line)), line)
 
 
 # --- the bounds ---
@@ -126,7 +123,7 @@ def test_another_writer_may_add_some_thousand_values() -> None:
     body = HEAD + hostile.FOUR + b"\2a" + long(count) + b"\0" * count + b"\0"
     assert read(body).session_uuid == "a"
     body = HEAD + hostile.FOUR + b"\2a" + long(count + 1) + b"\0" * (count + 2)
-    with pytest.raises(SignalError, match="field x: expected at most 4096 values in a record, found more"):
+    with pytest.raises(SignalError, match="field x: expected at most 2048 values in a record, found more"):
         read(body)
 
 
@@ -178,9 +175,10 @@ def test_an_adapter_forgets_the_oldest_when_ends_are_lost() -> None:
         assert len(held) == MAX_MEMBERS
         assert {"0", "2", "new"} <= held.keys()
         assert "1" not in held
-    began = time.thread_time()
-    adapter.signal(member("conference-destroy", "x"))
-    assert time.thread_time() - began < 5 * MOST
+    with untraced():
+        began = time.thread_time()
+        adapter.signal(member("conference-destroy", "x"))
+        assert time.thread_time() - began < 2 * MOST
     assert not adapter._room_of
     assert not adapter._removing
 

@@ -90,14 +90,16 @@ class Runner:
 
     def _read(self, target: Target, value: bytes) -> tuple[float, Any, SignalError | None]:
         result = error = None
-        began = time.thread_time()
-        try:
-            result = target.read(value)
-        except SignalError as caught:
-            error = caught
-        except Exception as escaped:
-            raise self._broken(target, value, f"{type(escaped).__name__} escaped: {escaped}") from escaped
-        return time.thread_time() - began, result, error
+        with untraced():
+            began = time.thread_time()
+            try:
+                result = target.read(value)
+            except SignalError as caught:
+                error = caught
+            except Exception as escaped:
+                raise self._broken(target, value, f"{type(escaped).__name__} escaped: {escaped}") from escaped
+            took = time.thread_time() - began
+        return took, result, error
 
     def _broken(self, target: Target, value: bytes, what: str) -> FoundError:
         self._found.mkdir(parents=True, exist_ok=True)
@@ -161,6 +163,19 @@ class Runner:
                 for name, tally in self.tallies.items()
             },
         }
+
+
+class untraced:
+    """Without what measures coverage, which would be measured along."""
+
+    def __enter__(self) -> None:
+        self._trace = sys.gettrace()
+        if self._trace is not None:
+            sys.settrace(None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._trace is not None:
+            sys.settrace(self._trace)
 
 
 def peak_memory() -> int:

@@ -35,7 +35,7 @@ _LABELS = [
         "no JSON": "no JSON|JSON object|Expected object",
         "too deep": "nested too deeply",
         "too long": "more than 1048576",
-        "too many": r"array of length|\d items|at most 4096 values|length <= 2048|length <= 255|characters",
+        "too many": r"array of length|\d items|at most 2048 values|length <= 2048|length <= 255|characters",
         "cut": "end of the data|bytes are left|\\d are left|too few",
         "more behind it": "bytes behind the end|more bytes",
         "a field is missing": "missing",
