@@ -151,12 +151,11 @@ class Pipe:
 class WorkerProcess:
     """One `python -m pipeline worker`. `lines` is what it wrote on standard error so far."""
 
-    def __init__(
-        self, options: tuple[str, ...], env: dict[str, str], module: tuple[str, ...] = ("pipeline",)
-    ) -> None:
+    def __init__(self, options: tuple[str, ...], env: dict[str, str], process: Any = None) -> None:
+        """`process` is one that was started in another way, and behaves like a Popen."""
         self.lines: list[str] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", *module, "worker", *options],
+        self._process = process or subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "worker", *options],
             cwd=ROOT,
             env=env,
             stdout=subprocess.DEVNULL,

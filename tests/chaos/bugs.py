@@ -1,4 +1,4 @@
-"""Seeded bugs: does the checker bite? `python -m tests.chaos.bugs NAME worker` is a worker that has the bug NAME.
+"""Seeded bugs: does the checker bite? `python -m tests.chaos --bug NAME` runs workers that have the bug NAME.
 
 Each is a small switch at a place where the real thing is easy to get wrong. docs/guarantees.md has the table of what
 caught which, and after how many injections.
@@ -7,7 +7,6 @@ caught which, and after how many injections.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -338,10 +337,3 @@ def _set(owner: type, name: str, value: Any) -> None:
     """Replace what must be there: a bug whose place has moved is no bug any more."""
     assert name in vars(owner), f"{owner.__name__}.{name} has gone"
     setattr(owner, name, value)
-
-
-if __name__ == "__main__":
-    BUGS[sys.argv.pop(1)]()
-    from pipeline.cli import main
-
-    sys.exit(main())

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
@@ -27,12 +26,11 @@ from tests.chaos.encode import encoder
 from tests.chaos.load import Load
 from tests.chaos.logs import Reader
 from tests.chaos.proxy import Proxies
+from tests.chaos.zygote import Zygote
 from tests.pipe import Pipe, WorkerProcess
 from tests.servers import Servers
 
 SLOTS: Final = 6
-CLOCK: Final = Path(__file__).parent / "clock"
-"""Holds a `sitecustomize` that sets a worker's clock wrong."""
 _BROKER: Final = {
     "group.min.session.timeout.ms": "1000",
     "broker.session.timeout.ms": "3000",
@@ -131,6 +129,7 @@ class World:
             poison=setting.poison,
             encode=encoder(asyncio.run(_ids(self.pipe))),
         )
+        self.zygote = Zygote(setting.bug)
         self.follower = Follower(servers.bootstrap_servers, self.pipe.topic("events"), setting.partitions)
         self._keeper.start()
         for slot in self.slots[: setting.workers]:
@@ -144,6 +143,7 @@ class World:
             slot.wanted = False
             if slot.process is not None:
                 slot.process.kill()
+        self.zygote.stop()
         self.follower.stop()
         if self.proxies is not None:
             self.proxies.stop()
@@ -196,10 +196,8 @@ class World:
             ports = [f"{self._ports}{node}1{slot.number}" for node in range(1, self.setting.nodes + 1)]
             env["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(f"127.0.0.1:{port}" for port in ports)
         if slot.clock:
-            env["PYTHONPATH"] = f"{CLOCK}:{env.get('PYTHONPATH', '')}"
             env["WRONG_BY_SECONDS"] = str(slot.clock)
-        module = ("tests.chaos.bugs", self.setting.bug) if self.setting.bug else ("pipeline",)
-        slot.process = WorkerProcess((), env, module)
+        slot.process = WorkerProcess((), env, self.zygote.spawn(env))
 
     def _keep(self) -> None:
         """The supervisor: a worker that ends is started again."""
