@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import datetime
 import ipaddress
+import json
 import os
 import secrets
 import signal
@@ -20,9 +21,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from confluent_kafka import admin as kafka
 from cryptography import x509
@@ -305,3 +308,17 @@ def _wait(url: str, authority: Authority) -> None:
         except OSError:
             assert time.monotonic() < limit, "the registry does not start"
             time.sleep(0.1)
+
+
+def spellings(*passwords: str) -> list[str]:
+    """In how many ways a secret can be written."""
+    found = []
+    for word in passwords:
+        found += [word, quote(word, safe=""), repr(word)[1:-1], json.dumps(word)[1:-1]]
+        found += [
+            b64encode(f"{user}:{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)
+        ]
+        found += [
+            b64encode(f"\0{user}\0{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)
+        ]
+    return found

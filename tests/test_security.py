@@ -7,13 +7,13 @@ import itertools
 import json
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import typer.testing
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 from structlog.testing import capture_logs
@@ -22,6 +22,7 @@ from pipeline import acls
 from pipeline import signals as s
 from pipeline.access import admin_client, look
 from pipeline.acls import Acl
+from pipeline.cli import build
 from pipeline.cli.feed import require_topics
 from pipeline.codec import signal_json
 from pipeline.errors import ConfigError, DeniedError
@@ -33,7 +34,7 @@ from pipeline.topics import TOPICS
 from pipeline.wire import ENCODERS
 from pipeline.worker.run import Worker
 from tests.pipe import ROOT, Pipe
-from tests.secured import PLAIN_PASSWORD, PLAIN_USER, Authority, Secured, secured
+from tests.secured import PLAIN_PASSWORD, PLAIN_USER, Authority, Secured, secured, spellings
 
 pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
@@ -223,7 +224,7 @@ async def test_a_permission_that_is_taken_away_ends_a_worker_and_is_named(site: 
         assert f"user '{name}' lacks {acl}: `kafka-acls.sh" in worker.log[-1]["msg"], worker.lines
         assert not any("Traceback" in line for line in worker.lines)
 
-    cases = [("Read", ".api.signals"), ("Write", ".events"), ("Read", "-group"), ("Write", "-group")]
+    cases = [("Read", ".api.signals"), ("Write", ".events"), ("Read", "-group")]
     await few_at_a_time([one(case) for case in cases])
 
 
@@ -317,20 +318,6 @@ async def test_a_worker_that_is_not_let_in_ends_and_one_that_meets_silence_waits
 # --- secrets are not said ----------------------------------------------------------------------------------------
 
 
-def spellings(*passwords: str) -> list[str]:
-    """In how many ways a secret can be written."""
-    found = []
-    for word in passwords:
-        found += [word, quote(word, safe=""), repr(word)[1:-1], json.dumps(word)[1:-1]]
-        found += [
-            b64encode(f"{user}:{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)
-        ]
-        found += [
-            b64encode(f"\0{user}\0{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)
-        ]
-    return found
-
-
 async def test_a_worker_at_debug_tells_no_secret_in_logs_metrics_and_probes(site: Secured) -> None:
     """Logged in by PLAIN, whose bytes are the password itself, and with the registry's user in its URL."""
     pipe = site.pipe()
@@ -374,7 +361,6 @@ async def test_errors_of_every_command_tell_no_secret(site: Secured) -> None:
             (["worker"], "json", (good, wrong)),
             (["worker"], "text", (wrong, PLAIN_PASSWORD)),
             (["setup"], "text", (wrong, PLAIN_PASSWORD)),
-            (["send", "--avro", "-"], "text", (wrong, PLAIN_PASSWORD)),
             (["events", "--max", "1"], "text", (good, wrong)),
         )
     ]
@@ -385,15 +371,20 @@ async def test_errors_of_every_command_tell_no_secret(site: Secured) -> None:
         assert "Traceback" not in err
 
 
-async def test_up_and_status_pass_a_registry_on_without_its_password(site: Secured) -> None:
-    url = site.registry.replace("//", "//reader:hunter2@")
-    env = {**site.pipe().env, "KAFKA_BOOTSTRAP_SERVERS": site.plain, "SCHEMA_REGISTRY_URL": url}
-    text, as_json, status = await few_at_a_time(
-        [run(*command, env=env) for command in (["up"], ["up", "--json"], ["status", "--json"])]
+def test_up_and_status_pass_a_registry_on_without_its_password(
+    site: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", site.plain)
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", site.registry.replace("//", "//reader:hunter2@"))
+    command = typer.testing.CliRunner()
+    text, as_json, status = (
+        command.invoke(build(), [*arguments, "--name", "none"])
+        for arguments in (["up"], ["up", "--json"], ["status", "--json"])
     )
-    assert text[:2] == (
-        0,
-        f'export KAFKA_BOOTSTRAP_SERVERS={site.plain}\nexport SCHEMA_REGISTRY_URL="$SCHEMA_REGISTRY_URL"\n',
-    )
-    assert json.loads(as_json[1])["schema_registry_url"] == site.registry
-    assert not any("hunter2" in out + err for _, out, err in (text, as_json, status))
+    assert text.exit_code == 0
+    assert text.stdout.splitlines() == [
+        f"export KAFKA_BOOTSTRAP_SERVERS={site.plain}",
+        'export SCHEMA_REGISTRY_URL="$SCHEMA_REGISTRY_URL"',
+    ]
+    assert json.loads(as_json.stdout)["schema_registry_url"] == site.registry
+    assert "hunter2" not in "".join(one.output for one in (text, as_json, status))
