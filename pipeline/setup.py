@@ -103,8 +103,8 @@ async def check_topics(
     `warn`; with `force` what breaks a promise, too. Raises ConfigError, KafkaError."""
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
     view = await look(admin, names)
-    missing = _missing(view)
-    refused = _partitions(view, settings)
+    # Nothing helps where there is no topic, and with another number of partitions most rooms would be dead letters.
+    hopeless = [*_missing(view), *_partitions(view, settings)]
     present = {name: topic for name, topic in names.items() if not view.topics[name].missing}
     configs = await _configs(admin, list(present))
     found = [Found(name, topic, view.topics[name].replicas, configs[name]) for name, topic in present.items()]
@@ -114,12 +114,12 @@ async def check_topics(
     for finding in all_of_them:
         if not finding.refused:
             warn(str(finding))
-    refused += [str(finding) for finding in all_of_them if finding.refused]
+    refused = [str(finding) for finding in all_of_them if finding.refused]
     if force:
         for line in refused:
             warn(f"forced: {line}")
         refused = []
-    return [*missing, *refused]
+    return [*hopeless, *refused]
 
 
 def _missing(view: View) -> list[str]:
