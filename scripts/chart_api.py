@@ -30,7 +30,8 @@ import yaml
 
 CHART: Final = Path(__file__).resolve().parent.parent / "helm" / "conference-pipeline"
 NAMESPACE: Final = "voice"
-PLURALS: Final = {"NetworkPolicy": "networkpolicies"}
+PLURALS: Final = {"NetworkPolicy": "networkpolicies", "PriorityClass": "priorityclasses"}
+OF_THE_CLUSTER: Final = {"Namespace", "CustomResourceDefinition", "PriorityClass"}
 TEMPLATES: Final = {"StatefulSet", "Job"}
 
 
@@ -40,6 +41,12 @@ def port() -> int:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
         return number
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """An answer; the probes answer with text."""
+    found: dict[str, Any] = json.loads(text) if text[:1] == b"{" else {"message": text.decode()}
+    return found
 
 
 class Api:
@@ -59,12 +66,10 @@ class Api:
         request = urllib.request.Request(self.url + path, data, headers)
         try:
             with self._opener.open(request, timeout=30) as answer:
-                text = answer.read()
-                found = json.loads(text) if text[:1] == b"{" else {}
-                return answer.status, found, answer.headers.get_all("Warning") or []
+                return answer.status, _object(answer.read()), answer.headers.get_all("Warning") or []
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.loads(error.read() or b"{}"), []
+                return error.code, _object(error.read()), []
         except OSError as error:
             return 0, {"message": str(error)}, []
 
@@ -73,7 +78,7 @@ class Api:
         version, kind = resource["apiVersion"], resource["kind"]
         plural = PLURALS.get(kind, f"{kind.lower()}s")
         where = resource["metadata"].get("namespace", NAMESPACE)
-        scope = "" if kind in ("Namespace", "CustomResourceDefinition") else f"namespaces/{where}/"
+        scope = "" if kind in OF_THE_CLUSTER else f"namespaces/{where}/"
         prefix = "api" if "/" not in version else "apis"
         status, answer, warnings = self.call(f"/{prefix}/{version}/{scope}{plural}{query}", resource)
         if status not in (200, 201):
@@ -120,6 +125,9 @@ def prepare(api: Api, crds: Path | None) -> set[str]:
         metadata = {"name": name, "labels": enforced}
         wrong = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         assert wrong is None, wrong
+    priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}}
+    wrong = api.create({**priority, "value": 1})  # a variant asks for it
+    assert wrong is None, wrong
     kinds = set()
     for file in sorted(crds.glob("*.yaml")) if crds else ():
         for resource in filter(None, yaml.safe_load_all(file.read_text())):

@@ -56,7 +56,7 @@ build() {
             go mod init scratch
             go mod edit -require "$module@$version"
             for replacement; do go mod edit -replace "$replacement"; done
-            go build -mod=mod -trimpath -ldflags='-s -w' -o "$cache/$name-$version.new" "$package"
+            go build -mod=mod -trimpath -ldflags="-s -w ${stamp:-}" -o "$cache/$name-$version.new" "$package"
         ) >"$cache/$name.log" 2>&1 || fail "$name $version could not be built: $(tail -3 "$cache/$name.log")"
         mv "$cache/$name-$version.new" "$cache/$name-$version"
         rm -rf "$scratch"
@@ -93,7 +93,9 @@ api() {
             replacements+=("$part=$part@v0.${version#1.}")
         done
     fi
-    build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes "v$version" "${replacements[@]}"
+    local names=k8s.io/component-base/version # else it doesn't know its own version, and Helm asks for that
+    stamp="-X $names.gitVersion=v$version -X $names.gitMajor=1 -X $names.gitMinor=37" \
+        build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes "v$version" "${replacements[@]}"
     build etcd go.etcd.io/etcd/server/v3 go.etcd.io/etcd/server/v3 v3.7.3
 }
 
