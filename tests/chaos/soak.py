@@ -28,7 +28,7 @@ TARGET: Final = {"worker": 100, "broker": 30, "cluster": 30, "network": 30, "dat
 """Injections of each class of a kind that the file shall hold."""
 LATE: Final = 100
 """... and of each class in which an answer or a request of a transaction is late."""
-PLAN: Final = 40
+PLAN: Final = 80
 CONSOLE = Console(stderr=True)
 
 
@@ -61,15 +61,15 @@ def plan(counts: Counter[str], rng: random.Random) -> list[str]:
         "--plan": ",".join(fault.name for fault in chosen),
         "--seed": rng.randrange(10**9),
         "--nodes": 3 if "cluster" in kinds else 1,
-        "--workers": rng.choice((1, 2, 2, 3)),
-        "--session": rng.choice((2, 2, 3, 6)),
-        "--watchdog": rng.choice((2, 4, 10)),
+        "--workers": rng.choice((2, 2, 3)),
+        "--session": rng.choice((2, 2, 2, 3, 6)),
+        "--watchdog": rng.choice((2, 2, 4, 10)),
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
-        "--backlog": rng.choice((0, 100_000, 300_000)),
-        "--gap": 0.4,
+        "--backlog": rng.choice((0, 200_000, 400_000)),
+        "--gap": rng.choice((0.1, 0.2, 1.0)),
     }
-    more = ["--overlap"] if rng.random() < 0.8 else []
+    more = ["--overlap"] if rng.random() < 0.85 else []
     return [text for name, value in options.items() for text in (name, str(value))] + more
 
 
