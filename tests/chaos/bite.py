@@ -41,7 +41,7 @@ SHOWN_BY: Final = {
 """The faults that a bug needs; the others show under whatever makes a rebalance."""
 OTHERS: Final = "rolling,kill"
 INJECTIONS: Final = 3
-ATTEMPTS: Final = 12
+ATTEMPTS: Final = 6
 PURE: Final = (
     "test_room.py",
     "test_room_rules.py",

@@ -98,7 +98,7 @@ def newcomer(world: World) -> None:
         limit = time.monotonic() + 20
         while not world.partitions_of(slot) and time.monotonic() < limit:
             time.sleep(0.002)
-        time.sleep(world.rng.uniform(0, 0.2) ** 2)
+        time.sleep(world.rng.uniform(0, 0.3))
         end_hard(world, slot)
         world.buried(slot)
         slot.wanted = slot.number < world.setting.workers
