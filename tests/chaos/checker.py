@@ -21,11 +21,11 @@ from tests.chaos.scan import caught_up, scan, shown
 from tests.model import Model, micros
 
 GRACE_US: Final = 250_000
-MAX_STEPS: Final = 40_000
+MAX_STEPS: Final = 20_000
 """Model steps, over those of one run, that the search for an order may take per room."""
 MAX_MEMBERS: Final = 20_000
 """Members that are copied for coming back, in all; the earliest ways back of a large room are forgotten."""
-MAX_VIOLATIONS: Final = 20
+MAX_VIOLATIONS: Final = 4
 
 
 @dataclass

@@ -24,6 +24,8 @@ SLOW_RECOVERY: Final = 25.0
 """Seconds, over the session timeout, that a recovery may take on a machine that does much else besides."""
 OUT_OF_STEP: Final = 2.0
 """Seconds by which one topic may be ahead of the other where nothing holds it back: a poll or two."""
+ENOUGH: Final = 10
+"""Violations after which the rest of a run is not looked at."""
 LONGEST_SILENCE: Final = 30.0
 """Seconds behind an injection in which the next events are looked for."""
 
@@ -103,7 +105,8 @@ def _checked(world: World, verdict: Verdict) -> Verdict:
         verdict.violations.append(f"{world.exits['3']} workers were fenced, though nothing gave a reason to")
     watchdog = round(world.setting.watchdog * 1e6)
     for number in range(world.setting.partitions):
-        verdict.add(check(world.reader.read(number), FOREVER_US, watchdog, world.load.late))
+        if len(verdict.violations) <= ENOUGH:
+            verdict.add(check(world.reader.read(number), FOREVER_US, watchdog, world.load.late))
     furthest = max(verdict.overtaken, default=0) / 1e6
     if gentle and world.setting.nodes == 1 and furthest > OUT_OF_STEP:
         verdict.violations.append(f"a signal overtook one of the other topic that was {furthest:.1f} s older")

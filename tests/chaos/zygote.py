@@ -110,7 +110,8 @@ def _watch(env: dict[str, str], err: int, status: int) -> None:
     os.close(err)
     os.write(status, f"{worker}\n".encode())
     _, ended = os.waitpid(worker, 0)
-    os.write(status, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
+    with contextlib.suppress(BrokenPipeError):  # nobody is left who wants to know
+        os.write(status, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
     os._exit(0)
 
 
