@@ -23,6 +23,8 @@ class Fault:
     inject: Callable[[World], None]
     gentle: bool = False
     """It gives no healthy worker a reason to be fenced, and holds no topic back behind the other."""
+    outlived: bool = False
+    """No worker may end of it."""
 
 
 def pair(world: World) -> None:
@@ -76,13 +78,13 @@ FAULTS: Final = (
         of_network.broken("slow", lambda link, rng: link.slow(0, rng.uniform(2e4, 2e5)), 1.5),
     ),
     Fault("reset", "network", of_network.reset),
-    Fault("late_end", "network", of_network.late("late_end", END_TXN, "request")),
-    Fault("late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "request")),
-    Fault("lost_answer", "network", of_network.late("lost_answer", END_TXN, "answer")),
+    Fault("late_end", "network", of_network.late("late_end", END_TXN, "request"), outlived=True),
+    Fault("late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "request"), outlived=True),
+    Fault("lost_answer", "network", of_network.late("lost_answer", END_TXN, "answer"), outlived=True),
     Fault("stall_records", "network", of_network.stall("stall_records", PRODUCE)),
     Fault("stall_offsets", "network", of_network.stall("stall_offsets", OFFSETS)),
     Fault("stall_end", "network", of_network.stall("stall_end", END_TXN)),
-    Fault("poison", "data", of_data.poison, gentle=True),
+    Fault("poison", "data", of_data.poison, gentle=True, outlived=True),
     Fault("large", "data", of_data.large),
     Fault("abort", "data", of_data.abort),
     Fault("retention", "data", of_data.retention, gentle=True),

@@ -113,6 +113,8 @@ def _checked(world: World, verdict: Verdict) -> Verdict:
     if gentle and world.exits["3"]:
         verdict.violations.append(f"{world.exits['3']} workers were fenced, though nothing gave a reason to")
     watchdog = round(world.setting.watchdog * 1e6)
+    if all(BY_NAME[injection.fault].outlived for injection in world.injections) and world.exits:
+        verdict.violations.append(f"workers ended ({dict(world.exits)}), though nothing gave a reason to")
     for number in range(world.setting.partitions):
         if len(verdict.violations) <= ENOUGH:
             verdict.add(check(world.reader.read(number), FOREVER_US, watchdog, world.load.late))
