@@ -326,7 +326,9 @@ def test_an_event_is_one_compact_line(text: str, time: int, playback: str | None
 @pytest.mark.parametrize("micros", [YEAR_1 - 1, YEAR_9999 + 1, -(2**63), 2**63 - 1])
 def test_an_event_of_no_time_is_refused(micros: int) -> None:
     event = events.MemberMuted("s", "r", "c", events.Meta("e", 1, micros, "a", "c", None, False, False))
-    with pytest.raises(SignalError, match=rf"^meta\.occurred_at: {micros} is no time of the years 1 to 9999$"):
+    with pytest.raises(
+        SignalError, match=rf"^meta\.occurred_at: {micros} is no time of the years 1 to 9999$"
+    ):
         event_json(event)
 
 

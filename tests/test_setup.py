@@ -34,9 +34,7 @@ CONTRACT: dict[str, dict[str, str]] = {
 }
 """Contract §2, copied by hand; all of them also have LogAppendTime."""
 LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
-ONE_BROKER = (
-    "warning: 1 broker, one replica: fine for development, but a lost disk loses all; take 3 brokers for production"
-)
+ONE_BROKER = "warning: 1 broker, one replica: fine for development, but a lost disk loses all; take 3 brokers for production"
 
 
 class Site:

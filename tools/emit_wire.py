@@ -264,7 +264,10 @@ class _Decoder:
         self.add(inner, "c = d[p]\nif c & 129:  # a long block, or one that says its size")
         self.add(inner, "    c, e, p = read_block(d, p)\nelse:\n    c >>= 1\n    e = -1\n    p += 1")
         self.add(inner, "if not c:\n    break")
-        low, high = rules.get("minItems", 0), rules.get("maxItems", "MAX_ITEMS" if items == "string" else "MAX_RECORDS")
+        low, high = (
+            rules.get("minItems", 0),
+            rules.get("maxItems", "MAX_ITEMS" if items == "string" else "MAX_RECORDS"),
+        )
         # before a million items, or a million blocks of one, are read in vain
         self.add(inner, f"if len({name}_) + c > {high}:\n    raise ValueError('number of items')")
         self.add(inner, "for _ in range(c):")

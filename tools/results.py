@@ -24,7 +24,9 @@ def faults() -> list[tuple[str, ...]]:
     for run in runs:
         injections.update(run["injections"])
     alone = [run for run in runs if not run["overlap"]]
-    rows = [("fault", "injections", "silence of what it hit, s", "of the others, s", "caught up after its end, s")]
+    rows = [
+        ("fault", "injections", "silence of what it hit, s", "of the others, s", "caught up after its end, s")
+    ]
     for fault, number in sorted(injections.items()):
         hit, kept, settled = (
             _spread([value for run in alone for value in run[column].get(name, [])])
@@ -53,7 +55,10 @@ def sums() -> list[tuple[str, ...]]:
         ("… of them while the partition was caught up", f"{sum(quantiles['n'] for quantiles in calm):,}"),
         ("… how late after the deadline, s (p50, max)", _pair(middle, [q["max"] for q in calm])),
         ("timeouts before a signal that was acknowledged too late", str(sum(run["excused"] for run in runs))),
-        ("runs without a lost worker, whose counters were equal", str(sum(r["counters"] == "equal" for r in runs))),
+        (
+            "runs without a lost worker, whose counters were equal",
+            str(sum(r["counters"] == "equal" for r in runs)),
+        ),
         ("worker exits by code", ", ".join(f"{code}: {number}" for code, number in sorted(exits.items()))),
     ]
 
