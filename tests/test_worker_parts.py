@@ -26,6 +26,7 @@ from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas
 from pipeline.worker.offsets import _Witness
 from pipeline.worker.recovery import Lane, Recovery
+from pipeline.worker.store import RoomsStore
 from pipeline.worker.transaction import BrokerClock, Transactions, fatal
 from pipeline.worker.watch import Watch
 from pipeline.worker.web import Web
@@ -265,6 +266,37 @@ async def test_an_idle_worker_writes_its_position_to_hear_the_brokers_time() -> 
 
 
 # --- positions -----------------------------------------------------------------------------------------------
+
+
+async def test_a_load_ends_before_the_next_one_begins() -> None:
+    """Faust can call for a load twice in a row; two at once would each get a part of the log's records."""
+    running, overlapped, ended = 0, False, 0
+
+    class Slow:
+        seconds = 0.0
+
+        async def load(self, numbers: list[int]) -> dict[int, Lane]:
+            nonlocal running, overlapped, ended
+            overlapped |= running > 0
+            running += 1
+            try:
+                await asyncio.sleep(0.05)
+            finally:
+                await asyncio.sleep(0.01)  # closing takes its time, too
+                running -= 1
+            ended += 1
+            return {}
+
+    store = RoomsStore.__new__(RoomsStore)
+    store.recovery = Slow()  # type: ignore[assignment]
+    store.__post_init__()
+    loads = []
+    for _ in range(3):
+        loads.append(asyncio.create_task(store.on_recovery_completed(set(), set())))
+        await asyncio.sleep(0.02)
+    done = await asyncio.gather(*loads, return_exceptions=True)
+    assert [isinstance(result, asyncio.CancelledError) for result in done] == [True, True, False]
+    assert (overlapped, ended) == (False, 1)
 
 
 def test_positions_that_do_not_fit_the_log(settings: Settings) -> None:

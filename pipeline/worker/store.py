@@ -42,9 +42,7 @@ class RoomsStore(Store[str, Room]):
     ) -> None:
         """Drop what is gone. aiokafka sends no heartbeats in here, so the loading, which may take longer than the
         session timeout, comes in `on_recovery_completed`."""
-        if self._loading is not None:
-            self._loading.cancel()  # the rebalance before this one
-            await asyncio.wait({self._loading})
+        await self._stop_loading()
         topic = self.table.changelog_topic.get_topic_name()
         self._mine = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic}
         if self.app.consumer.expelled:
@@ -61,6 +59,9 @@ class RoomsStore(Store[str, Room]):
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Load what is new. Faust goes on to seek and to resume when this returns; it would swallow an error."""
+        # Faust may call for the generation before while `on_rebalance` of this one is under way, and then again: two
+        # loads would share what the one reader reads.
+        await self._stop_loading()
         self._loading = asyncio.current_task()
         try:
             await self._load()
@@ -68,6 +69,12 @@ class RoomsStore(Store[str, Room]):
             await self.app.crash(error)
         finally:
             self._loading = None
+
+    async def _stop_loading(self) -> None:
+        """End the load of a rebalance before this one, if it is still under way."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
 
     async def _load(self) -> None:
         new = sorted(self._mine - self.lanes.keys())
