@@ -8,7 +8,12 @@ from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.errors import (
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from pipeline import acls
 from pipeline.access import View, admin_client, look, require
@@ -149,16 +154,21 @@ def _named(names: list[str]) -> str:
 
 
 async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
-    """The effective settings of topics."""
+    """The effective settings of topics. Raises ConfigError.
+
+    Any broker may answer, and each learns of a new topic in its own time: what one does not know yet is asked again.
+    """
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    found = {}
-    for answer in await admin.describe_configs(resources):
-        for code, text, _, name, entries in answer.resources:
-            if code:
-                raise ConfigError(
-                    f"the configuration of topic {name} can't be read: {for_code(code).__name__} {text}"
-                )
-            found[name] = {entry[0]: entry[1] for entry in entries}
-    return found
+    for _ in range(50):
+        answers = [each for answer in await admin.describe_configs(resources) for each in answer.resources]
+        if all(code != UnknownTopicOrPartitionError.errno for code, *_ in answers):
+            break
+        await asyncio.sleep(0.1)
+    for code, text, _, name, _ in answers:
+        if code:
+            raise ConfigError(
+                f"the configuration of topic {name} can't be read: {for_code(code).__name__} {text}"
+            )
+    return {name: {entry[0]: entry[1] for entry in entries} for _, _, _, name, entries in answers}
