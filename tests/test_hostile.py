@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.avro import long
-from pipeline.codec import MAX_FAILED, MAX_URLS, decode_json, decoder
+from pipeline.codec import MAX_FAILED, MAX_SCHEMA, MAX_URLS, decode_json, decoder
 from pipeline.errors import SignalError
 from pipeline.freeswitch import MAX_KINDS, MAX_MEMBERS, OTHER_KINDS, Adapter, read_event
 from pipeline.resolve import MAX_VALUES, resolving
@@ -141,7 +141,12 @@ def test_a_registry_that_takes_what_is_no_schema_hurts_nobody(kind: Any) -> None
         decoder(1, json.dumps(schema))(HEAD + b"\2" * 100)
 
 
-def test_a_schema_that_is_no_json_or_too_deep_is_refused() -> None:
+def test_a_schema_that_is_no_json_or_too_deep_or_too_long_is_refused() -> None:
+    large = json.dumps({**hostile._first("null"), "doc": "x" * MAX_SCHEMA})
+    with pytest.raises(
+        SignalError, match=r"^schema id 7 is of a schema of 13.... characters, more than 131072$"
+    ):
+        decoder(7, large)(HEAD)
     deep = b"[" * 100_000
     for text, told in (
         ("syntax = proto3;", "can't be read"),

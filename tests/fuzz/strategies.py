@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -78,3 +79,4 @@ def draw(target: Target, examples: int, number: int, one: Callable[[Target, byte
             one(target, value)
 
         run()
+        gc.collect()  # what Hypothesis leaves holds inputs of up to 1 MiB
