@@ -97,6 +97,11 @@ class Settings(BaseSettings):
         6.0,
         "Seconds without a heartbeat after which the group gives a worker's partitions away.",
     )
+    trace_context: bool = _env(
+        "PIPELINE_TRACE_CONTEXT",
+        True,
+        "Whether events carry the headers `traceparent` and `tracestate` of the signal that caused them.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _env(
         "PIPELINE_LOG_LEVEL", "info", "Least level of the log lines."
     )

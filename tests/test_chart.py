@@ -33,6 +33,7 @@ VALUE_OF = {
     "PIPELINE_WATCHDOG_MODE": "pipeline.watchdogMode",
     "PIPELINE_HTTP_PORT": "pipeline.httpPort",
     "PIPELINE_SESSION_TIMEOUT_SECONDS": "pipeline.sessionTimeoutSeconds",
+    "PIPELINE_TRACE_CONTEXT": "pipeline.traceContext",
     "PIPELINE_LOG_LEVEL": "pipeline.logLevel",
     "PIPELINE_LOG_FORMAT": "pipeline.logFormat",
     "KAFKA_SECURITY_PROTOCOL": "kafka.securityProtocol",

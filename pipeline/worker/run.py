@@ -121,7 +121,8 @@ class Worker:
         async with Registry(settings) as registry:
             await self._await_kafka()
             ids = await self._await_registry(registry)
-            signals, names = SignalDecoder(), Names(settings.topic_prefix, ids)
+            signals = SignalDecoder()
+            names = Names(settings.topic_prefix, ids, trace=settings.trace_context)
             writer = Transactions(settings)
             learner = Learner(registry, signals)
             recovery = Recovery(settings, registry, accept_loss=self._accept_loss)

@@ -15,11 +15,12 @@ from aiokafka.structs import TopicPartition
 from pipeline import topics
 from pipeline.codec import MAX_VALUE, format_time
 from pipeline.events import Event
-from pipeline.merge import Input, Record
+from pipeline.merge import Headers, Input, Record
 from pipeline.partition import Partition
 from pipeline.records import Member, Position, Rejected, Room, TopicPosition
 from pipeline.room import Decision
 from pipeline.signals import AnySignal
+from pipeline.trace import context
 from pipeline.wire import ENCODERS
 from pipeline.worker.transaction import Out
 
@@ -36,13 +37,15 @@ _key = msgspec.json.Encoder().encode
 class Names:
     """Topics and registered schemas of one pipeline: what the outputs of a unit need to know of the world."""
 
-    def __init__(self, prefix: str, schema_ids: dict[str, int]) -> None:
-        """`schema_ids` maps full record names to the ids of our schemas in the registry."""
+    def __init__(self, prefix: str, schema_ids: dict[str, int], *, trace: bool = True) -> None:
+        """`schema_ids` maps full record names to the ids of our schemas in the registry; `trace` says whether events
+        carry the trace context of their signals."""
         self.events = topics.EVENTS.full_name(prefix)
         self.rooms = topics.ROOMS.full_name(prefix)
         self.rejected = topics.REJECTED.full_name(prefix)
         self.dead = topics.DEAD.full_name(prefix)
         self.source = f"/{prefix}".encode()
+        self.trace = trace
         self.prefixes = {name: b"\0" + number.to_bytes(4) for name, number in schema_ids.items()}
 
     def encode(self, record: object) -> bytes:
@@ -103,7 +106,11 @@ class Unit:
         self.counts["signals", signal.TYPE] += 1
         place = f"{source.topic}/{source.partition}/{record.offset}".encode()
         if decision.events:
-            self._say(output, signal.room_id, decision.events, (("ce_signal", place),))
+            own: Headers = (("ce_signal", place),)
+            if record.headers and self._names.trace:
+                own += context(record.headers)
+                self.bytes += len(decision.events) * sum(len(value) for _, value in own[1:])
+            self._say(output, signal.room_id, decision.events, own)
             self.event_times.append(record.time)
         elif decision.rejected:
             self.counts["rejected", decision.rejected] += 1
@@ -150,9 +157,7 @@ class Unit:
         ]
         output.dead.append((key, value, [*headers, *why, *more]))
 
-    def _say(
-        self, output: Output, room_id: str, said: tuple[Event, ...], signal: Iterable[tuple[str, bytes]]
-    ) -> None:
+    def _say(self, output: Output, room_id: str, said: tuple[Event, ...], own: Headers) -> None:
         key = room_id.encode()
         when = format_time(said[0].meta.occurred_at).encode()
         for event in said:
@@ -165,7 +170,7 @@ class Unit:
                 ("ce_subject", key),
                 ("ce_time", when),
                 ("content-type", b"application/avro"),
-                *signal,
+                *own,
             ]
             output.events.append((key, value, headers))
             self.bytes += len(value) + 300

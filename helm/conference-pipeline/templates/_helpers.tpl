@@ -85,6 +85,7 @@ PIPELINE_REPLICATION_FACTOR: {{ int $pipeline.replicationFactor | quote }}
 PIPELINE_WATCHDOG_SECONDS: {{ $pipeline.watchdogSeconds | quote }}
 PIPELINE_WATCHDOG_MODE: {{ $pipeline.watchdogMode }}
 PIPELINE_SESSION_TIMEOUT_SECONDS: {{ $pipeline.sessionTimeoutSeconds | quote }}
+PIPELINE_TRACE_CONTEXT: {{ $pipeline.traceContext | quote }}
 PIPELINE_LOG_LEVEL: {{ $pipeline.logLevel }}
 PIPELINE_LOG_FORMAT: {{ $pipeline.logFormat }}
 PIPELINE_HTTP_HOST: "0.0.0.0"
