@@ -97,7 +97,7 @@ class DescribeGroupsRequest_v3(RequestStruct):
     SCHEMA = Schema(("groups", Array(String("utf-8"))), ("include_authorized_operations", Boolean))
 
 
-class _DescribeGroup(Request[DescribeGroupsRequest_v3]):
+class DescribeGroup(Request[DescribeGroupsRequest_v3]):
     API_KEY = 15
 
     def __init__(self, group: str) -> None:
@@ -203,7 +203,7 @@ async def _may(admin: Any, acl: Acl) -> bool:
         node = await admin.find_coordinator(acl.name)
     except Errors.GroupAuthorizationFailedError:
         return False
-    answer = await admin._send_request(_DescribeGroup(acl.name), node)
+    answer = await admin._send_request(DescribeGroup(acl.name), node)
     [(code, *_, allowed)] = answer.groups
     if code == Errors.GroupAuthorizationFailedError.errno:
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 import msgspec
@@ -19,6 +19,11 @@ from pipeline.topics import TOPICS
 from pipeline.wire import SCHEMAS
 
 COMPATIBILITY = "FULL_TRANSITIVE"
+NO_SUBJECT = 40401
+"""The Confluent API's code for a subject that is not there."""
+Standing = Literal["ours", "level", "missing", "older", "incompatible"]
+"""Ours is registered, and with our level; ours with another level; nothing is; other versions are, which ours fits, or
+does not fit."""
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 
@@ -35,6 +40,8 @@ class Registry:
         self._shown = settings.registry_shown
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
+        self.date = ""
+        """What the latest answer had in its header Date: the registry's clock, to the second."""
 
     async def __aenter__(self) -> Self:
         settings = self._settings
@@ -70,6 +77,7 @@ class Registry:
             async with self._session.request(method, url, data=data, headers=headers) as answer:
                 content = await answer.read()
                 status = answer.status
+                self.date = answer.headers.get("Date", "")
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ConfigError(f"SCHEMA_REGISTRY_URL={self._shown} is no http:// or https:// URL") from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -140,6 +148,17 @@ class Registry:
             f"the registry has no version of subject {subject} that is ours ({_why(answer)}): "
             "run `conference-pipeline setup`"
         )
+
+    async def standing(self, subject: str, record: str) -> Standing:
+        """How a subject stands to our schema of `record`; nothing is changed. Raises RegistryDownError, ConfigError."""
+        schema = {"schema": SCHEMAS[record]}
+        status, answer = await self._ask("POST", f"/subjects/{subject}", schema)
+        if status == 200:
+            return "ours" if await self._has_level(f"/config/{subject}") else "level"
+        if isinstance(answer, dict) and answer.get("error_code") == NO_SUBJECT:
+            return "missing"
+        _, fit = await self._ask("POST", f"/compatibility/subjects/{subject}/versions", schema)
+        return "incompatible" if isinstance(fit, dict) and fit.get("is_compatible") is False else "older"
 
     async def register(self, subject: str, record: str) -> bool:
         """Register our schema under `subject`; False if it was there. Raises ConfigError when it is incompatible."""

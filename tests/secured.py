@@ -148,6 +148,20 @@ class Secured:
         while len(self.admin.describe_acls(everything).result(10)) < len(bindings):
             time.sleep(0.01)
 
+    def let_describe_the_cluster(self, user: str) -> None:
+        """What none of the roles needs."""
+        binding = kafka.AclBinding(
+            kafka.ResourceType.BROKER,
+            "kafka-cluster",
+            kafka.ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            kafka.AclOperation.DESCRIBE,
+            kafka.AclPermissionType.ALLOW,
+        )
+        for done in self.admin.create_acls([binding]).values():
+            done.result(10)
+
     def forbid(self, user: str, acls: Iterable[Acl]) -> None:
         """Take these permissions away."""
         filters = [_binding(user, acl, kafka.AclBindingFilter) for acl in acls]

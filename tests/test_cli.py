@@ -98,7 +98,7 @@ def test_a_command_alone_is_built_without_the_others() -> None:
     assert done.stdout.strip() == b""
 
 
-@pytest.mark.parametrize("command", [["setup"], ["worker"], ["send", "-"], ["events"]])
+@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
 def test_without_servers_the_remedy_is_named_in_one_line(tmp_path: Path, command: list[str]) -> None:
     done = run(*command, env=bare(tmp_path))
     assert done.returncode == 2
@@ -107,7 +107,7 @@ def test_without_servers_the_remedy_is_named_in_one_line(tmp_path: Path, command
     assert b"run `conference-pipeline up` or set KAFKA_BOOTSTRAP_SERVERS" in done.stderr
 
 
-@pytest.mark.parametrize("command", [["setup"], ["worker"], ["send", "-"], ["events"], ["demo"]])
+@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["demo"]])
 def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, command: list[str]) -> None:
     done = run(
         *command, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0")

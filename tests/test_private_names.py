@@ -21,7 +21,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-WORKER = [*sorted((ROOT / "pipeline/worker").glob("*.py")), ROOT / "pipeline/access.py"]
+WORKER = [
+    *sorted((ROOT / "pipeline/worker").glob("*.py")),
+    ROOT / "pipeline/access.py",
+    ROOT / "pipeline/questions.py",
+]
 OTHERS = sorted(set((ROOT / "pipeline").rglob("*.py")) - set(WORKER))
 FOREIGN = ("faust", "mode", "aiokafka")
 DRIVER = "faust.transport.drivers.aiokafka"
@@ -118,7 +122,8 @@ INNER: dict[str, str] = {
     "aiokafka.client": "ConnectionGroup CoordinationType",
     "aiokafka.conn": "create_conn",
     "aiokafka.producer.sender": "Sender TxnOffsetCommitHandler",
-    "aiokafka.protocol.admin": "DescribeGroupsResponse_v3",
+    "aiokafka.coordinator.protocol": "ConsumerProtocolMemberAssignment",
+    "aiokafka.protocol.admin": "ApiVersionRequest DescribeAclsRequest DescribeGroupsResponse_v3",
     "aiokafka.protocol.api": "Request RequestStruct Response",
     "aiokafka.protocol.types": "Array Boolean CompactArray CompactString Int16 Int32 Int64 Schema String TaggedFields",
 }

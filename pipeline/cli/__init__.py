@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "status": "stack",
     "setup": "work",
     "worker": "work",
+    "doctor": "doctor",
     "send": "feed",
     "events": "follow",
     "replay": "offline",
