@@ -110,6 +110,11 @@ async def controllers_time(admin: Any) -> int | None:
     return times[0] if times and not code else None
 
 
+def brokers(admin: Any) -> dict[int, str]:
+    """Every broker's number and address, as the first that answered named them."""
+    return {node.nodeId: f"{node.host}:{node.port}" for node in admin._client.cluster.brokers()}
+
+
 async def lacks(admin: Any, node: int) -> list[str] | None:
     """What this broker does not speak of what is needed; None when it can't be talked to. Raises KafkaError."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -30,11 +31,13 @@ from pipeline.doctor import Line
 from pipeline.doctor.servers import Times, judge
 from pipeline.doctor.site import Said, Site
 from pipeline.errors import ConfigError
+from pipeline.local import Stack
 from pipeline.records import Position, TopicPosition
 from pipeline.registry import Registry, RegistryDownError
 from pipeline.settings import load
 from pipeline.wire import ENCODERS, SCHEMAS
 from tests.pipe import ROOT, Pipe
+from tests.servers import PREFIX
 
 T = 1_795_354_386_106_600
 ORDER = ["broker", "registry", "topics", "schemas", "permissions", "group", "lag", "transactions", "clock"]
@@ -159,6 +162,24 @@ async def test_without_a_registry_the_broker_is_still_looked_at(pipe: Pipe) -> N
     assert found["schemas"][0].found == "not checked: the registry can't be used"
     assert found["lag"][0].state == found["group"][0].state == found["clock"][0].state == "ok"
     assert "registry" not in found["clock"][0].found
+
+
+@pytest.mark.broker
+async def test_a_broker_that_names_an_address_that_leads_nowhere_is_told_from_one_that_is_away() -> None:
+    lost = {"advertised.listeners": "PLAINTEXT://127.0.0.1:9"}
+    stack = Stack(f"{PREFIX}{os.getpid()}-lost", registry=False, extra_properties=lost)
+    try:
+        settings = load(
+            bootstrap_servers=(await asyncio.to_thread(stack.up)).bootstrap_servers,
+            registry_url=NOWHERE["SCHEMA_REGISTRY_URL"],
+        )
+        lines = await doctor.examine(settings, 10)
+    finally:
+        await asyncio.to_thread(stack.down)
+    assert lines[0].state == "wrong"
+    assert lines[0].found == "broker 1 at 127.0.0.1:9 is named by the cluster and can't be reached there"
+    assert "advertised.listeners" in lines[0].remedy
+    assert lines[2].found == "not checked: the broker can't be used"
 
 
 @pytest.mark.broker

@@ -98,6 +98,8 @@ ATTRIBUTES: dict[str, str] = {
     f"{DRIVER}:AIOKafkaConsumerThread": "_assignor _consumer consumer app",
     f"{DRIVER}:Transport": "Consumer",
     "mode.services:Service": "_crashed crash_reason",
+    "aiokafka.admin.client:AIOKafkaAdminClient": "_client",
+    "aiokafka.cluster:ClusterMetadata": "brokers",
     "aiokafka.consumer.consumer:AIOKafkaConsumer": "_closed _coordinator _fetcher",
     "aiokafka.consumer.fetcher:Fetcher": "_closed _subscriptions",
     "aiokafka.consumer.group_coordinator:GroupCoordinator": "member_id generation",

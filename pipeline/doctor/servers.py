@@ -10,12 +10,11 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaError
 
-from pipeline.access import look
 from pipeline.doctor.site import NotCheckedError, Said, Site
 from pipeline.doctor.tails import Tail
 from pipeline.errors import PipelineError
 from pipeline.merge import GRACE
-from pipeline.questions import controllers_time, lacks
+from pipeline.questions import brokers, controllers_time, lacks
 from pipeline.registry import Registry
 from pipeline.topics import ROOMS
 
@@ -29,25 +28,25 @@ async def broker(site: Site) -> list[Said]:
     """Each broker of the cluster, as the cluster names it."""
     settings = site.settings
     async with site.admin() as admin:
+        nodes = brokers(admin)
         began = time.perf_counter()
-        await look(admin, ["none"])
-        took = time.perf_counter() - began
-        cluster = await admin.describe_cluster()
-        nodes = {node["node_id"]: f"{node['host']}:{node['port']}" for node in cluster["brokers"]}
         missing = {node: await lacks(admin, node) for node in nodes}
+        took = (time.perf_counter() - began) / max(1, len(nodes))
     said = []
     for node, what in missing.items():
         where = f"broker {node} at {nodes[node]}"
         if what is None:
-            remedy = "start it, or mend its advertised.listeners: every client must reach every broker there"
-            said.append(Said("wrong", f"{where} is known to the others and can't be reached", remedy))
+            remedy = "start it, or mend its advertised.listeners: clients go where those say"
+            said.append(Said("wrong", f"{where} is named by the cluster and can't be reached there", remedy))
         elif what:
             said.append(
                 Said("wrong", f"{where} speaks too old a Kafka: {', '.join(what)}", "Kafka 2.5 or newer")
             )
+    if all(what is None for what in missing.values()):
+        site.away.add("broker")
     who = f"as user {settings.sasl_username!r}" if settings.sasl_username else "without a login"
     count = f"{len(nodes)} broker{'s' * (len(nodes) != 1)}"
-    fine = f"{count} by {settings.security_protocol}, {who}; answers in {took * 1000:.0f} ms; speaks what is needed"
+    fine = f"{count} by {settings.security_protocol}, {who}; answers in {took * 1000:.0f} ms, speaks what is needed"
     return said or [Said("ok", fine)]
 
 
