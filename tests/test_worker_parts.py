@@ -49,6 +49,10 @@ class Book:
         return self.texts.get(schema_id)
 
 
+async def nothing_held() -> dict[TopicPartition, int]:
+    return {}
+
+
 # --- errors and exit codes -----------------------------------------------------------------------------------
 
 
@@ -134,7 +138,7 @@ async def test_a_worker_waits_patiently_and_gives_up_only_on_what_waiting_can_no
 
 async def test_a_producer_that_is_not_started_says_so(settings: Settings) -> None:
     with pytest.raises(FatalError, match="not started"):
-        await Transactions(settings).write({}, {})
+        await Transactions(settings, nothing_held).write({}, {})
 
 
 # --- the broker's clock --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 from aiokafka.partitioner import murmur2
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
@@ -62,6 +63,7 @@ class Engine:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._touch: set[int] = set()
+        self._also: set[TopicPartition] = set()
         self._turn = 0
         self._fatal: PipelineError | None = None
         self._asking: dict[int, asyncio.Task[None]] = {}
@@ -152,6 +154,12 @@ class Engine:
         self._touch.add(partition)
         self._wake.set()
 
+    def include(self, partitions: set[TopicPartition]) -> None:
+        """The next unit ends what is open of ours there."""
+        self._also |= partitions
+        for tp in partitions:
+            self.touch(tp.partition)
+
     async def stop(self) -> None:
         """Finish the unit in flight, start no other."""
         self._stopping = True
@@ -192,7 +200,8 @@ class Engine:
             return False
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         partitions = {number: lane.partition for number, lane in self.lanes.items()}
-        await self._writer.write(unit.records(inputs, partitions), unit.offsets(inputs))
+        also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
+        await self._writer.write(unit.records(inputs, partitions), unit.offsets(inputs), also)
         self._count(unit)
         return True
 

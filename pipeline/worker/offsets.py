@@ -7,12 +7,13 @@ pinned, and tests/test_private_names.py fails when a name goes away.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as Errors
-from aiokafka.client import ConnectionGroup
+from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -25,6 +26,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 from aiokafka.structs import TopicPartition
+
+from pipeline.worker.decided import decided
 
 _NO_TAGS: dict[int, bytes] = {}
 _NO_LEADER_EPOCH = -1
@@ -158,13 +161,26 @@ class _Witness:
 
 
 class _FencedSender(Sender):
-    """A sender that commits offsets as a member of a generation of the group."""
+    """A sender that commits offsets as a member of a generation of the group.
+
+    `decided` is how the id's last transaction was decided before it became ours.
+    """
 
     membership: tuple[int, str] = (-1, "")
+    decided: bool | None = None
+
+    async def _do_init_pid(self, node_id: int) -> bool:
+        # Once the id is ours, its coordinator does not know any more.
+        if self.decided is None:
+            try:
+                self.decided = await decided(self.client, node_id, self._txn_manager.transactional_id)
+            except Errors.KafkaError:
+                self._coordinator_dead(CoordinationType.TRANSACTION)
+                await asyncio.sleep(self._retry_backoff)
+                return False
+        return bool(await super()._do_init_pid(node_id))
 
     async def _do_txn_offset_commit(self, offsets: Any, group_id: str) -> None:
-        from aiokafka.client import CoordinationType
-
         node_id = await self._find_coordinator(CoordinationType.GROUP, group_id)
         await _FencedOffsetCommit(self, offsets, group_id).do(node_id)
 
@@ -191,6 +207,20 @@ class FencedProducer(AIOKafkaProducer):
         """Register all partitions of a transaction at once; aiokafka would send a request for each."""
         for partition in partitions:
             self._txn_manager.maybe_add_partition_to_txn(partition)
+
+    @property
+    def decided(self) -> bool | None:
+        """Whether the id's last transaction before us was a commit; None when nobody knows."""
+        return bool(self._sender.decided) if self._sender.decided is not None else None
+
+    async def decide(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
+        """A transaction that says nothing: its markers end what of ours is still open on these partitions, and in the
+        group's offsets. Raises KafkaError."""
+        await self.begin_transaction()
+        self.will_write(partitions)
+        while not await self._sender._do_add_offsets_to_txn(group_id):
+            pass
+        await (self.commit_transaction() if commit else self.abort_transaction())
 
     @property
     def failure(self) -> BaseException | None:

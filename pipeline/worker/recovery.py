@@ -2,7 +2,7 @@
 
 The end is asked for read_uncommitted, after the rebalance; what is read is read_committed. An open transaction of
 an owner that died holds the reader back at the last stable offset: then the position record behind it names the
-owner, and taking its transactional id aborts the transaction at once instead of after its timeout.
+owner, and taking its transactional id ends the transaction at once instead of after its timeout (see `take`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
@@ -25,6 +26,7 @@ from pipeline.records import Member, Position, Room
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.worker.schemas import RowDecoder
+from pipeline.worker.take import Held, Unknown, nobody_knows, take
 
 PATIENCE: Final = 0.3
 """Seconds that a commit which is decided already is given to write its markers, before its owner is fenced."""
@@ -48,6 +50,17 @@ class Lane:
         self.merge = merge
 
 
+class Own(Protocol):
+    """What recovery needs of this worker's own transactions."""
+
+    @property
+    def decided(self) -> bool | None:
+        """Whether the last one was committed, as far as anybody knows."""
+
+    async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
+        """End what it left open in these partitions."""
+
+
 class Recovery:
     """Loads lanes. It reads with two consumers of its own, which belong to no group."""
 
@@ -56,9 +69,11 @@ class Recovery:
         self._accept_loss = accept_loss
         self._rows = RowDecoder(registry)
         self._rooms = topics.ROOMS.full_name(settings.topic_prefix)
+        self._outputs = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS if topic.output]
         self._inputs = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
         self._committed: AIOKafkaConsumer = None
         self._everything: AIOKafkaConsumer = None
+        self.own: Own
         self.fenced = 0
         self.seconds = 0.0
         """How long the last load took."""
@@ -86,6 +101,14 @@ class Recovery:
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Ends of logs, open transactions included."""
         return await self._everything.end_offsets(list(partitions))  # type: ignore[no-any-return]
+
+    async def held(self, numbers: Iterable[int] | None = None) -> Held:
+        """In which output partitions of these numbers (all) a transaction is open. Raises KafkaError."""
+        numbers = range(self._settings.partitions) if numbers is None else numbers
+        outputs = [TopicPartition(topic, number) for number in numbers for topic in self._outputs]
+        stable: dict[TopicPartition, int] = await self._committed.end_offsets(outputs)
+        ends = await self.ends(outputs)
+        return {tp: offset for tp, offset in stable.items() if offset < ends[tp]}
 
     def table(self, number: int) -> TopicPartition:
         """The table's topic-partition of partition `number`."""
@@ -133,38 +156,65 @@ class Recovery:
                 await self._free(missing)
                 moved = time.monotonic()
 
-    async def _free(self, held: dict[TopicPartition, int]) -> None:
-        """Abort the open transactions that hold us back, by taking their owners' ids."""
-        owners = set()
-        for tp, end in held.items():
-            owner = await self._owner(tp, await self._committed.position(tp), end)
-            if owner is not None:
-                owners.add(owner)
-        for owner in owners - {self._settings.worker_id}:
-            log.info("abort what a dead worker left open", transactional_id=owner)
-            producer = AIOKafkaProducer(**self._settings.kafka(), transactional_id=owner, retry_backoff_ms=50)
-            try:
-                await producer.start()
-            finally:
-                await producer.stop()
-            self.fenced += 1
+    async def _free(self, stuck: dict[TopicPartition, int]) -> None:
+        """End the open transactions that hold us back, by taking their owners' ids."""
+        owners: dict[str, dict[TopicPartition, bool]] = {}
+        for tp, end in stuck.items():
+            found = await self._owner(tp, await self._committed.position(tp), end)
+            if found is not None:
+                owner, bare = found
+                owners.setdefault(owner, {})[tp] = bare
+        for owner, tables in owners.items():
+            if owner != self._settings.worker_id:
+                await self.fence(owner, partial(self._guess, tables))
+            else:  # ours, of before the rebalance: nothing of ours is under way now
+                held = set(await self.held())
+                decided = self.own.decided
+                await self.own.repeat(held, commit=self._guess(tables, held) if decided is None else decided)
 
-    async def _owner(self, tp: TopicPartition, start: int, end: int) -> str | None:
-        """Who wrote the first position record in [start, end): the owner of the oldest open transaction."""
+    async def fence(self, owner: str, unknown: Unknown = nobody_knows) -> None:
+        """End what a worker that is gone left open. Raises KafkaError, FatalError."""
+        log.info("end what another worker left open", transactional_id=owner)
+        producer = await take(self._settings, owner, self.held, unknown)
+        await producer.stop()
+        self.fenced += 1
+
+    def _guess(self, tables: dict[TopicPartition, bool], still: set[TopicPartition]) -> bool:
+        """How a transaction was decided that hangs in these tables, when its id has been taken since and nobody knows.
+
+        Where no other partition can have got its marker, both would be right: it wrote no events there (`bare`), or
+        the events are held, too. Else, raises FatalError.
+        """
+        events = topics.EVENTS.full_name(self._settings.topic_prefix)
+        for tp, bare in tables.items():
+            if tp in still and not bare and TopicPartition(events, tp.partition) not in still:
+                raise FatalError(
+                    f"a transaction hangs in {tp.topic} partition {tp.partition}, and nobody knows any more whether it "
+                    "was committed: see docs/operations.md, A transaction that hangs"
+                )
+        return True
+
+    async def _owner(self, tp: TopicPartition, start: int, end: int) -> tuple[str, bool] | None:
+        """Who wrote the first position record in [start, end), the owner of the oldest open transaction; and whether
+        that transaction wrote nothing else to this log."""
         reader = self._everything
         reader.assign([tp])
         reader.seek(tp, start)
+        owner: str | None = None
         try:
             while await reader.position(tp) < end:
                 fetched = await reader.getmany(tp, timeout_ms=1000)
                 if not fetched:
-                    return None
+                    break
                 for record in fetched[tp]:
-                    if record.key == b'["position"]' and record.value is not None:
+                    position = record.key == b'["position"]'
+                    if owner is not None:
+                        return owner, position
+                    if position and record.value is not None:
                         row = await self._rows.decode(record.value)
                         assert isinstance(row, Position)
-                        return row.transactional_id
-            return None
+                        owner = row.transactional_id
+            return None if owner is None else (owner, True)
         finally:
             reader.unsubscribe()
 

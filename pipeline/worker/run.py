@@ -34,6 +34,7 @@ from pipeline.settings import Settings
 from pipeline.setup import check_topics
 from pipeline.worker.app import topology
 from pipeline.worker.engine import Engine
+from pipeline.worker.hanging import Mender
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
 from pipeline.worker.transaction import Transactions, fatal
@@ -123,16 +124,18 @@ class Worker:
             ids = await self._await_registry(registry)
             signals = SignalDecoder()
             names = Names(settings.topic_prefix, ids, trace=settings.trace_context)
-            writer = Transactions(settings)
             learner = Learner(registry, signals)
             recovery = Recovery(settings, registry, accept_loss=self._accept_loss)
+            writer = Transactions(settings, recovery.held)
+            recovery.own = writer
             engine = Engine(settings, names, signals, learner, writer, self._metrics)
             for record, schema_id in ids.items():
                 if record.startswith("conference.signal."):
                     await learner.learn(schema_id)
             self._engine, self._recovery = engine, recovery
             try:
-                await asyncio.gather(writer.start(), recovery.start())
+                await recovery.start()
+                await writer.start()
                 await self._serve(engine, recovery, writer, stop)
             except Errors.KafkaError as error:
                 raise fatal(error, settings) from error
@@ -146,11 +149,13 @@ class Worker:
     ) -> None:
         app = topology(self._settings, engine, recovery)
         watch = self._watch = Watch(recovery, writer.clock, lambda: engine.lanes, engine.wake, engine.touch)
+        mender = Mender(self._settings.worker_id, recovery, lambda: engine.lanes, engine.include)
         app.finalize()
         tasks = [
             asyncio.ensure_future(app.start()),
             asyncio.create_task(engine.run(), name="engine"),
             asyncio.create_task(watch.run(), name="watch"),
+            asyncio.create_task(mender.run(), name="mender"),
             asyncio.create_task(_tune(engine), name="tune"),
         ]
         crash = asyncio.create_task(_crashed(app, self._settings), name="crash")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -17,10 +18,7 @@ from pipeline.access import told
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
 from pipeline.settings import Settings
 from pipeline.worker.offsets import LEFT_OUT, FencedProducer
-
-MAX_BATCH: Final = 900_000
-"""Bytes of one record batch; a record that is larger than that goes alone."""
-TRANSACTION_TIMEOUT_MS: Final = 60_000
+from pipeline.worker.take import TRANSACTION_TIMEOUT_MS, Held, take
 
 Header = tuple[str, bytes]
 Out = tuple[bytes | None, bytes | None, list[Header]]
@@ -57,12 +55,14 @@ class BrokerClock:
 class Transactions:
     """Writes units. Any error on the way raises FatalError: the process must end, its restart is the recovery."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, look: Callable[[], Awaitable[Held]]) -> None:
+        """`look` says in which output partitions a transaction is open."""
+        self._settings, self._look = settings, look
         self._producer: FencedProducer | None = None
         self._membership = (-1, "")
         self.clock = BrokerClock()
         self.renewed = 0
+        self._written = False
 
     @property
     def producer(self) -> FencedProducer:
@@ -72,19 +72,9 @@ class Transactions:
 
     async def start(self) -> None:
         """Take the transactional id: whoever had it before is fenced, what it left open is aborted."""
-        producer = FencedProducer(
-            **self._settings.kafka(),
-            transactional_id=self._settings.worker_id,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=MAX_BATCH,
-            max_request_size=64 << 20,
-            request_timeout_ms=30_000,
-            retry_backoff_ms=50,
-        )
         try:
-            await producer.start()
+            producer = await take(self._settings, self._settings.worker_id, self._look)
         except Errors.KafkaError as error:
-            await producer.stop()
             raise fatal(error, self._settings) from error
         self._producer = producer
         producer.join(*self._membership)
@@ -101,10 +91,26 @@ class Transactions:
         if self._producer is not None:
             self._producer.join(generation, member_id)
 
+    @property
+    def decided(self) -> bool | None:
+        """Whether our last transaction was committed: every one since we started was; None when nobody knows."""
+        return True if self._written else self.producer.decided
+
+    async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
+        """End what is open of ours there. Not while a unit is under way. Raises FatalError."""
+        try:
+            await self.producer.decide(partitions, self._settings.group_id, commit=commit)
+        except (Errors.KafkaError, Errors.IllegalOperation) as error:
+            raise fatal(error, self._settings) from error
+
     async def write(
-        self, outputs: dict[TopicPartition, Iterable[Out]], offsets: dict[TopicPartition, int]
+        self,
+        outputs: dict[TopicPartition, Iterable[Out]],
+        offsets: dict[TopicPartition, int],
+        also: AbstractSet[TopicPartition] = frozenset(),
     ) -> None:
-        """One unit, whole or not at all: its records, and the group offsets behind its input.
+        """One unit, whole or not at all: its records, and the group offsets behind its input. It ends what is open of
+        ours in the partitions `also`, too.
 
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
@@ -116,7 +122,7 @@ class Transactions:
         producer = self.producer
         try:
             await producer.begin_transaction()
-            producer.will_write(set(outputs))
+            producer.will_write({*outputs, *also})
             sent = [
                 await producer.send_batch(batch, tp.topic, partition=tp.partition)
                 for tp, records in outputs.items()
@@ -127,6 +133,7 @@ class Transactions:
                     self.clock.heard(metadata.timestamp)
             await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
             await producer.commit_transaction()
+            self._written = True
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
             cause = producer.failure or error
             await self._abort(producer)

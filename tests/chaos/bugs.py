@@ -57,10 +57,10 @@ def no_generation_fence() -> None:
 def no_owner_fence() -> None:
     """What a dead worker left open stays open until the broker's transaction timeout."""
 
-    async def free(self: Any, held: Any) -> None:
+    async def fence(self: Any, owner: str, unknown: Any = None) -> None:
         return None
 
-    _set(Recovery, "_free", free)
+    _set(Recovery, "fence", fence)
 
 
 def fence_last_committed_owner() -> None:
@@ -73,8 +73,8 @@ def fence_last_committed_owner() -> None:
         if tp.partition in positions:
             owners[tp.partition] = positions[tp.partition].transactional_id
 
-    async def owner(self: Any, tp: Any, start: int, end: int) -> str | None:
-        return owners.get(tp.partition)
+    async def owner(self: Any, tp: Any, start: int, end: int) -> tuple[str, bool] | None:
+        return (owners[tp.partition], True) if tp.partition in owners else None
 
     _set(Recovery, "_take", remember)
     _set(Recovery, "_owner", owner)

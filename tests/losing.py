@@ -1,0 +1,39 @@
+"""A worker whose transactions lose markers, as a broker that is being stopped loses them: `python tests/losing.py worker`.
+
+While the folder LOSING holds a file `lose`, the coordinator is not told of the partitions that its words end (such as
+`.events .rooms`), so it completes transactions without a marker there. With a file `die`, the worker dies in the
+moment in which it would commit. The broker must not verify partitions (transaction.partition.verification.enable).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from pipeline.__main__ import main
+from pipeline.worker.offsets import FencedProducer
+
+PLACE = Path(os.environ["LOSING"])
+will_write, commit = FencedProducer.will_write, FencedProducer.commit_transaction
+
+
+def losing(self: FencedProducer, partitions: set[TopicPartition]) -> None:
+    words = (PLACE / "lose").read_text().split() if (PLACE / "lose").exists() else []
+    lost = {tp for tp in partitions if tp.topic.endswith(tuple(words))} if words else set()
+    self._txn_manager.txn_partitions.update(lost)
+    will_write(self, partitions - lost)
+
+
+async def dying(self: FencedProducer) -> Any:
+    if (PLACE / "die").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await commit(self)
+
+
+FencedProducer.will_write = losing  # type: ignore[method-assign]
+FencedProducer.commit_transaction = dying  # type: ignore[method-assign]
+main()

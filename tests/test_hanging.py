@@ -1,0 +1,144 @@
+"""Transactions that hang: complete for their coordinator, but without a marker in some logs. What was committed must
+become visible, what was not must not, and nobody has to be called."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from pipeline import signals as s
+from tests.pipe import ROOT, Pipe, WorkerProcess
+from tests.servers import Servers
+
+pytestmark = pytest.mark.broker
+T = 1_795_354_386_106_600
+CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
+FIRST = s.ConferenceVolume("v-1", "room", T, 1, "volume")
+SECOND = s.ConferenceVolume("v-2", "room", T, 2, "volume")
+ALL = ".events .rooms .signals.rejected .signals.dead"
+
+
+def verify_partitions(servers: Servers, wanted: str) -> None:
+    """Whether the broker asks the coordinator if a partition belongs to a transaction (KIP-890)."""
+    admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
+    entry = ConfigEntry(
+        "transaction.partition.verification.enable", wanted, incremental_operation=AlterConfigOpType.SET
+    )
+    for broker in admin.list_topics(timeout=10).brokers:
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=[entry])
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.result(10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unverified(servers: Servers) -> Iterator[None]:
+    verify_partitions(servers, "false")
+    yield
+    verify_partitions(servers, "true")
+
+
+class Loser(WorkerProcess):
+    """The worker of tests/losing.py."""
+
+    def __init__(self, pipe: Pipe, place: Path, name: str) -> None:
+        self.place = place
+        env = {**pipe.env, "PIPELINE_TRANSACTIONAL_ID": name, "LOSING": str(place)}
+        command = [sys.executable, "-m", "tests.losing", "worker"]
+        super().__init__(
+            (), env, subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
+        )
+        self.until_ready()
+
+
+async def hang(pipe: Pipe, place: Path, lost: str = ALL) -> Loser:
+    """A worker that has committed the creation of a room, and a change of its volume that nobody sees."""
+    worker = Loser(pipe, place, f"{pipe.prefix}-loser")
+    await pipe.send(CREATE)
+    await pipe.until_events(1)
+    (place / "lose").write_text(lost)
+    await pipe.send(FIRST)
+    limit = time.monotonic() + 20
+    while worker.metric('pipeline_signals_total{type="conference.volume"}') == 0:
+        assert time.monotonic() < limit, worker.lines
+        await asyncio.sleep(0.05)
+    (place / "lose").unlink()
+    assert len(await pipe.events()) == 1 + (".events" not in lost)
+    return worker
+
+
+async def goes_on(pipe: Pipe) -> None:
+    """The room has all of its events, once and in their order, and the next one too."""
+    await pipe.until_events(2)
+    await pipe.send(SECOND)
+    events = await pipe.until_events(3)
+    assert [event["meta"]["sequence"] for event in events] == [1, 2, 3]
+
+
+async def forget(transactional_id: str, pipe: Pipe) -> None:
+    """Somebody takes the id, and the coordinator forgets how its last transaction was decided."""
+    async with AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=transactional_id):
+        pass
+
+
+async def test_a_worker_that_lives_on_shows_what_it_committed(pipe: Pipe, tmp_path: Path) -> None:
+    worker = await hang(pipe, tmp_path)
+    await goes_on(pipe)
+    assert worker.until_log("repeat a commit that left a transaction open")["partitions"]
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["loser", "other"])
+async def test_who_comes_after_a_dead_worker_shows_what_that_committed(
+    pipe: Pipe, tmp_path: Path, name: str
+) -> None:
+    (await hang(pipe, tmp_path)).kill()
+    with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-{name}"):
+        await goes_on(pipe)
+
+
+async def test_what_was_not_committed_is_said_once_by_who_comes_after(pipe: Pipe, tmp_path: Path) -> None:
+    worker = Loser(pipe, tmp_path, f"{pipe.prefix}-loser")
+    await pipe.send(CREATE)
+    await pipe.until_events(1)
+    (tmp_path / "lose").write_text(ALL)
+    (tmp_path / "die").touch()
+    await pipe.send(FIRST)
+    assert worker.wait() == -9
+    assert len(await pipe.records("events", committed=False)) == 2
+    with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other"):
+        await goes_on(pipe)
+
+
+async def test_events_that_hang_alone_are_shown_too(pipe: Pipe, tmp_path: Path) -> None:
+    """Nothing holds the table's log back, so nobody is waited for when it is loaded."""
+    (await hang(pipe, tmp_path, ".events")).kill()
+    with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
+        await goes_on(pipe)
+        assert worker.until_log("end what another worker left open")
+
+
+async def test_where_nobody_knows_and_no_marker_was_written_it_is_committed(
+    pipe: Pipe, tmp_path: Path
+) -> None:
+    (await hang(pipe, tmp_path)).kill()
+    await forget(f"{pipe.prefix}-loser", pipe)
+    with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other"):
+        await goes_on(pipe)
+
+
+async def test_where_nobody_knows_and_the_events_have_their_marker_nothing_is_guessed(
+    pipe: Pipe, tmp_path: Path
+) -> None:
+    (await hang(pipe, tmp_path, ".rooms")).kill()
+    await forget(f"{pipe.prefix}-loser", pipe)
+    with pipe.worker(ready=False, PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
+        assert worker.wait(40) == 1
+        assert "nobody knows any more whether it was committed: see docs/operations.md" in worker.lines[-1]
