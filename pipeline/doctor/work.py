@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline import questions
 from pipeline.doctor.site import Said, Site
-from pipeline.doctor.tails import KEY, reading
+from pipeline.doctor.tails import KEY, Tail, reading
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
 
 LIVE_SECONDS: Final = 10.0
@@ -84,11 +84,32 @@ async def lag(site: Site) -> list[Said]:
                     at[tp] = known.offset
         for tp in inputs:
             said += _impossible(tp, at[tp], starts[tp], ends[tp])
+        said += _strangers(site, tails)
         behind = {tp: offset for tp, offset in at.items() if starts[tp] <= offset < ends[tp]}
         first = await _first(reader, behind, ends)
     now = time.time()
     waiting = {tp: Waiting(ends[tp] - at[tp], now - first[tp] / 1000) for tp in behind if first[tp]}
     return [*said, _lag(len(inputs), waiting, await _groups(site, at))]
+
+
+def _strangers(site: Site, tails: dict[int, Tail]) -> list[Said]:
+    """Partitions that another group's worker wrote last: the fence between workers is their group."""
+    ours = site.settings.group_id
+    if site.settings.transactional_id and not site.settings.transactional_id.startswith(ours):
+        return []  # the ids say nothing of the group
+    writers = {
+        number: tail.position.transactional_id
+        for number, tail in tails.items()
+        if tail.position and not tail.position.transactional_id.startswith(ours)
+    }
+    if not writers:
+        return []
+    text = f"{_numbers(sorted(writers))} was last written by {min(writers.values())!r}, not of group {ours!r}"
+    remedy = (
+        "two groups on one PIPELINE_TOPIC_PREFIX say everything twice: never run both; "
+        "after a move the next signal mends this"
+    )
+    return [Said("warning", text, remedy)]
 
 
 def _impossible(tp: TopicPartition, offset: int, start: int, end: int) -> list[Said]:
