@@ -101,6 +101,8 @@ async def test_a_lost_table_is_rebuilt_from_what_is_retained_and_its_events_come
         assert await asyncio.to_thread(worker.wait, 30) == 2
     assert "rooms do not exist: run `conference-pipeline setup`" in worker.log[-1]["msg"]
     assert await setup(pipe.settings, lambda _: None) == []
+    warned = [line for line in await examine(pipe.settings) if line.check == "lag" and line.state == "wrong"]
+    assert ["it was lost" in line.found for line in warned] == [True]
     with pipe.worker():
         volume = s.ConferenceVolume("new", whole, T, 1, "volume")
         await pipe.send(volume)
@@ -226,22 +228,23 @@ async def test_a_playback_keeps_the_seconds_that_it_was_started_with(pipe: Pipe)
 async def test_what_was_applied_can_be_deleted_and_the_table_can_not(pipe: Pipe) -> None:
     room = "room"
     number = pipe.partition(room)
-    with pipe.worker() as worker:
+    with pipe.worker():
         await pipe.send(*life(room))
         await until(pipe, "signals.rejected", 1)
-        assert worker.stop() == 0
-    with pytest.raises(PolicyViolationError):
-        await cut(pipe, "rooms", number, -1)
-    async with admin_client(pipe.settings) as admin:
-        offsets = await admin.list_consumer_group_offsets(pipe.settings.group_id)
-    for name in ("api.signals", "media.signals"):
-        await cut(pipe, name, number, offsets[TopicPartition(pipe.topic(name), number)].offset)
-    for name in ("events", "signals.rejected"):
-        await cut(pipe, name, number, -1)
-    with pipe.worker():
+        with pytest.raises(PolicyViolationError):
+            await cut(pipe, "rooms", number, -1)
+        async with admin_client(pipe.settings) as admin:
+            offsets = await admin.list_consumer_group_offsets(pipe.settings.group_id)
+        for name in ("api.signals", "media.signals"):
+            await cut(pipe, name, number, offsets[TopicPartition(pipe.topic(name), number)].offset)
+        for name in ("events", "signals.rejected"):
+            await cut(pipe, name, number, -1)
         await pipe.send(s.ConferenceVolume("new", room, T, 1, "volume"))
-        [event] = await pipe.until_events(1)
-    assert event["meta"]["sequence"] == EVENTS_OF_A_LIFE + 1
+        assert len(await pipe.until_events(1)) == 1
+    with pipe.worker():
+        await pipe.send(s.ConferenceVolume("newer", room, T, 1, "volume"))
+        *_, event = await pipe.until_events(2)
+    assert event["meta"]["sequence"] == EVENTS_OF_A_LIFE + 2
     assert await pipe.records("signals.rejected") == []
 
 

@@ -87,9 +87,11 @@ async def lag(site: Site) -> list[Said]:
         said += _strangers(site, tails)
         behind = {tp: offset for tp, offset in at.items() if starts[tp] <= offset < ends[tp]}
         first = await _first(reader, behind, ends)
+    gauge = await _groups(site)
+    said += _lost(tails, gauge, starts)
     now = time.time()
     waiting = {tp: Waiting(ends[tp] - at[tp], now - first[tp] / 1000) for tp in behind if first[tp]}
-    return [*said, _lag(len(inputs), waiting, await _groups(site, at))]
+    return [*said, _lag(len(inputs), waiting, _gauge(gauge, at))]
 
 
 def _strangers(site: Site, tails: dict[int, Tail]) -> list[Said]:
@@ -147,15 +149,34 @@ async def _first(
     return found
 
 
-async def _groups(site: Site, at: dict[TopicPartition, int]) -> str:
-    """The group's offsets, which are no more than a gauge for others' tools."""
+async def _groups(site: Site) -> dict[TopicPartition, int]:
+    """The group's offsets: a gauge for others' tools; none where they can't be had."""
     try:
         async with site.admin() as admin:
             known = await admin.list_consumer_group_offsets(site.settings.group_id)
     except KafkaError:
-        return ""
-    off = max((abs(at[tp] - found.offset) for tp, found in known.items() if tp in at), default=0)
+        return {}
+    return {tp: found.offset for tp, found in known.items()}
+
+
+def _gauge(known: dict[TopicPartition, int], at: dict[TopicPartition, int]) -> str:
+    off = max((abs(at[tp] - offset) for tp, offset in known.items() if tp in at), default=0)
     return f"; the group's offsets, which are only a gauge, are off by up to {off}" if off else ""
+
+
+def _lost(
+    tails: dict[int, Tail], known: dict[TopicPartition, int], starts: dict[TopicPartition, int]
+) -> list[Said]:
+    """Partitions that the group has worked on, and whose table knows nothing of it."""
+    worked = {tp.partition for tp, offset in known.items() if offset > starts.get(tp, offset)}
+    lost = sorted(number for number in worked if number in tails and tails[number].position is None)
+    if not lost:
+        return []
+    text = f"the table is empty for {_numbers(lost)}, and the group has worked there: it was lost"
+    remedy = (
+        "stop the workers, they would say all that is retained again; docs/operations.md, 'The table is lost'"
+    )
+    return [Said("wrong", text, remedy)]
 
 
 def _lag(inputs: int, waiting: dict[TopicPartition, Waiting], groups: str) -> Said:
