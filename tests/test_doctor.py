@@ -1,6 +1,6 @@
 """`doctor` on a real broker and a real registry: each thing that can be wrong is named, and nothing else suffers.
 
-Permissions are in tests/test_security.py, where brokers insist on them.
+Permissions are in tests/test_doctor_secured.py, what needs no broker in tests/test_doctor_parts.py.
 """
 
 from __future__ import annotations
@@ -20,25 +20,21 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, UnknownError
 
 from pipeline import doctor
 from pipeline import signals as s
 from pipeline.access import admin_client, look
-from pipeline.cli.doctor import _table
 from pipeline.codec import signal_json
 from pipeline.doctor import Line
-from pipeline.doctor.servers import Times, judge
-from pipeline.doctor.site import Said, Site
-from pipeline.errors import ConfigError
 from pipeline.local import Stack
 from pipeline.records import Position, TopicPosition
-from pipeline.registry import Registry, RegistryDownError
+from pipeline.registry import Registry
 from pipeline.settings import load
 from pipeline.wire import ENCODERS, SCHEMAS
 from tests.pipe import ROOT, Pipe
 from tests.servers import PREFIX
 
+pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
 ORDER = ["broker", "registry", "topics", "schemas", "permissions", "group", "lag", "transactions", "clock"]
 RANKS = ["ok", "warning", "wrong"]
@@ -87,7 +83,6 @@ def wrong(found: dict[str, list[Line]]) -> set[str]:
 # --- all is well ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.broker
 async def test_with_a_worker_at_work_nothing_is_wrong(pipe: Pipe) -> None:
     with pipe.worker():
         await pipe.send(CREATE)
@@ -114,7 +109,6 @@ async def test_with_a_worker_at_work_nothing_is_wrong(pipe: Pipe) -> None:
     )
 
 
-@pytest.mark.broker
 async def test_text_is_a_line_for_each_with_the_remedy(pipe: Pipe) -> None:
     code, out = await run(pipe)
     assert code == 1
@@ -125,23 +119,9 @@ async def test_text_is_a_line_for_each_with_the_remedy(pipe: Pipe) -> None:
     )
 
 
-def test_on_a_terminal_it_is_a_table(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    _table(
-        [Line("group", "wrong", "[nobody] works", "start workers"), Line("lag", "ok", "nothing waits", "")]
-    )
-    shown = capsys.readouterr().out
-    assert "[nobody] works" in shown, "what was found is no markup"
-    assert "start workers" in shown
-    assert shown.splitlines()[-1] == "1 wrong, 0 warnings, 1 ok"
-
-
 # --- servers that are away -----------------------------------------------------------------------------------
 
 
-@pytest.mark.broker
 async def test_without_a_broker_the_registry_is_still_looked_at(pipe: Pipe) -> None:
     found = await examined(pipe, KAFKA_BOOTSTRAP_SERVERS=NOWHERE["KAFKA_BOOTSTRAP_SERVERS"])
     fine = {"registry": "ok", "schemas": "ok"}
@@ -151,7 +131,6 @@ async def test_without_a_broker_the_registry_is_still_looked_at(pipe: Pipe) -> N
     assert found["lag"][0].found == "not checked: the broker can't be used"
 
 
-@pytest.mark.broker
 async def test_without_a_registry_the_broker_is_still_looked_at(pipe: Pipe) -> None:
     with pipe.worker():
         await pipe.send(CREATE)
@@ -164,7 +143,6 @@ async def test_without_a_registry_the_broker_is_still_looked_at(pipe: Pipe) -> N
     assert "registry" not in found["clock"][0].found
 
 
-@pytest.mark.broker
 async def test_a_broker_that_names_an_address_that_leads_nowhere_is_told_from_one_that_is_away() -> None:
     lost = {"advertised.listeners": "PLAINTEXT://127.0.0.1:9"}
     stack = Stack(f"{PREFIX}{os.getpid()}-lost", registry=False, extra_properties=lost)
@@ -182,7 +160,6 @@ async def test_a_broker_that_names_an_address_that_leads_nowhere_is_told_from_on
     assert lines[2].found == "not checked: the broker can't be used"
 
 
-@pytest.mark.broker
 async def test_a_broker_that_says_nothing_costs_the_time_limit_and_no_more(pipe: Pipe) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.listen()
@@ -195,65 +172,6 @@ async def test_a_broker_that_says_nothing_costs_the_time_limit_and_no_more(pipe:
     assert 2.5 < took < 20
 
 
-def test_with_no_server_at_all_every_check_has_its_say() -> None:
-    nobody = load(bootstrap_servers="127.0.0.1:9", registry_url="http://127.0.0.1:9")
-    lines = asyncio.run(doctor.examine(nobody, 5))
-    assert [line.check for line in lines] == ORDER
-    assert {line.state for line in lines[:2]} == {"wrong"}
-    assert {line.state for line in lines[2:]} == {"warning"}
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (RegistryDownError("no answer (x): do this"), Said("wrong", "no answer (x)", "do this")),
-        (ConfigError("all wrong"), Said("wrong", "all wrong", "")),
-        (KafkaConnectionError("away"), Said("wrong", "Kafka at k:1: away", "check KAFKA_BOOTSTRAP_SERVERS and that it runs")),
-        (UnknownError("x"), Said("wrong", "Kafka failed: UnknownError x", "ask again; if it stays, look at the brokers")),
-        (TimeoutError(), Said("wrong", "no answer within 7 s", "is the server overloaded, or cut off?")),
-        (ZeroDivisionError("boom"), Said("wrong", "unexpected: ZeroDivisionError('boom')", "report it")),
-    ],
-)  # fmt: skip
-async def test_whatever_a_check_meets_is_a_line(error: Exception, said: Said) -> None:
-    async def check(_: Site) -> list[Said]:
-        raise error
-
-    site = Site(load(bootstrap_servers="k:1", registry_url="http://r"), 7)
-    assert await doctor._run(site, "some", check) == [Line("some", *said)]
-    assert site.away == {"some"}
-
-
-async def test_a_kafka_that_is_not_ready_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[Any] = [NodeNotReadyError(), NodeNotReadyError(), [Said("ok", "here")]]
-
-    async def check(_: Site) -> list[Said]:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        found: list[Said] = answer
-        return found
-
-    site = Site(load(bootstrap_servers="k:1", registry_url="http://r"), 7)
-    assert await doctor._run(site, "some", check) == [Line("some", "ok", "here", "")]
-    monkeypatch.setattr(doctor, "AGAIN", 0)
-    answers = [NodeNotReadyError()]
-    assert (await doctor._run(site, "some", check))[0].found == "Kafka failed: NodeNotReadyError"
-
-
-async def test_what_takes_too_long_is_ended_and_what_servers_say_is_searched_for_secrets() -> None:
-    async def slow(_: Site) -> list[Said]:
-        await asyncio.sleep(60)
-        return []
-
-    async def loud(_: Site) -> list[Said]:
-        return [Said("ok", "it is hunter2!", "not hunter2")]
-
-    settings = load(bootstrap_servers="k:1", registry_url="http://me:hunter2@r")
-    site = Site(settings, 0.1)
-    assert (await doctor._run(site, "slow", slow))[0].found == "no answer within 0.1 s"
-    assert await doctor._run(site, "loud", loud) == [Line("loud", "ok", "it is ***!", "not ***")]
-
-
 # --- topics and schemas --------------------------------------------------------------------------------------
 
 
@@ -263,7 +181,6 @@ async def admin(pipe: Pipe) -> AsyncIterator[AIOKafkaAdminClient]:
         yield found
 
 
-@pytest.mark.broker
 async def test_a_topic_that_is_missing_is_named_and_so_is_what_could_not_be_checked(pipe: Pipe) -> None:
     gone = pipe.topic("events")
     async with admin(pipe) as client:
@@ -278,7 +195,6 @@ async def test_a_topic_that_is_missing_is_named_and_so_is_what_could_not_be_chec
     assert found["lag"][0].state == "ok"
 
 
-@pytest.mark.broker
 async def test_a_setting_of_a_topic_that_breaks_a_promise_is_wrong_and_comes_with_its_command(
     pipe: Pipe,
 ) -> None:
@@ -295,7 +211,6 @@ async def test_a_setting_of_a_topic_that_breaks_a_promise_is_wrong_and_comes_wit
     assert line.remedy.endswith(f"--entity-name {rooms} --add-config cleanup.policy=compact")
 
 
-@pytest.mark.broker
 async def test_schemas_that_are_missing_older_incompatible_or_without_their_level(pipe: Pipe) -> None:
     def other(record: str, **field: Any) -> dict[str, str]:
         schema = json.loads(SCHEMAS[record])
@@ -329,7 +244,6 @@ async def test_schemas_that_are_missing_older_incompatible_or_without_their_leve
 # --- the work ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.broker
 async def test_a_member_that_is_no_worker_leaves_partitions_without_an_owner(pipe: Pipe) -> None:
     stranger = AIOKafkaConsumer(
         pipe.topic("events"), **pipe.settings.kafka(), group_id=pipe.settings.group_id
@@ -344,7 +258,6 @@ async def test_a_member_that_is_no_worker_leaves_partitions_without_an_owner(pip
     assert "has no members: nobody works" in empty["group"][0].found
 
 
-@pytest.mark.broker
 async def test_more_workers_than_partitions_is_a_warning(servers: Any) -> None:
     pipe = Pipe(servers, partitions=1)
     await pipe.set_up()
@@ -356,7 +269,6 @@ async def test_more_workers_than_partitions_is_a_warning(servers: Any) -> None:
         assert found["group"][0].found.endswith("; 1 have nothing to do")
 
 
-@pytest.mark.broker
 async def test_what_waits_is_counted_from_the_workers_position_and_what_was_deleted_is_a_loss(
     pipe: Pipe,
 ) -> None:
@@ -381,7 +293,6 @@ async def test_what_waits_is_counted_from_the_workers_position_and_what_was_dele
     assert rest.state == "ok"
 
 
-@pytest.mark.broker
 async def test_a_table_whose_positions_are_not_of_this_log_is_wrong(pipe: Pipe) -> None:
     """As after a signal topic was deleted and made anew; the position is behind many other rows."""
     async with Registry(pipe.settings) as registry:
@@ -397,7 +308,6 @@ async def test_a_table_whose_positions_are_not_of_this_log_is_wrong(pipe: Pipe) 
     assert "partition 0 ends at offset 0, before the workers' position 99" in line.found
 
 
-@pytest.mark.broker
 async def test_open_transactions_are_named_with_their_owner_and_the_command_that_ends_them(
     pipe: Pipe,
 ) -> None:
@@ -432,34 +342,3 @@ async def test_open_transactions_are_named_with_their_owner_and_the_command_that
     )
     assert len(found["transactions"]) == 3
     assert (await examined(pipe))["transactions"][0].state == "ok"
-
-
-# --- clocks --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("times", "state", "text"),
-    [
-        (Times((0.002, 0.001), (0.3, 0.5), -7.0), "ok", "this machine's clock is 0.002 s ahead of the controller's (± 0.001 s); 0.300 s ahead of the registry's (± 0.500 s)"),
-        (Times((-0.9, 0.001), None, None), "ok", "0.900 s behind the controller's"),
-        (Times((1.5, 0.6), None, None), "ok", "1.500 s ahead of"),
-        (Times((-3.0, 0.1), None, None), "warning", "3.000 s behind the controller's"),
-        (Times((0.0, 0.0), (9.0, 0.5), None), "warning", "9.000 s ahead of the registry's"),
-        (Times(None, (0.1, 0.5), -40.0), "ok", "the newest append was 40 s ago, which shows only that this machine is not behind"),
-        (Times(None, None, 5.0), "warning", "the newest append time is 5.0 s ahead of this machine's clock, which is behind"),
-        (Times(None, None, None), "ok", "nothing was appended that could tell"),
-        (Times((0.0, 0.01), None, 0.2), "ok", "0.000 s ahead"),
-    ],
-)  # fmt: skip
-def test_what_clocks_tell(times: Times, state: str, text: str) -> None:
-    [said] = judge(times)
-    assert said.state == state
-    assert text in said.found
-    assert bool(said.remedy) is (state != "ok")
-
-
-def test_a_broker_whose_clock_is_ahead_of_the_controllers_is_wrong() -> None:
-    said = list(judge(Times((0.0, 0.01), None, 0.4)))
-    assert [one.state for one in said] == ["wrong", "ok"]
-    assert "0.40 s ahead of the controller's clock" in said[0].found
-    assert "a playback_timeout can be false" in said[0].remedy
