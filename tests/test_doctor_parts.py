@@ -44,6 +44,8 @@ def test_with_no_server_at_all_every_check_has_its_say() -> None:
     [
         (RegistryDownError("no answer (x): do this"), Said("wrong", "no answer (x)", "do this")),
         (ConfigError("all wrong"), Said("wrong", "all wrong", "")),
+        (ConfigError("KAFKA_SSL_CA can't be loaded: [Errno 2] x"), Said("wrong", "KAFKA_SSL_CA can't be loaded: [Errno 2] x", "")),
+        (ConfigError("lacks Read: `kafka-acls.sh`"), Said("wrong", "lacks Read", "`kafka-acls.sh`")),
         (KafkaConnectionError("away"), Said("wrong", "Kafka at k:1: away", "check KAFKA_BOOTSTRAP_SERVERS and that it runs")),
         (UnknownError("x"), Said("wrong", "Kafka failed: UnknownError x", "ask again; if it stays, look at the brokers")),
         (TimeoutError(), Said("wrong", "no answer within 7 s", "is the server overloaded, or cut off?")),

@@ -90,7 +90,8 @@ def _failed(site: Site, error: Exception) -> Said:
     match error:
         case PipelineError():
             found, _, remedy = str(error).rpartition(": ")
-            return Said("wrong", found or remedy, remedy if found else "")
+            parted = found and (remedy[:1].islower() or remedy[:1] == "`")
+            return Said("wrong", found, remedy) if parted else Said("wrong", str(error))
         case TimeoutError():
             return Said(
                 "wrong", f"no answer within {site.seconds:g} s", "is the server overloaded, or cut off?"

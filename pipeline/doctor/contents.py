@@ -106,7 +106,8 @@ async def permissions(site: Site) -> list[Said]:
         said.append(_lacks(site, "wrong", "a worker", lacking))
     if also:
         said.append(_lacks(site, "warning", "`setup`", also))
-    fine = f"user {settings.sasl_username!r} may do what a worker does, as far as that can be asked"
+    who = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
+    fine = f"{who} may do what a worker does, as far as that can be asked"
     return said or [Said("ok", fine)]
 
 

@@ -44,7 +44,8 @@ async def broker(site: Site) -> list[Said]:
             )
     if all(what is None for what in missing.values()):
         site.away.add("broker")
-    who = f"as user {settings.sasl_username!r}" if settings.sasl_username else "without a login"
+    who = "with a certificate" if settings.ssl_cert else "without a login"
+    who = f"as user {settings.sasl_username!r}" if settings.sasl_username else who
     count = f"{len(nodes)} broker{'s' * (len(nodes) != 1)}"
     fine = f"{count} by {settings.security_protocol}, {who}; answers in {took * 1000:.0f} ms, speaks what is needed"
     return said or [Said("ok", fine)]
