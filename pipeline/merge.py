@@ -36,10 +36,21 @@ class Input:
 
     `offset` is the next to apply, `time` the highest time that a signal on it had. `position` is where the fetch
     left the log (markers and aborted records included), `end` the end that the latest fetch reported, None before
-    the first one. `size` is the bytes of the queued values.
+    the first one. `coming`: more was fetched, and is on its way here. `size` is the bytes of the queued values.
     """
 
-    __slots__ = ("end", "offset", "partition", "position", "probe", "queue", "size", "time", "topic")
+    __slots__ = (
+        "coming",
+        "end",
+        "offset",
+        "partition",
+        "position",
+        "probe",
+        "queue",
+        "size",
+        "time",
+        "topic",
+    )
 
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
         self.topic = topic
@@ -48,6 +59,7 @@ class Input:
         self.time = time
         self.queue: deque[Record] = deque()
         self.size = 0
+        self.coming = False
         self.position = offset
         self.end: int | None = None
         self.probe: tuple[int, int] | None = None
@@ -56,6 +68,7 @@ class Input:
         """Forget what was fetched and not applied: it will be fetched again from `offset`."""
         self.queue.clear()
         self.size = 0
+        self.coming = False
         self.position = self.offset
         self.end = None
         self.probe = None
@@ -83,7 +96,7 @@ class Input:
     @property
     def caught_up(self) -> bool:
         """Whether all that the latest fetch knew of has been applied or is being applied now."""
-        return not self.queue and self.end is not None and self.position >= self.end
+        return not self.queue and not self.coming and self.end is not None and self.position >= self.end
 
     def reached(self, deadline: int) -> bool:
         """Whether no record that was appended before `deadline` can still come (contract §5, barrier)."""

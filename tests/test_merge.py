@@ -62,6 +62,18 @@ def test_a_straggler_is_applied_when_it_comes() -> None:
     assert drain(both) == [("media", 3)]
 
 
+def test_a_head_waits_for_what_is_fetched_and_on_its_way() -> None:
+    both = merge([10], [])
+    both.media.coming = True
+    assert both.next() is None
+    both.media.fetched(records(3), 1, 1)
+    both.media.coming = False
+    assert drain(both) == [("media", 3), ("api", 10)]
+    both.media.coming = True
+    both.media.rewind()
+    assert not both.media.coming
+
+
 def test_nothing_at_hand_is_no_next() -> None:
     assert merge([], []).next() is None
 

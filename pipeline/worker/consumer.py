@@ -18,6 +18,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from pipeline import topics
 from pipeline.merge import Record
 from pipeline.settings import Settings
 
@@ -49,8 +50,8 @@ class Sink(Protocol):
     def full(self) -> frozenset[TP]:
         """The inputs whose queues are full: don't poll them."""
 
-    def delivering(self, tp: TP) -> None:
-        """A Fetch of `tp` goes to the agent now."""
+    def delivering(self, polled: list[TP]) -> None:
+        """A poll brought a Fetch of each of these, which go to the agent one by one."""
 
     def seen(self, fetch: Fetch) -> None:
         """A poll brought no records of this topic-partition; it doesn't go through the agent."""
@@ -88,12 +89,14 @@ class Consumer(driver.Consumer):
                     await self.wait(self.can_resume_flow)
                     continue
                 generation = self.app.consumer_generation_id
-                for fetch in await self._getmany(self._get_active_partitions(), POLL_SECONDS):
-                    if not self.flow_active or generation != self.app.consumer_generation_id:
+                fetches = await self._getmany(self._get_active_partitions(), POLL_SECONDS)
+                if self._current(generation):
+                    self.sink.delivering([fetch.tp for fetch in fetches if fetch.records])
+                for fetch in fetches:
+                    if not self._current(generation):
                         break  # lost on its way: either a rebalance seeks, or the engine misses it
                     fetch.generation = generation
                     if fetch.records:
-                        self.sink.delivering(fetch.tp)
                         await self._deliver(fetch)
                     else:
                         self.sink.seen(fetch)
@@ -105,6 +108,9 @@ class Consumer(driver.Consumer):
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
+
+    def _current(self, generation: int) -> bool:
+        return bool(self.flow_active and generation == self.app.consumer_generation_id)
 
     async def _deliver(self, fetch: Fetch) -> None:
         message = ConsumerMessage(
@@ -236,6 +242,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     async def _place(self, consumer: Any, positions: Mapping[TP, int]) -> str:
         assigned = consumer.assignment()
+        # The table's log, which Faust has assigned, too: its own writes would be read again, and as nobody takes them
+        # from the fetcher, each would hold all fetches of the node up for 0.1 s.
+        table = topics.ROOMS.full_name(cast(Consumer, self.consumer).settings.topic_prefix)
+        consumer.pause(*(tp for tp in assigned if tp.topic == table))
         for tp, offset in positions.items():
             if tp in assigned:
                 consumer.seek(tp, offset)

@@ -81,8 +81,11 @@ class Engine:
             if len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
         )
 
-    def delivering(self, tp: TP) -> None:
-        self._pending[tp] += 1
+    def delivering(self, polled: list[TP]) -> None:
+        for tp in polled:
+            self._pending[tp] += 1
+            if (source := self._input(tp)) is not None:
+                source.coming = True  # what the same poll brought of the other topic must wait for it
 
     def seen(self, fetch: Fetch) -> None:
         # While a Fetch of this input is on its way through the agent, what we see here would overtake it.
@@ -93,6 +96,8 @@ class Engine:
         """The agent hands over what was fetched."""
         if fetch.generation == self.generation:
             self._pending[fetch.tp] -= 1
+            if (source := self._input(fetch.tp)) is not None:
+                source.coming = self._pending[fetch.tp] > 0
         self._take(fetch)
 
     def _take(self, fetch: Fetch) -> None:
