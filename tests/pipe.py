@@ -9,7 +9,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -30,6 +29,7 @@ from pipeline.signals import AnySignal
 from pipeline.topics import TOPICS
 from pipeline.wire import DECODERS
 from tests.servers import Servers
+from tests.zygote import shared
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4
@@ -139,7 +139,7 @@ class Pipe:
     def worker(self, *options: str, ready: bool = True, **env: str) -> Iterator[WorkerProcess]:
         """A worker as a process, ready for signals; stopped at the end if it still runs. `options` are of the
         command, `env` are more variables; with `ready=False` it is not waited for."""
-        process = WorkerProcess(options, {**self.env, **env})
+        process = WorkerProcess(shared().spawn({**self.env, **env}, options))
         try:
             if ready:
                 process.until_ready()
@@ -149,20 +149,12 @@ class Pipe:
 
 
 class WorkerProcess:
-    """One `python -m pipeline worker`. `lines` is what it wrote on standard error so far."""
+    """One worker. `lines` is what it wrote on standard error so far."""
 
-    def __init__(self, options: tuple[str, ...], env: dict[str, str], process: Any = None) -> None:
-        """`process` is one that was started in another way, and behaves like a Popen."""
+    def __init__(self, process: Any) -> None:
+        """`process` behaves like a Popen."""
         self.lines: list[str] = []
-        self._process = process or subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "worker", *options],
-            cwd=ROOT,
-            env=env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self._process = process
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -52,9 +52,7 @@ class Loser(WorkerProcess):
         self.place = place
         env = {**pipe.env, "PIPELINE_TRANSACTIONAL_ID": name, "LOSING": str(place)}
         command = [sys.executable, "-m", "tests.losing", "worker"]
-        super().__init__(
-            (), env, subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
-        )
+        super().__init__(subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
         self.until_ready()
 
 

@@ -26,9 +26,9 @@ from tests.chaos.encode import encoder
 from tests.chaos.load import Load
 from tests.chaos.logs import Reader
 from tests.chaos.proxy import Proxies
-from tests.chaos.zygote import Zygote
 from tests.pipe import Pipe, WorkerProcess
 from tests.servers import Servers
+from tests.zygote import Zygote
 
 SLOTS: Final = 6
 _BROKER: Final = {
@@ -197,7 +197,7 @@ class World:
             env["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(f"127.0.0.1:{port}" for port in ports)
         if slot.clock:
             env["WRONG_BY_SECONDS"] = str(slot.clock)
-        slot.process = WorkerProcess((), env, self.zygote.spawn(env))
+        slot.process = WorkerProcess(self.zygote.spawn(env))
 
     def _keep(self) -> None:
         """The supervisor: a worker that ends is started again."""

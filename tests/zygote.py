@@ -1,12 +1,14 @@
 """Workers by fork: a process that has imported everything, and makes one worker process after another of itself.
 
-A worker started the usual way spends two seconds of CPU on its imports, and a soak starts thousands. What is forked is
-nothing but those imports; settings, loops and threads come after it.
+A worker started the usual way spends two seconds of CPU on its imports, twice that under coverage, and the tests start
+hundreds, a soak thousands. What is forked is nothing but those imports; settings, loops and threads come after it.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -16,9 +18,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
-from tests.pipe import ROOT
+ROOT = Path(__file__).parent.parent
 
 
 class Zygote:
@@ -27,19 +30,19 @@ class Zygote:
     def __init__(self, bug: str = "") -> None:
         """All its workers have this seeded bug."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "tests.chaos.zygote", str(theirs.fileno()), *([bug] if bug else [])]
+        command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *([bug] if bug else [])]
         with theirs:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True
             )
         self._lock = threading.Lock()
 
-    def spawn(self, env: dict[str, str]) -> Forked:
-        """A worker with this environment."""
+    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> Forked:
+        """A worker with this environment, and these options of the command."""
         err, their_err = os.pipe()
         status, their_status = os.pipe()
         with self._lock:
-            socket.send_fds(self._socket, [json.dumps(env).encode()], [their_err, their_status])
+            socket.send_fds(self._socket, [json.dumps([env, options]).encode()], [their_err, their_status])
         os.close(their_err)
         os.close(their_status)
         return Forked(err, status)
@@ -48,6 +51,14 @@ class Zygote:
         """No more workers."""
         self._socket.close()
         self._process.wait(10)
+
+
+@functools.cache
+def shared() -> Zygote:
+    """The one of this process, for workers without a seeded bug."""
+    made = Zygote()
+    atexit.register(made.stop)
+    return made
 
 
 class Forked:
@@ -95,18 +106,18 @@ def _serve(channel: socket.socket) -> None:
         if not message:
             return
         if os.fork() == 0:
-            _watch(json.loads(message), *handles)
+            _watch(*json.loads(message), *handles)
         for handle in handles:
             os.close(handle)
 
 
-def _watch(env: dict[str, str], err: int, status: int) -> None:
+def _watch(env: dict[str, str], options: list[str], err: int, status: int) -> None:
     """Fork the worker, tell its number, and then how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     worker = os.fork()
     if worker == 0:
         os.close(status)
-        _work(env, err)
+        _work(env, options, err)
     os.close(err)
     os.write(status, f"{worker}\n".encode())
     _, ended = os.waitpid(worker, 0)
@@ -115,14 +126,14 @@ def _watch(env: dict[str, str], err: int, status: int) -> None:
     os._exit(0)
 
 
-def _work(env: dict[str, str], err: int) -> None:
+def _work(env: dict[str, str], options: list[str], err: int) -> None:
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number, handle in enumerate((nowhere, nowhere, err)):
         os.dup2(handle, number)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv[:] = ["conference-pipeline", "worker"]
+    sys.argv[:] = ["conference-pipeline", "worker", *options]
     _wrong_clock(float(env.get("WRONG_BY_SECONDS", "0")))
     from pipeline.cli import main
 
