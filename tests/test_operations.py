@@ -279,7 +279,7 @@ async def test_two_versions_work_side_by_side_and_back(pipe: Pipe, tmp_path: Pat
         process = subprocess.Popen(
             command, cwd=folder, env=pipe.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        return WorkerProcess((), {}, process)
+        return WorkerProcess(process)
 
     def volumes(name: str) -> list[s.AnySignal]:
         return [s.ConferenceVolume(f"{name}-{room}", room, T, 1, name) for room in rooms]
