@@ -130,6 +130,28 @@ async def test_a_lost_table_is_rebuilt_from_what_is_retained_and_its_events_come
     )
 
 
+async def test_a_worker_that_lives_through_the_loss_repeats_nothing_and_leaves_a_table_with_holes(
+    pipe: Pipe,
+) -> None:
+    first = "room"
+    other = next(name for n in range(99) if pipe.partition(name := f"other-{n}") == pipe.partition(first))
+    with pipe.worker() as worker:
+        await pipe.send(*life(first), *life(other))
+        await until(pipe, "events", 2 * EVENTS_OF_A_LIFE)
+        await until(pipe, "signals.rejected", 2)
+        await lose_the_table(pipe)
+        assert await setup(pipe.settings, lambda _: None) == []
+        await pipe.send(s.ConferenceVolume("v", first, T, 1, "volume"))
+        await until(pipe, "events", 2 * EVENTS_OF_A_LIFE + 1)
+        assert [key for _, key in await rows(pipe)] == [f'["room","{first}"]'.encode()]
+        assert worker.stop() == 0
+    with pipe.worker():
+        await pipe.send(s.ConferenceVolume("w", other, T, 1, "volume"), s.MemberLeft("l", first, T, "alice"))
+        *_, unknown, no_member = await until(pipe, "signals.rejected", 4)
+        assert len(await pipe.records()) == 2 * EVENTS_OF_A_LIFE + 1
+    assert [unknown.key, no_member.key] == [other.encode(), first.encode()]
+
+
 async def test_starting_from_nothing_says_nothing_twice_and_forgets_the_rooms(pipe: Pipe) -> None:
     room = "room"
     with pipe.worker() as worker:
