@@ -67,7 +67,7 @@ def plan(counts: Counter[str], rng: random.Random) -> list[str]:
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
         "--backlog": rng.choice((0, 200_000, 400_000)),
-        "--gap": rng.choice((0.1, 0.2, 1.0)),
+        "--gap": rng.choice((0.1, 0.2, 0.5)),
     }
     more = ["--overlap"] if rng.random() < 0.85 else []
     return [text for name, value in options.items() for text in (name, str(value))] + more
