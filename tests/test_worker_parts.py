@@ -23,7 +23,7 @@ from pipeline.partition import Partition
 from pipeline.records import Member, Room
 from pipeline.settings import Settings, load
 from pipeline.wire import ENCODERS, SCHEMAS
-from pipeline.worker import run, schemas
+from pipeline.worker import run, schemas, stuck
 from pipeline.worker.offsets import _Witness
 from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.store import RoomsStore
@@ -270,6 +270,31 @@ async def test_an_idle_worker_writes_its_position_to_hear_the_brokers_time() -> 
 
 
 # --- positions -----------------------------------------------------------------------------------------------
+
+
+async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stuck, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stuck, "PATIENCE_SECONDS", 0.1)
+    away = asyncio.Event()
+    away.set()
+
+    async def ask() -> None:
+        if away.is_set():
+            raise Errors.KafkaConnectionError("away")
+
+    busy = asyncio.create_task(stuck.unstick(lambda: True, nothing_held))
+    stands = asyncio.create_task(stuck.unstick(lambda: False, ask))
+    await asyncio.sleep(0.4)
+    assert not busy.done()
+    assert not stands.done()
+    away.clear()
+    with pytest.raises(
+        FatalError, match="no rebalance has ended for 0 s although Kafka answers: start again"
+    ):
+        await asyncio.wait_for(stands, 2)
+    busy.cancel()
 
 
 async def test_a_load_ends_before_the_next_one_begins() -> None:

@@ -74,6 +74,7 @@ class Recovery:
         self._committed: AIOKafkaConsumer = None
         self._everything: AIOKafkaConsumer = None
         self.own: Own
+        self.loading = False
         self.fenced = 0
         self.seconds = 0.0
         """How long the last load took."""
@@ -120,6 +121,15 @@ class Recovery:
         if not tables:
             return {}
         began = time.monotonic()
+        self.loading = True
+        try:
+            lanes = await self._load(tables)
+        finally:
+            self.loading = False
+        self.seconds = time.monotonic() - began
+        return lanes
+
+    async def _load(self, tables: list[TopicPartition]) -> dict[int, Lane]:
         partitions = {tp.partition: Partition(self._settings.rules) for tp in tables}
         positions: dict[int, Position] = {}
         ends = await self.ends(tables)
@@ -129,9 +139,7 @@ class Recovery:
         )
         for partition in partitions.values():
             partition.restored()
-        lanes = await self._lanes(partitions, positions)
-        self.seconds = time.monotonic() - began
-        return lanes
+        return await self._lanes(partitions, positions)
 
     # --- the log ---------------------------------------------------------------------------------------------
 

@@ -78,7 +78,9 @@ class RoomsStore(Store[str, Room]):
 
     async def _load(self) -> None:
         new = sorted(self._mine - self.lanes.keys())
-        self.lanes.update(await self.recovery.load(new))
+        loaded = await self.recovery.load(new)
+        # Another rebalance may have come meanwhile, and taken some away.
+        self.lanes.update({number: lane for number, lane in loaded.items() if number in self._mine})
         taken = [n for n in self._held if n not in self.lanes or not self._ours(self.lanes[n])]
         if taken:
             raise left_out(self.app.consumer.settings, sorted(taken))

@@ -1,0 +1,36 @@
+"""A rebalance that never ends: Faust waits for a signal that does not come, the group counts us as a member, and our
+partitions stand still. Only a new process helps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from pipeline.errors import FatalError
+
+LOOK_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 60.0
+"""Twice as long as the group waits for its slowest member (`rebalance_timeout_ms`)."""
+
+
+async def unstick(at_work: Callable[[], bool], ask: Callable[[], Awaitable[object]]) -> None:
+    """Raise FatalError when the worker is neither at work nor loading for a minute although Kafka answers; until
+    cancelled. `ask` asks Kafka something, and raises KafkaError when it is away: then waiting is right."""
+    since = time.monotonic()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if at_work():
+            since = time.monotonic()
+        elif time.monotonic() - since > PATIENCE_SECONDS:
+            try:
+                await ask()
+            except KafkaError:
+                since = time.monotonic()
+                continue
+            raise FatalError(
+                f"no rebalance has ended for {PATIENCE_SECONDS:.0f} s although Kafka answers: start again"
+            )
