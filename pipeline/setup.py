@@ -25,6 +25,8 @@ from pipeline.settings import Settings
 from pipeline.topics import TOPICS, Topic
 
 Say = Callable[[str], None]
+LOOKS = 4
+"""So often each other broker, on average, must have shown all topics, or the only one."""
 
 
 def _quietly(_: str) -> None:
@@ -41,6 +43,7 @@ async def setup(settings: Settings, say: Say, warn: Say = _quietly, *, force: bo
         ]  # only for what is missing
         await require(admin, needed, settings)
         await _create_topics(admin, settings, say, force)
+        await _appear(admin, [topic.full_name(settings.topic_prefix) for topic in TOPICS])
         differences = await check_topics(admin, settings, warn, force=force)
     async with Registry(settings) as registry:
         for topic in TOPICS:
@@ -76,7 +79,6 @@ async def _create_topics(admin: Any, settings: Settings, say: Say, force: bool =
             raise ConfigError(
                 f"the broker won't create topic {name}: {error.__name__} {' '.join(map(str, text))}"
             )
-    await _appear(admin, list(names))
 
 
 def _new(topic: Topic, settings: Settings, copies: int) -> NewTopic:
@@ -94,11 +96,15 @@ def _new(topic: Topic, settings: Settings, copies: int) -> NewTopic:
 
 
 async def _appear(admin: Any, names: list[str]) -> None:
-    """A new topic has no leader for a moment; whoever starts right after setup should not meet that."""
-    for _ in range(100):
-        if all(shape.led for shape in (await look(admin, names)).topics.values()):
+    """A new topic has no leader for a moment, and each broker, any of which may answer, learns of it in its own time;
+    whoever comes right after should not meet that."""
+    good = 0
+    for _ in range(200):
+        view = await look(admin, names)
+        good = good + 1 if all(shape.led for shape in view.topics.values()) else 0
+        if good == LOOKS * max(1, view.brokers - 1):
             return
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1 if not good else 0)
 
 
 async def check_topics(
