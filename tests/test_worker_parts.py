@@ -24,6 +24,7 @@ from pipeline.records import Member, Room
 from pipeline.settings import Settings, load
 from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas, stuck
+from pipeline.worker.hanging import Mender
 from pipeline.worker.offsets import _Witness
 from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.store import RoomsStore
@@ -295,6 +296,30 @@ async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(
     ):
         await asyncio.wait_for(stands, 2)
     busy.cancel()
+
+
+async def test_nobody_is_fenced_for_a_unit_that_takes_long() -> None:
+    """Only what stands after a commit of ours took part in it can be somebody else's."""
+    tp = TopicPartition("p.events", 0)
+    fenced: list[str] = []
+    included: list[set[TopicPartition]] = []
+    ended: set[TopicPartition] = set()
+
+    class Log:
+        async def held(self, _: Any) -> dict[TopicPartition, int]:
+            return {tp: 5}
+
+        async def fence(self, owner: str) -> None:
+            fenced.append(owner)
+
+    lanes = {0: Lane(0, Partition(Rules()), Merge(Input("a", 0, 0), Input("m", 0, 0)), "before")}
+    mender = Mender("own", Log(), lambda: lanes, included.append, lambda: ended)  # type: ignore[arg-type]
+    for _ in range(4):
+        await mender._look()
+    assert (fenced, included) == ([], [set(), {tp}, {tp}, {tp}])
+    ended = {tp}
+    await mender._look()
+    assert (fenced, included[-1]) == (["before"], set())
 
 
 async def test_a_load_ends_before_the_next_one_begins() -> None:

@@ -64,6 +64,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._touch: set[int] = set()
         self._also: set[TopicPartition] = set()
+        self._ended: set[TopicPartition] = set()
         self._turn = 0
         self._fatal: PipelineError | None = None
         self._asking: dict[int, asyncio.Task[None]] = {}
@@ -165,6 +166,11 @@ class Engine:
         for tp in partitions:
             self.touch(tp.partition)
 
+    def ended(self) -> set[TopicPartition]:
+        """Where a commit since the last call has ended what `include` was asked for."""
+        ended, self._ended = self._ended, set()
+        return ended
+
     async def stop(self) -> None:
         """Finish the unit in flight, start no other."""
         self._stopping = True
@@ -207,6 +213,7 @@ class Engine:
         partitions = {number: lane.partition for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
         await self._writer.write(unit.records(inputs, partitions), unit.offsets(inputs), also)
+        self._ended |= also
         self._count(unit)
         return True
 

@@ -27,12 +27,13 @@ class Mender:
         recovery: Recovery,
         lanes: Callable[[], Mapping[int, Lane]],
         include: Callable[[set[TopicPartition]], None],
+        ended: Callable[[], set[TopicPartition]],
     ) -> None:
-        """`include` makes the next unit take part in these partitions."""
+        """`include` makes the next unit take part in these partitions; `ended` says in which of them one has committed
+        since it was asked last: a unit that takes long holds its own, and nobody is to be fenced for that."""
         self._own_id, self._recovery = own_id, recovery
-        self._lanes, self._include = lanes, include
+        self._lanes, self._include, self._ended = lanes, include, ended
         self._held: Held = {}
-        self._included: set[TopicPartition] = set()
 
     async def run(self) -> None:
         """Look every two seconds; until cancelled."""
@@ -45,9 +46,10 @@ class Mender:
 
     async def _look(self) -> None:
         lanes = self._lanes()
+        ended = self._ended()
         held = await self._recovery.held(lanes)
         still, self._held = standing(self._held, held), held
-        tried, self._included = still & self._included, still
+        tried = still & ended
         if still - tried:
             log.info("repeat a commit that left a transaction open", partitions=_shown(still - tried))
         self._include(still - tried)

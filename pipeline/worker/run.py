@@ -150,7 +150,9 @@ class Worker:
     ) -> None:
         app = topology(self._settings, engine, recovery)
         watch = self._watch = Watch(recovery, writer.clock, lambda: engine.lanes, engine.wake, engine.touch)
-        mender = Mender(self._settings.worker_id, recovery, lambda: engine.lanes, engine.include)
+        mender = Mender(
+            self._settings.worker_id, recovery, lambda: engine.lanes, engine.include, engine.ended
+        )
         app.finalize()
         tasks = [
             asyncio.ensure_future(app.start()),
