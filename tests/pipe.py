@@ -23,11 +23,13 @@ from aiokafka.partitioner import murmur2
 
 from pipeline.codec import event_json, signal_json
 from pipeline.events import EVENTS
+from pipeline.records import Position
+from pipeline.registry import Registry
 from pipeline.settings import Settings, load
 from pipeline.setup import setup
 from pipeline.signals import AnySignal
 from pipeline.topics import TOPICS
-from pipeline.wire import DECODERS
+from pipeline.wire import DECODERS, ENCODERS
 from tests.servers import Servers
 from tests.zygote import shared
 
@@ -100,6 +102,19 @@ class Pipe:
                     await asyncio.sleep(0.005)
                 last = topic
                 await producer.send_and_wait(topic, signal_json(one), one.room_id.encode())
+
+    async def left_open(self, owner: str, room_id: str = "room") -> AIOKafkaProducer:
+        """What a worker of this transactional id leaves that is killed in the middle of a unit on the room's partition:
+        an open transaction, named by its position."""
+        async with Registry(self.settings) as registry:
+            ids = await registry.schema_ids(self.prefix)
+        value = ENCODERS[Position](Position(owner), b"\0" + ids["conference.Position"].to_bytes(4))
+        dead = AIOKafkaProducer(**self.settings.kafka(), transactional_id=owner)
+        await dead.start()
+        await dead.begin_transaction()
+        number = self.partition(room_id)
+        await dead.send_and_wait(self.topic("rooms"), value, b'["position"]', partition=number)
+        return dead
 
     async def records(self, name: str = "events", *, committed: bool = True) -> list[ConsumerRecord]:
         """Every record of a topic up to its end now, partition by partition; by default as read_committed."""

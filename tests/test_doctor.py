@@ -313,20 +313,17 @@ async def test_open_transactions_are_named_with_their_owner_and_the_command_that
 ) -> None:
     owner = f"{pipe.settings.group_id}-dead"
     number = pipe.partition("room")
-    async with Registry(pipe.settings) as registry:
-        ids = await registry.schema_ids(pipe.prefix)
-    value = ENCODERS[Position](Position(owner), b"\0" + ids["conference.Position"].to_bytes(4))
-    dead = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner)
-    foreign = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-producer")
-    async with dead, foreign:
-        await dead.begin_transaction()
-        await dead.send_and_wait(pipe.topic("rooms"), value, b'["position"]', partition=number)
+    dead = await pipe.left_open(owner)
+    async with AIOKafkaProducer(
+        **pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-producer"
+    ) as foreign:
         await dead.send_and_wait(pipe.topic("events"), b"x", b"room", partition=number)
         await foreign.begin_transaction()
         await foreign.send_and_wait(pipe.topic("media.signals"), b"x", b"room", partition=number)
         found = await examined(pipe)
         await dead.abort_transaction()
         await foreign.abort_transaction()
+    await dead.stop()
     said = {line.found.partition(" at offset")[0]: line for line in found["transactions"]}
     events, rooms = pipe.topic("events"), pipe.topic("rooms")
     for topic in (events, rooms):

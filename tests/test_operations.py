@@ -18,10 +18,7 @@ from aiokafka.errors import PolicyViolationError
 from pipeline import signals as s
 from pipeline.access import admin_client, look
 from pipeline.doctor import examine
-from pipeline.records import Position
-from pipeline.registry import Registry
 from pipeline.setup import setup
-from pipeline.wire import ENCODERS
 from tests.pipe import ROOT, Pipe, WorkerProcess
 
 pytestmark = pytest.mark.broker
@@ -206,13 +203,7 @@ async def test_another_group_goes_on_where_the_table_says_also_past_what_a_dead_
         await until(pipe, "events", EVENTS_OF_A_LIFE)
         assert worker.stop() == 0
     owner = f"{pipe.settings.group_id}-dead"
-    async with Registry(pipe.settings) as registry:
-        ids = await registry.schema_ids(pipe.prefix)
-    value = ENCODERS[Position](Position(owner), b"\0" + ids["conference.Position"].to_bytes(4))
-    dead = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner)
-    await dead.start()
-    await dead.begin_transaction()
-    await dead.send_and_wait(pipe.topic("rooms"), value, b'["position"]', partition=pipe.partition(room))
+    dead = await pipe.left_open(owner, room)
     await pipe.send(s.ConferenceVolume("new", room, T, 1, "volume"))
     other = f"{pipe.prefix}-other"
     with pipe.worker(PIPELINE_GROUP_ID=other) as worker:

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import pytest
 import typer.testing
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 from structlog.testing import capture_logs
 
@@ -26,12 +25,10 @@ from pipeline.cli import build
 from pipeline.cli.feed import require_topics
 from pipeline.codec import signal_json
 from pipeline.errors import ConfigError, DeniedError
-from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings, load
 from pipeline.setup import setup
 from pipeline.topics import TOPICS
-from pipeline.wire import ENCODERS
 from pipeline.worker.run import Worker
 from tests.pipe import ROOT, Pipe
 from tests.secured import PLAIN_PASSWORD, PLAIN_USER, Authority, Secured, secured, spellings
@@ -110,7 +107,7 @@ async def test_each_role_works_with_exactly_its_permissions_also_after_a_kill(si
         assert done == (0, "", "sent 2 (api 1, media 1), skipped 0\n")
         await pipe.until_events(2)
         first.kill()
-    dead = await left_open(pipe, owner)
+    dead = await pipe.left_open(owner)
     with pipe.worker() as second:
         assert second.metric("pipeline_fenced_owners") == 1
         volume = signal_json(s.ConferenceVolume("v", "room", T, 1, "volume"))
@@ -122,18 +119,6 @@ async def test_each_role_works_with_exactly_its_permissions_also_after_a_kill(si
         assert second.stop() == 0
     await dead.stop()
     assert [json.loads(line)["meta"]["sequence"] for line in out.splitlines()] == [1, 2, 3]
-
-
-async def left_open(pipe: Pipe, owner: str) -> AIOKafkaProducer:
-    """What a worker leaves that is killed in the middle of a unit: an open transaction, named by its position."""
-    async with Registry(pipe.settings) as registry:
-        ids = await registry.schema_ids(pipe.prefix)
-    value = ENCODERS[Position](Position(owner), b"\0" + ids["conference.Position"].to_bytes(4))
-    dead = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner)
-    await dead.start()
-    await dead.begin_transaction()
-    await dead.send_and_wait(pipe.topic("rooms"), value, b'["position"]', partition=pipe.partition("room"))
-    return dead
 
 
 # --- without any one of them it says which -----------------------------------------------------------------------
@@ -160,7 +145,7 @@ async def test_a_transactional_id_of_ones_own_is_not_enough_to_abort_a_dead_work
     needed = [
         acl._replace(name=own, prefixed=False) if acl.prefixed else acl for acl in acls.worker(pipe.settings)
     ]
-    dead = await left_open(pipe, f"{pipe.settings.group_id}-dead")
+    dead = await pipe.left_open(f"{pipe.settings.group_id}-dead")
     env = site.person("no-prefix", needed) | {"PIPELINE_TRANSACTIONAL_ID": own}
     with pipe.worker(ready=False, **env) as worker:
         assert await asyncio.to_thread(worker.wait, 30) == 2, worker.lines

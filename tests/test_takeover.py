@@ -14,9 +14,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from pipeline import signals as s
 from pipeline.codec import signal_json
-from pipeline.records import Position
-from pipeline.registry import Registry
-from pipeline.wire import ENCODERS
 from tests.pipe import Pipe
 
 pytestmark = pytest.mark.broker
@@ -153,17 +150,7 @@ async def test_a_dead_owners_open_transaction_is_aborted_at_once(pipe: Pipe) -> 
         await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"))
         await pipe.until_events(1)
         assert worker.stop() == 0
-    number = pipe.partition("room")
-    async with Registry(pipe.settings) as registry:
-        ids = await registry.schema_ids(pipe.prefix)
-    owner = f"{pipe.prefix}-dead"
-    prefix = b"\0" + ids["conference.Position"].to_bytes(4)
-    dead = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner)
-    await dead.start()
-    await dead.begin_transaction()
-    await dead.send_and_wait(
-        pipe.topic("rooms"), ENCODERS[Position](Position(owner), prefix), b'["position"]', partition=number
-    )
+    dead = await pipe.left_open(f"{pipe.prefix}-dead")
     with pipe.worker() as worker:
         line = worker.until_log("partitions assigned")
         assert line["seconds"] < 2.0
