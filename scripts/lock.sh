@@ -10,7 +10,7 @@ command -v uv >/dev/null 2>&1 || { echo "lock: needs uv: pip install uv" >&2; ex
 compile() {
     out=$1
     shift
-    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
         --no-annotate --output-file "requirements/$out.txt" "$@"
 }
 
