@@ -245,3 +245,29 @@ def test_a_timeout_before_an_earlier_signal_is_excused_by_a_late_acknowledgement
     said = verdict(log, {(f"t.{MEDIA}", 0, 0): deadline + 260_000})
     assert said.violations == []
     assert said.excused == 1
+
+
+@pytest.mark.parametrize("late_by", [0, 300_000])
+def test_a_late_acknowledgement_does_not_say_that_the_timeout_came_first(late_by: int) -> None:
+    """A signal that is rejected, in its turn, leaves no event that shows where it stood."""
+    log = PartitionLog(0)
+    base = {"room_id": "r", "occurred_at": "2026-11-22T13:33:06Z", "urls": ["http://u"]}
+    deadline = START + WATCHDOG
+    values = [
+        (START - 1, {**base, "type": "conference.create", "signal_id": "1", "app_id": "a", "name": "n"}),
+        (START, {**base, "type": "conference.play", "signal_id": "2", "operation_id": "op"}),
+        (deadline - 5, {**base, "type": "conference.play", "signal_id": "3", "operation_id": "other"}),
+    ]
+    signals = [Signal((f"t.{API}", 0, n), time, value, b"") for n, (time, value) in enumerate(values)]
+    log.signals[API] = signals
+    model = Model(WATCHDOG)
+    for signal in signals:
+        assert signal.value is not None
+        _say(log, model.signal(signal.value, signal.time), signal)
+    _say(log, model.due(FOREVER), None)
+    _rows(log, model)
+    log.positions = {f"t.{API}": 3}
+    found = verdict(log, {signals[2].at: deadline + late_by})
+    assert found.violations == []
+    assert found.counts["rejected", "playback_active"] == 1
+    assert found.excused == 0
