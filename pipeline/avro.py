@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from struct import Struct
 from struct import error as StructError
 from typing import Any, TypeAlias
@@ -40,15 +39,24 @@ def _varint(bits: int) -> bytes:
     return bytes(out)
 
 
-def strings(values: Iterable[str]) -> bytes:
+def strings(values: tuple[str, ...]) -> bytes:
     """A non-empty array of strings: one block and the end mark."""
-    out = [b""]
+    first = len(values[0])
+    # Ids of one producer are mostly of one length, and ASCII: then all of them are one string, length by length.
+    if len(values) > 2 and first < 64 and len(values[-1]) == first:
+        text = _MARKS[first].join(("", *values))
+        if text.isascii() and len(text) == len(values) * (first + 1) and {*map(len, values)} == {first}:
+            return b"".join((LONG[len(values)], text.encode(), b"\0"))
+    out = [LONG[len(values)]]
     for value in values:
         data = value.encode()
         out += LONG[len(data)], data
-    out[0] = LONG[len(out) // 2]
     out.append(b"\0")
     return b"".join(out)
+
+
+_MARKS = tuple(map(chr, range(0, 128, 2)))
+"""Avro's lengths of up to 63 bytes, as text."""
 
 
 class _Longs(dict[int, bytes]):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import platform
+from bisect import bisect_left
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from pipeline.events import EVENTS
 from pipeline.room import NoOp, Rejection
@@ -21,6 +27,27 @@ def package_version() -> str:
         return version("conference-pipeline")
     except PackageNotFoundError:
         return "unknown"
+
+
+class Durations(Collector):
+    """A histogram of seconds that takes many equal observations at once; the library's own locks twice for each."""
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
+        self._name, self._text = name, text
+        self._counts = [0] * (len(_LATENCY) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Something took so long, so often."""
+        self._counts[bisect_left(_LATENCY, seconds)] += times
+        self._sum += seconds * times
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """For the registry."""
+        bounds = [*map(floatToGoString, (*_LATENCY, float("inf")))]
+        buckets = [*zip(bounds, accumulate(self._counts), strict=True)]
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
 
 
 class Metrics:
@@ -38,8 +65,8 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"pipeline_{name}", text, labels, registry=registry)
 
-        def histogram(name: str, text: str) -> Histogram:
-            return Histogram(f"pipeline_{name}", text, buckets=_LATENCY, registry=registry)
+        def histogram(name: str, text: str) -> Durations:
+            return Durations(f"pipeline_{name}", text, registry)
 
         types = tuple(signal.TYPE for signal in SIGNALS)
         names = tuple(event.EVENT for event in EVENTS)

@@ -16,8 +16,10 @@ from pipeline.room import Rules
 from pipeline.trace import context
 from pipeline.wire import SCHEMAS
 from pipeline.worker import unit
+from pipeline.worker.batch import header
 from pipeline.worker.unit import Names, Unit
 from tests.pipe import Pipe
+from tests.test_batch import read
 
 T = 1_795_354_386_106_600
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -98,7 +100,7 @@ def written(made: Unit, topic: str) -> list[tuple[bytes | None, list[tuple[str, 
     """Value and headers of what it writes to a topic."""
     inputs = (Input("conference.api.signals", 0, 0), Input("conference.media.signals", 0, 0))
     out = made.records({0: inputs}, {0: Partition(Rules())})
-    return [(value, headers) for _, value, headers in out[TopicPartition(f"conference.{topic}", 0)]]
+    return [(r.value, r.headers) for r in read(out[TopicPartition(f"conference.{topic}", 0)])]
 
 
 LIFE: list[s.AnySignal] = [
@@ -135,7 +137,7 @@ def test_off_costs_nothing(headers: Headers, on: bool, monkeypatch: pytest.Monke
 
 
 def test_what_is_carried_counts_as_bytes_of_the_unit() -> None:
-    assert said(BOTH, *LIFE).bytes - said((), *LIFE).bytes == 5 * (len(PARENT) + len(STATE))
+    assert said(BOTH, *LIFE).bytes - said((), *LIFE).bytes == 5 * sum(len(header(*one)) for one in BOTH)
 
 
 def test_a_rejected_signal_carries_its_place_alone() -> None:

@@ -1,8 +1,9 @@
 """Units, one after another: merge, barrier, decide, commit.
 
-A unit is what has arrived since the last commit on all partitions. The engine decides it in memory, writes it in
-one transaction, and only then counts it. When the write fails the process ends and memory with it, so the rooms
-may be changed before the commit: nobody else sees them.
+A unit is what has arrived since the last one was closed, on all partitions. The engine decides it in memory, writes it
+in one transaction, and only then counts it. When the write fails the process ends and memory with it, so the rooms
+may be changed before the commit: nobody else sees them. For the same reason the next unit is decided while one is
+being written; it stays open, and takes in what comes, until that one is committed.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.topics import API
+from pipeline.worker.batch import Batch, batches
 from pipeline.worker.consumer import Fetch
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
 from pipeline.worker.transaction import Transactions
 from pipeline.worker.unit import Names, Unit
 
+SLICE: Final = 500
+"""Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop."""
 QUEUE_RECORDS: Final = 8000
 QUEUE_BYTES: Final = 8 << 20
 """Records of one input, and the bytes of their values, that wait in memory at most, but for the poll that passes it."""
@@ -57,6 +61,9 @@ class Engine:
         self.generation: int | None = None
         """The generation that we work in; None while nothing may be committed."""
         self._polled = time.monotonic()
+        self._unit = Unit(names, settings.worker_id)
+        """The open one."""
+        self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._pending: Counter[TP] = Counter()
         self._missed: dict[TP, int] = {}
@@ -132,10 +139,10 @@ class Engine:
 
     async def quiesce(self) -> None:
         self.generation = None
-        async with self._lock:  # the unit in flight
-            for lane in self.lanes.values():
-                for source in lane.merge.inputs:
-                    source.rewind()
+        await self._settle()
+        for lane in self.lanes.values():
+            for source in lane.merge.inputs:
+                source.rewind()
         self._pending.clear()
 
     def resume(self, generation: int, member_id: str) -> None:
@@ -172,62 +179,90 @@ class Engine:
         return ended
 
     async def stop(self) -> None:
-        """Finish the unit in flight, start no other."""
+        """Finish what is decided, start no other unit."""
         self._stopping = True
         self._wake.set()
-        async with self._lock:
-            self.generation = None
+        self.generation = None
+        await self._settle()
 
     async def run(self) -> None:
         """Commit units until `stop`. Raises PipelineError: the process must end."""
         while not self._stopping:
-            await self._wake.wait()
-            self._wake.clear()
             if self._fatal is not None:
                 raise self._fatal
-            again = True
-            while again and self.generation is not None and not self._stopping:
-                async with self._lock:
-                    self._began = time.monotonic()
-                    again = self.generation is not None and await self._unit()
-                    self._began = None
-                # The consumer, the agent and the web server share this loop.
-                await asyncio.sleep(0)
+            if self._writing is not None and self._writing.done():
+                writing, self._writing = self._writing, None
+                writing.result()
+            self._wake.clear()
+            more = self.generation is not None and self._decide()
+            if self.generation is not None and self._writing is None and self._unit and not more:
+                self._write()
+            await (asyncio.sleep(0) if more else self._wake.wait())
 
-    async def _unit(self) -> bool:
-        """Decide and commit one unit; whether there was anything to commit."""
+    async def _settle(self) -> None:
+        """Wait for the unit in flight, and commit the open one. An error is left to `run` to be raised."""
+        async with self._lock:
+            while (writing := self._writing) is not None or self._unit:
+                if writing is None:
+                    writing = self._write()
+                await asyncio.wait({writing})
+                if writing.exception() is not None:
+                    return
+                if self._writing is writing:
+                    self._writing = None
+
+    def _decide(self) -> bool:
+        """Decide a slice of what is there, for the open unit; whether there may be more that it can take."""
         self._learner.tick()
-        unit = Unit(self._names, self._settings.worker_id)
+        unit = self._unit
         while self._touch:
             number = self._touch.pop()
             if number in self.lanes:
                 unit.touch(number)
+        until = unit.signals + SLICE
         for lane in self._in_turn():
-            self._advance(lane, unit)
-            if unit.full:
+            self._advance(lane, unit, until)
+            if unit.full or unit.signals >= until:
                 self._turn = lane.number + 1
-                break
-        if not unit:
-            return False
+                return not unit.full
+        return False
+
+    def _write(self) -> asyncio.Task[None]:
+        """Close the open unit and begin to write it."""
+        unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         partitions = {number: lane.partition for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
-        await self._writer.write(unit.records(inputs, partitions), unit.offsets(inputs), also)
+        # Now, before the next unit changes rooms and positions.
+        records = {tp: list(batches(said)) for tp, said in unit.records(inputs, partitions).items()}
+        writing = asyncio.create_task(self._commit(unit, records, unit.offsets(inputs), also), name="unit")
+        writing.add_done_callback(lambda _: self._wake.set())
+        self._writing, self._began = writing, time.monotonic()
+        return writing
+
+    async def _commit(
+        self,
+        unit: Unit,
+        records: dict[TopicPartition, list[Batch]],
+        offsets: dict[TopicPartition, int],
+        also: set[TopicPartition],
+    ) -> None:
+        await self._writer.write(records, offsets, also)
+        self._began = None
         self._ended |= also
         self._count(unit)
-        return True
 
     def _in_turn(self) -> list[Lane]:
         """The lanes, beginning behind the one that filled the last unit: a busy one must not starve the others."""
         return sorted(self.lanes.values(), key=lambda lane: (lane.number < self._turn, lane.number))
 
-    def _advance(self, lane: Lane, unit: Unit) -> None:
-        """Apply what is next of a lane, until nothing is, it has to wait, or the unit is full."""
+    def _advance(self, lane: Lane, unit: Unit, until: int) -> None:
+        """Apply what is next of a lane, as long as something is, need not wait, and fits: `until` is in signals."""
         merge, partition = lane.merge, lane.partition
         earliest = partition.earliest
         if earliest is not None:
             self._expire(lane, unit)
-        while not unit.full:
+        while unit.signals < until and not unit.full:
             source = merge.next()
             if source is None:
                 return
@@ -325,17 +360,16 @@ class Engine:
             "no_ops": metrics.no_ops,
             "dead": metrics.dead,
         }
-        for (family, label), number in unit.counts.items():
-            if family == "timeouts":
-                metrics.timeouts.inc(number)
-            else:
-                families[family].labels(label).inc(number)
-        metrics.units.observe(time.monotonic() - (self._began or 0.0))
+        metrics.timeouts.inc(sum(unit.counts["timeouts"].values()))
+        for family, metric in families.items():
+            for label, number in unit.counts[family].items():
+                metric.labels(label).inc(number)
+        metrics.units.observe(time.monotonic() - unit.began)
         metrics.unit_signals.inc(unit.signals)
         now = self._writer.clock.now()
         if now is not None:
-            for appended in unit.event_times:
-                metrics.latency.observe(max(0, now - appended) / 1e6)
+            for appended, times in Counter(unit.event_times).items():
+                metrics.latency.observe(max(0, now - appended) / 1e6, times)
 
     def gauge(self) -> None:
         """Bring the gauges up to date; called when they are read."""

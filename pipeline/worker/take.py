@@ -19,10 +19,9 @@ from typing import Final
 from aiokafka.structs import TopicPartition
 
 from pipeline.settings import Settings
+from pipeline.worker.batch import MAX_BATCH
 from pipeline.worker.offsets import FencedProducer
 
-MAX_BATCH: Final = 900_000
-"""Bytes of one record batch; a record that is larger than that goes alone."""
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 
 Held = Mapping[TopicPartition, int]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
@@ -17,12 +16,9 @@ from pipeline import acls
 from pipeline.access import told
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
 from pipeline.settings import Settings
+from pipeline.worker.batch import Batch
 from pipeline.worker.offsets import LEFT_OUT, FencedProducer
 from pipeline.worker.take import TRANSACTION_TIMEOUT_MS, Held, take
-
-Header = tuple[str, bytes]
-Out = tuple[bytes | None, bytes | None, list[Header]]
-"""Key, value and headers of a record to write."""
 
 
 class BrokerClock:
@@ -105,12 +101,12 @@ class Transactions:
 
     async def write(
         self,
-        outputs: dict[TopicPartition, Iterable[Out]],
+        outputs: Mapping[TopicPartition, Iterable[Batch]],
         offsets: dict[TopicPartition, int],
         also: AbstractSet[TopicPartition] = frozenset(),
     ) -> None:
-        """One unit, whole or not at all: its records, and the group offsets behind its input. It ends what is open of
-        ours in the partitions `also`, too.
+        """One unit, whole or not at all: its records, and the group offsets behind its input. It
+        ends what is open of ours in the partitions `also`, too.
 
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
@@ -125,8 +121,8 @@ class Transactions:
             producer.will_write({*outputs, *also})
             sent = [
                 await producer.send_batch(batch, tp.topic, partition=tp.partition)
-                for tp, records in outputs.items()
-                for batch in self._batches(producer, records)
+                for tp, batches in outputs.items()
+                for batch in batches
             ]
             for metadata in await asyncio.gather(*sent):
                 if metadata.timestamp_type == 1:
@@ -138,16 +134,6 @@ class Transactions:
             cause = producer.failure or error
             await self._abort(producer)
             raise fatal(cause, self._settings) from error
-
-    @staticmethod
-    def _batches(producer: AIOKafkaProducer, records: Iterable[Out]) -> Iterable[Any]:
-        batch = producer.create_batch()
-        for key, value, headers in records:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                yield batch
-                batch = producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=headers)
-        yield batch
 
     async def _abort(self, producer: FencedProducer) -> None:
         """Spare the next owner the wait for what we leave open, where the broker still lets us."""

@@ -5,7 +5,8 @@ Events are encoded as they are said; a table row only once per unit, with its la
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -13,25 +14,36 @@ import msgspec
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
+from pipeline.avro import LONG
 from pipeline.codec import MAX_VALUE, format_time
-from pipeline.events import Event
-from pipeline.merge import Headers, Input, Record
+from pipeline.events import EVENTS, Event
+from pipeline.merge import Input, Record
 from pipeline.partition import Partition
 from pipeline.records import Member, Position, Rejected, Room, TopicPosition
 from pipeline.room import Decision
 from pipeline.signals import AnySignal
 from pipeline.trace import context
 from pipeline.wire import ENCODERS
-from pipeline.worker.transaction import Out
+from pipeline.worker.batch import encode, encode_row, header
 
 MAX_SIGNALS: Final = 4000
 MAX_BYTES: Final = 4 << 20
 """Caps of a unit: signals taken in, bytes said. The output of one signal is never split, so both are passed."""
+FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 SHOWN_OF_LARGE: Final = 64 << 10
 """How much of a value over 1 MiB its dead letter carries (contract §4)."""
 
 _POSITION_KEY: Final = b'["position"]'
 _key = msgspec.json.Encoder().encode
+
+# What all events' headers have in common, once. The ids' length is always that of a UUID, the times' that of a time.
+_ID: Final = header("ce_specversion", b"1.0") + header("ce_id", bytes(36))[:-36]
+_SUBJECT: Final = header("ce_subject", b"")[:-1]
+_TIME: Final = header("ce_time", bytes(27))[:-27]
+_END: Final = header("content-type", b"application/avro")
+_SIGNAL: Final = header("ce_signal", b"")[:-1]
+_HEADERS: Final = 7
+"""Headers of an event that no signal caused."""
 
 
 class Names:
@@ -44,14 +56,22 @@ class Names:
         self.rooms = topics.ROOMS.full_name(prefix)
         self.rejected = topics.REJECTED.full_name(prefix)
         self.dead = topics.DEAD.full_name(prefix)
-        self.source = f"/{prefix}".encode()
         self.trace = trace
-        self.prefixes = {name: b"\0" + number.to_bytes(4) for name, number in schema_ids.items()}
+        self._encoders = {
+            kind: (encoder, b"\0" + schema_ids[kind.RECORD].to_bytes(4))
+            for kind, encoder in ENCODERS.items()
+            if kind.RECORD in schema_ids
+        }
+        source = header("ce_source", f"/{prefix}".encode())
+        self.between = {
+            event.EVENT: header("ce_type", event.EVENT.encode()) + source + _SUBJECT for event in EVENTS
+        }
+        """What stands between an event's id and its subject, by its name."""
 
     def encode(self, record: object) -> bytes:
         """A record in the registry's wire format."""
-        kind = type(record)
-        return ENCODERS[kind](record, self.prefixes[kind.RECORD])  # type: ignore[attr-defined]
+        encoder, prefix = self._encoders[type(record)]
+        return encoder(record, prefix)
 
 
 class Output:
@@ -60,9 +80,9 @@ class Output:
     __slots__ = ("dead", "events", "members", "rejected", "rooms")
 
     def __init__(self) -> None:
-        self.events: list[Out] = []
-        self.rejected: list[Out] = []
-        self.dead: list[Out] = []
+        self.events: list[bytes] = []
+        self.rejected: list[bytes] = []
+        self.dead: list[bytes] = []
         self.rooms: set[str] = set()
         self.members: set[tuple[str, str]] = set()
 
@@ -74,10 +94,13 @@ class Unit:
         self._names = names
         self._owner = owner
         self._outputs: dict[int, Output] = {}
+        self.began = time.monotonic()
+        """When its first signal, dead letter, timeout or `touch` came, by the monotonic clock."""
         self.signals = 0
         self.bytes = 0
-        self.counts: Counter[tuple[str, str]] = Counter()
-        """(metric, label) to how often: what the metrics learn once the unit is committed."""
+        self.counts: dict[str, defaultdict[str, int]] = {family: defaultdict(int) for family in FAMILIES}
+        """How often, by label, by family: what the metrics learn once the unit is committed."""
+        self._types, self._said = self.counts["signals"], self.counts["events"]
         self.event_times: list[int] = []
         """Append times (microseconds) of the signals that caused events, for the latency metric."""
 
@@ -93,6 +116,8 @@ class Unit:
         """The output of `partition`; its position will be written even if it says nothing."""
         output = self._outputs.get(partition)
         if output is None:
+            if not self._outputs:
+                self.began = time.monotonic()
             output = self._outputs[partition] = Output()
         return output
 
@@ -103,20 +128,18 @@ class Unit:
         output = self.touch(source.partition)
         self.signals += 1
         self.bytes += len(record.value or b"")
-        self.counts["signals", signal.TYPE] += 1
-        place = f"{source.topic}/{source.partition}/{record.offset}".encode()
+        self._types[signal.TYPE] += 1
         if decision.events:
-            own: Headers = (("ce_signal", place),)
+            own = [_place(source, record)]
             if record.headers and self._names.trace:
-                own += context(record.headers)
-                self.bytes += len(decision.events) * sum(len(value) for _, value in own[1:])
-            self._say(output, signal.room_id, decision.events, own)
+                own += [header(name, value) for name, value in context(record.headers)]
+            self._say(output, record.key or b"", decision.events, own)
             self.event_times.append(record.time)
         elif decision.rejected:
-            self.counts["rejected", decision.rejected] += 1
-            self._reject(output, source, record, signal, decision.rejected, place)
+            self.counts["rejected"][decision.rejected] += 1
+            self._reject(output, source, record, signal, decision.rejected)
         elif decision.no_op:
-            self.counts["no_ops", decision.no_op] += 1
+            self.counts["no_ops"][decision.no_op] += 1
         if decision.room is not before:
             output.rooms.add(signal.room_id)
         for session, _ in decision.members:
@@ -125,15 +148,15 @@ class Unit:
     def expired(self, partition: int, room_id: str, decision: Decision) -> None:
         """A deadline fired."""
         output = self.touch(partition)
-        self.counts["timeouts", ""] += 1
-        self._say(output, room_id, decision.events, ())
+        self.counts["timeouts"][""] += 1
+        self._say(output, room_id.encode(), decision.events, [])
         output.rooms.add(room_id)
 
     def buried(self, source: Input, record: Record, error: Exception) -> None:
         """A record that is no signal goes to the dead letters, as it came."""
         output = self.touch(source.partition)
         self.signals += 1
-        self.counts["dead", source.topic] += 1
+        self.counts["dead"][source.topic] += 1
         value, more = record.value, []
         if value is not None and len(value) > MAX_VALUE:
             more = [("original-size", str(len(value)).encode())]
@@ -146,7 +169,6 @@ class Unit:
         if (size := sum(len(name) + len(data or b"") + 10 for name, data in headers)) > MAX_VALUE:
             more.append(("original-headers-size", str(size).encode()))
             headers = ()
-        self.bytes += len(value or b"") + len(key or b"")
         kind = type(error)
         why = [
             ("__connect.errors.topic", source.topic.encode()),
@@ -155,30 +177,24 @@ class Unit:
             ("__connect.errors.exception.class.name", f"{kind.__module__}.{kind.__qualname__}".encode()),
             ("__connect.errors.exception.message", str(error).encode("utf-8", "replace")),
         ]
-        output.dead.append((key, value, [*headers, *why, *more]))
+        letter = encode(key, value, [header(*one) for one in (*headers, *why, *more)])
+        self.bytes += len(letter)
+        output.dead.append(letter)
 
-    def _say(self, output: Output, room_id: str, said: tuple[Event, ...], own: Headers) -> None:
-        key = room_id.encode()
+    def _say(self, output: Output, key: bytes, said: tuple[Event, ...], own: list[bytes]) -> None:
+        names, length = self._names, LONG[len(key)]
         when = format_time(said[0].meta.occurred_at).encode()
+        count, tail = LONG[_HEADERS + len(own)], b"".join((length, key, _TIME, when, _END, *own))
         for event in said:
-            value = self._names.encode(event)
-            headers = [
-                ("ce_specversion", b"1.0"),
-                ("ce_id", event.meta.event_id.encode()),
-                ("ce_type", event.EVENT.encode()),
-                ("ce_source", self._names.source),
-                ("ce_subject", key),
-                ("ce_time", when),
-                ("content-type", b"application/avro"),
-                *own,
-            ]
-            output.events.append((key, value, headers))
-            self.bytes += len(value) + 300
-            self.counts["events", event.EVENT] += 1
+            value, name = names.encode(event), event.EVENT
+            uuid = event.meta.event_id.encode()
+            parts = (length, key, LONG[len(value)], value, count, _ID, uuid, names.between[name], tail)
+            record = b"".join(parts)
+            output.events.append(record)
+            self.bytes += len(record)
+            self._said[name] += 1
 
-    def _reject(
-        self, output: Output, source: Input, record: Record, signal: AnySignal, reason: str, place: bytes
-    ) -> None:
+    def _reject(self, output: Output, source: Input, record: Record, signal: AnySignal, reason: str) -> None:
         rejected = Rejected(
             signal_id=signal.signal_id,
             room_id=signal.room_id,
@@ -189,9 +205,9 @@ class Unit:
             offset=record.offset,
             signal=record.value or b"",
         )
-        value = self._names.encode(rejected)
-        self.bytes += len(value)
-        output.rejected.append((record.key, value, [("ce_signal", place)]))
+        said = encode(record.key, self._names.encode(rejected), [_place(source, record)])
+        self.bytes += len(said)
+        output.rejected.append(said)
 
     # --- what is written -------------------------------------------------------------------------------------
 
@@ -205,9 +221,9 @@ class Unit:
 
     def records(
         self, inputs: dict[int, tuple[Input, Input]], partitions: dict[int, Partition]
-    ) -> dict[TopicPartition, Iterable[Out]]:
+    ) -> dict[TopicPartition, Iterable[bytes]]:
         """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
-        out: dict[TopicPartition, Iterable[Out]] = {}
+        out: dict[TopicPartition, Iterable[bytes]] = {}
         for number, output in self._outputs.items():
             rows = self._rows(output, inputs[number], partitions[number])
             out[TopicPartition(self._names.rooms, number)] = rows
@@ -220,17 +236,23 @@ class Unit:
                     out[TopicPartition(topic, number)] = records
         return out
 
-    def _rows(self, output: Output, inputs: tuple[Input, Input], partition: Partition) -> Iterator[Out]:
+    def _rows(self, output: Output, inputs: tuple[Input, Input], partition: Partition) -> Iterator[bytes]:
         # The position comes first: it names the owner of this transaction to whoever finds it open.
         position = Position(
             transactional_id=self._owner,
             positions=tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs),
         )
-        yield _POSITION_KEY, self._names.encode(position), []
+        yield encode_row(_POSITION_KEY, self._names.encode(position))
         for room_id in output.rooms:
             room: Room | None = partition.rooms.get(room_id)
-            yield _key(("room", room_id)), None if room is None else self._names.encode(room), []
+            yield encode_row(_key(("room", room_id)), None if room is None else self._names.encode(room))
         for room_id, session in output.members:
             member: Member | None = partition.members.get(room_id, {}).get(session)
             value = None if member is None else self._names.encode(member)
-            yield _key(("member", room_id, session)), value, []
+            yield encode_row(_key(("member", room_id, session)), value)
+
+
+def _place(source: Input, record: Record) -> bytes:
+    """The header that names the record of the cause."""
+    place = f"{source.topic}/{source.partition}/{record.offset}".encode()
+    return b"".join((_SIGNAL, LONG[len(place)], place))
