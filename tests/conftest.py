@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 
 from tests.pipe import Pipe
-from tests.servers import BROKER, NoServersError, Servers
+from tests.servers import BROKER, NoServersError, Servers, sweep
 from tests.servers import servers as find_servers
 
 PROCESSES = 3
@@ -91,6 +91,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     _USED.extend(getattr(node, "workeroutput", {}).get("servers", ()))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """After Ctrl-C the processes have ten seconds; what they did not take down then, we do."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        sweep()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
