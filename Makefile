@@ -16,7 +16,7 @@ demo: $(RUN_STAMP) ## a recorded conference through a real Kafka and a real regi
 	@$(BIN)/conference-pipeline demo
 
 test: $(DEV_STAMP) ## all tests, on a real Kafka and a real registry, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=$(COVERAGE)
 
 check: $(DEV_STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -15,18 +15,31 @@
     pipe.settings, pipe.env, pipe.prefix, pipe.topic("events"), pipe.partition("room")
 
 `Pipe(servers, partitions=1)` and `await pipe.set_up()` make another one by hand.
+
+`make test` runs `-n auto --dist loadfile`: a few processes, each with servers of its own, take one file after another.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from tests.pipe import Pipe
-from tests.servers import NoServersError, Servers
+from tests.servers import BROKER, NoServersError, Servers, sweep
 from tests.servers import servers as find_servers
 
+PROCESSES = 3
+"""Tests with a broker wait most of the time: one more than the cores of the smallest machine."""
+FIRST = (
+    "chaos", "security", "doctor", "chaos_checker", "takeover", "demo", "image", "hanging", "local", "operations",
+    "watchdog", "setup", "cli", "interop", "worker", "doctor_secured", "registry", "writers_schemas", "checks",
+    "local_fetch", "exits", "loss", "trace", "bad_input", "room_rules", "fuzz", "hostile",
+)  # fmt: skip
+"""Files in the order in which they are begun, by how long they take; then come all others. A process gets its next file
+while it does the last two tests of one, so what waits behind the two of test_chaos.py has to be short."""
 _USED: list[str] = []
 
 
@@ -53,6 +66,38 @@ async def pipe(servers: Servers) -> AsyncIterator[Pipe]:
     yield made
     if servers.lasting:
         await made.remove_topics()
+
+
+# --- several processes (pytest-xdist) ------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` is. On servers that are named, the tests run alone: some look at all that a server has."""
+    return 0 if os.environ.get(BROKER, "").strip() else PROCESSES
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first, so that the processes end at about the same time."""
+    if hasattr(config, "workerinput"):
+        order = {f"test_{name}.py": number for number, name in enumerate(FIRST)}
+        items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["servers"] = _USED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _USED.extend(getattr(node, "workeroutput", {}).get("servers", ()))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """After Ctrl-C the processes have ten seconds; what they did not take down then, we do."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        sweep()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

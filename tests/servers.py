@@ -17,6 +17,7 @@ BROKER, REGISTRY = "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"
 KAFKA_IMAGE = os.environ.get("TEST_KAFKA_IMAGE", "confluentinc/cp-kafka:8.1.0")
 REGISTRY_IMAGE = os.environ.get("TEST_REGISTRY_IMAGE", "apicurio/apicurio-registry:3.1.2")
 PREFIX = "tests-"
+"""Of the names of local stacks; then comes the number of the process that has them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _containers(closing: contextlib.ExitStack) -> Servers:
 
 
 def _local(closing: contextlib.ExitStack) -> Servers:
-    _sweep()
+    sweep()
     stack = Stack(f"{PREFIX}{os.getpid()}")
     closing.callback(stack.down)
     try:
@@ -126,8 +127,8 @@ def _local(closing: contextlib.ExitStack) -> Servers:
     return Servers(status.bootstrap_servers, status.schema_registry_url, origin, stack)
 
 
-def _sweep() -> None:
-    """Take down the stacks of test runs that were killed."""
+def sweep() -> None:
+    """Take down the stacks of processes of tests that were killed."""
     home = cache_dir() / "stacks"
     for folder in home.glob(f"{PREFIX}*") if home.exists() else ():
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import events, signals
@@ -185,6 +185,7 @@ def test_no_times(text: str) -> None:
     assert text[:30] in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(YEAR_1, YEAR_9999))
 def test_a_time_comes_back(micros: int) -> None:
     text = format_time(micros)
@@ -201,6 +202,7 @@ def letter(value: bytes) -> str:
     return ""
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists), st.data())
 def test_any_value_in_any_field_is_a_signal_or_a_letter(value: Any, data: Any) -> None:
     signal = data.draw(st.sampled_from([VOLUME, PLAY, LEFT, FAILED, JOINED]))
@@ -301,6 +303,7 @@ def test_json_in_a_topic_needs_no_schema() -> None:
 # --- events as JSON ---
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(YEAR_1, YEAR_9999), st.none() | st.text(), st.booleans())
 def test_an_event_is_one_compact_line(text: str, time: int, playback: str | None, flag: bool) -> None:
     meta = events.Meta(text, 7, time, text, text, playback, flag, not flag)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import signals
@@ -319,6 +319,7 @@ def objects(draw: st.DrawFn) -> dict[str, Any]:
     return whole
 
 
+@settings(deadline=None)
 @given(st.lists(objects(), max_size=8))
 def test_any_object_gives_a_valid_signal_or_nothing_or_a_signal_error(events: list[dict[str, Any]]) -> None:
     adapter = Adapter([("/a", "https://cdn")])

@@ -17,6 +17,7 @@ from pipeline.resolve import MAX_VALUES, resolving
 from pipeline.signals import SIGNALS
 from pipeline.wire import SCHEMAS
 from tests.fuzz import hostile
+from tests.fuzz.hostile import Value
 from tests.fuzz.run import untraced
 
 HEAD = b"\0\0\0\0\1"
@@ -45,28 +46,28 @@ def costs_little(read: Callable[[bytes], object], value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in hostile.json_values()])
-def test_json(value: bytes) -> None:
-    costs_little(decode_json, value)
+def test_json(value: Value) -> None:
+    costs_little(decode_json, value())
 
 
 @pytest.mark.parametrize(
     ("record", "body"), [pytest.param(*rest, id=name) for name, *rest in hostile.avro_values()]
 )
-def test_avro(record: str, body: bytes) -> None:
-    costs_little(decoder(1, SCHEMAS[f"conference.signal.{record}"]), HEAD + body)
+def test_avro(record: str, body: Value) -> None:
+    costs_little(decoder(1, SCHEMAS[f"conference.signal.{record}"]), HEAD + body())
 
 
 @pytest.mark.parametrize(
     ("record", "schema", "body"), [pytest.param(*rest, id=name) for name, *rest in hostile.foreign_values()]
 )
-def test_avro_of_another_writer(record: str, schema: Any, body: bytes) -> None:
-    costs_little(resolving(schema, CLASSES[record]), HEAD + body)
+def test_avro_of_another_writer(record: str, schema: Any, body: Value) -> None:
+    costs_little(resolving(schema, CLASSES[record]), HEAD + body())
 
 
 @pytest.mark.parametrize("line", [pytest.param(value, id=name) for name, value in hostile.engine_events()])
-def test_an_engine_event(line: bytes) -> None:
+def test_an_engine_event(line: Value) -> None:
     adapter = Adapter([("/a", "http://x"), ("/", "http://y/")])
-    costs_little(lambda line: adapter.signal(read_event(line)), line)
+    costs_little(lambda line: adapter.signal(read_event(line)), line())
 
 
 # --- the bounds ---

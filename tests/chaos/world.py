@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import re
 import secrets
@@ -27,7 +28,7 @@ from tests.chaos.load import Load
 from tests.chaos.logs import Reader
 from tests.chaos.proxy import Proxies
 from tests.pipe import Pipe, WorkerProcess
-from tests.servers import Servers
+from tests.servers import PREFIX, Servers
 from tests.zygote import Zygote
 
 SLOTS: Final = 6
@@ -99,7 +100,7 @@ class World:
         self._own = stack is None
         self._ports = _free_ports(setting) if stack is None else ""
         self.stack = stack or Stack(
-            f"chaos-{secrets.token_hex(3)}",
+            f"{PREFIX}{os.getpid()}-chaos-{secrets.token_hex(3)}",
             nodes=setting.nodes,
             heap_mb=256 if setting.nodes > 1 else 384,
             extra_properties=_BROKER | (_listeners(self._ports, setting.nodes) if setting.proxied else {}),
