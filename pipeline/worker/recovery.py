@@ -8,12 +8,13 @@ owner, and taking its transactional id ends the transaction at once instead of a
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -22,10 +23,10 @@ from pipeline import topics
 from pipeline.errors import FatalError, LossError
 from pipeline.merge import Input, Merge, Record
 from pipeline.partition import Partition
-from pipeline.records import Member, Position, Room
+from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
-from pipeline.worker.schemas import RowDecoder
+from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
 
 PATIENCE: Final = 0.3
@@ -61,13 +62,28 @@ class Own(Protocol):
         """End what it left open in these partitions."""
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look through all that is loaded again and again; what is there in the
+    end lives long, and is taken out of its sight."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class Recovery:
     """Loads lanes. It reads with two consumers of its own, which belong to no group."""
 
     def __init__(self, settings: Settings, registry: Registry, *, accept_loss: bool = False) -> None:
         self._settings = settings
         self._accept_loss = accept_loss
-        self._rows = RowDecoder(registry)
+        self._rows = Rows(registry)
         self._rooms = topics.ROOMS.full_name(settings.topic_prefix)
         self._outputs = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS if topic.output]
         self._inputs = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
@@ -123,7 +139,8 @@ class Recovery:
         began = time.monotonic()
         self.loading = True
         try:
-            lanes = await self._load(tables)
+            with _uncollected():
+                lanes = await self._load(tables)
         finally:
             self.loading = False
         self.seconds = time.monotonic() - began
@@ -135,10 +152,11 @@ class Recovery:
         ends = await self.ends(tables)
         self._committed.assign(tables)  # without a group, that is from the earliest offset on
         await self._read(
-            ends, lambda tp, records: self._take(partitions[tp.partition], positions, tp, records)
+            ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
         )
         for partition in partitions.values():
             partition.restored()
+            await asyncio.sleep(0)
         return await self._lanes(partitions, positions)
 
     # --- the log ---------------------------------------------------------------------------------------------
@@ -225,31 +243,6 @@ class Recovery:
             return None if owner is None else (owner, True)
         finally:
             reader.unsubscribe()
-
-    async def _take(
-        self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, records: list[Any]
-    ) -> None:
-        for record in records:
-            try:
-                kind, *ids = msgspec.json.decode(record.key, type=list[str])
-                value = record.value
-                row = None if value is None else await self._rows.decode(value)
-            except (msgspec.DecodeError, ValueError, TypeError) as error:
-                raise FatalError(
-                    f"{tp.topic}/{tp.partition}/{record.offset} is no row of ours ({error}): "
-                    "nothing but the workers may write this topic"
-                ) from None
-            match kind, row:
-                case "room", Room() | None:
-                    partition.restore_room(ids[0], row)
-                case "member", Member() | None:
-                    partition.restore_member(ids[0], ids[1], row)
-                case "position", Position():
-                    positions[tp.partition] = row
-                case _:
-                    raise FatalError(
-                        f"{tp.topic}/{tp.partition}/{record.offset} has a key of another kind: {kind}"
-                    )
 
     # --- the positions ---------------------------------------------------------------------------------------
 
