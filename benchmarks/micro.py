@@ -3,8 +3,8 @@
     python -m benchmarks.micro [--rounds 7] [--save]
 
 Each step is called again and again on the same input, 2,000 times; the table has the best of the rounds, without
-the loop itself. The steps of `decide` are pure and always see the same room (16 remembered signal_ids, 100 members). The
-last rows are whole signals through the worker's engine, units of 1,000, up to the bytes of its batches.
+the loop itself. The steps of `decide` are pure and always see the same room (16 remembered signal_ids, 100 members).
+The last rows are whole signals through the worker's engine, units of 1,000, up to the bytes of its batches.
 """
 
 from __future__ import annotations
