@@ -35,6 +35,8 @@ from pipeline.worker.take import Held, Unknown, nobody_knows, take
 
 PATIENCE: Final = 0.3
 """Seconds that a commit which is decided already is given to write its markers, before its owner is fenced."""
+SLICE: Final = 250
+"""Rows that are taken at a time, about as many bytes as a loop reads from a socket at a time."""
 log = structlog.get_logger("recovery")
 
 
@@ -195,7 +197,9 @@ class Recovery:
                 return
             fetched = await self._committed.getmany(*missing, timeout_ms=100)
             for tp, records in fetched.items():
-                await take(tp, records)
+                for begin in range(0, len(records), SLICE):
+                    await take(tp, records[begin : begin + SLICE])
+                    await asyncio.sleep(0)  # the next fetch comes in meanwhile, and probes are answered
             if fetched:
                 moved = time.monotonic()
             elif time.monotonic() - moved > PATIENCE:
