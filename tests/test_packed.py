@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import FatalError
@@ -32,6 +32,7 @@ def playing(room_id: str = "r", deadline: int = 5_000_000) -> Room:
     return Room(room_id, "app", "", 3, "playing", "op", ("https://x/" + "y" * 70,), deadline=deadline)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.builds(
         Room,
