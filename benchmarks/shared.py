@@ -9,6 +9,8 @@ import json
 import os
 import platform
 import secrets
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +30,9 @@ Row = dict[str, Any]
 
 
 def parser(text: str) -> argparse.ArgumentParser:
-    """A command line that shows the module's docstring, with the option `--save`."""
+    """A command line that shows the module's docstring, with the option `--save`. From then on, a SIGTERM ends the
+    benchmark as Ctrl-C does, so that it takes its servers and workers down."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--save", action="store_true", help="write the result to docs/results, for `make docs`")
     return made
