@@ -98,7 +98,7 @@ def measure(where: Servers, rooms: int, members: int, empty: Empty) -> Row:
 
 
 def touched() -> float:
-    """Bytes of the objects of a room that is held as a record, as a mean over the mix, its place in the table included."""
+    """Bytes of the objects of a room that is held as a record, as a mean over the mix, with its place in the table."""
     total, count = 0, 300
     for n, recent in zip(range(count), recents(count), strict=True):
         made = decode_room(encode_room(room(n, recent)))

@@ -60,7 +60,12 @@ class Rooms(dict[str, Room]):
         """(deadline, room_id) of all rooms that have one. Raises FatalError for a row that is no room."""
         held: Iterator[tuple[str, Room | bytes]] = iter(self.items())
         for room_id, room in held:
-            deadline = deadline_of(room) if isinstance(room, bytes) else room.deadline
+            if isinstance(room, bytes):
+                if _PLAYING not in room:
+                    continue  # most rooms: without the call
+                deadline = deadline_of(room)
+            else:
+                deadline = room.deadline
             if deadline is not None:
                 yield deadline, room_id
 
