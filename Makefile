@@ -40,7 +40,11 @@ chart-full: $(DEV_STAMP) ## the same with more tools; its output is kept in helm
 chart-docs: $(DEV_STAMP) ## make the chart's README.md and its dashboard again
 	@scripts/chart.sh docs
 
-bench: $(DEV_STAMP) ## replay, a join into a large room, hand-overs between workers (on the servers of `up`)
+bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/results/*.json (then: make docs)
+	$(BIN)/python -m benchmarks.micro --save
+	$(BIN)/python -m benchmarks.growth --save
+	$(BIN)/python -m benchmarks.recovery --save
+	$(BIN)/python -m benchmarks.scale --save
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py

@@ -1,78 +1,87 @@
 """1 → 3 → 1 workers under a constant load, and what one, two and three workers carry.
 
-    python benchmarks/scale.py [--rounds 3] [--rate 500] [--backlog 300000]
+    python -m benchmarks.scale [--rounds 3] [--rate 500] [--backlog 300000] [--save]
 
 First, workers join and leave one at a time; the table has the longest silence of a partition around each change, as
-median and maximum over partitions and rounds, and the fault suite's checker says whether anything was lost, doubled or
-out of order. Then the workers empty a backlog: signals and CPU time of all workers, relative to one. It brings servers
-of its own; everything shares one machine, so beyond its cores more workers share what there is.
+median and maximum over partitions and rounds, as a read_committed consumer sees it. A partition without a change is
+silent now and then, too: the row `none` has that. The fault suite's checker, which shares no code with the pipeline,
+says whether anything was lost, doubled or out of order.
+
+Then the workers empty a backlog: signals per second, relative to one worker, and the CPU time of all of them per
+signal, from the moment at which each has its share of the partitions until 90 % is done. Everything shares one machine:
+beyond its cores, more workers share what there is.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import random
 import statistics
 import sys
 import time
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.shared import CONSOLE, Row, cpu_seconds, parser, save, show
 from tests.chaos.checker import Verdict, check
 from tests.chaos.world import Setting, Slot, World
 
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 AROUND: Final = 8.0
 """Seconds after a change in which silences are looked for."""
 MOST: Final = 3
 PARTITIONS: Final = 12
-CONSOLE = Console()
+PATIENCE: Final = 300.0
 
 
-def changes(seed: int, rounds: int, rate: float) -> int:
-    """Print the silences by change; the number of violations."""
+def changes(seed: int, rounds: int, rate: float) -> tuple[list[Row], int, int]:
+    """The silences by change, the number of violations, and how many signals were checked."""
     silences: dict[str, list[float]] = {}
     setting = Setting(seed, workers=1, partitions=PARTITIONS, rate=rate, hot=0, poison=0)
     with World(setting) as world:
         world.load.start()
-        assert world.settle(90), "the worker did not come up"
+        assert world.settle(PATIENCE), "the worker did not come up"
         time.sleep(3)
+        _note(silences, world, "none", time.monotonic())
         for _ in range(rounds):
             for number, joins in ((1, True), (2, True), (2, False), (1, False)):
                 began = time.monotonic()
                 name = _change(world, world.slots[number], joins)
-                assert world.settle(60), f"no recovery after: {name}"
-                time.sleep(max(0.0, began + AROUND - time.monotonic()))
-                silences.setdefault(name, []).extend(
-                    world.follower.silence(partition, began, began + AROUND)
-                    for partition in range(PARTITIONS)
-                )
+                assert world.settle(PATIENCE), f"no recovery after: {name}"
+                _note(silences, world, name, began)
         world.load.finish()
-        assert world.drain(), "not drained"
+        assert world.drain(PATIENCE), "not drained"
         world.stop()
         violations = _check(world)
-    table = Table("change", "longest silence of a partition: median, s", "maximum, s")
-    for name, seconds in silences.items():
-        table.add_row(name, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}")
-    CONSOLE.print(table)
-    CONSOLE.print(f"{rate:g} signals/s, {rounds} rounds, {violations} violations")
-    return violations
+        sent = world.load.sent
+    rows: list[Row] = [
+        {"change": name, "median silence, s": statistics.median(seconds), "max, s": max(seconds)}
+        for name, seconds in silences.items()
+    ]
+    return rows, violations, sent
+
+
+def _note(silences: dict[str, list[float]], world: World, name: str, began: float) -> None:
+    """The longest silence of each partition in the seconds after `began`."""
+    time.sleep(max(0.0, began + AROUND - time.monotonic()))
+    until = time.monotonic()
+    found = [world.follower.silence(partition, began, until) for partition in range(PARTITIONS)]
+    silences.setdefault(name, []).extend(found)
 
 
 def _change(world: World, slot: Slot, joins: bool) -> str:
+    """One worker more, or less."""
     before = len(world.running)
     if joins:
-        world.start(slot)
+        with slot.held:  # the supervisor starts what is wanted
+            world.start(slot)
+        limit = time.monotonic() + PATIENCE
         while not world.partitions_of(slot):
+            assert time.monotonic() < limit, f"worker {slot.number} got no partitions"
             time.sleep(0.01)
         return f"{before} → {before + 1}"
-    slot.wanted = False
-    assert slot.process is not None
-    slot.process.terminate()
-    world.buried(slot)
+    with slot.held:
+        slot.wanted = False
+        assert slot.process is not None
+        slot.process.stop(PATIENCE)
+        world.buried(slot)
     return f"{before} → {before - 1}"
 
 
@@ -87,64 +96,71 @@ def _check(world: World) -> int:
     return len(world.unexpected) + len(verdict.violations)
 
 
-def throughput(seed: int, backlog: int) -> None:
-    """Print how fast 1, 2 and 3 workers empty a backlog."""
-    table = Table("workers", "k signals/s", "relative to one", "CPU of all workers, µs/signal")
-    first = 0.0
+def throughput(seed: int, backlog: int) -> list[Row]:
+    """How fast 1, 2 and 3 workers empty a backlog."""
+    rows: list[Row] = []
     for workers in range(1, MOST + 1):
         setting = Setting(seed, workers=0, partitions=PARTITIONS, hot=0, poison=0)
         with World(setting) as world:
             world.load.burst(backlog)
             for slot in world.slots[:workers]:
-                world.start(slot)
-            rate, cpu = _empty(world, workers, backlog)
+                with slot.held:
+                    world.start(slot)
+            rate, cost, counted = _empty(world, workers, backlog)
             world.stop()
-        first = first or rate
-        table.add_row(str(workers), f"{rate / 1e3:.1f}", f"{rate / first:.2f}", f"{cpu / backlog * 1e6:.1f}")
-    CONSOLE.print(table)
+        first = rows[0]["signals/s"] if rows else rate
+        row = {"workers": workers, "signals/s": rate, "× one": rate / first, "CPU of all, µs/signal": cost}
+        rows.append({**row, "signals counted": counted})
+    return rows
 
 
-def _empty(world: World, workers: int, backlog: int) -> tuple[float, float]:
-    """Signals per second between 20 % and 80 % of the backlog, and the CPU seconds for all of it."""
-    marks: dict[float, float] = {}
-    began = _cpu(world)
-    while (done := sum(_done(slot) for slot in world.running)) < 0.999 * backlog:
-        for share in (0.2, 0.8):
-            if done >= share * backlog:
-                marks.setdefault(share, time.monotonic() - 0.0)
-                marks.setdefault(share + 1, done)
+def _empty(world: World, workers: int, backlog: int) -> tuple[float, float, int]:
+    """Signals per second, CPU microseconds per signal, and of how many: from when all workers have their share until
+    90 % of the backlog is done."""
+    limit = time.monotonic() + PATIENCE
+    slots = world.slots[:workers]
+    while any(len(world.partitions_of(slot)) != PARTITIONS // workers for slot in slots):
+        assert time.monotonic() < limit, "the workers don't share the partitions"
+        time.sleep(0.02)
+    began, cpu, done = time.monotonic(), _cpu(world), _done(world)
+    while (now := _done(world)) < 0.9 * backlog:
+        assert time.monotonic() < limit, f"{now:.0f} of {backlog} signals"
         time.sleep(0.05)
-    rate = (marks[1.8] - marks[1.2]) / (marks[0.8] - marks[0.2])
-    return rate, _cpu(world) - began
+    assert now > done, "the backlog was gone before all workers were there: give a larger one"
+    counted = now - done
+    return counted / (time.monotonic() - began), (_cpu(world) - cpu) / counted * 1e6, round(counted)
 
 
-def _done(slot: Slot) -> float:
-    process = slot.process
-    return process.metric("pipeline_unit_signals_sum") if process is not None and process.log else 0.0
+def _done(world: World) -> float:
+    """Signals that the workers have committed."""
+    return sum(slot.process.metric("pipeline_unit_signals_total") for slot in world.running if slot.process)
 
 
 def _cpu(world: World) -> float:
     """CPU seconds of the workers so far."""
-    total = 0.0
-    for slot in world.running:
-        assert slot.process is not None
-        with open(f"/proc/{slot.process.pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
+    return sum(cpu_seconds(slot.process.pid) for slot in world.running if slot.process is not None)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=500.0, help="signals per second")
-    parser.add_argument("--backlog", type=int, default=300_000, help="signals; 0: only the changes")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6) * 2)
-    given = parser.parse_args()
+    """Both parts; 1 if there was a violation."""
+    options = parser(__doc__ or "")
+    options.add_argument("--rounds", type=int, default=3, help="0: only the backlog")
+    options.add_argument("--rate", type=float, default=500.0, help="signals per second")
+    options.add_argument("--backlog", type=int, default=300_000, help="signals; 0: only the changes")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6) * 2)
+    given = options.parse_args()
     CONSOLE.print(f"seed {given.seed}")
-    violations = changes(given.seed, given.rounds, given.rate) if given.rounds else 0
-    if given.backlog:
-        throughput(given.seed, given.backlog)
+    rows: list[Row] = []
+    violations = checked = 0
+    if given.rounds:
+        rows, violations, checked = changes(given.seed, given.rounds, given.rate)
+        show(f"{given.rate:g} signals/s, {checked:,} signals checked, {violations} violations", rows)
+    carried = throughput(given.seed, given.backlog) if given.backlog else []
+    if carried:
+        show(f"a backlog of {given.backlog:,} signals", carried)
+    if given.save:
+        more = {"rate": given.rate, "rounds": given.rounds, "backlog": given.backlog, "seed": given.seed}
+        save("scale", changes=rows, throughput=carried, violations=violations, checked=checked, **more)
     return 1 if violations else 0
 
 

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Final
 
+from msgspec.structs import force_setattr
+
+from pipeline.packed import Rooms
 from pipeline.records import Member, Room
 from pipeline.room import Decision, Rules, Timeout, decide
 from pipeline.signals import AnySignal
@@ -28,7 +31,7 @@ class Partition:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self.rooms: dict[str, Room] = {}
+        self.rooms = Rooms()
         self.members: dict[str, dict[str, Member]] = {}
         # A heap of (deadline, room_id); an entry that is no longer its room's deadline is skipped when it is
         # met. Code point order of str is the byte order of UTF-8, so ties come as contract §7 wants them.
@@ -96,22 +99,32 @@ class Partition:
             return
         self.rooms[room_id] = room
 
+    def restore_row(self, room_id: str, row: bytes) -> None:
+        """Take a room as the table's log has it, in our own schema; it is read when it is asked for."""
+        self.rooms.pack(room_id, row)
+
     def restore_member(self, room_id: str, session: str, member: Member | None) -> None:
         """Take a member (None: its tombstone) as the table's log has it."""
-        if member is not None:
-            self.members.setdefault(room_id, {})[session] = member
-        elif (members := self.members.get(room_id)) is not None:
-            members.pop(session, None)
-            if not members:
-                del self.members[room_id]
+        members = self.members.get(room_id)
+        if member is None:
+            if members is not None:
+                members.pop(session, None)
+                if not members:
+                    del self.members[room_id]
+        elif members is None:
+            self.members[member.room_id] = {member.session_uuid: member}
+        else:
+            # Each row brings strings of its own; the room's name is kept once, and the session's once.
+            force_setattr(member, "room_id", next(iter(members.values())).room_id)
+            members[member.session_uuid] = member
 
     def restored(self) -> None:
-        """Arm the deadlines of what was restored."""
-        self._deadlines = sorted(
-            (room.deadline, room_id) for room_id, room in self.rooms.items() if room.deadline is not None
-        )
+        """Arm the deadlines of what was restored. Raises FatalError for a row that is no room."""
+        self._deadlines = sorted(self.rooms.deadlines())
 
     @property
     def armed(self) -> int:
         """How many playbacks have a watchdog running."""
-        return sum(room.deadline is not None for room in self.rooms.values())
+        # A room that is still a row has the deadline that it was restored with, once.
+        rows = sum(self.rooms.is_packed(room_id) for _, room_id in self._deadlines)
+        return rows + sum(room.deadline is not None for room in self.rooms.unpacked())

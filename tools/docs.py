@@ -20,6 +20,7 @@ from typing import Any, Final, get_args, get_origin
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import capacity
 import permissions
 import results
 import states
@@ -281,6 +282,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "faults": lambda: table(*results.faults()),
     "fault-sums": lambda: table(*results.sums()),
     "bugs": lambda: table(*results.bugs()),
+    **{name: lambda make=make: table(*make()) for name, make in capacity.TABLES.items()},
+    **capacity.TEXTS,
 }
 
 

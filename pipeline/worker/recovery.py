@@ -3,17 +3,22 @@
 The end is asked for read_uncommitted, after the rebalance; what is read is read_committed. An open transaction of
 an owner that died holds the reader back at the last stable offset: then the position record behind it names the
 owner, and taking its transactional id ends the transaction at once instead of after its timeout (see `take`).
+
+`_Bare` touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes
+away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -22,14 +27,16 @@ from pipeline import topics
 from pipeline.errors import FatalError, LossError
 from pipeline.merge import Input, Merge, Record
 from pipeline.partition import Partition
-from pipeline.records import Member, Position, Room
+from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
-from pipeline.worker.schemas import RowDecoder
+from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
 
 PATIENCE: Final = 0.3
 """Seconds that a commit which is decided already is given to write its markers, before its owner is fenced."""
+SLICE: Final = 250
+"""Rows that are taken at a time, about as many bytes as a loop reads from a socket at a time."""
 log = structlog.get_logger("recovery")
 
 
@@ -61,13 +68,43 @@ class Own(Protocol):
         """End what it left open in these partitions."""
 
 
+class _Bare(OrderedDict[TopicPartition, Any]):
+    """What a consumer has fetched, without the ConsumerRecord that it would make of each record: key, value and offset
+    are all that a row needs."""
+
+    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
+        records = getattr(result, "_partition_records", None)  # an error has none
+        if records is not None:
+            records._consumer_record = _as_parsed
+        super().__setitem__(tp, result)
+
+
+def _as_parsed(_: TopicPartition, record: Any) -> Any:
+    return record
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look through all that is loaded again and again; what is there in the
+    end lives long, and is taken out of its sight."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class Recovery:
     """Loads lanes. It reads with two consumers of its own, which belong to no group."""
 
     def __init__(self, settings: Settings, registry: Registry, *, accept_loss: bool = False) -> None:
         self._settings = settings
         self._accept_loss = accept_loss
-        self._rows = RowDecoder(registry)
+        self._rows = Rows(registry)
         self._rooms = topics.ROOMS.full_name(settings.topic_prefix)
         self._outputs = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS if topic.output]
         self._inputs = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
@@ -83,6 +120,7 @@ class Recovery:
         self._committed = self._consumer("read_committed")
         self._everything = self._consumer("read_uncommitted")
         await asyncio.gather(self._committed.start(), self._everything.start())
+        self._committed._fetcher._records = _Bare()
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -123,7 +161,8 @@ class Recovery:
         began = time.monotonic()
         self.loading = True
         try:
-            lanes = await self._load(tables)
+            with _uncollected():
+                lanes = await self._load(tables)
         finally:
             self.loading = False
         self.seconds = time.monotonic() - began
@@ -135,10 +174,11 @@ class Recovery:
         ends = await self.ends(tables)
         self._committed.assign(tables)  # without a group, that is from the earliest offset on
         await self._read(
-            ends, lambda tp, records: self._take(partitions[tp.partition], positions, tp, records)
+            ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
         )
         for partition in partitions.values():
             partition.restored()
+            await asyncio.sleep(0)
         return await self._lanes(partitions, positions)
 
     # --- the log ---------------------------------------------------------------------------------------------
@@ -157,7 +197,9 @@ class Recovery:
                 return
             fetched = await self._committed.getmany(*missing, timeout_ms=100)
             for tp, records in fetched.items():
-                await take(tp, records)
+                for begin in range(0, len(records), SLICE):
+                    await take(tp, records[begin : begin + SLICE])
+                    await asyncio.sleep(0)  # the next fetch comes in meanwhile, and probes are answered
             if fetched:
                 moved = time.monotonic()
             elif time.monotonic() - moved > PATIENCE:
@@ -225,31 +267,6 @@ class Recovery:
             return None if owner is None else (owner, True)
         finally:
             reader.unsubscribe()
-
-    async def _take(
-        self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, records: list[Any]
-    ) -> None:
-        for record in records:
-            try:
-                kind, *ids = msgspec.json.decode(record.key, type=list[str])
-                value = record.value
-                row = None if value is None else await self._rows.decode(value)
-            except (msgspec.DecodeError, ValueError, TypeError) as error:
-                raise FatalError(
-                    f"{tp.topic}/{tp.partition}/{record.offset} is no row of ours ({error}): "
-                    "nothing but the workers may write this topic"
-                ) from None
-            match kind, row:
-                case "room", Room() | None:
-                    partition.restore_room(ids[0], row)
-                case "member", Member() | None:
-                    partition.restore_member(ids[0], ids[1], row)
-                case "position", Position():
-                    positions[tp.partition] = row
-                case _:
-                    raise FatalError(
-                        f"{tp.topic}/{tp.partition}/{record.offset} has a key of another kind: {kind}"
-                    )
 
     # --- the positions ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,150 @@
+"""Whether a signal costs more as things grow: processor time of the worker per signal, in microseconds.
+
+    python -m benchmarks.growth [--million] [--signals 20000] [--backlog 40000] [--only rooms,members] [--save]
+
+rooms       10^2 to 10^5 (--million: 10^6) rooms of 3 members on one partition, units of 1,000
+members     1 to 10^4 members in each of 10 rooms
+unit        1 to 4,000 signals per unit (more are never taken into one), 1,000 rooms, one partition
+bad         0 to 50 % of the records are no signals and become dead letters
+partitions  1 to 48, a backlog of signals, a whole worker process and a broker: what it uses until all is done, without
+            its start; units are as large as they get
+rate        100 to 4,000 signals/s on 12 partitions, a whole worker process: what a small unit costs
+
+All but the last two are the engine in this process, from fetched records to the bytes of its batches (see
+benchmarks/core.py), as the least of three runs; `×` is the cost relative to the first row of its kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from benchmarks.core import Core, stream
+from benchmarks.shared import CONSOLE, Row, cpu_seconds, parser, pipeline, save, servers, show
+from tests.chaos.load import Load
+from tests.pipe import Pipe, WorkerProcess
+from tests.servers import Servers
+
+RUNS: Final = 3
+SECONDS: Final = 10.0
+PATIENCE: Final = 600.0
+
+
+def inside(signals: int, rooms: int, members: int = 3, per_unit: int = 1000, bad: float = 0.0) -> float:
+    """Microseconds per signal of the engine alone."""
+    least = float("inf")
+    for seed in range(RUNS):
+        core = Core(rooms, members)
+        least = min(least, core.run(stream(core, signals, rooms, members, bad=bad, seed=seed), per_unit))
+    return least
+
+
+def cases(signals: int, million: bool) -> Iterator[tuple[str, str, Callable[[], float]]]:
+    """(kind, case, measurement) of those inside this process."""
+    for rooms in (100, 1000, 10_000, 100_000, *([1_000_000] if million else [])):
+        yield "rooms", f"{rooms:,}", lambda n=rooms: inside(signals, n)
+    for members in (1, 100, 10_000):
+        yield "members", f"{members:,}", lambda n=members: inside(signals, 10, n)
+    for size in (1, 10, 100, 1000, 4000):
+        yield "unit", f"{size:,}", lambda n=size: inside(signals, 1000, per_unit=n)
+    for share in (0, 1, 10, 50):
+        yield "bad", f"{share} %", lambda n=share: inside(signals, 1000, bad=n / 100)
+
+
+def done(worker: WorkerProcess) -> float:
+    """Signals in committed units so far."""
+    return worker.metric("pipeline_unit_signals_total")
+
+
+def _until(worker: WorkerProcess, signals: float) -> None:
+    limit = time.monotonic() + PATIENCE
+    while done(worker) < signals:
+        assert worker.returncode is None, "\n".join(worker.lines)
+        assert time.monotonic() < limit, f"{done(worker)} of {signals} signals after {PATIENCE} s"
+        time.sleep(0.2)
+
+
+def _load(pipe: Pipe, rate: float = 0.0) -> Load:
+    return Load(pipe.servers.bootstrap_servers, pipe.topic, 7, rate=rate, rooms=500, hot=0)
+
+
+def backlog(where: Servers, partitions: int, signals: int) -> Row:
+    """A whole worker on a backlog."""
+    with pipeline(where, partitions) as pipe:
+        with pipe.worker() as idle:
+            began = cpu_seconds(idle.pid)
+        load = _load(pipe)
+        load.burst(signals)
+        with pipe.worker(ready=False) as worker:
+            worker.until_ready(PATIENCE)
+            _until(worker, load.sent)
+            spent = cpu_seconds(worker.pid) - began
+            units = worker.metric("pipeline_unit_seconds_count")
+    return {"µs/signal": spent / load.sent * 1e6, "signals/unit": load.sent / units}
+
+
+def rated(where: Servers, rate: float) -> Row:
+    """A whole worker under a constant load."""
+    with pipeline(where, 12) as pipe, pipe.worker() as worker:
+        load = _load(pipe, rate)
+        load.start()
+        time.sleep(3)
+        before = cpu_seconds(worker.pid), done(worker), worker.metric("pipeline_unit_seconds_count")
+        time.sleep(SECONDS)
+        after = cpu_seconds(worker.pid), done(worker), worker.metric("pipeline_unit_seconds_count")
+        load.finish()
+    spent, signals, units = (b - a for a, b in zip(before, after, strict=True))
+    return {"µs/signal": spent / signals * 1e6, "signals/unit": signals / units}
+
+
+def outside(signals: int, wanted: Callable[[str], bool]) -> Iterator[Row]:
+    """Those that need a broker."""
+    if not (wanted("partitions") or wanted("rate")):
+        return
+    with servers() as where:
+        for partitions in (1, 4, 12, 48) if wanted("partitions") else ():
+            yield {"as … grow": "partitions", "to": str(partitions), **backlog(where, partitions, signals)}
+        for rate in (100, 1000, 4000) if wanted("rate") else ():
+            yield {"as … grow": "rate", "to": f"{rate:,}/s", **rated(where, rate)}
+
+
+def relative(rows: list[Row]) -> list[Row]:
+    """The rows with their cost relative to the first of their kind."""
+    first: dict[str, float] = {}
+    return [
+        {
+            **row,
+            "signals/unit": row.get("signals/unit", ""),
+            "×": row["µs/signal"] / first.setdefault(row["as … grow"], row["µs/signal"]),
+        }
+        for row in rows
+    ]
+
+
+def main() -> None:
+    """Measure all, print one table."""
+    options = parser(__doc__ or "")
+    options.add_argument("--million", action="store_true", help="10^6 rooms, too: 3 GB of memory")
+    options.add_argument("--signals", type=int, default=20_000, help="of one run inside this process")
+    options.add_argument("--backlog", type=int, default=40_000, help="signals of one run with a broker")
+    options.add_argument("--only", default="", metavar="KINDS", help="such as rooms,unit")
+    given = options.parse_args()
+
+    def wanted(kind: str) -> bool:
+        return not given.only or kind in given.only.split(",")
+
+    rows: list[dict[str, Any]] = []
+    for kind, case, call in cases(given.signals, given.million):
+        if wanted(kind):
+            rows.append({"as … grow": kind, "to": case, "µs/signal": call()})
+            CONSOLE.print(f"{kind} {case}: {rows[-1]['µs/signal']:.1f} µs", style="dim")
+    rows += outside(given.backlog, wanted)
+    rows = relative(rows)
+    show("what a signal costs the worker", rows)
+    if given.save:
+        save("growth", rows=rows, signals=given.signals, backlog=given.backlog)
+
+
+if __name__ == "__main__":
+    main()

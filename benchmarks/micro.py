@@ -1,0 +1,184 @@
+"""What each step of a signal costs, in microseconds of processor time, so that a regression shows where it is.
+
+    python -m benchmarks.micro [--rounds 7] [--save]
+
+Each step is called again and again on the same input, 2,000 times; the table has the best of the rounds, without
+the loop itself. The steps of `decide` are pure and always see the same room (16 remembered signal_ids, 100 members).
+The last rows are whole signals through the worker's engine, units of 1,000, up to the bytes of its batches.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+
+from benchmarks import core
+from benchmarks.rows import member, recents, room
+from benchmarks.shared import Row, parser, save, show
+from pipeline import signals
+from pipeline.codec import signal_json
+from pipeline.merge import Input, Record
+from pipeline.packed import HEAD, deadline_of
+from pipeline.records import Position, Room, TopicPosition
+from pipeline.room import Rules, decide
+from pipeline.wire import DECODERS, ENCODERS, decode_room
+from pipeline.worker.unit import Names, Unit
+
+LOOP: Final = 2000
+NOW: Final = core.NOW
+RULES: Final = Rules()
+Step = tuple[str, str, Callable[[], Any]]
+
+
+def best(step: Callable[[], Any], rounds: int) -> float:
+    """Microseconds of one call."""
+    least = sys.float_info.max
+    empty = sys.float_info.max
+    for _ in range(rounds):
+        began = time.process_time_ns()
+        for _ in range(LOOP):
+            step()
+        between = time.process_time_ns()
+        for _ in range(LOOP):
+            _nothing()
+        least, empty = min(least, between - began), min(empty, time.process_time_ns() - between)
+    return max(0, least - empty) / LOOP / 1000
+
+
+def _nothing() -> None: ...
+
+
+def of_signals() -> Iterator[tuple[str, Room, Any]]:
+    """A signal of each kind, with a room in which it has an event (or its usual effect)."""
+    still, playing = room(1, recents(1)[0]), room(0, recents(1)[0])
+    ids = ("signal-1", still.room_id, NOW)
+    session = member(still.room_id, 5).session_uuid
+    yield "create", still, signals.ConferenceCreate(*ids, "my-app", "Team Standup")
+    yield "join", still, signals.ConferenceJoin(*ids, "new")
+    yield "member.joined", still, signals.MemberJoined(*ids, "new", "+15551234567")
+    yield "member.left", still, signals.MemberLeft(*ids, session, "hangup")
+    yield "leave", still, signals.ConferenceLeave(*ids, session)
+    yield "mute", still, signals.ConferenceMute(*ids, session)
+    yield "member.muted", still, signals.MemberMuted(*ids, session)
+    yield "unmute (no-op)", still, signals.ConferenceUnmute(*ids, session)
+    yield "play", still, signals.ConferencePlay(*ids, (core.URL,), "operation-2")
+    yield "pause", playing, signals.ConferencePause(*ids, "operation-3")
+    yield "stop", playing, signals.ConferenceStop(*ids, "operation-3")
+    yield "volume", still, signals.ConferenceVolume(*ids, 3, "operation-4")
+    yield "play.progress", playing, signals.PlayProgress(*ids, core.URL)
+    yield "play.finished", playing, signals.PlayFinished(*ids, core.URL)
+    yield "play.failed", playing, signals.PlayFailed(*ids, urls=(core.URL,))
+    yield "destroy (100 members)", still, signals.ConferenceDestroy(*ids)
+
+
+def steps() -> Iterator[Step]:
+    """(group, step, call) of all."""
+    decode = core.Core(1).signals.decode
+    members = {one.session_uuid: one for one in (member(room(1).room_id, n) for n in range(100))}
+    names: Any = Names("conference", core.IDS)
+    for name, before, signal in of_signals():
+        text = signal_json(signal)[:-1]
+        avro = ENCODERS[type(signal)](signal, b"\0" + core.IDS[signal.RECORD].to_bytes(4))
+        yield "decode JSON", name, lambda text=text: decode(text)
+        yield "decode Avro", name, lambda avro=avro: decode(avro)
+        yield "decide", name, lambda b=before, s=signal: decide(b, members, s, NOW, RULES)
+        decision = decide(before, members, signal, NOW, RULES)
+        if decision.events:
+            yield "encode event", name, lambda event=decision.events[0]: names.encode(event)
+            yield "say", name, _saying(names, signal, before, decision)
+    yield from _of_rows(names)
+    yield from _of_batches(names)
+
+
+def _saying(names: Any, signal: Any, before: Room, decision: Any) -> Callable[[], None]:
+    """`Unit.decided`: encode the event, its headers, count, note the rows."""
+    unit, source = Unit(names, "owner"), Input("conference.api.signals", 3, 0)
+    record = Record(NOW, 123_456, signal.room_id.encode(), b"x" * 200, ())
+    return lambda: unit.decided(source, record, signal, before, decision)
+
+
+def _of_rows(names: Any) -> Iterator[Step]:
+    places = tuple(TopicPosition(f"conference.{name}.signals", 3, 10**7, NOW) for name in ("api", "media"))
+    rows: dict[str, Any] = {
+        "room, 16 signal_ids": room(0, recents(1)[0]),
+        "member": member("room", 5),
+        "position": Position("conference-pipeline-0123456789ab", places),
+    }
+    for name, row in rows.items():
+        data = names.encode(row)
+        yield "encode row", name, lambda row=row: names.encode(row)
+        yield "decode row", name, lambda data=data, decode=DECODERS[row.RECORD]: decode(data, HEAD)
+    data = names.encode(rows["room, 16 signal_ids"])
+    assert decode_room(data, HEAD) == rows["room, 16 signal_ids"]
+    yield "decode row", "deadline of a playing room", lambda: deadline_of(data)
+
+
+def _of_batches(names: Any) -> Iterator[Step]:
+    event = next(
+        decide(r, {}, s, NOW, RULES).events[0] for name, r, s in of_signals() if name == "member.joined"
+    )
+    value = names.encode(event)
+    headers = [
+        ("ce_specversion", b"1.0"),
+        *((f"ce_{n}", b"x" * 30) for n in range(6)),
+        ("ce_signal", b"x" * 40),
+    ]
+    for name, more in (("event, 8 headers", headers), ("row, no headers", [])):
+        yield "append to batch", name, _appending(value, more)
+    data = BatchBuilder(core.BATCH, 0)
+    for _ in range(1000):
+        data.append(timestamp=None, key=b"room-key", value=value, headers=[])
+    data.close()
+    raw = bytes(data._build())
+    yield "read a fetched batch", "1,000 records", lambda: _read(raw)
+
+
+def _appending(value: bytes, headers: list[tuple[str, bytes]]) -> Callable[[], None]:
+    batch = [BatchBuilder(core.BATCH, 0, is_transactional=1)]
+
+    def append() -> None:
+        if batch[0].append(timestamp=None, key=b"acW68-room-abc123", value=value, headers=headers) is None:
+            batch[0] = BatchBuilder(core.BATCH, 0, is_transactional=1)
+
+    return append
+
+
+def _read(raw: bytes) -> int:
+    records, number = MemoryRecords(raw), 0
+    while records.has_next():
+        for record in records.next_batch():
+            number += record.offset >= 0
+    return number
+
+
+def whole(rounds: int) -> Iterator[Row]:
+    """Signals of the mix through the engine."""
+    for kind, members in (("3 members", 3), ("1,000 members", 1000)):
+        least = sys.float_info.max
+        for seed in range(rounds):
+            made = core.Core(100, members)
+            least = min(least, made.run(core.stream(made, 10_000, 100, members, seed=seed), 1000))
+        yield {"step": "a signal, whole", "of": f"100 rooms, {kind}", "µs": least}
+
+
+def main() -> None:
+    """Measure, and print one table."""
+    options = parser(__doc__ or "")
+    options.add_argument("--rounds", type=int, default=7)
+    given = options.parse_args()
+    rows: list[Row] = []
+    for group, name, call in sorted(steps(), key=lambda step: step[0]):
+        rows.append({"step": group, "of": name, "µs": best(call, given.rounds)})
+    rows += whole(min(3, given.rounds))
+    show("microseconds of processor time", rows)
+    if given.save:
+        save("micro", rows=rows)
+
+
+if __name__ == "__main__":
+    main()

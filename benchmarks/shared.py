@@ -1,0 +1,102 @@
+"""What the benchmarks share: tables on the terminal, results in docs/results/, servers, what a process uses."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import secrets
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.local import Stack
+from tests.pipe import Pipe
+from tests.servers import Servers
+
+RESULTS: Final = Path(__file__).resolve().parent.parent / "docs" / "results"
+CONSOLE: Final = Console()
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+Row = dict[str, Any]
+
+
+def parser(text: str) -> argparse.ArgumentParser:
+    """A command line that shows the module's docstring, with the option `--save`. From then on, a SIGTERM ends the
+    benchmark as Ctrl-C does, so that it takes its servers and workers down."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--save", action="store_true", help="write the result to docs/results, for `make docs`")
+    return made
+
+
+def show(title: str, rows: list[Row]) -> None:
+    """Print rows as a table; the keys of the first are its head."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(number(value) for value in row.values()))
+    CONSOLE.print(table)
+
+
+def number(value: Any) -> str:
+    """A value as people read it: three significant digits below 1,000."""
+    if isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+
+
+def save(name: str, **results: Any) -> None:
+    """Write results to docs/results/NAME.json, with what they were measured on."""
+    where = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[1], 1),
+    }
+    file = RESULTS / f"{name}.json"
+    file.write_text(json.dumps({"machine": where, **results}, indent=1) + "\n")
+    CONSOLE.print(f"wrote {file.relative_to(RESULTS.parent.parent)}")
+
+
+@contextlib.contextmanager
+def servers(**options: Any) -> Iterator[Servers]:
+    """A broker and a registry of our own, removed in the end."""
+    stack = Stack(f"bench-{secrets.token_hex(3)}", **options)
+    try:
+        status = stack.up()
+        assert status.bootstrap_servers
+        assert status.schema_registry_url
+        yield Servers(status.bootstrap_servers, status.schema_registry_url, "bench", stack)
+    finally:
+        stack.down()
+
+
+@contextlib.contextmanager
+def pipeline(where: Servers, partitions: int) -> Iterator[Pipe]:
+    """Topics and a group of their own, removed in the end."""
+    made = Pipe(where, partitions)
+    asyncio.run(made.set_up())
+    try:
+        yield made
+    finally:
+        asyncio.run(made.remove_topics())
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory(pid: int) -> int:
+    """Resident memory of a process, bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
