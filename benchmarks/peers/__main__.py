@@ -26,6 +26,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -179,7 +180,7 @@ def _bench_version(package: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
     add: Callable[..., Any] = parser.add_argument
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=int, default=3, help="of the backlog; 0: only latency")
     add("--warm-up", type=int, default=1_200_000, help="signals before the window")
     add("--signals", type=int, default=2_400_000, help="signals in the window")
     add("--rooms", type=int, default=20_000)
@@ -205,6 +206,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
         folder = Path(scratch)
         wanted = given.only or ["streams"]
@@ -218,7 +220,8 @@ def main() -> int:
         with servers() as running:
             chosen = [one for one in everyone if not given.only or one.name in given.only]
             bench = Bench(given, running, folder, chosen)
-            bench.throughput()
+            if given.rounds:
+                bench.throughput()
             if not given.no_latency:
                 bench.latency()
             bench.write(given.out)

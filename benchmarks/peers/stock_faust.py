@@ -2,9 +2,10 @@
 
     python -m benchmarks.peers.stock_faust
 
-One agent on both topics, rooms and members in tables (memory store, changelog in Avro), one `send` per event to the
-partition number of its signal. Only what names and places things is set; the web server is off, as its port is fixed.
-Without a fault it makes no mistake; what a crash does to it is another matter (docs/adr/).
+One agent on both topics, rooms and members in tables (memory store, changelog in JSON, Faust's default), one `send` per
+event to the partition number of its signal. Only what names and places things is set; the web server is off, as its
+port is fixed. Without a fault it makes no mistake; what a crash does to it is another matter
+(`docs/adr/0001-one-transaction-per-unit.md`).
 """
 
 from __future__ import annotations
@@ -14,23 +15,8 @@ import os
 from typing import Any
 
 import faust
-from faust.serializers import codecs
 
 from benchmarks.peers.rooms import Codec, headers, member_key, room_key, step
-
-
-class Rows(codecs.Codec):
-    """Rows of a table in Avro, for its changelog."""
-
-    def __init__(self, codec: Codec, record: str) -> None:
-        super().__init__()
-        self._codec, self._record = codec, record
-
-    def _loads(self, s: bytes) -> Any:
-        return self._codec.decode(s)[1]
-
-    def _dumps(self, obj: Any) -> bytes:
-        return self._codec.encode(self._record, obj)
 
 
 def build(env: dict[str, str]) -> faust.App:
@@ -53,11 +39,9 @@ def build(env: dict[str, str]) -> faust.App:
     }
     signals = app.topic(f"{prefix}.api.signals", f"{prefix}.media.signals", **raw)
     events = app.topic(f"{prefix}.events", **raw)
-    for name in ("Room", "Member"):
-        codecs.register(f"peer-{name}", Rows(codec, f"conference.{name}"))
-    key: dict[str, Any] = {"key_type": bytes, "key_serializer": "raw", "partitions": partitions}
-    rooms = app.Table("rooms", value_serializer="peer-Room", **key)
-    members = app.Table("members", value_serializer="peer-Member", **key)
+    keyed: dict[str, Any] = {"key_type": bytes, "partitions": partitions}
+    rooms = app.Table("rooms", **keyed)
+    members = app.Table("members", **keyed)
 
     @app.agent(signals)
     async def decide(stream: Any) -> None:
