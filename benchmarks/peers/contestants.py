@@ -23,6 +23,9 @@ ROOT: Final = Path(__file__).parent.parent.parent
 BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 STREAMS_HEAP: Final = "1g"
 QUIX_COMMIT_SECONDS: Final = "0.1"
+STREAMS: Final = (
+    f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
+)
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -42,7 +45,6 @@ class Contestant:
 def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Contestant]:
     """All of them; `streams` is the command of the Java program."""
     python = sys.executable
-    java = f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
     return [
         Contestant(
             "ours",
@@ -50,16 +52,7 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
             "units of up to 4,000 signals; fetch 1 MiB a partition; no compression",
             (python, "-m", "pipeline", "worker"),
         ),
-        *(
-            Contestant(
-                f"streams-{ms}",
-                f"Kafka Streams, commit {ms} ms",
-                f"{java}; commit.interval.ms {ms}; no compression",
-                tuple(streams),
-                {"PEER_COMMIT_MS": ms},
-            )
-            for ms in ("100", "10")
-        ),
+        *(_streams(streams, milliseconds) for milliseconds in ("100", "10")),
         Contestant(
             "handwritten",
             "confluent-kafka + fastavro",
@@ -72,17 +65,28 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
             f"exactly-once, RocksDB with changelog; commit_interval {QUIX_COMMIT_SECONDS} s (default: 5 s)",
             (str(BENCH_PYTHON), "-m", "benchmarks.peers.quix"),
             {"PEER_COMMIT_SECONDS": QUIX_COMMIT_SECONDS},
-            most=quix_most,
+            quix_most,
         ),
         Contestant(
             "faust",
             "Faust 0.15.3 as it comes",
             "at-least-once, memory store with changelog, stock settings",
             (python, "-m", "benchmarks.peers.stock_faust"),
-            most=faust_most,
+            {},
+            faust_most,
             exactly_once=False,
         ),
     ]
+
+
+def _streams(command: list[str], milliseconds: str) -> Contestant:
+    return Contestant(
+        f"streams-{milliseconds}",
+        f"Kafka Streams, commit {milliseconds} ms",
+        f"{STREAMS}; commit.interval.ms {milliseconds}; no compression",
+        tuple(command),
+        {"PEER_COMMIT_MS": milliseconds},
+    )
 
 
 class Running:

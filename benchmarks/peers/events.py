@@ -1,7 +1,7 @@
 """What a contestant said: read back as a read_committed consumer, and checked against the load.
 
 Of every event: in its room the sequence goes on by one, and paused and resumed alternate. Of every 100th, too: event_id
-is what the contract says, headers are those of the contract, the partition number is that of the cause. If all signals
+is what the contract says, meta names the playback of a play event, headers are those of the contract, the partition number is that of the cause. If all signals
 were to be processed, every room must have as many events as signals.
 """
 
@@ -79,13 +79,18 @@ class Check:
                 self.violations["parity"] += 1
             self._paused[room_id] = name == "PlayPaused"
         if self.count % LOOK_CLOSELY == 0:
-            self._closely(message, event)
+            self._closely(message, name, event)
 
-    def _closely(self, message: Message, event: rooms.Row) -> None:
+    def _closely(self, message: Message, name: str, event: rooms.Row) -> None:
         meta = event["meta"]
         identity = f"{event['room_id']}/{meta['sequence']}/{meta['cause']}"
         if meta["event_id"] != str(uuid.uuid5(uuid.NAMESPACE_URL, identity)):
             self.violations["event_id"] += 1
+        if (meta["playback_id"] is not None, meta["ends_playback"]) != (
+            name[:4] == "Play",
+            name == "PlayStopped",
+        ):
+            self.violations["meta"] += 1
         place = dict(message.headers() or ()).get("ce_signal", b"").decode()
         expected = rooms.headers(event, f"/{self._site.prefix}".encode(), place)
         if message.headers() != expected or message.key() != event["room_id"].encode():

@@ -125,8 +125,8 @@ def measure(
     signals = int(rate * sum(seconds))
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    args = (theirs, servers.bootstrap, (site.prefix, site.ids), rate, signals)
-    pacer = context.Process(target=pace, args=args, daemon=True)
+    asked = (theirs, servers.bootstrap, (site.prefix, site.ids), rate, signals)
+    pacer = context.Process(target=pace, args=asked, daemon=True)
     pacer.start()
     try:
         with Running(contestant, site, folder) as running:
@@ -147,8 +147,7 @@ def measure(
         site.remove()
     sent = round(signals / took, 1)
     if not complete:
-        missing = ROOMS + signals - watch.count
-        note = f"overloaded: {missing:,} events were missing after {BEHIND_SECONDS:.0f} s"
+        note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
         return Latency(contestant.name, rate, nominal, sent, signals, None, None, None, note)
     at = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
     return Latency(contestant.name, rate, nominal, sent, len(latencies), *at)

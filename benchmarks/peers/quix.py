@@ -13,26 +13,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from quixstreams import Application, State, message_context
 
 from benchmarks.peers.rooms import Codec, Headers, headers, step
 
+Decide = Callable[[bytes, State], tuple[bytes, Headers] | None]
 
-def main() -> None:
-    env = os.environ
-    codec, prefix = Codec(json.loads(env["PEER_SCHEMA_IDS"])), env["PEER_PREFIX"]
-    source = f"/{prefix}".encode()
-    app = Application(
-        broker_address=env["KAFKA_BOOTSTRAP_SERVERS"],
-        consumer_group=env["PEER_GROUP"],
-        auto_offset_reset="earliest",
-        processing_guarantee="exactly-once",
-        commit_interval=float(env["PEER_COMMIT_SECONDS"]),
-        state_dir=env["PEER_STATE_DIR"],
-        loglevel="WARNING",
-    )
+
+def decider(codec: Codec, source: bytes) -> Decide:
+    """What is done with a signal: value and headers of its event."""
 
     def decide(value: bytes, state: State) -> tuple[bytes, Headers] | None:
         kind, signal = codec.decode(value)
@@ -50,14 +42,32 @@ def main() -> None:
         at = message_context()
         return codec.event(event), headers(event[1], source, f"{at.topic}/{at.partition}/{at.offset}")
 
-    def said(pair: tuple[bytes, Headers], *_: Any) -> Headers:
-        return pair[1]
+    return decide
+
+
+def said(pair: tuple[bytes, Headers], *_: Any) -> Headers:
+    """The headers of what was decided."""
+    return pair[1]
+
+
+def main() -> None:
+    env = os.environ
+    codec, prefix = Codec(json.loads(env["PEER_SCHEMA_IDS"])), env["PEER_PREFIX"]
+    app = Application(
+        broker_address=env["KAFKA_BOOTSTRAP_SERVERS"],
+        consumer_group=env["PEER_GROUP"],
+        auto_offset_reset="earliest",
+        processing_guarantee="exactly-once",
+        commit_interval=float(env["PEER_COMMIT_SECONDS"]),
+        state_dir=env["PEER_STATE_DIR"],
+        loglevel="WARNING",
+    )
 
     signals = [
         app.dataframe(app.topic(f"{prefix}.{name}.signals", value_deserializer="bytes"))
         for name in ("api", "media")
     ]
-    frame = signals[0].concat(signals[1]).apply(decide, stateful=True)
+    frame = signals[0].concat(signals[1]).apply(decider(codec, f"/{prefix}".encode()), stateful=True)
     frame = frame.filter(lambda pair: pair is not None).set_headers(said).apply(lambda pair: pair[0])
     frame.to_topic(app.topic(f"{prefix}.events", value_serializer="bytes"))
     app.run()

@@ -21,6 +21,8 @@ REMEMBERED: Final = 16
 Row = dict[str, Any]
 Headers = list[tuple[str, bytes]]
 Step = tuple[Row, Row | None, tuple[str, Row] | None]
+Said = tuple[str, Row, str | None, bool]
+"""Record, fields of its own, meta.playback_id and meta.ends_playback."""
 
 _URL_NAMESPACE: Final = sha1(bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8"), usedforsecurity=False)
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -125,54 +127,19 @@ def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str,
     room_id, cause = signal["room_id"], signal["signal_id"]
     if room is None:
         room = _fresh(room_id)
-    if not kind.startswith("Member"):
-        if cause in room["recent"]:
-            return room, member, None
+    if kind.startswith("Member"):
+        said, member = _reported(room, member, kind, signal)
+    elif cause in room["recent"]:
+        return room, member, None
+    else:
         room["recent"].append(cause)
         del room["recent"][:-REMEMBERED]
-    status, playback, ends = room["playback_status"], None, False
-    sequence = room["sequence"] + 1
-    fields: Row = {"room_id": room_id}
-    match kind:
-        case "ConferenceCreate":
-            record = "Created"
-            fields["app_id"] = room["app_id"] = signal["app_id"]
-            fields["name"] = room["name"] = signal["name"]
-        case "MemberJoined" if member is None:
-            record = "MemberJoined"
-            session, caller = signal["session_uuid"], signal["caller_id"]
-            fields["session_uuid"], fields["caller_id"] = session, caller
-            member = {"room_id": room_id, "session_uuid": session, "caller_id": caller}
-            member |= {"muted": signal["muted"], "leaving": False, "sequence": sequence}
-        case "MemberLeft" if member is not None:
-            record = "MemberLeft"
-            fields["session_uuid"], fields["caller_id"] = signal["session_uuid"], member["caller_id"]
-            fields["reason"] = signal["reason"] or "hangup"
-            member = None
-        case "ConferencePlay" if status == "stopped":
-            record, playback = "PlayStarted", signal["operation_id"]
-            fields["urls"], fields["operation_id"] = signal["urls"], playback
-            room["playback_status"], room["operation_id"], room["urls"] = "playing", playback, signal["urls"]
-            room["stopped_operation_id"], room["stopped_urls"], room["stopped_files_left"] = "", [], 0
-        case "ConferencePause" if status != "stopped":
-            record, playback = ("PlayPaused" if status == "playing" else "PlayResumed"), room["operation_id"]
-            fields["operation_id"] = signal["operation_id"]
-            fields["app_id"] = room["app_id"]
-            room["playback_status"] = "paused" if status == "playing" else "playing"
-        case "ConferenceStop" if status != "stopped":
-            record, playback, ends = "PlayStopped", room["operation_id"], True
-            fields["operation_id"] = signal["operation_id"]
-            room["stopped_operation_id"], room["stopped_urls"] = playback, room["urls"]
-            room["stopped_files_left"] = len(room["urls"])
-            room["playback_status"], room["operation_id"], room["urls"] = "stopped", "", []
-        case "ConferenceVolume":
-            record = "PlayVolumeChanged"
-            playback = room["operation_id"] if status != "stopped" else None
-            fields["volume"], fields["operation_id"] = signal["volume"], signal["operation_id"]
-        case _:
-            return room, member, None
-    room["sequence"] = sequence
-    fields["event"] = names[record]
+        said = _asked(room, kind, signal)
+    if said is None:
+        return room, member, None
+    record, fields, playback, ends = said
+    sequence = room["sequence"] = room["sequence"] + 1
+    fields["room_id"], fields["event"] = room_id, names[record]
     fields["meta"] = {
         "event_id": event_id(room_id, sequence, cause),
         "sequence": sequence,
@@ -184,3 +151,48 @@ def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str,
         "synthetic": False,
     }
     return room, member, (record, fields)
+
+
+def _reported(room: Row, member: Row | None, kind: str, signal: Row) -> tuple[Said | None, Row | None]:
+    """What the engine reported: what to say, and the member after it."""
+    session = signal["session_uuid"]
+    if kind == "MemberJoined" and member is None:
+        caller = signal["caller_id"]
+        member = {"room_id": room["room_id"], "session_uuid": session, "caller_id": caller}
+        member |= {"muted": signal["muted"], "leaving": False, "sequence": room["sequence"] + 1}
+        return ("MemberJoined", {"session_uuid": session, "caller_id": caller}, None, False), member
+    if kind == "MemberLeft" and member is not None:
+        fields = {"session_uuid": session, "caller_id": member["caller_id"]}
+        fields["reason"] = signal["reason"] or "hangup"
+        return ("MemberLeft", fields, None, False), None
+    return None, member
+
+
+def _asked(room: Row, kind: str, signal: Row) -> Said | None:
+    """What a request of the API does to the room, and what to say of it."""
+    status, playback = room["playback_status"], room["operation_id"]
+    if kind == "ConferenceCreate":
+        room["app_id"], room["name"] = signal["app_id"], signal["name"]
+        return "Created", {"app_id": signal["app_id"], "name": signal["name"]}, None, False
+    fields: Row = {"operation_id": signal["operation_id"]}
+    match kind:
+        case "ConferencePlay" if status == "stopped":
+            fields["urls"], playback = signal["urls"], signal["operation_id"]
+            room["playback_status"], room["operation_id"], room["urls"] = "playing", playback, signal["urls"]
+            room["stopped_operation_id"], room["stopped_urls"], room["stopped_files_left"] = "", [], 0
+            return "PlayStarted", fields, playback, False
+        case "ConferencePause" if status == "playing":
+            room["playback_status"] = "paused"
+            return "PlayPaused", fields, playback, False
+        case "ConferencePause" if status == "paused":
+            room["playback_status"], fields["app_id"] = "playing", room["app_id"]
+            return "PlayResumed", fields, playback, False
+        case "ConferenceStop" if status != "stopped":
+            room["stopped_operation_id"], room["stopped_urls"] = playback, room["urls"]
+            room["stopped_files_left"] = len(room["urls"])
+            room["playback_status"], room["operation_id"], room["urls"] = "stopped", "", []
+            return "PlayStopped", fields, playback, True
+        case "ConferenceVolume":
+            fields["volume"] = signal["volume"]
+            return "PlayVolumeChanged", fields, playback or None, False
+    return None

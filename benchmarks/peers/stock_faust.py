@@ -19,31 +19,9 @@ import faust
 from benchmarks.peers.rooms import Codec, headers, member_key, room_key, step
 
 
-def build(env: dict[str, str]) -> faust.App:
-    """The app."""
-    codec, prefix = Codec(json.loads(env["PEER_SCHEMA_IDS"])), env["PEER_PREFIX"]
-    source, partitions = f"/{prefix}".encode(), int(env["PIPELINE_PARTITIONS"])
-    app = faust.App(
-        env["PEER_GROUP"],
-        broker=f"kafka://{env['KAFKA_BOOTSTRAP_SERVERS']}",
-        store="memory://",
-        datadir=env["PEER_STATE_DIR"],
-        topic_partitions=partitions,
-        web_enabled=False,
-    )
-    raw: dict[str, Any] = {
-        "key_type": bytes,
-        "value_type": bytes,
-        "key_serializer": "raw",
-        "value_serializer": "raw",
-    }
-    signals = app.topic(f"{prefix}.api.signals", f"{prefix}.media.signals", **raw)
-    events = app.topic(f"{prefix}.events", **raw)
-    keyed: dict[str, Any] = {"key_type": bytes, "partitions": partitions}
-    rooms = app.Table("rooms", **keyed)
-    members = app.Table("members", **keyed)
+def agent(codec: Codec, source: bytes, rooms: Any, members: Any, events: Any) -> Any:
+    """The agent of both topics."""
 
-    @app.agent(signals)
     async def decide(stream: Any) -> None:
         async for incoming in stream.events():
             at = incoming.message
@@ -67,6 +45,33 @@ def build(env: dict[str, str]) -> faust.App:
                     headers=headers(event[1], source, place),
                 )
 
+    return decide
+
+
+def build(env: dict[str, str]) -> faust.App:
+    """The app."""
+    codec, prefix = Codec(json.loads(env["PEER_SCHEMA_IDS"])), env["PEER_PREFIX"]
+    source, partitions = f"/{prefix}".encode(), int(env["PIPELINE_PARTITIONS"])
+    app = faust.App(
+        env["PEER_GROUP"],
+        broker=f"kafka://{env['KAFKA_BOOTSTRAP_SERVERS']}",
+        store="memory://",
+        datadir=env["PEER_STATE_DIR"],
+        topic_partitions=partitions,
+        web_enabled=False,
+    )
+    raw: dict[str, Any] = {
+        "key_type": bytes,
+        "value_type": bytes,
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+    }
+    signals = app.topic(f"{prefix}.api.signals", f"{prefix}.media.signals", **raw)
+    events = app.topic(f"{prefix}.events", **raw)
+    keyed: dict[str, Any] = {"key_type": bytes, "partitions": partitions}
+    rooms = app.Table("rooms", **keyed)
+    members = app.Table("members", **keyed)
+    app.agent(signals, name="decide")(agent(codec, source, rooms, members, events))
     return app
 
 
