@@ -1,8 +1,8 @@
 """What a contestant said: read back as a read_committed consumer, and checked against the load.
 
 Of every event: in its room the sequence goes on by one, and paused and resumed alternate. Of every 100th, too: event_id
-is what the contract says, meta names the playback of a play event, headers are those of the contract, the partition number is that of the cause. If all signals
-were to be processed, every room must have as many events as signals.
+is what the contract says, meta names the playback of a play event, headers are those of the contract, the partition
+number is that of the cause. If all signals were to be processed, every room must have as many events as signals.
 """
 
 from __future__ import annotations
