@@ -16,7 +16,7 @@ from benchmarks.peers.site import Site
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 90.0
 """Without an event for so long, a contestant has failed."""
-SETTLED_SECONDS: Final = 2.0
+SETTLED_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
