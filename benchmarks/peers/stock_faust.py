@@ -71,7 +71,7 @@ def build(env: dict[str, str]) -> faust.App:
     keyed: dict[str, Any] = {"key_type": bytes, "partitions": partitions}
     rooms = app.Table("rooms", **keyed)
     members = app.Table("members", **keyed)
-    app.agent(signals, name="decide")(agent(codec, source, rooms, members, events))
+    app.agent(signals)(agent(codec, source, rooms, members, events))
     return app
 
 
