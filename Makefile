@@ -3,6 +3,7 @@
 .PHONY: help install demo test check events docs bench fuzz lock clean
 
 BIN := .venv/bin
+BENCH_STAMP := .venv-bench/.installed-bench
 RUN_STAMP := .venv/.installed-local
 DEV_STAMP := .venv/.installed-dev
 COVERAGE := 95
@@ -49,6 +50,10 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
 
+.PHONY: bench-peers
+bench-peers: $(DEV_STAMP) $(BENCH_STAMP) ## ours beside Kafka Streams, Quix Streams and others; hours (PEERS="--rounds 1 --signals 100000")
+	$(BIN)/python -m benchmarks.peers $(PEERS)
+
 fuzz: $(DEV_STAMP) ## 10,000,000 mutants and 100,000 inputs of Hypothesis to all readers (FUZZ="--count 1000 --seed 7")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
@@ -68,7 +73,7 @@ lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock.sh --upgrade
 
 clean: ## remove .venv and everything made by tools (not the downloads of `up`)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist build
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUN_STAMP): requirements/local.txt pyproject.toml scripts/install.sh
@@ -76,3 +81,6 @@ $(RUN_STAMP): requirements/local.txt pyproject.toml scripts/install.sh
 
 $(DEV_STAMP): requirements/dev.txt pyproject.toml scripts/install.sh
 	@scripts/install.sh dev
+
+$(BENCH_STAMP): requirements/bench.txt scripts/install.sh
+	@scripts/install.sh bench

@@ -1,10 +1,13 @@
 #!/bin/sh
-# Makes .venv with what requirements/<set>.txt pins by hash, and the project itself, editable.
-# Usage: scripts/install.sh local|dev     (called by the Makefile; PYTHON names another interpreter)
+# Makes .venv with what requirements/<set>.txt pins by hash, and the project itself, editable; the set bench gets a
+# venv of its own, .venv-bench, without the project.
+# Usage: scripts/install.sh local|dev|bench     (called by the Makefile; PYTHON names another interpreter)
 set -eu
 cd "$(dirname "$0")/.."
 set=$1
-python=.venv/bin/python
+venv=.venv
+[ "$set" != bench ] || venv=.venv-bench
+python=$venv/bin/python
 
 fail() {
     echo "install: $*" >&2
@@ -23,11 +26,11 @@ find_python() {
 }
 
 make_venv() {
-    rm -rf .venv
+    rm -rf "$venv"
     if command -v uv >/dev/null 2>&1; then
-        uv venv --quiet --python "$(find_python sys || echo '>=3.11')" .venv
+        uv venv --quiet --python "$(find_python sys || echo '>=3.11')" "$venv"
     elif base=$(find_python "venv, ensurepip"); then
-        "$base" -m venv .venv
+        "$base" -m venv "$venv"
     elif base=$(find_python sys); then
         fail "$base has no venv module: install it (Debian, Ubuntu: apt install python3-venv), or install uv"
     else
@@ -46,12 +49,16 @@ install() {
 
 usable() {
     "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1 || return 1
-    command -v uv >/dev/null 2>&1 || "$python" -m pip --version >/dev/null 2>&1  # uv makes .venv without pip
+    command -v uv >/dev/null 2>&1 || "$python" -m pip --version >/dev/null 2>&1  # uv makes it without pip
 }
 
 usable || make_venv
 remedy="if the network is the cause, try again online; else \`make clean\` and again"
 install --require-hashes -r "requirements/$set.txt" || fail "requirements/$set.txt could not be installed: $remedy"
+if [ "$set" = bench ]; then
+    touch "$venv/.installed-bench"
+    exit
+fi
 install --quiet --no-deps --no-build-isolation --editable . || fail "the project could not be installed: $remedy"
 touch .venv/.installed-local
 [ "$set" = local ] || touch ".venv/.installed-$set"

@@ -1,0 +1,1 @@
+"""The comparison with peers: `make bench-peers`, or `python -m benchmarks.peers --help`."""

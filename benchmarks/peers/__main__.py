@@ -1,0 +1,232 @@
+"""Ours beside Kafka Streams, a hand-written loop, Quix Streams and stock Faust: the same work, the same broker.
+
+    make bench-peers                                   (PEERS="--rounds 1 --signals 100000" for a smaller one)
+    python -m benchmarks.peers [--only ours,handwritten] [--no-latency]
+
+The work: two co-partitioned inputs in Avro, the state of a room and of its members, one event per signal with its
+`meta` and CloudEvents headers to the partition number of the signal, a changelog row per room and member that changed;
+exactly once (stock Faust: at least once). Each contestant is one process, one worker. The load is in `load.py`.
+
+Throughput: the inputs are filled once. Every run empties the output topics, begins with a group of its own on the whole
+backlog, and is measured from the moment when the topic of events has passed the warm-up until it has all (10 looks a
+second at its end offsets). Then all events are read `read_committed` and checked; counted are those that the broker
+appended between the two moments. CPU is user and system time of the contestant's processes and of the broker's, between
+the same moments. Slow contestants get a part of the backlog. Rounds interleave the contestants in rotating order;
+shown are median and least to greatest, and the ratios of ours to each peer within the same round.
+
+Latency: see `latency.py`. The contestants take turns at each rate; the last is 80 % of what each carried above.
+
+Broker and contestant share the machine; what one takes the other lacks. Results go to docs/results/peers.md and
+peers.jsonl, the picture to docs/peers.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+
+from benchmarks.peers import jars, latency, plot, report, throughput
+from benchmarks.peers.contestants import BENCH_PYTHON, ROOT, STREAMS_HEAP, Contestant, contestants
+from benchmarks.peers.latency import Latency
+from benchmarks.peers.load import Load, fill
+from benchmarks.peers.rooms import Codec
+from benchmarks.peers.site import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Site, servers
+from benchmarks.peers.throughput import Throughput
+from pipeline.local.cache import java
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+@dataclass
+class Bench:
+    """One run of all of it."""
+
+    given: argparse.Namespace
+    servers: Servers
+    folder: Path
+    taking_part: list[Contestant]
+    runs: list[Throughput] = field(default_factory=list)
+    latencies: list[Latency] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def throughput(self) -> None:
+        """All rounds on one backlog."""
+        site, given = Site(self.servers), self.given
+        site.set_up()
+        load = Load(Codec(site.ids), site.prefix, given.rooms)
+        fill(self.servers.bootstrap, load, given.warm_up + given.signals, say)
+        for number in range(given.rounds):
+            shift = number % len(self.taking_part)
+            for one in self.taking_part[shift:] + self.taking_part[:shift]:
+                with self._attempt(f"{one.title}, round {number + 1}"):
+                    run = throughput.measure(
+                        one, site, load, given.warm_up, given.signals, number + 1, self.folder
+                    )
+                    self.runs.append(run)
+                    say(json.dumps(run.row()))
+        site.remove()
+
+    def latency(self) -> None:
+        """All rates, the contestants in turn."""
+        found = report.by_name(self.runs)
+        most = {name: statistics.median(run.k_per_s for run in runs) * 1e3 for name, runs in found.items()}
+        for rate in self.given.rates:
+            for one in self.taking_part:
+                if rate > 0.95 * most.get(one.name, float("inf")):
+                    self._latency_row(
+                        Latency(one.name, rate, "", 0, 0, None, None, None, "overloaded: not tried")
+                    )
+                else:
+                    self._latency(one, rate, "")
+        for one in self.taking_part:
+            if one.name in most:
+                self._latency(one, 0.8 * most[one.name], " (80 %)")
+
+    def _latency(self, one: Contestant, rate: float, nominal: str) -> None:
+        with self._attempt(f"{one.title} at {rate:,.0f} signals/s"):
+            seconds = (self.given.settle, self.given.seconds)
+            self._latency_row(latency.measure(one, self.servers, rate, nominal, seconds, self.folder))
+
+    def _latency_row(self, row: Latency) -> None:
+        self.latencies.append(row)
+        say(json.dumps(row.row()))
+
+    @contextmanager
+    def _attempt(self, what: str) -> Iterator[None]:
+        """A contestant that fails is a line of the table, not the end of the run."""
+        say(what)
+        try:
+            yield
+        except RuntimeError as error:
+            say(f"{what}: {error}")
+            self.failures.append(f"{what}: {str(error).splitlines()[0]}")
+
+    def write(self, folder: Path) -> None:
+        """Table, rows and picture."""
+        facts = settings(self.given, self.taking_part)
+        lines = [
+            "# Ours beside peers",
+            "",
+            "By `make bench-peers`; the method is in `benchmarks/peers/__main__.py`.",
+            "",
+        ]
+        lines += ["## Backlog", "", *report.throughput(self.taking_part, self.runs, self.failures), ""]
+        if self.latencies:
+            lines += ["## Latency", "", *report.latency(self.taking_part, self.latencies), ""]
+        lines += ["## Settings", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+        results = folder / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        (results / "peers.md").write_text("\n".join(lines))
+        rows: list[dict[str, Any]] = [{"bench": "settings", **facts}]
+        rows += [each.row() for each in (*self.runs, *self.latencies)]
+        (results / "peers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "peers.svg").write_text(plot.draw(self.taking_part, self.runs, self.latencies))
+        print("\n".join(lines))
+
+
+def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[str, str]:
+    """What a reader must know to judge the figures."""
+    found = subprocess.run([str(java()), "-version"], capture_output=True, text=True, check=True)
+    names = {one.name for one in taking_part}
+    facts = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "JVM": found.stderr.splitlines()[1],
+        "broker": f"Kafka 4.3.1, one node, heap {BROKER_HEAP_MB} MiB, {' '.join(BROKER_FLAGS)}",
+        "libraries": ", ".join(
+            [
+                f"{name} {version(name)}"
+                for name in ("aiokafka", "faust-streaming", "fastavro", "confluent-kafka")
+            ]
+            + [f"librdkafka {confluent_kafka.libversion()[0]}"]
+            + ([f"quixstreams {_bench_version('quixstreams')}"] if "quix" in names else [])
+        ),
+        "load": f"{given.warm_up:,} + {given.signals:,} signals of {given.rooms:,} rooms, {PARTITIONS} partitions, "
+        f"Avro, two thirds API, one third media; {given.rounds} rounds",
+    }
+    for one in taking_part:
+        part = f"; at most {one.most:,} signals a run, with the same share of warm-up" if one.most else ""
+        facts[one.title] = one.settings + part
+    return facts
+
+
+def _bench_version(package: str) -> str:
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    return subprocess.run(
+        [BENCH_PYTHON, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
+    add: Callable[..., Any] = parser.add_argument
+    add("--rounds", type=int, default=3, help="of the backlog; 0: only latency")
+    add("--warm-up", type=int, default=1_200_000, help="signals before the window")
+    add("--signals", type=int, default=2_400_000, help="signals in the window")
+    add("--rooms", type=int, default=20_000)
+    add("--quix", type=int, default=200_000, help="signals of a run of Quix, warm-up included")
+    add("--faust", type=int, default=20_000, help="signals of a run of stock Faust, warm-up included")
+    add("--only", type=lambda text: text.split(","), help="names, separated by commas")
+    add("--no-latency", action="store_true")
+    add(
+        "--rates",
+        type=lambda text: [float(one) for one in text.split(",") if one],
+        default=[100, 500, 2000, 10000],
+    )
+    add("--seconds", type=float, default=20.0, help="of measuring a latency")
+    add("--settle", type=float, default=5.0, help="seconds before that at the same rate")
+    add(
+        "--out",
+        type=Path,
+        default=ROOT / "docs",
+        help="folder for results/peers.md, results/peers.jsonl, peers.svg",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped
+    with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
+        folder = Path(scratch)
+        wanted = given.only or ["streams"]
+        java_program = any(name.startswith("streams") for name in wanted)
+        streams = jars.command(folder / "classes", STREAMS_HEAP) if java_program else []
+        everyone = contestants(streams, given.quix, given.faust)
+        if unknown := set(given.only or ()) - {one.name for one in everyone}:
+            raise SystemExit(
+                f"unknown: {', '.join(unknown)}; there are {', '.join(one.name for one in everyone)}"
+            )
+        with servers() as running:
+            chosen = [one for one in everyone if not given.only or one.name in given.only]
+            bench = Bench(given, running, folder, chosen)
+            if given.rounds:
+                bench.throughput()
+            if not given.no_latency:
+                bench.latency()
+            bench.write(given.out)
+    return 1 if bench.failures or any(run.violations for run in bench.runs) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Who takes part, with which settings, and how one is started and stopped.
+
+All get the same names: KAFKA_BOOTSTRAP_SERVERS, the prefix of the topics, a group id of their own per run, and the
+schema ids (PEER_SCHEMA_IDS, JSON). One process each, with the settings printed in the table; what is not named there
+is the default of the library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.peers.site import PARTITIONS, Site
+
+ROOT: Final = Path(__file__).parent.parent.parent
+BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
+STREAMS_HEAP: Final = "1g"
+QUIX_COMMIT_SECONDS: Final = "0.1"
+STREAMS: Final = (
+    f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
+)
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """`most` bounds the signals of one run; `settings` is what the table says of it."""
+
+    name: str
+    title: str
+    settings: str
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    most: int | None = None
+    exactly_once: bool = True
+
+
+def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Contestant]:
+    """All of them; `streams` is the command of the Java program."""
+    python = sys.executable
+    return [
+        Contestant(
+            "ours",
+            "conference-pipeline",
+            "units of up to 4,000 signals; fetch 1 MiB a partition; no compression",
+            (python, "-m", "pipeline", "worker"),
+        ),
+        *(_streams(streams, milliseconds) for milliseconds in ("100", "10")),
+        Contestant(
+            "handwritten",
+            "confluent-kafka + fastavro",
+            "transactions of up to 4,000 signals; librdkafka's fetch sizes (1 MiB a partition); no compression",
+            (python, "-m", "benchmarks.peers.handwritten"),
+        ),
+        Contestant(
+            "quix",
+            "Quix Streams",
+            f"exactly-once, RocksDB with changelog; commit_interval {QUIX_COMMIT_SECONDS} s (default: 5 s)",
+            (str(BENCH_PYTHON), "-m", "benchmarks.peers.quix"),
+            {"PEER_COMMIT_SECONDS": QUIX_COMMIT_SECONDS},
+            quix_most,
+        ),
+        Contestant(
+            "faust",
+            "Faust 0.15.3 as it comes",
+            "at-least-once, memory store with changelog, stock settings",
+            (python, "-m", "benchmarks.peers.stock_faust"),
+            {},
+            faust_most,
+            exactly_once=False,
+        ),
+    ]
+
+
+def _streams(command: list[str], milliseconds: str) -> Contestant:
+    return Contestant(
+        f"streams-{milliseconds}",
+        f"Kafka Streams, commit {milliseconds} ms",
+        f"{STREAMS}; commit.interval.ms {milliseconds}; no compression",
+        tuple(command),
+        {"PEER_COMMIT_MS": milliseconds},
+    )
+
+
+class Running:
+    """A contestant at work. Use as a context manager: at the end nothing of it runs."""
+
+    def __init__(self, contestant: Contestant, site: Site, folder: Path) -> None:
+        """`folder` takes its log and its state."""
+        self.group = f"{contestant.name}-{secrets.token_hex(4)}"
+        self.log = folder / f"{self.group}.log"
+        clean = {
+            key: value for key, value in os.environ.items() if not key.startswith(("PIPELINE_", "PEER_"))
+        }
+        env = {
+            **clean,
+            "KAFKA_BOOTSTRAP_SERVERS": site.servers.bootstrap,
+            "SCHEMA_REGISTRY_URL": site.servers.registry,
+            "PIPELINE_TOPIC_PREFIX": site.prefix,
+            "PIPELINE_GROUP_ID": self.group,
+            "PIPELINE_PARTITIONS": str(PARTITIONS),
+            "PIPELINE_HTTP_PORT": "0",
+            "PIPELINE_HTTP_HOST": "127.0.0.1",
+            "PIPELINE_WATCHDOG_SECONDS": "86400",  # the peers have none
+            "PEER_PREFIX": site.prefix,
+            "PEER_GROUP": self.group,
+            "PEER_SCHEMA_IDS": json.dumps(site.ids),
+            "PEER_STATE_DIR": str(folder / self.group),
+            **contestant.env,
+        }
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                contestant.command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def check(self) -> None:
+        """Raises RuntimeError with the end of its log when it has ended by itself."""
+        if (code := self._process.poll()) is not None:
+            raise RuntimeError(f"{self.group} ended with {code}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def stop(self, patience: float = 20.0) -> None:
+        """SIGTERM, and SIGKILL to what is left of it."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(patience)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of its processes so far."""
+        return sum(cpu(pid) for pid in _tree(self._process.pid))
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory its process ever had resident, in MiB."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds, user and system, of one process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _tree(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += map(int, children.read_text().split())
+    return found

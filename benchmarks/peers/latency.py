@@ -1,0 +1,166 @@
+"""From the append of a signal until its event is visible to a read_committed consumer, at fixed rates.
+
+A process of its own writes pre-encoded signals at an even pace (acks=all, linger 1 ms); the consumer here notes the
+wall time at which it has an event in hand, and nothing else. Afterwards the signals are read back with the broker's
+append times, and matched by signal_id = meta.cause. One machine, one clock; append times are whole milliseconds, cut,
+so a latency is up to 1 ms too long. "overloaded": not all events were there 5 s after the last signal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import Consumer
+
+from benchmarks.peers.contestants import Contestant, Running
+from benchmarks.peers.events import messages
+from benchmarks.peers.load import Load, flush, producer, send
+from benchmarks.peers.rooms import Codec
+from benchmarks.peers.site import Servers, Site
+
+ROOMS: Final = 2_000
+READY_SECONDS: Final = 120.0
+BEHIND_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One run, in milliseconds. `rate` is what was asked for, `sent` what the producer achieved, per second."""
+
+    contestant: str
+    rate: float
+    nominal: str
+    sent: float
+    signals: int
+    p50: float | None
+    p99: float | None
+    p999: float | None
+    note: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"bench": "latency", **asdict(self)}
+
+
+def pace(pipe: Connection, servers: str, site: tuple[str, dict[str, int]], rate: float, signals: int) -> None:
+    """The producer's process: the creates of all rooms; then, when told to, `signals` at an even pace. It answers with
+    the time it took."""
+    prefix, ids = site
+    load, out = Load(Codec(ids), prefix, ROOMS), producer(servers, 1)
+    made = list(islice(load, ROOMS + signals))
+    for record in made[:ROOMS]:
+        send(out, record)
+    flush(out)
+    pipe.send("ready")
+    pipe.recv()
+    began, done = time.monotonic(), ROOMS
+    while done < len(made):
+        due = ROOMS + int((time.monotonic() - began) * rate)
+        while done < min(due, len(made)):
+            send(out, made[done])
+            done += 1
+        out.poll(0)
+        time.sleep(0.0005)
+    flush(out)
+    pipe.send(time.monotonic() - began)
+
+
+class Watch:
+    """The consumer: when each event was seen."""
+
+    def __init__(self, site: Site, running: Running) -> None:
+        self._running = running
+        self.seen: list[tuple[float, list[bytes]]] = []
+        self.count = 0
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": site.servers.bootstrap,
+                "group.id": "watch",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "log_level": 3,
+            }
+        )
+        self._consumer.assign(site.partitions())
+
+    def until(self, enough: Callable[[], bool], seconds: float) -> bool:
+        """Look at events until `enough`, asked for now and then; False when that took too long."""
+        limit = time.monotonic() + seconds
+        while not enough():
+            if time.monotonic() > limit:
+                return False
+            first = self._consumer.poll(0.05)
+            if first is None:
+                self._running.check()
+                continue
+            values = [first.value(), *(each.value() for each in self._consumer.consume(5_000, 0))]
+            self.seen.append((time.time() * 1000, values))
+            self.count += len(values)
+        return True
+
+    def close(self) -> None:
+        """Stop consuming."""
+        self._consumer.close()
+
+
+def measure(
+    contestant: Contestant,
+    servers: Servers,
+    rate: float,
+    nominal: str,
+    seconds: tuple[float, float],
+    folder: Path,
+) -> Latency:
+    """One contestant at one rate; `seconds` of warm-up and of measuring. Raises RuntimeError when it fails."""
+    site = Site(servers)
+    site.set_up()
+    signals = int(rate * sum(seconds))
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    asked = (theirs, servers.bootstrap, (site.prefix, site.ids), rate, signals)
+    pacer = context.Process(target=pace, args=asked, daemon=True)
+    pacer.start()
+    try:
+        with Running(contestant, site, folder) as running:
+            watch = Watch(site, running)
+            if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
+                raise RuntimeError(f"{running.group} is not ready:\n{running.tail()}")
+            ours.recv()
+            began = time.time() * 1000
+            ours.send("go")
+            watch.until(ours.poll, 3 * sum(seconds) + 60)
+            took = float(ours.recv())
+            complete = watch.until(lambda: watch.count >= ROOMS + signals, BEHIND_SECONDS)
+            watch.close()
+        latencies = sorted(_latencies(site, watch, began + seconds[0] * 1000))
+    finally:
+        pacer.kill()
+        pacer.join()
+        site.remove()
+    sent = round(signals / took, 1)
+    if not complete:
+        note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
+        return Latency(contestant.name, rate, nominal, sent, signals, None, None, None, note)
+    at = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
+    return Latency(contestant.name, rate, nominal, sent, len(latencies), *at)
+
+
+def _latencies(site: Site, watch: Watch, since: float) -> list[float]:
+    """Of the signals that were appended after `since` and whose event was seen."""
+    codec = Codec(site.ids)
+    appended: dict[str, int] = {}
+    for topic in ("api.signals", "media.signals"):
+        for batch in messages(site, topic):
+            for message in batch:
+                if (at := message.timestamp()[1]) > since:
+                    appended[codec.decode(message.value())[1]["signal_id"]] = at
+    causes = ((at, codec.decode(value)[1]["meta"]["cause"]) for at, values in watch.seen for value in values)
+    return [at - appended[cause] for at, cause in causes if cause in appended]

@@ -1,0 +1,90 @@
+"""The tables of a run, in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable
+
+from benchmarks.peers.contestants import Contestant
+from benchmarks.peers.latency import Latency
+from benchmarks.peers.throughput import Throughput
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """Median, and least to greatest."""
+    found = sorted(values)
+    if not found:
+        return "-"
+    middle = f"{statistics.median(found):,.{digits}f}"
+    return middle if len(found) == 1 else f"{middle} ({found[0]:,.{digits}f}–{found[-1]:,.{digits}f})"
+
+
+def by_name(runs: list[Throughput]) -> dict[str, list[Throughput]]:
+    """The runs of each contestant, in the order of their rounds."""
+    found: dict[str, list[Throughput]] = {}
+    for run in sorted(runs, key=lambda run: run.round):
+        found.setdefault(run.contestant, []).append(run)
+    return found
+
+
+def _paired(
+    ours: list[Throughput], theirs: list[Throughput], what: Callable[[Throughput], float]
+) -> list[float]:
+    rounds = {run.round: what(run) for run in ours}
+    return [rounds[run.round] / max(what(run), 1e-9) for run in theirs if run.round in rounds]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return lines + [f"| {' | '.join(row)} |" for row in rows] + [""]
+
+
+def throughput(contestants: list[Contestant], runs: list[Throughput], failures: list[str]) -> list[str]:
+    """The backlog: median (least–greatest) over the rounds."""
+    found = by_name(runs)
+    ours = found.get("ours", [])
+    rows = []
+    for one in contestants:
+        mine = found.get(one.name, [])
+        if not mine:
+            continue
+        wrong: dict[str, int] = {}
+        for run in mine:
+            for kind, count in run.violations.items():
+                wrong[kind] = wrong.get(kind, 0) + count
+        rows.append(
+            [
+                one.title,
+                "exactly once" if one.exactly_once else "at least once",
+                f"{sum(run.signals for run in mine):,}",
+                spread(run.k_per_s for run in mine),
+                spread(run.worker_us for run in mine),
+                spread(run.broker_us for run in mine),
+                spread(_paired(ours, mine, lambda run: run.k_per_s), 2),
+                spread(_paired(ours, mine, lambda run: run.worker_us + run.broker_us), 2),
+                spread((run.peak_mb for run in mine), 0),
+                ", ".join(f"{kind}: {count}" for kind, count in wrong.items()) or "0",
+            ]
+        )
+    head = [
+        "contestant", "delivery", "signals measured", "k signals/s", "CPU of it, µs/signal",
+        "CPU of the broker, µs/signal", "ours ÷ it, signals/s", "ours ÷ it, CPU of both",
+        "peak memory, MiB", "violations",
+    ]  # fmt: skip
+    return _table(head, rows) + [f"- failed: {text}" for text in failures]
+
+
+def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
+    """Append to visible."""
+    titles = {one.name: one.title for one in contestants}
+    rows = []
+    for run in runs:
+        figures = ["-" if value is None else f"{value:,.1f}" for value in (run.p50, run.p99, run.p999)]
+        note = run.note
+        if not note and run.sent < 0.95 * run.rate:
+            note = f"the producer came to {run.sent:,.0f} signals/s"
+        rows.append(
+            [titles[run.contestant], f"{run.rate:,.0f}{run.nominal}", *figures, f"{run.signals:,}", note]
+        )
+    head = ["contestant", "signals/s", "p50, ms", "p99, ms", "p99.9, ms", "signals", "note"]
+    return _table(head, rows)

@@ -1,0 +1,104 @@
+"""How many signals a contestant carries, and what CPU they cost. The method is in `__main__.py`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.peers.contestants import Contestant, Running, cpu
+from benchmarks.peers.events import Check
+from benchmarks.peers.load import Load
+from benchmarks.peers.rooms import Codec
+from benchmarks.peers.site import Site
+
+POLL_SECONDS: Final = 0.1
+STALL_SECONDS: Final = 90.0
+"""Without an event for so long, a contestant has failed."""
+SETTLED_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Seconds of wall time, and of CPU time of contestant and broker."""
+
+    at: float
+    worker: float
+    broker: float
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One run. CPU in microseconds per signal; `violations` by kind."""
+
+    contestant: str
+    round: int
+    signals: int
+    seconds: float
+    k_per_s: float
+    worker_us: float
+    broker_us: float
+    peak_mb: float
+    events: int
+    violations: dict[str, int]
+
+    def row(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"bench": "throughput", **asdict(self)}
+
+
+def measure(
+    contestant: Contestant, site: Site, load: Load, warm_up: int, signals: int, number: int, folder: Path
+) -> Throughput:
+    """One contestant on the backlog that is there. Raises RuntimeError when it fails."""
+    total = warm_up + signals
+    aimed = min(total, contestant.most or total)
+    site.empty_outputs()
+    with Running(contestant, site, folder) as running:
+        before = _reach(site, running, aimed * warm_up // total)
+        after = _reach(site, running, aimed)
+        peak = running.peak_mb
+        if aimed == total:
+            _settle(site, running)
+    check = Check(site, Codec(site.ids), before.at * 1000, after.at * 1000)
+    if aimed == total:
+        check.complete(load)
+    seconds, count = after.at - before.at, max(check.in_window, 1)
+    return Throughput(
+        contestant=contestant.name,
+        round=number,
+        signals=check.in_window,
+        seconds=round(seconds, 3),
+        k_per_s=round(check.in_window / seconds / 1e3, 3),
+        worker_us=round((after.worker - before.worker) / count * 1e6, 2),
+        broker_us=round((after.broker - before.broker) / count * 1e6, 2),
+        peak_mb=round(peak, 1),
+        events=check.count,
+        violations=dict(check.violations),
+    )
+
+
+def _reach(site: Site, running: Running, events: int) -> Snapshot:
+    """When the topic of events has got so long."""
+    last, changed = -1, time.monotonic()
+    while (written := site.written()) < events:
+        running.check()
+        if written != last:
+            last, changed = written, time.monotonic()
+        if time.monotonic() - changed > STALL_SECONDS:
+            raise RuntimeError(
+                f"{running.group} stands still at {written:,} of {events:,}:\n{running.tail()}"
+            )
+        time.sleep(POLL_SECONDS)
+    return Snapshot(time.time(), running.cpu, cpu(site.servers.broker))
+
+
+def _settle(site: Site, running: Running) -> None:
+    """Until nothing more comes."""
+    last, changed = -1, time.monotonic()
+    while time.monotonic() - changed < SETTLED_SECONDS:
+        running.check()
+        if (written := site.written()) != last:
+            last, changed = written, time.monotonic()
+        time.sleep(POLL_SECONDS)
