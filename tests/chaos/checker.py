@@ -198,8 +198,9 @@ def _state(log: PartitionLog, room_id: str, model: Model) -> Iterable[str]:
 
 @dataclass(slots=True)
 class _Choice:
-    """Where the search can come back to: the other topic's head first."""
+    """Where the search can come back to: then the other topic's head is first, or the timeout is, with an excuse."""
 
+    excuse: bool
     api: int
     media: int
     said: int
@@ -235,10 +236,10 @@ class Run:
     def solve(self) -> str | None:
         """What does not fit, None when all does. Of several attempts, the problem that was met latest in the log."""
         furthest, problem, steps = -1, None, 0
-        other = False
+        back: _Choice | None = None
         while True:
-            found = self._step(other)
-            other = False
+            found = self._step(back)
+            back = None
             steps += 1
             if found == "":
                 return None
@@ -248,10 +249,9 @@ class Run:
                 furthest, problem = self._said, found
             if not self._choices or steps > self._limit:
                 return problem
-            self._back()
-            other = True
+            back = self._back()
 
-    def _back(self) -> None:
+    def _back(self) -> _Choice:
         choice = self._choices.pop()
         self._api, self._media, self._said = choice.api, choice.media, choice.said
         self.model.rooms = choice.model
@@ -259,20 +259,24 @@ class Run:
         del self.overtaken[choice.overtaken :]
         del self.timeouts[choice.timeouts :]
         self.excused = choice.excused
+        return choice
 
-    def _step(self, swapped: bool) -> str | None:
-        """Apply the next signal. "" at the end, None to go on, else what does not fit."""
+    def _step(self, back: _Choice | None) -> str | None:
+        """Apply the next signal, or do what `back` came back for. "" at the end, None to go on, else what does not fit."""
         story = self._story
         api = story.api[self._api] if self._api < len(story.api) else None
         media = story.media[self._media] if self._media < len(story.media) else None
         head = api if media is None or (api is not None and api.time <= media.time) else media
         if head is None:
             return self._end()
-        if self._excuse(head):
+        if back is not None and back.excuse:
+            self.excused += 1
             return self._fire(self._deadline())
+        if back is None and self._excuse(head):
+            self._remember(excuse=True)
         if api is not None and media is not None:
             other = media if head is api else api
-            if swapped:
+            if back is not None:
                 head, other = other, head
                 self.overtaken.append(head.time - other.time)
             elif self._search:
@@ -285,7 +289,7 @@ class Run:
         # A straggler of this room finds deadlines that its own time does not reach; the other topic's reached them.
         return self._match(self.model.signal(head.value, head.time), head)
 
-    def _remember(self) -> None:
+    def _remember(self, *, excuse: bool = False) -> None:
         room = self.model.rooms.get(self._story.room_id)
         members = len(room["members"]) if room else 0
         while len(self._choices) * (members + 1) > MAX_MEMBERS:
@@ -296,22 +300,20 @@ class Run:
             for name, room in self.model.rooms.items()
         }
         counts = len(self._outcomes), len(self.overtaken), len(self.timeouts), self.excused
-        self._choices.append(_Choice(self._api, self._media, self._said, copied, *counts))
+        self._choices.append(_Choice(excuse, self._api, self._media, self._said, copied, *counts))
 
     def _deadline(self) -> int | None:
         room = self.model.rooms.get(self._story.room_id)
         return room["deadline"] if room is not None and room["status"] == "playing" else None
 
     def _excuse(self, head: Signal) -> bool:
-        """A timeout was published where the model still has an earlier signal: was that acknowledged too late?"""
+        """A timeout was published where the model still has an earlier signal: may it have come before that, which was
+        acknowledged too late? It need not: a signal that says nothing is seen by nobody."""
         deadline = self._deadline()
         said = self._story.events[self._said] if self._said < len(self._story.events) else None
         if deadline is None or said is None or said.cause is not None or head.time >= deadline:
             return False
-        if self._late.get(head.at, 0) > deadline + GRACE_US:
-            self.excused += 1
-            return True
-        return False
+        return self._late.get(head.at, 0) > deadline + GRACE_US
 
     def _fire(self, deadline: int | None) -> str | None:
         assert deadline is not None
