@@ -78,8 +78,10 @@ FAULTS: Final = (
         of_network.broken("slow", lambda link, rng: link.slow(0, rng.uniform(2e4, 2e5)), 1.5),
     ),
     Fault("reset", "network", of_network.reset),
-    Fault("late_end", "network", of_network.late("late_end", END_TXN, "request"), outlived=True),
-    Fault("late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "request"), outlived=True),
+    Fault("late_end", "network", of_network.late("late_end", END_TXN, "before", "between"), outlived=True),
+    Fault(
+        "late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "before", "between"), outlived=True
+    ),
     Fault("lost_answer", "network", of_network.late("lost_answer", END_TXN, "answer"), outlived=True),
     Fault("stall_records", "network", of_network.stall("stall_records", PRODUCE)),
     Fault("stall_offsets", "network", of_network.stall("stall_offsets", OFFSETS)),

@@ -93,6 +93,8 @@ class World:
         self.rng = random.Random(setting.seed)
         self.injections: list[Injection] = []
         self.exits: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
+        """What the broker said to late requests, by fault and moment."""
         self.unexpected: list[str] = []
         self.killed = False
         """Whether a worker's counters were lost."""
