@@ -121,6 +121,9 @@ class Link:
         if self._server:
             self._server.close()
         await self.reset()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def cut(self, *ways: Way) -> None:
         """Nothing goes through any more these ways; nothing is refused either."""
@@ -173,7 +176,7 @@ class Link:
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
         if wire.lost:  # only the worker's half is broken
             writer.transport.abort()
-            await down
+            await asyncio.wait({down})
         for task in (up, down):
             task.cancel()
         await asyncio.gather(up, down, return_exceptions=True)
