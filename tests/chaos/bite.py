@@ -36,7 +36,7 @@ SHOWN_BY: Final = {
     "watchdog_by_wall_clock": "freeze_short,clock",
     "barrier_at_stable_offset": "abort",
     "stale_table": "stall_offsets,cut,freeze_long",
-    "rejected_outside_the_transaction": "kill",
+    "rejected_outside_the_transaction": "stall_offsets,kill",
 }
 """The faults that a bug needs; the others show under whatever makes a rebalance."""
 OTHERS: Final = "rolling,kill"

@@ -280,7 +280,8 @@ def rejected_outside_the_transaction() -> None:
             await plain[0].start()
         for tp in [tp for tp in outputs if tp.topic.endswith(".rejected")]:
             for key, value, headers in outputs.pop(tp):
-                await plain[0].send_and_wait(tp.topic, value, key, tp.partition, headers=headers)
+                await plain[0].send(tp.topic, value, key, tp.partition, headers=headers)
+        await plain[0].flush()
         await write(self, outputs, committed)
 
     _set(Transactions, "write", apart)
