@@ -35,7 +35,7 @@ SHOWN_BY: Final = {
     "no_new_producer": "late_end",
     "watchdog_by_wall_clock": "freeze_short,clock",
     "barrier_at_stable_offset": "abort",
-    "stale_table": "stall_offsets,cut,freeze_long",
+    "stale_table": "expelled",
     "rejected_outside_the_transaction": "stall_offsets,kill",
 }
 """The faults that a bug needs; the others show under whatever makes a rebalance."""
@@ -45,7 +45,7 @@ NODES: Final = {"no_new_producer": 3}
 INJECTIONS: Final = 3
 ATTEMPTS: Final = 6
 BROKEN: Final = "bugs.py"
-OF_A_WORKER: Final = ("no recovery", "recovered only", "workers ended", "not drained")
+OF_A_WORKER: Final = ("no recovery", "recovered only", "workers ended", "fenced", "not drained")
 """Signs of what is wrong with the workers, not with what they wrote."""
 PURE: Final = (
     "test_room.py",

@@ -86,6 +86,7 @@ FAULTS: Final = (
     Fault("stall_records", "network", of_network.stall("stall_records", PRODUCE)),
     Fault("stall_offsets", "network", of_network.stall("stall_offsets", OFFSETS)),
     Fault("stall_end", "network", of_network.stall("stall_end", END_TXN)),
+    Fault("expelled", "network", of_network.expelled),
     Fault("poison", "data", of_data.poison, gentle=True, outlived=True),
     Fault("large", "data", of_data.large),
     Fault("abort", "data", of_data.abort),

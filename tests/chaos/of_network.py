@@ -40,6 +40,26 @@ def reset(world: World) -> None:
             world.proxies.call(link.reset())
 
 
+def expelled(world: World) -> None:
+    """A worker that has nothing to do is cut off until the group has given its partitions away, and comes back to the
+    group before it hears of another signal: no unit is under way, whose offsets the group would refuse."""
+    assert world.proxies is not None
+    slot = world.owner()
+    links = world.proxies.of(slot.number)
+    with world.injecting("expelled", slot):
+        for link in links:
+            world.proxies.call(link.starve())
+        time.sleep(1)
+        for link in links:
+            world.proxies.call(link.cut("up", "down"))
+        time.sleep(world.rng.uniform(1.8, 2.5) * world.setting.session)
+        for link in links:
+            world.proxies.call(link.heal())
+        time.sleep(2)
+        for link in links:
+            world.proxies.call(link.feed())
+
+
 def late(fault: str, api_key: int, *lates: Late) -> Callable[[World], None]:
     """One of `lates`, by chance."""
 

@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, Final, Literal
 
 CHUNK: Final = 64 << 10
-PRODUCE, ADD_PARTITIONS, END_TXN, OFFSETS = 0, 24, 26, 28
+PRODUCE, FETCH, ADD_PARTITIONS, END_TXN, OFFSETS = 0, 1, 24, 26, 28
 Way = Literal["up", "down"]
 """From the worker to the broker, or back."""
 
@@ -105,6 +105,8 @@ class Link:
         self._open: dict[Way, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
         for gate in self._open.values():
             gate.set()
+        self._fed = asyncio.Event()
+        self._fed.set()
         self._delay = 0.0
         self._bytes_per_second = 0.0
         self._connections: set[asyncio.StreamWriter] = set()
@@ -129,6 +131,14 @@ class Link:
         """Nothing goes through any more these ways; nothing is refused either."""
         for way in ways:
             self._open[way].clear()
+
+    async def starve(self) -> None:
+        """Nothing comes back any more through connections that fetch records."""
+        self._fed.clear()
+
+    async def feed(self) -> None:
+        """The end of that."""
+        self._fed.set()
 
     async def slow(self, delay: float, bytes_per_second: float = 0.0) -> None:
         """Every piece takes up to `delay` seconds longer each way."""
@@ -204,6 +214,7 @@ class Link:
                     wire, api_key, correlation, size + frame
                 ):
                     return
+                wire.fetches = wire.fetches or api_key == FETCH
                 if api_key == self._trip:
                     self._trip = None
                     await self.cut("up", "down")
@@ -216,6 +227,8 @@ class Link:
                 for correlation in wire.answers(data):
                     if self._hold is not None:
                         self._hold.answer(wire, correlation, data)
+                if wire.fetches:
+                    await self._fed.wait()
                 if not wire.lost:
                     await self._pass("down", data, wire.writer)
 
@@ -231,7 +244,7 @@ class _Wire:
         up_writer: asyncio.StreamWriter,
     ) -> None:
         self._link, self.writer, self.up_reader, self.up_writer = link, writer, up_reader, up_writer
-        self.lost = False
+        self.lost = self.fetches = False
         self._head, self._left = b"", 0
 
     def task(self, work: Coroutine[Any, Any, None]) -> None:
