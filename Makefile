@@ -62,6 +62,7 @@ chaos: $(DEV_STAMP) ## faults of every class, on one broker, through proxies and
 	$(BIN)/python -m tests.chaos --faults worker,broker,data --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults network --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults cluster,kill,freeze_long --nodes 3 --count 1 $(CHAOS)
+	$(BIN)/python -m tests.chaos --faults late_end,late_add,lost_answer --nodes 3 --count 3 $(CHAOS)
 
 soak: $(DEV_STAMP) ## the same for an hour, by new seeds; appends to docs/results/chaos.jsonl (MINUTES=60)
 	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)

@@ -325,6 +325,7 @@ async def test_nobody_is_fenced_for_a_unit_that_takes_long() -> None:
 async def test_a_load_ends_before_the_next_one_begins() -> None:
     """Faust can call for a load twice in a row; two at once would each get a part of the log's records."""
     running, overlapped, ended = 0, False, 0
+    began, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow:
         seconds = 0.0
@@ -333,8 +334,9 @@ async def test_a_load_ends_before_the_next_one_begins() -> None:
             nonlocal running, overlapped, ended
             overlapped |= running > 0
             running += 1
+            began.set()
             try:
-                await asyncio.sleep(0.05)
+                await go_on.wait()
             finally:
                 await asyncio.sleep(0.01)  # closing takes its time, too
                 running -= 1
@@ -346,8 +348,10 @@ async def test_a_load_ends_before_the_next_one_begins() -> None:
     store.__post_init__()
     loads = []
     for _ in range(3):
+        began.clear()
         loads.append(asyncio.create_task(store.on_recovery_completed(set(), set())))
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(began.wait(), 10)
+    go_on.set()
     done = await asyncio.gather(*loads, return_exceptions=True)
     assert [isinstance(result, asyncio.CancelledError) for result in done] == [True, True, False]
     assert (overlapped, ended) == (False, 1)

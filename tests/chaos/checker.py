@@ -198,9 +198,9 @@ def _state(log: PartitionLog, room_id: str, model: Model) -> Iterable[str]:
 
 @dataclass(slots=True)
 class _Choice:
-    """Where the search can come back to: the other topic's head first, or (`fires`) the deadline first."""
+    """Where the search can come back to: then the other topic's head is first, or the timeout is, with an excuse."""
 
-    fires: bool
+    excuse: bool
     api: int
     media: int
     said: int
@@ -236,10 +236,10 @@ class Run:
     def solve(self) -> str | None:
         """What does not fit, None when all does. Of several attempts, the problem that was met latest in the log."""
         furthest, problem, steps = -1, None, 0
-        choice: _Choice | None = None
+        back: _Choice | None = None
         while True:
-            found = self._step(choice)
-            choice = None
+            found = self._step(back)
+            back = None
             steps += 1
             if found == "":
                 return None
@@ -249,7 +249,7 @@ class Run:
                 furthest, problem = self._said, found
             if not self._choices or steps > self._limit:
                 return problem
-            choice = self._back()
+            back = self._back()
 
     def _back(self) -> _Choice:
         choice = self._choices.pop()
@@ -261,27 +261,26 @@ class Run:
         self.excused = choice.excused
         return choice
 
-    def _step(self, choice: _Choice | None) -> str | None:
-        """Apply the next signal. "" at the end, None to go on, else what does not fit."""
+    def _step(self, back: _Choice | None) -> str | None:
+        """Apply the next signal, or do what `back` came back for. "" at the end, None to go on, else what does not fit."""
         story = self._story
         api = story.api[self._api] if self._api < len(story.api) else None
         media = story.media[self._media] if self._media < len(story.media) else None
         head = api if media is None or (api is not None and api.time <= media.time) else media
         if head is None:
             return self._end()
-        if choice is not None and choice.fires:
+        if back is not None and back.excuse:
             self.excused += 1
             return self._fire(self._deadline())
+        if back is None and self._excuse(head):
+            self._remember(excuse=True)
         if api is not None and media is not None:
             other = media if head is api else api
-            if choice is not None:
+            if back is not None:
                 head, other = other, head
                 self.overtaken.append(head.time - other.time)
             elif self._search:
-                self._remember(fires=False)
-        # What is rejected, or does nothing, leaves no event that would show whether the timeout came before it.
-        if choice is None and self._search and self._excusable(head):
-            self._remember(fires=True)
+                self._remember()
         if head is api:
             self._api += 1
         else:
@@ -290,7 +289,7 @@ class Run:
         # A straggler of this room finds deadlines that its own time does not reach; the other topic's reached them.
         return self._match(self.model.signal(head.value, head.time), head)
 
-    def _remember(self, *, fires: bool) -> None:
+    def _remember(self, *, excuse: bool = False) -> None:
         room = self.model.rooms.get(self._story.room_id)
         members = len(room["members"]) if room else 0
         while len(self._choices) * (members + 1) > MAX_MEMBERS:
@@ -301,14 +300,15 @@ class Run:
             for name, room in self.model.rooms.items()
         }
         counts = len(self._outcomes), len(self.overtaken), len(self.timeouts), self.excused
-        self._choices.append(_Choice(fires, self._api, self._media, self._said, copied, *counts))
+        self._choices.append(_Choice(excuse, self._api, self._media, self._said, copied, *counts))
 
     def _deadline(self) -> int | None:
         room = self.model.rooms.get(self._story.room_id)
         return room["deadline"] if room is not None and room["status"] == "playing" else None
 
-    def _excusable(self, head: Signal) -> bool:
-        """A timeout was published where the model still has an earlier signal: was that acknowledged too late?"""
+    def _excuse(self, head: Signal) -> bool:
+        """A timeout was published where the model still has an earlier signal: may it have come before that, which was
+        acknowledged too late? It need not: a signal that says nothing is seen by nobody."""
         deadline = self._deadline()
         said = self._story.events[self._said] if self._said < len(self._story.events) else None
         if deadline is None or said is None or said.cause is not None or head.time >= deadline:

@@ -78,12 +78,15 @@ FAULTS: Final = (
         of_network.broken("slow", lambda link, rng: link.slow(0, rng.uniform(2e4, 2e5)), 1.5),
     ),
     Fault("reset", "network", of_network.reset),
-    Fault("late_end", "network", of_network.late("late_end", END_TXN, "request"), outlived=True),
-    Fault("late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "request"), outlived=True),
+    Fault("late_end", "network", of_network.late("late_end", END_TXN, "before", "between"), outlived=True),
+    Fault(
+        "late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "before", "between"), outlived=True
+    ),
     Fault("lost_answer", "network", of_network.late("lost_answer", END_TXN, "answer"), outlived=True),
     Fault("stall_records", "network", of_network.stall("stall_records", PRODUCE)),
     Fault("stall_offsets", "network", of_network.stall("stall_offsets", OFFSETS)),
     Fault("stall_end", "network", of_network.stall("stall_end", END_TXN)),
+    Fault("expelled", "network", of_network.expelled),
     Fault("poison", "data", of_data.poison, gentle=True, outlived=True),
     Fault("large", "data", of_data.large),
     Fault("abort", "data", of_data.abort),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from tests.chaos.proxy import Hold
+from confluent_kafka import KafkaError
+
+from tests.chaos.proxy import Hold, Late
 from tests.chaos.world import World
 
 
@@ -38,21 +40,48 @@ def reset(world: World) -> None:
             world.proxies.call(link.reset())
 
 
-def late(fault: str, api_key: int, late: Literal["request", "answer"]) -> Callable[[World], None]:
+def expelled(world: World) -> None:
+    """A worker that has nothing to do is cut off until the group has given its partitions away, and comes back to the
+    group before it hears of another signal: no unit is under way, whose offsets the group would refuse."""
+    assert world.proxies is not None
+    slot = world.owner()
+    links = world.proxies.of(slot.number)
+    with world.injecting("expelled", slot):
+        for link in links:
+            world.proxies.call(link.starve())
+        time.sleep(1)
+        for link in links:
+            world.proxies.call(link.cut("up", "down"))
+        time.sleep(world.rng.uniform(1.8, 2.5) * world.setting.session)
+        for link in links:
+            world.proxies.call(link.heal())
+        time.sleep(2)
+        for link in links:
+            world.proxies.call(link.feed())
+
+
+def late(fault: str, api_key: int, *lates: Late) -> Callable[[World], None]:
+    """One of `lates`, by chance."""
+
     def inject(world: World) -> None:
         assert world.proxies is not None
         slot = world.owner()
-        holds = [Hold(api_key, late) for _ in world.proxies.of(slot.number)]
-        for link, hold in zip(world.proxies.of(slot.number), holds, strict=True):
+        links = world.proxies.of(slot.number)
+        # With one broker, a unit's records go in one request: nothing is between.
+        hold = Hold(api_key, world.rng.choice(lates if len(links) > 1 else lates[:1]))
+        for link in links:
             world.proxies.call(link.hold(hold))
-        limit = time.monotonic() + 20
-        while time.monotonic() < limit:
-            if any(hold.delivered.is_set() for hold in holds):
-                with world.injecting(fault, slot):
-                    return
-            time.sleep(0.02)
+        if hold.delivered.wait(20):
+            with world.injecting(fault, slot):
+                world.late[f"{fault}, {hold.late}: {_said(hold)}"] += 1
+        for link in links:
+            world.proxies.call(link.release(hold))
 
     return inject
+
+
+def _said(hold: Hold) -> str:
+    return "not looked at" if hold.error is None else KafkaError(hold.error).name()
 
 
 def stall(fault: str, api_key: int) -> Callable[[World], None]:

@@ -171,6 +171,7 @@ def _result(
         "silence": _silences(world, loaded),
         "settled": _settles(world),
         "exits": dict(world.exits),
+        "late": dict(world.late),
         "counters": "equal" if metrics is not None else "not compared",
         "violations": verdict.violations,
     }

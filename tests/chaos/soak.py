@@ -60,7 +60,7 @@ def plan(counts: Counter[str], rng: random.Random) -> list[str]:
     options = {
         "--plan": ",".join(fault.name for fault in chosen),
         "--seed": rng.randrange(10**9),
-        "--nodes": 3 if "cluster" in kinds else 1,
+        "--nodes": 3 if "cluster" in kinds else rng.choice((1, 3)) if "network" in kinds else 1,
         "--workers": rng.choice((2, 2, 3)),
         "--session": rng.choice((2, 2, 2, 3, 6)),
         "--watchdog": rng.choice((2, 2, 4, 10)),

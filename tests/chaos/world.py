@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
@@ -94,6 +95,8 @@ class World:
         self.rng = random.Random(setting.seed)
         self.injections: list[Injection] = []
         self.exits: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
+        """What the broker said to late requests, by fault and moment."""
         self.unexpected: list[str] = []
         self.killed = False
         """Whether a worker's counters were lost."""
@@ -223,7 +226,11 @@ class World:
         self.killed = self.killed or code != 0
         # -15 is a SIGTERM before the process could have a handler.
         if code not in {0, -signal.SIGKILL, -signal.SIGTERM, 1, 3} or (code == 1 and "unexpected" in said):
-            self.unexpected.append(f"worker {slot.number} ended with {code}: {said}")
+            traces = re.findall(
+                r'File "(.+)"', slot.process.log[-1].get("trace", "") if slot.process.log else ""
+            )
+            where = f" (in {Path(traces[-1]).name})" if traces else ""
+            self.unexpected.append(f"worker {slot.number} ended with {code}{where}: {said}")
         slot.process = None
 
     def partitions_of(self, slot: Slot) -> frozenset[int]:
