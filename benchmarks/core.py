@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from benchmarks.rows import member, partition_of, recents, room
@@ -32,15 +31,15 @@ from pipeline.signals import (
     PlayFinished,
 )
 from pipeline.wire import DECODERS, ENCODERS, SCHEMAS
+from pipeline.worker.batch import Batch
 from pipeline.worker.engine import Engine
 from pipeline.worker.recovery import Lane
-from pipeline.worker.transaction import BrokerClock, Out
+from pipeline.worker.transaction import BrokerClock
 from pipeline.worker.unit import Names
 
 IDS: Final = {name: number for number, name in enumerate(sorted(SCHEMAS), 1)}
 NOW: Final = 1_790_000_000_000_000
 URL: Final = "https://cdn.example.com/audio/announcement.wav"
-BATCH: Final = 900_000
 
 
 class Writer:
@@ -52,19 +51,14 @@ class Writer:
 
     async def write(
         self,
-        outputs: Mapping[TopicPartition, Iterable[Out]],
+        outputs: Mapping[TopicPartition, Iterable[Batch]],
         offsets: Mapping[TopicPartition, int],
         also: AbstractSet[TopicPartition] = frozenset(),
     ) -> None:
         self.units += 1
-        for records in outputs.values():
-            batch = BatchBuilder(BATCH, 0, is_transactional=1)
-            for key, value, headers in records:
-                if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                    self.bytes += batch.size()
-                    batch = BatchBuilder(BATCH, 0, is_transactional=1)
-                    batch.append(timestamp=None, key=key, value=value, headers=headers)
-            self.bytes += batch.size()
+        for batches in outputs.values():
+            for batch in batches:
+                self.bytes += len(batch._build())
 
 
 class _Learner:
@@ -140,8 +134,12 @@ class Core:
                 for source in lane.merge.inputs:
                     source.end = source.position
             began = time.process_time()
-            while await self.engine._unit():
-                pass
+            while True:
+                while self.engine._decide():
+                    pass
+                if not self.engine._unit:
+                    break
+                await self.engine._settle()
             spent += time.process_time() - began
         gc.unfreeze()
         return spent / len(records) * 1e6

@@ -27,6 +27,7 @@ from pipeline.packed import HEAD, deadline_of
 from pipeline.records import Position, Room, TopicPosition
 from pipeline.room import Rules, decide
 from pipeline.wire import DECODERS, ENCODERS, decode_room
+from pipeline.worker.batch import Batch, encode, encode_row, header
 from pipeline.worker.unit import Names, Unit
 
 LOOP: Final = 2000
@@ -119,33 +120,16 @@ def _of_rows(names: Any) -> Iterator[Step]:
 
 
 def _of_batches(names: Any) -> Iterator[Step]:
-    event = next(
-        decide(r, {}, s, NOW, RULES).events[0] for name, r, s in of_signals() if name == "member.joined"
-    )
-    value = names.encode(event)
-    headers = [
-        ("ce_specversion", b"1.0"),
-        *((f"ce_{n}", b"x" * 30) for n in range(6)),
-        ("ce_signal", b"x" * 40),
-    ]
-    for name, more in (("event, 8 headers", headers), ("row, no headers", [])):
-        yield "append to batch", name, _appending(value, more)
-    data = BatchBuilder(core.BATCH, 0)
+    said = [encode(b"acW68-room-abc123", bytes(200), [header(f"ce_{n}", bytes(30)) for n in range(8)])] * 1000
+    rows = [encode_row(b'["room","acW68-room-abc123"]', bytes(200))] * 1000
+    for name, records in (("1,000 events, 8 headers", said), ("1,000 rows", rows)):
+        yield "build a batch", name, lambda records=records: Batch(records)._build()
+    data = BatchBuilder(900_000, 0)
     for _ in range(1000):
-        data.append(timestamp=None, key=b"room-key", value=value, headers=[])
+        data.append(timestamp=None, key=b"room-key", value=bytes(200), headers=[])
     data.close()
     raw = bytes(data._build())
     yield "read a fetched batch", "1,000 records", lambda: _read(raw)
-
-
-def _appending(value: bytes, headers: list[tuple[str, bytes]]) -> Callable[[], None]:
-    batch = [BatchBuilder(core.BATCH, 0, is_transactional=1)]
-
-    def append() -> None:
-        if batch[0].append(timestamp=None, key=b"acW68-room-abc123", value=value, headers=headers) is None:
-            batch[0] = BatchBuilder(core.BATCH, 0, is_transactional=1)
-
-    return append
 
 
 def _read(raw: bytes) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from pipeline import partition as partitions
@@ -22,6 +23,7 @@ from pipeline.merge import GRACE, Input, Merge
 from pipeline.partition import Partition
 from pipeline.records import Position
 from pipeline.worker import offsets
+from pipeline.worker.batch import encode_row
 from pipeline.worker.engine import Engine
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.store import RoomsStore
@@ -40,8 +42,8 @@ def offsets_before_records() -> None:
         await producer.send_offsets_to_transaction(committed, self._settings.group_id)
         sent = [
             await producer.send_batch(batch, tp.topic, partition=tp.partition)
-            for tp, records in outputs.items()
-            for batch in self._batches(producer, records)
+            for tp, batches in outputs.items()
+            for batch in batches
         ]
         for metadata in await asyncio.gather(*sent):
             self.clock.heard(metadata.timestamp)
@@ -131,16 +133,16 @@ def watchdog_by_wall_clock() -> None:
             self._wake()
 
     _set(Watch, "run", run)
-    unit = Engine._unit
+    decide = Engine._decide
 
-    async def looking(self: Any) -> bool:
+    def looking(self: Any) -> bool:
         for lane in self.lanes.values():
             timeout = lane.partition.next_timeout()
             if timeout is not None and lane.merge.reached(timeout.occurred_at):
                 self._touch.add(lane.number)
-        return await unit(self)
+        return decide(self)
 
-    _set(Engine, "_unit", looking)
+    _set(Engine, "_decide", looking)
 
 
 def barrier_at_stable_offset() -> None:
@@ -266,8 +268,12 @@ def stale_table() -> None:
 
 def tombstone_lost() -> None:
     """A room that is forgotten stays in the table's log."""
-    rows = Unit._rows
-    _set(Unit, "_rows", lambda self, *args: (row for row in rows(self, *args) if row[1] is not None))
+    rows, tombstone = Unit._rows, encode_row(b"", None)[1:]  # no row of ours with a value ends so
+
+    def lost(self: Any, output: Any, inputs: Any, partition: Any) -> Any:
+        return (row for row in rows(self, output, inputs, partition) if not row.endswith(tombstone))
+
+    _set(Unit, "_rows", lost)
 
 
 def rejected_outside_the_transaction() -> None:
@@ -280,8 +286,9 @@ def rejected_outside_the_transaction() -> None:
             plain.append(AIOKafkaProducer(**self._settings.kafka()))
             await plain[0].start()
         for tp in [tp for tp in outputs if tp.topic.endswith(".rejected")]:
-            for key, value, headers in outputs.pop(tp):
-                await plain[0].send(tp.topic, value, key, tp.partition, headers=headers)
+            for batch in outputs.pop(tp):
+                for one in MemoryRecords(batch._build()).next_batch():
+                    await plain[0].send(tp.topic, one.value, one.key, tp.partition, headers=one.headers)
         await plain[0].flush()
         await write(self, outputs, *others)
 
