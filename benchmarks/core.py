@@ -30,7 +30,7 @@ from pipeline.signals import (
     MemberUnmuted,
     PlayFinished,
 )
-from pipeline.wire import DECODERS, ENCODERS, SCHEMAS
+from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker.batch import Batch
 from pipeline.worker.engine import Engine
 from pipeline.worker.recovery import Lane
@@ -78,7 +78,7 @@ class Core:
         self.signals = SignalDecoder()
         for name, number in IDS.items():
             if name.startswith("conference.signal."):
-                self.signals._by_id[number] = lambda value, decode=DECODERS[name]: decode(value, 5)
+                self.signals.learn(number, SCHEMAS[name])
         self.writer = Writer()
         names: Any = Names(prefix, IDS)
         self.engine = Engine(

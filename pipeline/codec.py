@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,8 +16,9 @@ import msgspec
 from pipeline.avro import shorten
 from pipeline.errors import PipelineError, SignalError
 from pipeline.events import Event
-from pipeline.resolve import FIRST_TIME, LAST_TIME, field_and_fault, one_line, resolving
+from pipeline.resolve import field_and_fault, one_line, resolving
 from pipeline.signals import SIGNALS, AnySignal, ConferencePlay, Micros
+from pipeline.times import format_time, parse_time
 from pipeline.wire import DECODERS, SCHEMAS
 
 MAX_VALUE: Final = 1 << 20
@@ -27,7 +27,6 @@ MAX_SCHEMA: Final = 1 << 17
 """The longest schema of another writer, in characters: parsed, it takes 200 times the memory. Ours have 2,000."""
 MAX_SHOWN: Final = 60
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Decode = Callable[[bytes], AnySignal]
 _RECORDS: Final[Mapping[str, Any]] = {signal.RECORD: signal for signal in SIGNALS}
 
@@ -38,56 +37,6 @@ class UnknownSchemaError(PipelineError):
     def __init__(self, schema_id: int) -> None:
         super().__init__(f"schema id {schema_id} has not been asked for yet")
         self.schema_id = schema_id
-
-
-# --- time ----------------------------------------------------------------------------------------------------
-
-
-def parse_time(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 time with an offset (contract §4). Raises ValueError.
-
-    What is finer than microseconds is cut.
-    """
-    if len(text) == LONGEST_EXACT_TIME and text[26] == "Z" and text[19] == "." and text.isascii():
-        fraction = text[20:26]
-        if (
-            fraction.isdigit()
-        ):  # what nearly all producers write: the second is read once, the rest is a number
-            return _second(text[:19]) + int(fraction)
-    return _parse_time(text)
-
-
-@lru_cache(maxsize=1024)  # times come in order, or nearly so
-def _second(text: str) -> int:
-    return _parse_time(text + "Z")
-
-
-def _parse_time(text: str) -> int:
-    if len(text) > LONGEST_EXACT_TIME and (finer := _FINER.match(text)):
-        text = finer[1] + text[finer.end() :]
-    moment = msgspec.convert(text, datetime)
-    if moment.tzinfo is None:
-        raise ValueError("no offset")
-    since = moment - _EPOCH
-    micros = (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
-    if not FIRST_TIME <= micros <= LAST_TIME:
-        raise ValueError("its year in UTC is not 1 to 9999")
-    return micros
-
-
-LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
-_FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
-
-
-def format_time(micros: int) -> str:
-    """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
-    second = micros // 1_000_000
-    return f"{_format_second(second)}.{micros - second * 1_000_000:06}Z"
-
-
-@lru_cache(maxsize=1024)  # times come in order, or nearly so
-def _format_second(second: int) -> str:
-    return (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
 _to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # asks the hook about Micros
@@ -284,15 +233,16 @@ class SignalDecoder:
     """
 
     def __init__(self) -> None:
-        self._by_id: dict[int, Decode] = {}
+        self._by_head: dict[bytes, Decode] = {}
+        """Decoders by what their values begin with: magic byte and schema id."""
 
     def learn(self, schema_id: int, text: str | None) -> None:
         """Know `schema_id` as the schema `text` (None: the registry has no such id)."""
-        self._by_id[schema_id] = decoder(schema_id, text)
+        self._by_head[b"\0" + schema_id.to_bytes(4)] = decoder(schema_id, text)
 
     def forget(self, schema_id: int) -> None:
         """Ask for `schema_id` again when it is next met."""
-        self._by_id.pop(schema_id, None)
+        self._by_head.pop(b"\0" + schema_id.to_bytes(4), None)
 
     def decode(self, value: bytes | None) -> AnySignal:
         """The signal in `value`. Raises SignalError or UnknownSchemaError."""
@@ -300,6 +250,9 @@ class SignalDecoder:
             raise SignalError("the value is null" if value is None else "the value is empty")
         if len(value) > MAX_VALUE:
             raise SignalError(f"the value has {len(value)} bytes, more than {MAX_VALUE}")
+        decode = self._by_head.get(value[:5])
+        if decode is not None:
+            return decode(value)
         first = value[0]
         if first == 0x7B:  # {
             return decode_json(value)
@@ -307,11 +260,7 @@ class SignalDecoder:
             raise SignalError(f"expected magic byte 0 or a JSON object, got first byte {first:#04x}")
         if len(value) < 5:
             raise SignalError(f"the value has {len(value)} bytes, too few for magic byte and schema id")
-        schema_id = int.from_bytes(value[1:5])
-        decode = self._by_id.get(schema_id)
-        if decode is None:
-            raise UnknownSchemaError(schema_id)
-        return decode(value)
+        raise UnknownSchemaError(int.from_bytes(value[1:5]))
 
 
 def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORDS) -> Callable[[bytes], Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 GRACE: Final = 250_000
 """Microseconds by which the clocks of two brokers may differ (contract §5)."""
@@ -29,6 +29,14 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+def as_records(fetched: Iterable[Any]) -> list[Record]:
+    """Kafka's records as aiokafka has parsed them."""
+    return [
+        Record(r.timestamp * 1000, r.offset, r.key, r.value, tuple(r.headers) if r.headers else ())
+        for r in fetched
+    ]
 
 
 class Input:
@@ -91,7 +99,8 @@ class Input:
     @property
     def head_time(self) -> int:
         """Time of the head: it never runs back on a topic-partition. Only with a head."""
-        return max(self.queue[0].time, self.time)
+        time = self.queue[0].time
+        return time if time > self.time else self.time
 
     @property
     def caught_up(self) -> bool:

@@ -6,8 +6,8 @@ than all the rest of recovery; most rooms of a large table are not touched for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, KeysView
+from typing import Final
 
 from msgspec.structs import force_setattr
 
@@ -20,52 +20,83 @@ from pipeline.wire import decode_room
 HEAD: Final = 5
 """Bytes of a row before its Avro data: the magic byte and the schema id."""
 _PLAYING: Final = bytes((2 * len(PLAYING),)) + PLAYING.encode()
-_get: Final[Any] = dict.get
-_set: Final[Any] = dict.__setitem__
 
 
-class Rooms(dict[str, Room]):
-    """room_id to room. `get` and `[]` give records; `values` and `items` would give rows, too: see `unpacked`."""
+class Rooms:
+    """room_id to room. What is asked for is a record, whatever is held. Whoever asks for a row that is no room gets a
+    FatalError."""
 
-    __slots__ = ()
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        # Not a dict with a `get` of its own: compiled code takes a dict's for granted.
+        self._held: dict[str, Room | bytes] = {}
 
     def pack(self, room_id: str, row: bytes) -> None:
         """Take a room as a row in our own schema."""
-        _set(self, room_id, row)
+        self._held[room_id] = row
 
-    def get(self, room_id: str, default: Any = None) -> Any:
-        """The room, or `default`. Raises FatalError for a row that is no room."""
-        room = _get(self, room_id, default)
-        if type(room) is bytes:
-            room = read(room)
-            force_setattr(room, "room_id", room_id)  # one string instead of two
-            _set(self, room_id, room)
-        return room
+    def get(self, room_id: str) -> Room | None:
+        """The room, None if there is none."""
+        held = self._held.get(room_id)
+        if isinstance(held, bytes):
+            held = read(held)
+            force_setattr(held, "room_id", room_id)  # one string instead of two
+            self._held[room_id] = held
+        return held
 
     def __getitem__(self, room_id: str) -> Room:
-        room: Room | None = self.get(room_id)
+        room = self.get(room_id)
         if room is None:
             raise KeyError(room_id)
         return room
 
-    def unpacked(self) -> Iterator[Room]:
-        """Those rooms that are held as records."""
-        return (room for room in self.values() if type(room) is Room)
+    def __setitem__(self, room_id: str, room: Room) -> None:
+        self._held[room_id] = room
+
+    def __delitem__(self, room_id: str) -> None:
+        del self._held[room_id]
+
+    def discard(self, room_id: str) -> None:
+        """Forget the room, if there is one."""
+        self._held.pop(room_id, None)
+
+    def __contains__(self, room_id: object) -> bool:
+        return room_id in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def keys(self) -> KeysView[str]:
+        """The room_ids."""
+        return self._held.keys()
+
+    def items(self) -> list[tuple[str, Room]]:
+        """(room_id, room) of all."""
+        return [(room_id, self[room_id]) for room_id in list(self._held)]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it holds the same rooms as another, or as a dict."""
+        return dict(self.items()) == (dict(other.items()) if isinstance(other, Rooms) else other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def is_packed(self, room_id: str) -> bool:
         """Whether this room is held as a row."""
-        return type(_get(self, room_id)) is bytes
+        return isinstance(self._held.get(room_id), bytes)
 
     def deadlines(self) -> Iterator[tuple[int, str]]:
-        """(deadline, room_id) of all rooms that have one. Raises FatalError for a row that is no room."""
-        held: Iterator[tuple[str, Room | bytes]] = iter(self.items())
-        for room_id, room in held:
-            if isinstance(room, bytes):
-                if _PLAYING not in room:
+        """(deadline, room_id) of all rooms that have one."""
+        for room_id, held in self._held.items():
+            if isinstance(held, bytes):
+                if _PLAYING not in held:
                     continue  # most rooms: without the call
-                deadline = deadline_of(room)
+                deadline = deadline_of(held)
             else:
-                deadline = room.deadline
+                deadline = held.deadline
             if deadline is not None:
                 yield deadline, room_id
 

@@ -24,15 +24,16 @@ class Partition:
     """Rooms, members and deadlines. Times are microseconds since the epoch.
 
     `rooms` maps room_id to its room, `members` maps room_id to its members by session_uuid (no entry for a room
-    without members).
+    without members), `armed` is how many playbacks have a watchdog running.
     """
 
-    __slots__ = ("_deadlines", "_rules", "members", "rooms")
+    __slots__ = ("_deadlines", "_rules", "armed", "members", "rooms")
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.rooms = Rooms()
         self.members: dict[str, dict[str, Member]] = {}
+        self.armed = 0
         # A heap of (deadline, room_id); an entry that is no longer its room's deadline is skipped when it is
         # met. Code point order of str is the byte order of UTF-8, so ties come as contract §7 wants them.
         self._deadlines: list[tuple[int, str]] = []
@@ -49,14 +50,19 @@ class Partition:
         room = decision.room
         if decision.members:
             self._change_members(room_id, decision)
+        if room is before:
+            return decision
+        deadline = None if room is None else room.deadline
+        was = None if before is None else before.deadline
         if room is None:
-            if before is not None:
-                del self.rooms[room_id]
-                self.members.pop(room_id, None)
-        elif room is not before:
+            del self.rooms[room_id]
+            self.members.pop(room_id, None)
+        else:
             self.rooms[room_id] = room
-            if room.deadline is not None and (before is None or room.deadline != before.deadline):
-                heappush(self._deadlines, (room.deadline, room_id))
+        if deadline != was:
+            self.armed += (deadline is not None) - (was is not None)
+            if deadline is not None:
+                heappush(self._deadlines, (deadline, room_id))
         return decision
 
     def _change_members(self, room_id: str, decision: Decision) -> None:
@@ -95,7 +101,7 @@ class Partition:
     def restore_room(self, room_id: str, room: Room | None) -> None:
         """Take a room (None: its tombstone) as the table's log has it."""
         if room is None:
-            self.rooms.pop(room_id, None)
+            self.rooms.discard(room_id)
             return
         self.rooms[room_id] = room
 
@@ -121,10 +127,4 @@ class Partition:
     def restored(self) -> None:
         """Arm the deadlines of what was restored. Raises FatalError for a row that is no room."""
         self._deadlines = sorted(self.rooms.deadlines())
-
-    @property
-    def armed(self) -> int:
-        """How many playbacks have a watchdog running."""
-        # A room that is still a row has the deadline that it was restored with, once.
-        rows = sum(self.rooms.is_packed(room_id) for _, room_id in self._deadlines)
-        return rows + sum(room.deadline is not None for room in self.rooms.unpacked())
+        self.armed = len(self._deadlines)

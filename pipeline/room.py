@@ -31,9 +31,9 @@ from pipeline.decision import (
     Rejection,
     Rules,
     Timeout,
-    event_id,
 )
 from pipeline.events import Event, Meta
+from pipeline.ids import event_id
 from pipeline.records import Member, Room
 from pipeline.signals import (
     AnySignal,

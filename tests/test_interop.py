@@ -26,8 +26,8 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from pipeline import signals as s
-from pipeline.codec import format_time
 from pipeline.events import EVENTS
+from pipeline.times import format_time
 from pipeline.wire import SCHEMAS
 from tests.pipe import ROOT, Pipe, WorkerProcess, event_line
 from tests.servers import Servers

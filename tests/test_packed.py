@@ -64,7 +64,8 @@ def test_rooms_are_read_when_they_are_asked_for() -> None:
     assert list(rooms.deadlines()) == [(5_000_000, "r")]
     assert rooms["r"] == playing()
     assert not rooms.is_packed("r")
-    assert list(rooms.unpacked()) == [playing()]
+    assert rooms.is_packed("s")
+    assert rooms.items() == [("r", playing()), ("s", Room("s"))]
     assert rooms.get("s") == Room("s")
     assert rooms.get("nobody") is None
     with pytest.raises(KeyError):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.codec import MAX_VALUE, parse_time
+from pipeline.codec import MAX_VALUE
 from pipeline.replay import Replay
 from pipeline.room import Rules
+from pipeline.times import parse_time
 from tests.examples import ROOM, START, api, create, finished, member, play
 from tests.model import Model, line, replay, rfc3339
 from tests.test_room_rules import random_history

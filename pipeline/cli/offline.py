@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _time(text: str) -> int:
-    from pipeline.codec import parse_time
+    from pipeline.times import parse_time
 
     try:
         return parse_time(text)

@@ -19,8 +19,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from pipeline import topics
-from pipeline.merge import Record
+from pipeline.merge import Record, as_records
 from pipeline.settings import Settings
+from pipeline.worker.bare import bare_records
 
 POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
@@ -202,6 +203,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if not parent.flow_active:
             return []
         fetcher = consumer._fetcher
+        bare_records(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         wanted = active_partitions - parent.sink.full()
@@ -223,10 +225,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
             state = assignment.state_value(tp) if assignment is not None else None
             if state is None or not state.has_valid_position or state.lso is None or tp not in self._left:
                 continue
-            records = [
-                Record(r.timestamp * 1000, r.offset, r.key, r.value, r.headers) for r in fetched.get(tp, ())
-            ]
-            polled.append(Fetch(tp, records, self._left[tp], state.position, state.lso))
+            polled.append(
+                Fetch(tp, as_records(fetched.get(tp, ())), self._left[tp], state.position, state.lso)
+            )
             self._left[tp] = state.position
         return polled
 

@@ -3,9 +3,6 @@
 The end is asked for read_uncommitted, after the rebalance; what is read is read_committed. An open transaction of
 an owner that died holds the reader back at the last stable offset: then the position record behind it names the
 owner, and taking its transactional id ends the transaction at once instead of after its timeout (see `take`).
-
-`_Bare` touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes
-away.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Protocol
@@ -30,6 +26,7 @@ from pipeline.partition import Partition
 from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
+from pipeline.worker.bare import bare_records
 from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
 
@@ -66,21 +63,6 @@ class Own(Protocol):
 
     async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
         """End what it left open in these partitions."""
-
-
-class _Bare(OrderedDict[TopicPartition, Any]):
-    """What a consumer has fetched, without the ConsumerRecord that it would make of each record: key, value and offset
-    are all that a row needs."""
-
-    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
-        records = getattr(result, "_partition_records", None)  # an error has none
-        if records is not None:
-            records._consumer_record = _as_parsed
-        super().__setitem__(tp, result)
-
-
-def _as_parsed(_: TopicPartition, record: Any) -> Any:
-    return record
 
 
 @contextlib.contextmanager
@@ -120,7 +102,7 @@ class Recovery:
         self._committed = self._consumer("read_committed")
         self._everything = self._consumer("read_uncommitted")
         await asyncio.gather(self._committed.start(), self._everything.start())
-        self._committed._fetcher._records = _Bare()
+        bare_records(self._committed)
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(

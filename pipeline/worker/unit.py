@@ -15,19 +15,20 @@ from aiokafka.structs import TopicPartition
 
 from pipeline import topics
 from pipeline.avro import LONG
-from pipeline.codec import MAX_VALUE, format_time
+from pipeline.codec import MAX_VALUE
 from pipeline.events import EVENTS, Event
 from pipeline.merge import Input, Record
 from pipeline.partition import Partition
 from pipeline.records import Member, Position, Rejected, Room, TopicPosition
 from pipeline.room import Decision
 from pipeline.signals import AnySignal
+from pipeline.times import format_time
 from pipeline.trace import context
 from pipeline.wire import ENCODERS
 from pipeline.worker.batch import encode, encode_row, header
 
-MAX_SIGNALS: Final = 4000
-MAX_BYTES: Final = 4 << 20
+MAX_SIGNALS: Final = 10_000
+MAX_BYTES: Final = 12 << 20
 """Caps of a unit: signals taken in, bytes said. The output of one signal is never split, so both are passed."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 SHOWN_OF_LARGE: Final = 64 << 10
