@@ -7,6 +7,7 @@ BENCH_STAMP := .venv-bench/.installed-bench
 RUN_STAMP := .venv/.installed-local
 DEV_STAMP := .venv/.installed-dev
 COVERAGE := 95
+COMPILED := build/compiled/.stamp
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -50,8 +51,16 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
 
+.PHONY: compile test-compiled
+compile: $(DEV_STAMP) ## the hot path as C extensions in build/compiled (needs a C compiler; 1.6 times as fast)
+	@$(MAKE) --no-print-directory $(COMPILED)
+
+test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests/test_room.py …")
+	@PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. $(BIN)/python -c "import pipeline.room as r; assert r.__file__.endswith('.so'), r.__file__"
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m pytest --import-mode=append -n auto --dist loadfile $(TESTS)
+
 .PHONY: bench-peers
-bench-peers: $(DEV_STAMP) $(BENCH_STAMP) ## ours beside Kafka Streams, Quix Streams and others; hours (PEERS="--rounds 1 --signals 100000")
+bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## ours beside Kafka Streams, Quix Streams and others; hours (PEERS="--rounds 1 --signals 100000")
 	$(BIN)/python -m benchmarks.peers $(PEERS)
 
 fuzz: $(DEV_STAMP) ## 10,000,000 mutants and 100,000 inputs of Hypothesis to all readers (FUZZ="--count 1000 --seed 7")
@@ -76,6 +85,9 @@ lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 clean: ## remove .venv and everything made by tools (not the downloads of `up`)
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(COMPILED): $(shell find pipeline -name '*.py') scripts/compile.sh pyproject.toml
+	@scripts/compile.sh build/compiled && touch $@
 
 $(RUN_STAMP): requirements/local.txt pyproject.toml scripts/install.sh
 	@scripts/install.sh local

@@ -26,6 +26,7 @@ QUIX_COMMIT_SECONDS: Final = "0.1"
 STREAMS: Final = (
     f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
 )
+UNITS: Final = "units of up to 10,000 signals; fetch 1 MiB a partition; no compression"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,14 +50,21 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
         Contestant(
             "ours",
             "conference-pipeline",
-            "units of up to 4,000 signals; fetch 1 MiB a partition; no compression",
+            f"compiled (scripts/compile.sh), as in the image; {UNITS}",
+            (python, "-P", "-m", "pipeline", "worker"),
+            {"PYTHONPATH": str(ROOT / "build" / "compiled")},
+        ),
+        Contestant(
+            "ours-source",
+            "conference-pipeline, not compiled",
+            UNITS,
             (python, "-m", "pipeline", "worker"),
         ),
         *(_streams(streams, milliseconds) for milliseconds in ("100", "10")),
         Contestant(
             "handwritten",
             "confluent-kafka + fastavro",
-            "transactions of up to 4,000 signals; librdkafka's fetch sizes (1 MiB a partition); no compression",
+            "transactions of up to 10,000 signals; librdkafka's fetch sizes (1 MiB a partition); no compression",
             (python, "-m", "benchmarks.peers.handwritten"),
         ),
         Contestant(

@@ -1,4 +1,4 @@
-"""Contestant: a hand-written loop, confluent-kafka and fastavro, one transaction per batch of up to 4,000 records.
+"""Contestant: a hand-written loop, confluent-kafka and fastavro, one transaction per batch of up to 10,000 records.
 
     python -m benchmarks.peers.handwritten     (names and ids come from the environment, see `contestants.py`)
 
@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from benchmarks.peers.rooms import Codec, Row, headers, member_key, room_key, step
 
-BATCH: Final = 4_000
+BATCH: Final = 10_000
 
 
 class Table:
