@@ -1,22 +1,29 @@
 # syntax=docker/dockerfile:1
 # docker build --build-arg REVISION="$(git rev-parse HEAD)" -t conference-pipeline:0.1.0 .
 # Python is the version that all tests run on. tests/test_image.py replays the RUN steps in a clean folder.
-ARG PYTHON=3.11-slim-bookworm
+ARG PYTHON=3.11
 
-FROM python:${PYTHON} AS build
+# The whole image, not the slim one: it has a C compiler.
+FROM python:${PYTHON}-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies first: they change less often than the code. Wheels only, so that nothing has to be compiled.
-COPY requirements/base.txt requirements/build.txt requirements/
+COPY requirements/base.txt requirements/build.txt requirements/compile.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --only-binary :all: --require-hashes -r requirements/base.txt
-RUN python -m pip install --only-binary :all: --require-hashes -r requirements/build.txt
+RUN python -m pip install --only-binary :all: --require-hashes -r requirements/build.txt \
+    && python -m pip install --only-binary :all: --require-hashes -r requirements/compile.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && python -m pip --python /opt/venv/bin/python install --no-deps --no-index /dist/*.whl
+# The hot path as C extensions, from the same sources; `--build-arg COMPILE=0` leaves it as it is.
+ARG COMPILE=1
+COPY scripts/compile.sh scripts/
+RUN if [ "$COMPILE" = 1 ]; then scripts/compile.sh build/compiled /opt/venv/bin/python \
+    && cp -R build/compiled/. "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"; fi
 
-FROM python:${PYTHON}
+FROM python:${PYTHON}-slim-bookworm
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="conference-pipeline" \

