@@ -43,8 +43,12 @@ class Durations(Collector):
         self._counts[bisect_left(_LATENCY, seconds)] += times
         self._sum += seconds * times
 
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """What it is, for the registry."""
+        yield HistogramMetricFamily(self._name, self._text)
+
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        """For the registry."""
+        """What it has counted, for the registry."""
         bounds = [*map(floatToGoString, (*_LATENCY, float("inf")))]
         buckets = [*zip(bounds, accumulate(self._counts), strict=True)]
         yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)

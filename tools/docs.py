@@ -232,10 +232,10 @@ def metrics() -> str:
     """Every metric of a worker."""
     listed = []
     for metric in vars(Metrics()).values():
-        labels = getattr(metric, "_labelnames", None)
-        if labels is None:
+        if not hasattr(metric, "describe"):
             continue
-        family = metric.describe()[0]
+        labels = getattr(metric, "_labelnames", ())
+        [family] = metric.describe()
         name = family.name + ("_total" if family.type == "counter" else "")
         listed.append(
             (f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation)
