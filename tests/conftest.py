@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -75,6 +76,12 @@ async def pipe(servers: Servers) -> AsyncIterator[Pipe]:
 def pytest_xdist_auto_num_workers() -> int:
     """What `-n auto` is. On servers that are named, the tests run alone: some look at all that a server has."""
     return 0 if os.environ.get(BROKER, "").strip() else PROCESSES
+
+
+def pytest_configure() -> None:
+    """A run in the background of a script ignores Ctrl-C, and so would the commands that the tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -282,7 +283,7 @@ def _registry(
         "apicurio.auth.role-based-authorization": "true",
         **{f"{users}.users.{name}": password for name, password in passwords.items()},
     }
-    app = fetch.registry_app(Silent(), None)
+    app = fetch.registry_app(Silent(), threading.Event())
     machine = jvm.Jvm(jvm.server_archive("registry", [app]), 384, jvm.FAST_START)
     command = apicurio.command(folder, app, machine, (port + 0, inner))
     at = command.index("-jar")

@@ -26,6 +26,7 @@ from pipeline.worker import offsets
 from pipeline.worker.batch import encode_row
 from pipeline.worker.engine import Engine
 from pipeline.worker.recovery import Recovery
+from pipeline.worker.rows import Rows
 from pipeline.worker.store import RoomsStore
 from pipeline.worker.transaction import Transactions
 from pipeline.worker.unit import Unit
@@ -68,7 +69,7 @@ def no_owner_fence() -> None:
 
 def fence_last_committed_owner() -> None:
     """Not the owner of the open transaction is fenced, but who committed last: maybe a healthy worker."""
-    take = Recovery._take
+    take = Rows.take
     owners: dict[int, str] = {}
 
     async def remember(self: Any, partition: Any, positions: Any, tp: Any, records: Any) -> None:
@@ -79,7 +80,7 @@ def fence_last_committed_owner() -> None:
     async def owner(self: Any, tp: Any, start: int, end: int) -> tuple[str, bool] | None:
         return (owners[tp.partition], True) if tp.partition in owners else None
 
-    _set(Recovery, "_take", remember)
+    _set(Rows, "take", remember)
     _set(Recovery, "_owner", owner)
 
 
