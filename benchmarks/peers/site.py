@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.local import Stack
@@ -18,6 +18,11 @@ from pipeline.settings import load
 from pipeline.setup import setup
 
 PARTITIONS: Final = 12
+NO_LEADER_YET: Final = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 BROKER_HEAP_MB: Final = 1024
 BROKER_FLAGS: Final = ("-XX:+UseG1GC",)
 
@@ -98,4 +103,10 @@ class Site:
     def written(self) -> int:
         """Offsets used in the topic of events: events, and a few markers and aborted records. Cheap."""
         asked = dict.fromkeys(self.partitions(), OffsetSpec.latest())
-        return sum(one.result().offset for one in self.servers.admin.list_offsets(asked).values())
+        while True:
+            try:
+                return sum(one.result().offset for one in self.servers.admin.list_offsets(asked).values())
+            except KafkaException as error:  # topics that have just been made anew may have no leader yet
+                if error.args[0].code() not in NO_LEADER_YET:
+                    raise
+                time.sleep(0.1)
