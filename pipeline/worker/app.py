@@ -75,10 +75,11 @@ def topology(settings: Settings, engine: Engine, recovery: Recovery) -> Pipeline
     app.consumer.settings = settings
 
     @app.agent(signals, name="conduct")
-    async def conduct(fetches: Any) -> None:
+    async def conduct(polls: Any) -> None:
         """Signals in, a poll's worth at a time; the engine merges them and commits units."""
-        async for event in fetches.noack().events():
-            engine.receive(event.value)
+        async for event in polls.noack().events():
+            for fetch in event.value:
+                engine.receive(fetch)
             event.ack()
 
     return app

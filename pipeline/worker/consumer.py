@@ -1,7 +1,7 @@
 """Faust's consumer, with batches instead of records and positions instead of committed offsets.
 
 Stock Faust makes four asyncio tasks per record and commits offsets on a timer. Here one Faust event carries all
-records that a fetch brought of a topic-partition, offsets are committed inside the units' transactions, and a
+records that a poll brought, offsets are committed inside the units' transactions, and a
 rebalance waits for the unit in flight. This file touches private names of Faust and aiokafka; the versions are
 pinned, and tests/test_private_names.py fails when a name goes away.
 """
@@ -27,6 +27,8 @@ POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
 MAX_POLL_RECORDS = 4000
 """Without it, one poll after a pause returned 315,000 records."""
+FEW, PAUSE_SECONDS = 100, 0.005
+"""How long the next poll waits after one that brought less than so many records: each costs two switches of thread."""
 HEARTBEAT_SECONDS = 0.5
 
 
@@ -52,7 +54,7 @@ class Sink(Protocol):
         """The inputs whose queues are full: don't poll them."""
 
     def delivering(self, polled: list[TP]) -> None:
-        """A poll brought a Fetch of each of these, which go to the agent one by one."""
+        """A poll brought a Fetch of each of these, which go to the agent together."""
 
     def seen(self, fetch: Fetch) -> None:
         """A poll brought no records of this topic-partition; it doesn't go through the agent."""
@@ -83,7 +85,7 @@ class Consumer(driver.Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         # As in the original: run until consumer or fetcher stop, deliver nothing while flow is suspended and
-        # nothing of an old generation. Unlike it: one message per topic-partition, no offsets tracked.
+        # nothing of an old generation. Unlike it: one message per poll, no offsets tracked.
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
@@ -91,16 +93,12 @@ class Consumer(driver.Consumer):
                     continue
                 generation = self.app.consumer_generation_id
                 fetches = await self._getmany(self._get_active_partitions(), POLL_SECONDS)
-                if self._current(generation):
-                    self.sink.delivering([fetch.tp for fetch in fetches if fetch.records])
-                for fetch in fetches:
-                    if not self._current(generation):
-                        break  # lost on its way: either a rebalance seeks, or the engine misses it
-                    fetch.generation = generation
-                    if fetch.records:
-                        await self._deliver(fetch)
-                    else:
-                        self.sink.seen(fetch)
+                if self._current(
+                    generation
+                ):  # else lost on its way: a rebalance seeks, or the engine misses it
+                    await self._hand_over(fetches, generation)
+                if sum(len(fetch.records) for fetch in fetches) < FEW:
+                    await asyncio.sleep(PAUSE_SECONDS)
                 if missed := self.sink.missed():
                     await self._thread.place(missed)
         except self.consumer_stopped_errors:
@@ -113,21 +111,33 @@ class Consumer(driver.Consumer):
     def _current(self, generation: int) -> bool:
         return bool(self.flow_active and generation == self.app.consumer_generation_id)
 
-    async def _deliver(self, fetch: Fetch) -> None:
+    async def _hand_over(self, fetches: list[Fetch], generation: int) -> None:
+        for fetch in fetches:
+            fetch.generation = generation
+        brought = [fetch for fetch in fetches if fetch.records]
+        self.sink.delivering([fetch.tp for fetch in brought])
+        for fetch in fetches:
+            if not fetch.records:
+                self.sink.seen(fetch)
+        if brought:
+            await self._deliver(brought)
+
+    async def _deliver(self, fetches: list[Fetch]) -> None:
+        first = fetches[0]
         message = ConsumerMessage(
-            fetch.tp.topic,
-            fetch.tp.partition,
-            fetch.records[-1].offset,
-            fetch.records[-1].time / 1e6,
+            first.tp.topic,
+            first.tp.partition,
+            first.records[-1].offset,
+            first.records[-1].time / 1e6,
             1,
             (),
             None,
-            fetch,
+            fetches,
             None,
             None,
             None,
-            fetch.tp,
-            generation_id=fetch.generation,  # without it the stream drops the event in silence
+            first.tp,
+            generation_id=first.generation,  # without it the stream drops the event in silence
         )
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
