@@ -28,6 +28,7 @@ def _as_parsed(_: TopicPartition, record: Any) -> Any:
 
 
 def bare_records(consumer: AIOKafkaConsumer) -> None:
-    """From now on this consumer, which has been started and has fetched nothing, gives records as they were parsed."""
+    """From now on this consumer, which has been started, gives records as they were parsed. What it has fetched and not
+    handed over yet is forgotten, and fetched again: its position is still before it."""
     if not isinstance(consumer._fetcher._records, _Bare):
         consumer._fetcher._records = _Bare()

@@ -93,9 +93,8 @@ class Consumer(driver.Consumer):
                     continue
                 generation = self.app.consumer_generation_id
                 fetches = await self._getmany(self._get_active_partitions(), POLL_SECONDS)
-                if self._current(
-                    generation
-                ):  # else lost on its way: a rebalance seeks, or the engine misses it
+                # What is of an old generation is lost on its way: a rebalance seeks, or the engine misses it.
+                if self._current(generation):
                     await self._hand_over(fetches, generation)
                 if sum(len(fetch.records) for fetch in fetches) < FEW:
                     await asyncio.sleep(PAUSE_SECONDS)
@@ -235,9 +234,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             state = assignment.state_value(tp) if assignment is not None else None
             if state is None or not state.has_valid_position or state.lso is None or tp not in self._left:
                 continue
-            polled.append(
-                Fetch(tp, as_records(fetched.get(tp, ())), self._left[tp], state.position, state.lso)
-            )
+            records = as_records(fetched.get(tp, ()))
+            polled.append(Fetch(tp, records, self._left[tp], state.position, state.lso))
             self._left[tp] = state.position
         return polled
 

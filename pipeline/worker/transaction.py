@@ -105,8 +105,8 @@ class Transactions:
         offsets: dict[TopicPartition, int],
         also: AbstractSet[TopicPartition] = frozenset(),
     ) -> None:
-        """One unit, whole or not at all: its records, and the group offsets behind its input. It
-        ends what is open of ours in the partitions `also`, too.
+        """One unit, whole or not at all: its records, and the group offsets behind its input. It ends what is
+        open of ours in the partitions `also`, too.
 
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
