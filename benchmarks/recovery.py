@@ -102,7 +102,7 @@ def touched() -> float:
     total, count = 0, 300
     for n, recent in zip(range(count), recents(count), strict=True):
         made = decode_room(encode_room(room(n, recent)))
-        parts = [made, made.room_id, made.name, made.urls, made.recent, *made.urls, *made.recent]
+        parts = [made, made.room_id, made.name, made.urls, made.recent, *made.urls]
         parts += [made.app_id, made.playback_status, made.operation_id, made.deadline, made.sequence]
         total += sum(-(-sys.getsizeof(part) // 16) * 16 for part in parts)
     return total / count + sys.getsizeof(dict.fromkeys(range(100_000))) / 100_000

@@ -14,8 +14,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from pipeline.avro import strings
-from pipeline.records import Member, Position, Room, TopicPosition
+from pipeline import recent as remembered
+from pipeline.records import Member, Position, Recent, Room, TopicPosition
 from pipeline.registry import Registry
 from pipeline.wire import ENCODERS, encode_member, encode_room
 from tests.pipe import Pipe
@@ -29,7 +29,7 @@ _M, _MASK = 0x5BD1E995, 0xFFFFFFFF
 Record = tuple[bytes, bytes]
 
 
-def room(n: int, recent: tuple[str, ...] = ()) -> Room:
+def room(n: int, recent: Recent = remembered.NONE) -> Room:
     """The nth room; every third one plays."""
     room_id, sequence = f"{_HEAD}{n:08x}", 17 + n % 50
     if n % 3:
@@ -45,11 +45,12 @@ def member(room_id: str, n: int) -> Member:
     return Member(room_id, f"{n:08x}-7a1c-4f0e-8d2b-5e9f0a1b2c3d", f"+1555{n:07}", sequence=1 + n % 50)
 
 
-def recents(count: int = 512) -> list[tuple[str, ...]]:
+def recents(count: int = 512) -> list[Recent]:
     """Some remembered signal_ids, 16 each."""
     chance = random.Random(7)
     return [
-        tuple(str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(16)) for _ in range(count)
+        remembered.of(str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(16))
+        for _ in range(count)
     ]
 
 
@@ -57,7 +58,7 @@ def table(rooms: int, members: int, ids: dict[str, int], partitions: int) -> Ite
     """(partition, (key, value)) of all rows; members are dealt out evenly."""
     head = b"\0" + ids[Room.RECORD].to_bytes(4)
     own = b"\0" + ids[Member.RECORD].to_bytes(4)
-    tails = [strings(recent) for recent in recents()]
+    tails = recents()
     where = partition_of(partitions)
     for n in range(rooms):
         made = room(n)

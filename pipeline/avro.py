@@ -12,13 +12,14 @@ import json
 import re
 from struct import Struct
 from struct import error as StructError
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 SHOWN = 40
 """Characters of a bad value that an error shows."""
-MAX_ITEMS, MAX_RECORDS = 1024, 64
+MAX_ITEMS: Final = 1024
+MAX_RECORDS: Final = 64
 """Items, and items that are records, of an array whose schema has no bound of its own: what takes some bytes each
 must not come a million times."""
 
@@ -41,22 +42,12 @@ def _varint(bits: int) -> bytes:
 
 def strings(values: tuple[str, ...]) -> bytes:
     """A non-empty array of strings: one block and the end mark."""
-    first = len(values[0])
-    # Ids of one producer are mostly of one length, and ASCII: then all of them are one string, length by length.
-    if len(values) > 2 and first < 64 and len(values[-1]) == first:
-        text = _MARKS[first].join(("", *values))
-        if text.isascii() and len(text) == len(values) * (first + 1) and {*map(len, values)} == {first}:
-            return b"".join((LONG[len(values)], text.encode(), b"\0"))
     out = [LONG[len(values)]]
     for value in values:
         data = value.encode()
         out += LONG[len(data)], data
     out.append(b"\0")
     return b"".join(out)
-
-
-_MARKS = tuple(map(chr, range(0, 128, 2)))
-"""Avro's lengths of up to 63 bytes, as text."""
 
 
 class _Longs(dict[int, bytes]):
@@ -89,11 +80,11 @@ class _Heads(dict[int, bytes]):
         return data
 
 
-LONG = _Longs()
-LENGTH = tuple(LONG[n] for n in range(1024))
+LONG: Final = _Longs()
+LENGTH: Final = tuple(LONG[n] for n in range(1024))
 """The usual lengths: quicker than LONG. A longer one is an IndexError, then LONG does it."""
-PAIR = _Pairs()
-HEAD = _Heads()
+PAIR: Final = _Pairs()
+HEAD: Final = _Heads()
 Lengths: TypeAlias = tuple[bytes, ...] | dict[int, bytes]
 
 
@@ -127,9 +118,11 @@ class _Top(dict[int, int]):
 
 
 # Times from 1978 to 3111 are even (not negative) varints of eight bytes: three look-ups read them.
-EIGHT = Struct("<HHI").unpack_from
-LOW, MID, TOP = _Pair(-1), _Pair(13), _Top()
-UNUSUAL = (KeyError, StructError)
+EIGHT: Final = Struct("<HHI").unpack_from
+LOW: Final = _Pair(-1)
+MID: Final = _Pair(13)
+TOP: Final = _Top()
+UNUSUAL: Final = (KeyError, StructError)
 """What reading a time that way raises when it is none of them."""
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 GRACE: Final = 250_000
 """Microseconds by which the clocks of two brokers may differ (contract §5)."""
@@ -21,7 +23,7 @@ GRACE: Final = 250_000
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One Kafka record of a signal topic, as it came."""
 
     time: int

@@ -5,9 +5,22 @@ GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    Recent: TypeAlias = bytes
+else:
+
+    class Recent(bytes):
+        """An array of strings as the bytes that Avro makes of it (pipeline/recent.py).
+
+        A type of its own at run time so that msgspec asks `dec_hook` to convert a list; everybody else passes plain
+        bytes.
+        """
+
+        __slots__ = ()
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +127,6 @@ class Room(msgspec.Struct, frozen=True, gc=False):
     """The files of the playback that a stop ended."""
     stopped_files_left: int = 0
     """How many files of the playback that a stop ended may still be reported as finished."""
-    recent: tuple[str, ...] = ()
+    recent: Recent = b"\0"
     """signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no
     effect."""

@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 
+from pipeline import recent
 from pipeline.avro import shorten
 from pipeline.errors import SignalError
+from pipeline.records import Recent
 from pipeline.signals import Micros
 
 
@@ -38,7 +40,7 @@ def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
         if reader.at != len(value):
             raise SignalError(f"{record.RECORD}: {len(value) - reader.at} bytes behind the end of the record")
         try:
-            return msgspec.convert(fields, record, dec_hook=_micros)
+            return msgspec.convert(fields, record, dec_hook=_special)
         except msgspec.ValidationError as error:
             raise SignalError(f"{record.RECORD}: {_explain(str(error), fields)}") from None
 
@@ -89,7 +91,17 @@ FIRST_TIME, LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 and 9999, UTC, first and last (contract §4)."""
 
 
-def _micros(_: type, value: Any) -> int:
+def _special(kind: type, value: Any) -> int | bytes:
+    return Recent(recent.of(_strings(value))) if kind is Recent else _micros(value)
+
+
+def _strings(value: Any) -> list[str]:
+    if type(value) is not list or not all(type(item) is str for item in value):
+        raise ValueError(f"Expected an array of strings, got {value!r:.60}")
+    return value
+
+
+def _micros(value: Any) -> int:
     if type(value) is not int:
         raise ValueError(f"Expected a timestamp-micros, got {value!r:.60}")
     if not FIRST_TIME <= value <= LAST_TIME:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline import events
+from pipeline import events, recent
 from pipeline.decision import (
     PAUSED,
     PLAYING,
@@ -77,7 +77,7 @@ def decide(
             return _joined(_fresh(signal.room_id), signal)
         case _ if room is None:
             return Decision(None, rejected="room_unknown")
-        case _ if signal.TOPIC == "api" and signal.signal_id in room.recent:
+        case _ if signal.TOPIC == "api" and recent.remembers(room.recent, signal.signal_id):
             return Decision(room, no_op="repeated")
 
         case "conference.create" if not room.app_id:
@@ -165,7 +165,7 @@ def decide(
             return _end(room, members, signal, late)
 
 
-_replace = msgspec.structs.replace
+_replace: Final = msgspec.structs.replace
 _NOT_LIVE: Final[dict[str, Any]] = {
     "playback_status": STOPPED,
     "operation_id": "",
@@ -251,17 +251,15 @@ def _step(
 ) -> Decision:
     changes["sequence"] = room.sequence + len(said)
     if signal.TOPIC == "api":
-        changes["recent"] = _recent(room, signal)
+        changes["recent"] = recent.remember(room.recent, signal.signal_id, REMEMBERED)
     return Decision(_replace(room, **changes), members, said)
-
-
-def _recent(room: Room, signal: AnySignal | Timeout) -> tuple[str, ...]:
-    return (*room.recent[1 - REMEMBERED :], signal.signal_id)
 
 
 def _remembering(room: Room, signal: AnySignal | Timeout) -> Room:
     """The room after a signal without an event: an API signal is known again all the same."""
-    return _replace(room, recent=_recent(room, signal)) if signal.TOPIC == "api" else room
+    if signal.TOPIC != "api":
+        return room
+    return _replace(room, recent=recent.remember(room.recent, signal.signal_id, REMEMBERED))
 
 
 def _nothing(

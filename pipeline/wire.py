@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pipeline import recent as remembered
 from pipeline.avro import (
     EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
     explain, read_block, read_bytes, read_number, read_string, strings,
@@ -1893,7 +1894,7 @@ def encode_room(r: Room, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
         else:
             v7 = b"\2" + LONG[v7o]
         v8 = r.stopped_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r.sequence], N[len(v4)], v4, N[len(v5)], v5, strings(r.urls) if r.urls else b"\0", LONG[r.files_finished], v6, v7, N[len(v8)], v8, strings(r.stopped_urls) if r.stopped_urls else b"\0", LONG[r.stopped_files_left], strings(r.recent) if r.recent else b"\0"))
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r.sequence], N[len(v4)], v4, N[len(v5)], v5, strings(r.urls) if r.urls else b"\0", LONG[r.files_finished], v6, v7, N[len(v8)], v8, strings(r.stopped_urls) if r.stopped_urls else b"\0", LONG[r.stopped_files_left], r.recent))
     except IndexError:
         return encode_room(r, prefix, LONG)
 
@@ -2028,33 +2029,7 @@ def decode_room(d: bytes, start: int = 0) -> Room:
             p += 1
         else:
             stopped_files_left, p = read_number(d, p, -2147483648, 2147483647)
-        if d[p] == 0:
-            p += 1
-            recent: tuple[str, ...] = ()
-        else:
-            recent_: list[str] = []
-            while True:
-                c = d[p]
-                if c & 129:  # a long block, or one that says its size
-                    c, e, p = read_block(d, p)
-                else:
-                    c >>= 1
-                    e = -1
-                    p += 1
-                if not c:
-                    break
-                if len(recent_) + c > MAX_ITEMS:
-                    raise ValueError('number of items')
-                for _ in range(c):
-                    n = d[p]
-                    if not n & 129:
-                        recent_item = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
-                    else:
-                        recent_item, p = read_string(d, p, 0, 9223372036854775808)
-                    recent_.append(recent_item)
-                if e != -1 and e != p:
-                    raise ValueError('block size')
-            recent = tuple(recent_)
+        recent, p = remembered.read(d, p)
         if p != len(d):
             raise ValueError("more or fewer bytes")
     except _BAD:

@@ -10,6 +10,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline import recent
 from pipeline.errors import FatalError
 from pipeline.packed import Rooms, deadline_of
 from pipeline.partition import Partition
@@ -45,7 +46,7 @@ def playing(room_id: str = "r", deadline: int = 5_000_000) -> Room:
         urls=st.lists(TEXT, max_size=3).map(tuple),
         files_finished=st.integers(0, 200),
         deadline=st.none() | st.integers(0, 2**62),
-        recent=st.lists(TEXT | st.just("\x0eplaying"), max_size=16).map(tuple),
+        recent=st.lists(TEXT | st.just("\x0eplaying"), max_size=16).map(recent.of),
     )
 )
 def test_the_deadline_of_a_row_is_its_rooms(room: Room) -> None:

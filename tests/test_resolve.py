@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from pipeline import records, signals
+from pipeline import recent, records, signals
 from pipeline.avro import long
 from pipeline.codec import SignalDecoder, decoder
 from pipeline.errors import SignalError
@@ -86,6 +86,27 @@ def test_a_field_that_the_writer_does_not_know_takes_our_default() -> None:
     fastavro.schemaless_writer(out, old, {"room_id": "r", "sequence": 3})
     row = decoder(1, json.dumps(old), {"conference.Room": records.Room})(HEAD + out.getvalue())
     assert row == records.Room("r", sequence=3)
+
+
+@pytest.mark.parametrize("remembered", [(), ("a",), ("a", "é" * 100, "c")])
+def test_remembered_ids_of_another_schema_are_kept_as_ours_are(remembered: tuple[str, ...]) -> None:
+    old = changed("conference.Room", without=("urls",))
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, old, {"room_id": "r", "sequence": 3, "recent": remembered})
+    row = decoder(1, json.dumps(old), {"conference.Room": records.Room})(HEAD + out.getvalue())
+    assert row == records.Room("r", sequence=3, recent=recent.of(remembered))
+
+
+def test_remembered_ids_that_are_no_strings_are_refused() -> None:
+    odd = changed(
+        "conference.Room",
+        without=("recent",),
+        extra=({"name": "recent", "type": {"type": "array", "items": "int"}},),
+    )
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, odd, {"room_id": "r", "recent": [1]})
+    with pytest.raises(SignalError, match="recent"):
+        decoder(1, json.dumps(odd), {"conference.Room": records.Room})(HEAD + out.getvalue())
 
 
 def test_fields_in_another_order_and_times_as_plain_longs() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pipeline import recent
 from pipeline.codec import decode_json, event_json
 from pipeline.partition import Partition
 from pipeline.records import Member, Room
@@ -125,8 +126,8 @@ class Both:
         assert partition.rooms.keys() == model.rooms.keys()
         for room_id, room in partition.rooms.items():
             expected = model.rooms[room_id]
-            assert room.recent == tuple(expected["recent"])
-            assert len(room.recent) <= 16
+            assert recent.ids(room.recent) == tuple(expected["recent"])
+            assert len(recent.ids(room.recent)) <= 16
             assert (room.app_id, room.name, room.sequence) == tuple(
                 expected[name] for name in ("app_id", "name", "sequence")
             )
@@ -266,7 +267,7 @@ def test_memory_of_requests_is_bounded_in_a_long_life() -> None:
     for n in range(200):
         signal = {"type": "conference.volume", "signal_id": f"v{n}", "room_id": "r", "volume": 0}
         both.feed({**signal, "operation_id": "o"}, 1)
-    assert both.partition.rooms["r"].recent == tuple(f"v{n}" for n in range(184, 200))
+    assert recent.ids(both.partition.rooms["r"].recent) == tuple(f"v{n}" for n in range(184, 200))
 
 
 class Histories(RuleBasedStateMachine):

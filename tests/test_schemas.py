@@ -84,7 +84,12 @@ def copy(tmp_path: Path) -> Path:
     for folder in ("avro", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "pipeline").mkdir()
-    for name in ("__init__.py", "avro.py", "errors.py"):  # without the first, an installed package wins
+    for name in (
+        "__init__.py",
+        "avro.py",
+        "errors.py",
+        "recent.py",
+    ):  # without the first, an installed package wins
         shutil.copy(ROOT / "pipeline" / name, tmp_path / "pipeline" / name)
     return tmp_path
 

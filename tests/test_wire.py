@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import events, records, signals
+from pipeline import events, recent, records, signals
 from pipeline.avro import explain, long
 from pipeline.errors import SignalError
 from pipeline.wire import DECODERS, ENCODERS, SCHEMAS
@@ -66,6 +66,8 @@ def values(schema: Any, rules: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 def record(schema: Any) -> st.SearchStrategy[Any]:
     wanted = {f["name"]: values(f["type"], f) for f in schema["fields"] if "const" not in f}
+    if "recent" in wanted:
+        wanted["recent"] = wanted["recent"].map(recent.of)
     return st.builds(CLASSES[f"{schema['namespace']}.{schema['name']}"], **wanted)
 
 
@@ -75,6 +77,8 @@ def as_dict(value: Any) -> dict[str, Any]:
     for name, item in msgspec.structs.asdict(value).items():
         if isinstance(item, msgspec.Struct):
             found[name] = as_dict(item)
+        elif name == "recent":
+            found[name] = list(recent.ids(item))
         elif isinstance(item, tuple):
             found[name] = [as_dict(i) if isinstance(i, msgspec.Struct) else i for i in item]
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline import recent
 from pipeline import signals as s
 from pipeline.codec import decoder
 from pipeline.metrics import package_version
@@ -139,7 +140,7 @@ async def test_the_table_is_a_public_view_of_the_rooms(pipe: Pipe) -> None:
     assert set(live) == {b'["room","stays"]', '["member","stays","odd \\"id\\", ünï"]'.encode()}
     room = live[b'["room","stays"]']
     assert (room.playback_status, room.operation_id, room.sequence) == ("paused", "play-1", 4)
-    assert room.recent == ("c-1", "c-2", "c-3")
+    assert recent.ids(room.recent) == ("c-1", "c-2", "c-3")
     assert room.deadline is None
     assert 0 < room.remaining <= 10_000_000
     assert table[b'["room","gone"]'] is None
@@ -181,7 +182,7 @@ async def test_a_row_with_a_field_more_is_read(pipe: Pipe) -> None:
     read = decoder(7, msgspec.json.encode(schema).decode(), {"conference.Room": Room})
     from pipeline.wire import ENCODERS
 
-    room = Room("room", "app", "name", 3, recent=("a", "b"))
+    room = Room("room", "app", "name", 3, recent=recent.of(("a", "b")))
     assert read(ENCODERS[Room](room, b"\0\0\0\0\7") + b"\6new") == room
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import Record
+from schemas import PACKED, Record
 
 TITLE = """Avro's binary form of every record: encoders, decoders and the schemas as they are registered.
 
@@ -15,6 +15,7 @@ IMPORTS = """import re
 from collections.abc import Callable
 from typing import Any
 
+from pipeline import recent as remembered
 from pipeline.avro import (
     EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
     explain, read_block, read_bytes, read_number, read_string, strings,
@@ -103,6 +104,8 @@ class _Encoder:
             if "const" in field:
                 text = field["const"].encode()
                 self.parts.append(repr(_zigzag(len(text)) + text))
+            elif field["name"] in PACKED:
+                self.parts.append(f"{owner}.{field['name']}")
             else:
                 self.value(field["type"], f"{owner}.{field['name']}")
 
@@ -199,7 +202,11 @@ class _Decoder:
 
     def record_(self, schema: dict[str, Any], prefix: str, pad: str) -> None:
         for field in schema["fields"]:
-            self.value(field["type"], field, prefix + field["name"], pad)
+            name = prefix + field["name"]
+            if field["name"] in PACKED:
+                self.add(pad, f"{name}, p = remembered.read(d, p)")
+            else:
+                self.value(field["type"], field, name, pad)
 
     def value(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
         getattr(self, f"_{_kind(schema)}")(schema, rules, name, pad)

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import emit_wire
-from schemas import Record, load
+from schemas import PACKED, Record, load
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = '''"""{title}
@@ -31,6 +31,20 @@ from __future__ import annotations
 '''
 IMPORTS = "from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias\n\nimport msgspec\n"
 SCALARS = {"string": "str", "long": "int", "int": "int", "boolean": "bool", "bytes": "bytes"}
+RECORDS_BASE = '''
+if TYPE_CHECKING:
+    Recent: TypeAlias = bytes
+else:
+
+    class Recent(bytes):
+        """An array of strings as the bytes that Avro makes of it (pipeline/recent.py).
+
+        A type of its own at run time so that msgspec asks `dec_hook` to convert a list; everybody else passes plain
+        bytes.
+        """
+
+        __slots__ = ()
+'''
 EVENT_BASE = '''
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
@@ -92,6 +106,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
 
 def python_type(field: dict[str, Any], signal: bool) -> str:
     """The annotation of a field; `signal` adds the checks that msgspec does for JSON."""
+    if field["name"] in PACKED:
+        return "Recent"
     return _annotation(field["type"], field if signal else {}, signal)
 
 
@@ -125,6 +141,8 @@ def default(field: dict[str, Any]) -> str:
     if "default" not in field:
         return ""
     value = field["default"]
+    if field["name"] in PACKED:
+        return ' = b"\\0"'
     return " = ()" if value == [] else f" = {value!r}"
 
 
@@ -192,7 +210,7 @@ def signals_module(records: list[Record]) -> str:
 
 def records_module(records: list[Record]) -> str:
     text = HEADER.format(title="The records of the tables (contract §2), and the rejected signal.")
-    text += "from typing import ClassVar\n\nimport msgspec\n"
+    text += "from typing import TYPE_CHECKING, ClassVar, TypeAlias\n\nimport msgspec\n" + RECORDS_BASE
     for r in records:
         if r.kind == "record":
             text += struct(r, "msgspec.Struct", "", {"RECORD": r.full})

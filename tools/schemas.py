@@ -6,7 +6,10 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+PACKED: Final = frozenset({"recent"})
+"""Fields, arrays of strings, that are kept as the bytes of their array (pipeline/recent.py)."""
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ class Engine:
             if source is None:
                 return
             record = source.queue[0]
-            now = max(record.time, source.time)
+            now = record.time if record.time > source.time else source.time
             try:
                 signal = self._read(source, record)
             except SignalError as error:
