@@ -14,7 +14,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as Errors
 from aiokafka.client import ConnectionGroup, CoordinationType
-from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
+from aiokafka.producer.sender import (
+    BACKOFF_OVERRIDE,
+    AddPartitionsToTxnHandler,
+    Sender,
+    TxnOffsetCommitHandler,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     CompactArray,
@@ -32,6 +37,9 @@ from pipeline.worker.decided import decided
 _NO_TAGS: dict[int, bytes] = {}
 _NO_LEADER_EPOCH = -1
 
+SOON_SECONDS = 0.002
+"""When to ask again for the first time, while the broker ends the transaction before: that takes it a few milliseconds,
+and aiokafka would wait 20 each time, which was the 99th percentile of our latency."""
 LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.RebalanceInProgressError)
 """What the group coordinator answers to a worker that has lost its place in the group."""
 
@@ -141,6 +149,14 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
         return None
 
 
+class _AddPartitions(AddPartitionsToTxnHandler):
+    """The handler of aiokafka, which asks again sooner, then later and later, up to as late as aiokafka does."""
+
+    def handle_response(self, response: Any) -> float | None:
+        backoff: float | None = super().handle_response(response)
+        return self._sender.next_backoff() if backoff == BACKOFF_OVERRIDE else backoff
+
+
 class _Witness:
     """The client of a sender, which remembers that a transactional request got no answer."""
 
@@ -168,6 +184,21 @@ class _FencedSender(Sender):
 
     membership: tuple[int, str] = (-1, "")
     decided: bool | None = None
+    _backoff = SOON_SECONDS
+
+    def next_backoff(self) -> float:
+        """Seconds until this transaction may be begun again."""
+        backoff, self._backoff = self._backoff, min(2 * self._backoff, float(BACKOFF_OVERRIDE))
+        return backoff
+
+    async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
+        node_id = await self._find_coordinator(
+            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
+        )
+        done = bool(await _AddPartitions(self, tps).do(node_id))
+        if done:
+            self._backoff = SOON_SECONDS
+        return done
 
     async def _do_init_pid(self, node_id: int) -> bool:
         # Once the id is ours, its coordinator does not know any more.

@@ -17,6 +17,8 @@ from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.transaction import BrokerClock
 
 TICK_SECONDS: Final = 0.05
+UNARMED_SECONDS: Final = 0.2
+"""How long nobody looks while no playback has a watchdog running: a third of an idle worker's wake-ups."""
 STALE_SECONDS: Final = 60.0
 """After this long without a word from the broker, two monotonic clocks may have drifted apart: ask anew."""
 
@@ -40,7 +42,8 @@ class Watch:
     async def run(self) -> None:
         """Look every tick; until cancelled."""
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            armed = any(lane.partition.armed for lane in self._lanes().values())
+            await asyncio.sleep(TICK_SECONDS if armed else UNARMED_SECONDS)
             waiting = self._waiting()
             if not waiting:
                 continue
