@@ -32,7 +32,7 @@ def pair(world: World) -> None:
     kinds = {"worker", "network" if world.setting.proxied else "broker"}
     others = [f for f in FAULTS if f.kind in kinds and f.name not in {"pair", "storm", "rolling", "newcomer"}]
     chosen = world.rng.sample(others, 2)
-    with world.injecting("pair"):
+    with world.injecting("pair", what=" and ".join(fault.name for fault in chosen)):
         threads = [threading.Thread(target=fault.inject, args=(world,)) for fault in chosen]
         for thread in threads:
             thread.start()

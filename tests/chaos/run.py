@@ -90,7 +90,10 @@ def _settled(world: World, name: str, verdict: Verdict) -> bool:
         last.settled = time.monotonic() - last.ended
         allowed = world.setting.session + SLOW_RECOVERY
         if last.settled > allowed:
-            verdict.violations.append(f"{name}: recovered only after {last.settled:.1f} s, not {allowed:.0f}")
+            verdict.violations.append(
+                f"{name} {last.what}: recovered only after {last.settled:.1f} s, not {allowed:.0f}; "
+                f"load {os.getloadavg()[0]:.1f}; {_last_words(world)}"
+            )
     return True
 
 

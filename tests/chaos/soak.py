@@ -66,7 +66,7 @@ def plan(counts: Counter[str], rng: random.Random) -> list[str]:
         "--watchdog": rng.choice((2, 2, 4, 10)),
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
-        "--backlog": rng.choice((0, 200_000, 400_000)),
+        "--backlog": rng.choice((0, 400_000, 400_000, 600_000)),
         "--gap": rng.choice((0.1, 0.2, 0.5)),
     }
     more = ["--overlap"] if rng.random() < 0.85 else []

@@ -82,6 +82,8 @@ class Injection:
     began: float
     ended: float
     hit: frozenset[int]
+    what: str = ""
+    """What exactly was done, where the fault's name does not say it."""
     settled: float | None = None
     """Seconds from `ended` until the workers had all partitions and next to no lag, where that was waited for."""
 
@@ -240,14 +242,14 @@ class World:
         return frozenset(assigned[-1]) if assigned else frozenset()
 
     @contextlib.contextmanager
-    def injecting(self, fault: str, *hit: Slot) -> Iterator[None]:
+    def injecting(self, fault: str, *hit: Slot, what: str = "") -> Iterator[None]:
         """Note an injection; it hits the partitions of `hit`, or all."""
         partitions = frozenset().union(*(self.partitions_of(slot) for slot in hit)) if hit else None
         began = time.monotonic()
         yield
         everything = frozenset(range(self.setting.partitions))
         self.injections.append(
-            Injection(fault, began, time.monotonic(), everything if partitions is None else partitions)
+            Injection(fault, began, time.monotonic(), everything if partitions is None else partitions, what)
         )
 
     def settle(self, seconds: float = 60.0) -> bool:
