@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import capacity
+import peers
 import permissions
 import results
 import states
@@ -282,8 +283,9 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "faults": lambda: table(*results.faults()),
     "fault-sums": lambda: table(*results.sums()),
     "bugs": lambda: table(*results.bugs()),
-    **{name: lambda make=make: table(*make()) for name, make in capacity.TABLES.items()},
+    **{name: lambda make=make: table(*make()) for name, make in {**capacity.TABLES, **peers.TABLES}.items()},
     **capacity.TEXTS,
+    **peers.TEXTS,
 }
 
 

@@ -61,6 +61,7 @@ def throughput(contestants: list[Contestant], runs: list[Throughput], failures: 
                 spread(run.worker_us for run in mine),
                 spread(run.broker_us for run in mine),
                 spread(_paired(ours, mine, lambda run: run.k_per_s), 2),
+                spread(_paired(ours, mine, lambda run: run.worker_us), 2),
                 spread(_paired(ours, mine, lambda run: run.worker_us + run.broker_us), 2),
                 spread((run.peak_mb for run in mine), 0),
                 ", ".join(f"{kind}: {count}" for kind, count in wrong.items()) or "0",
@@ -68,7 +69,7 @@ def throughput(contestants: list[Contestant], runs: list[Throughput], failures: 
         )
     head = [
         "contestant", "delivery", "signals measured", "k signals/s", "CPU of it, µs/signal",
-        "CPU of the broker, µs/signal", "ours ÷ it, signals/s", "ours ÷ it, CPU of both",
+        "CPU of the broker, µs/signal", "ours ÷ it, signals/s", "ours ÷ it, CPU of it", "ours ÷ it, CPU of both",
         "peak memory, MiB", "violations",
     ]  # fmt: skip
     return _table(head, rows) + [f"- failed: {text}" for text in failures]

