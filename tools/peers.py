@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import results
+
 from benchmarks.peers.contestants import contestants
 
 Rows = list[dict[str, Any]]
@@ -21,7 +22,8 @@ def table() -> list[tuple[str, ...]]:
     runs, latencies = _by_name(rows, "throughput"), _by_name(rows, "latency")
     titles = {one.name: one.title for one in contestants([], 0, 0)}
     head = (
-        "", "k signals/s", "its processor time, µs/signal", "the broker's", "ours ÷ it: signals/s", "ours ÷ it: its time",
+        "", "k signals/s", "its processor time, µs/signal", "the broker's", "ours ÷ it: signals/s",
+        "ours ÷ it: its time",
         *(f"p50 / p99 at {rate:,.0f}/s, ms" for rate in RATES),
     )  # fmt: skip
     lines = []
@@ -39,9 +41,9 @@ def where() -> str:
     facts = next(row for row in rows if row["bench"] == "settings")
     violations = sum(sum(row["violations"].values()) for row in rows if row["bench"] == "throughput")
     return (
-        f"Measured {facts['at'][:10]} on {facts['machine']}, {facts['Python']}, {facts['broker']}: {facts['load']}. Medians over the "
-        f"rounds, ratios within a round; violations of sequence and parity in all runs: {violations}. All settings, ranges and "
-        "rates: [docs/results/peers.md](docs/results/peers.md)."
+        f"Measured {facts['at'][:10]} on {facts['machine']}, {facts['Python']}, {facts['broker']}: {facts['load']}. "
+        "Medians over the rounds, ratios within a round; violations of sequence and parity in all runs: "
+        f"{violations}. All settings, ranges and rates: [docs/results/peers.md](docs/results/peers.md)."
     )
 
 

@@ -132,7 +132,8 @@ def measure(
         with Running(contestant, site, folder) as running:
             watch = Watch(site, running)
             if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
-                raise RuntimeError(f"{running.group} is not ready:\n{running.tail()}")
+                seen = f"{watch.count:,} of {ROOMS:,} events seen, {site.written():,} offsets written"
+                raise RuntimeError(f"{running.group} is not ready: {seen}:\n{running.tail()}")
             ours.recv()
             began = time.time() * 1000
             ours.send("go")
