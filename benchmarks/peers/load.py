@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from confluent_kafka import Producer
 
@@ -65,6 +65,15 @@ class Life:
         return kind, signal
 
 
+class Filling(Protocol):
+    """Records for the inputs; the first are the creates of all rooms."""
+
+    lives: list[Life]
+
+    def __iter__(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """Topic, key, value."""
+
+
 class Load:
     """Signals of `rooms` rooms in an order by seed, ready for a producer."""
 
@@ -111,7 +120,7 @@ def send(out: Producer, record: tuple[str, bytes, bytes]) -> None:
             out.poll(0.05)
 
 
-def fill(servers: str, load: Load, signals: int, say: Callable[[str], None]) -> None:
+def fill(servers: str, load: Filling, signals: int, say: Callable[[str], None]) -> None:
     """Write so many signals as fast as possible. The creates are in the log before the rest: a room that is emptied
     before its create would be forgotten (contract §5), and begin anew."""
     began, out = time.monotonic(), producer(servers, 50)

@@ -56,8 +56,8 @@ def measure(
     aimed = min(total, contestant.most or total)
     site.empty_outputs()
     with Running(contestant, site, folder) as running:
-        before = _reach(site, running, aimed * warm_up // total)
-        after = _reach(site, running, aimed)
+        before = reach(site, running, aimed * warm_up // total)
+        after = reach(site, running, aimed)
         peak = running.peak_mb
         if aimed == total:
             _settle(site, running)
@@ -79,7 +79,7 @@ def measure(
     )
 
 
-def _reach(site: Site, running: Running, events: int) -> Snapshot:
+def reach(site: Site, running: Running, events: int) -> Snapshot:
     """When the topic of events has got so long."""
     last, changed = -1, time.monotonic()
     while (written := site.written()) < events:
