@@ -23,11 +23,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from pipeline.errors import ConfigError
+from pipeline.local import fetch, terminal_progress
 from tests.pipe import Pipe
 from tests.servers import BROKER, NoServersError, Servers, sweep
 from tests.servers import servers as find_servers
@@ -82,6 +85,19 @@ def pytest_configure() -> None:
     """A run in the background of a script ignores Ctrl-C, and so would the commands that the tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What the servers are made of is downloaded once, in sight, before the processes begin. Without it they try again
+    themselves, and each test that needs it fails with the reason."""
+    if not getattr(session.config.option, "numprocesses", None) or hasattr(session.config, "workerinput"):
+        return
+    with terminal_progress() as progress:
+        try:
+            fetch.kafka_jars(progress, threading.Event())
+            fetch.registry_app(progress, threading.Event())
+        except ConfigError as error:
+            progress.say(str(error))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

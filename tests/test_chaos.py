@@ -17,12 +17,16 @@ from tests.chaos.world import Setting
 from tests.pipe import ROOT
 from tests.servers import Servers
 
+BUSY = 60.0
+"""Seconds that a recovery may take here, where other tests keep all cores busy; the long runs are stricter."""
+
 
 def faults(*kinds: str) -> list[str]:
     return [fault.name for fault in FAULTS if fault.kind in kinds]
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(900)
 def test_every_fault_of_one_broker_breaks_no_promise(servers: Servers) -> None:
     """Two runs at once, each with a broker of its own: most of the time is spent waiting for time-outs."""
     seed = random.randrange(10**6)
@@ -34,7 +38,7 @@ def test_every_fault_of_one_broker_breaks_no_promise(servers: Servers) -> None:
         setting = Setting(
             seed, rate=120, rooms=80, hot=100, watchdog=2, session=3, proxied=name == "through proxies"
         )
-        return run(setting, plan, gap=0.1)
+        return run(setting, plan, gap=0.1, patience=BUSY)
 
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(one, plans))

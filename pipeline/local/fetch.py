@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.local.cache import cache_dir, locked, make_dir
 from pipeline.local.progress import Progress
 
-ATTEMPTS = 3
+ATTEMPTS = 5  # the second at once, the others after 1, 2 and 3 seconds
 MIRROR = "CONFERENCE_PIPELINE_MAVEN_URL"  # a company's mirror of Maven Central
 TIMEOUT = 20  # seconds without a byte
 

@@ -38,6 +38,7 @@ def run(
     gap: float = 2.0,
     settle: bool = True,
     backlog: int = 0,
+    patience: float = SLOW_RECOVERY,
     stack: Stack | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def run(
         gap: seconds from one fault to the next, at random up to twice as long.
         settle: whether the workers must have recovered first; else faults fall into the recovery of others.
         backlog: signals that are written before the workers start.
+        patience: seconds over the session timeout after which a recovery counts as a violation.
     """
     with World(setting, stack) as world:
         if backlog:
@@ -66,7 +68,7 @@ def run(
             ) as error:  # what it needed was away: the fault before may still be felt
                 say(f"not injected: {error}")
                 continue
-            if settle and not _settled(world, name, verdict):
+            if settle and not _settled(world, name, patience, verdict):
                 break
         time.sleep(1)
         world.load.finish()
@@ -80,7 +82,7 @@ def run(
         return _result(world, _checked(world, verdict), metrics, loaded, settle)
 
 
-def _settled(world: World, name: str, verdict: Verdict) -> bool:
+def _settled(world: World, name: str, patience: float, verdict: Verdict) -> bool:
     """Wait for the recovery; a long one is a violation of its own."""
     if not world.settle(90):
         verdict.violations.append(f"no recovery within 90 s of {name}: {_last_words(world)}")
@@ -88,7 +90,7 @@ def _settled(world: World, name: str, verdict: Verdict) -> bool:
     if world.injections:
         last = world.injections[-1]
         last.settled = time.monotonic() - last.ended
-        allowed = world.setting.session + SLOW_RECOVERY
+        allowed = world.setting.session + patience
         if last.settled > allowed:
             verdict.violations.append(
                 f"{name} {last.what}: recovered only after {last.settled:.1f} s, not {allowed:.0f}; "

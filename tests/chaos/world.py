@@ -174,8 +174,15 @@ class World:
         return [s for s in self.slots if s.wanted and s.process is not None and s.process.returncode is None]
 
     def victim(self) -> Slot:
-        """A running worker, by chance."""
+        """A running worker, by chance.
+
+        Raises:
+            RuntimeError: none ran for a minute.
+        """
+        limit = time.monotonic() + 60
         while not (running := self.running):
+            if time.monotonic() > limit:
+                raise RuntimeError(f"no worker runs; they ended with {dict(self.exits)}")
             time.sleep(0.05)
         return self.rng.choice(running)
 

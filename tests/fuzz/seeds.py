@@ -10,6 +10,7 @@ from typing import Any
 import fastavro
 import msgspec
 
+from pipeline import recent
 from pipeline.codec import signal_json
 from pipeline.demo.scenario import CAPTURE, SCENARIO
 from pipeline.events import EVENTS
@@ -61,7 +62,8 @@ def _value(schema: Any, name: str, full: bool) -> Any:
     if "logicalType" in schema:
         return NOW
     if schema["type"] == "array":
-        return tuple(_value(schema["items"], name, full) for _ in range(3 if full else 1))
+        items = tuple(_value(schema["items"], name, full) for _ in range(3 if full else 1))
+        return recent.of(items) if name == "recent" else items
     return _record(schema, full)
 
 
