@@ -313,7 +313,7 @@ def _die_with_us() -> None:
 def _wait(url: str, authority: Authority) -> None:
     """Return when it answers, be it with a refusal."""
     context = ssl.create_default_context(cafile=authority.ca)
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 240
     while True:
         try:
             urllib.request.urlopen(f"{url}/subjects", timeout=2, context=context)

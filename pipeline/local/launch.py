@@ -13,7 +13,7 @@ from pipeline.local.cache import make_dir
 from pipeline.local.progress import Progress
 from pipeline.local.state import Proc, State
 
-READY_SECONDS = 120.0
+READY_SECONDS = 240.0  # only a server that lives and says nothing takes so long
 POLL = 0.05
 
 
