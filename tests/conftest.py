@@ -81,6 +81,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return 0 if os.environ.get(BROKER, "").strip() else PROCESSES
 
 
+def _controls(config: pytest.Config) -> bool:
+    """Whether this process hands the tests out to others."""
+    return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
+
+
 def pytest_configure() -> None:
     """A run in the background of a script ignores Ctrl-C, and so would the commands that the tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -90,7 +95,7 @@ def pytest_configure() -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """What the servers are made of is downloaded once, in sight, before the processes begin. Without it they try again
     themselves, and each test that needs it fails with the reason."""
-    if not getattr(session.config.option, "numprocesses", None) or hasattr(session.config, "workerinput"):
+    if not _controls(session.config):
         return
     with terminal_progress() as progress:
         try:
@@ -119,7 +124,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """After Ctrl-C the processes have ten seconds; what they did not take down then, we do."""
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+    if _controls(config):
         sweep()
 
 
