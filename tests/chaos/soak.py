@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,13 @@ TARGET: Final = {"worker": 100, "broker": 30, "cluster": 30, "network": 30, "dat
 LATE: Final = 100
 """... and of each class in which an answer or a request of a transaction is late."""
 PLAN: Final = 80
+GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
+    ((1,), lambda fault: fault.kind in {"worker", "broker", "data"}),
+    ((3,), lambda fault: fault.kind in {"worker", "cluster", "data"} and fault.name != "retention"),
+    ((1, 3), lambda fault: fault.kind in {"worker", "network"}),
+    ((1, 3), lambda fault: fault.outlived),
+)
+"""What goes together in one run: numbers of brokers, and which faults. In the last no worker ends: counters are compared."""
 CONSOLE = Console(stderr=True)
 
 
@@ -46,27 +54,22 @@ def target(fault: Fault) -> int:
 
 
 def plan(counts: Counter[str], rng: random.Random) -> list[str]:
-    """Arguments of the next run: faults of kinds that go together, those first that lack most."""
-    missing = {fault: max(0, target(fault) - counts[fault.name]) for fault in FAULTS}
-    total = {
-        kinds: sum(number for fault, number in missing.items() if fault.kind in kinds) + 1
-        for kinds in (("worker", "broker", "data"), ("network", "worker"), ("cluster", "worker", "data"))
-    }
-    kinds = rng.choices(list(total), list(total.values()))[0]
-    able = [fault for fault in FAULTS if fault.kind in kinds and fault.name != "retention"]
-    if kinds[0] == "worker":
-        able = [fault for fault in FAULTS if fault.kind in kinds]
-    chosen = rng.choices(able, [missing[fault] + 0.5 for fault in able], k=PLAN)
+    """Arguments of the next run: faults that go together, those first that lack most."""
+    lacking = {fault: max(0, target(fault) - counts[fault.name]) for fault in FAULTS}
+    groups = [[fault for fault in FAULTS if goes(fault)] for _, goes in GROUPS]
+    place = rng.choices(range(len(groups)), [1 + sum(lacking[f] for f in group) for group in groups])[0]
+    chosen = rng.choices(groups[place], [lacking[fault] + 0.5 for fault in groups[place]], k=PLAN)
+    nodes = rng.choice(GROUPS[place][0])
     options = {
         "--plan": ",".join(fault.name for fault in chosen),
         "--seed": rng.randrange(10**9),
-        "--nodes": 3 if "cluster" in kinds else rng.choice((1, 3)) if "network" in kinds else 1,
+        "--nodes": nodes,
         "--workers": rng.choice((2, 2, 3)),
         "--session": rng.choice((2, 2, 2, 3, 6)),
         "--watchdog": rng.choice((2, 2, 4, 10)),
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
-        "--backlog": rng.choice((0, 400_000, 400_000, 600_000)),
+        "--backlog": rng.choice((0, 300_000, 400_000, 600_000) if nodes == 1 else (0, 100_000, 200_000)),
         "--gap": rng.choice((0.1, 0.2, 0.5)),
     }
     more = ["--overlap"] if rng.random() < 0.85 else []
