@@ -11,7 +11,8 @@ Throughput: the inputs are filled once. Every run empties the output topics, beg
 backlog, and is measured from the moment when the topic of events has passed the warm-up until it has all (10 looks a
 second at its end offsets). Then all events are read `read_committed` and checked; counted are those that the broker
 appended between the two moments. CPU is user and system time of the contestant's processes and of the broker's, between
-the same moments. Slow contestants get a part of the backlog. Rounds interleave the contestants in rotating order;
+the same moments. Slow contestants get a part of the backlog. A broker that has just started takes several times the CPU
+for a record, so the first runs (`--break-in`) are thrown away. Rounds interleave the contestants in rotating order;
 shown are median and least to greatest, and the ratios of ours to each peer within the same round.
 
 Latency: see `latency.py`. The contestants take turns at each rate; the last is 80 % of what each carried above.
@@ -74,6 +75,10 @@ class Bench:
         site.set_up()
         load = Load(Codec(site.ids), site.prefix, given.rooms)
         fill(self.servers.bootstrap, load, given.warm_up + given.signals, say)
+        for number in range(given.break_in):
+            one = self.taking_part[number % len(self.taking_part)]
+            with self._attempt(f"{one.title}, thrown away: the broker warms up"):
+                throughput.measure(one, site, load, given.warm_up, given.signals, 0, self.folder)
         for number in range(given.rounds):
             shift = number % len(self.taking_part)
             for one in self.taking_part[shift:] + self.taking_part[:shift]:
@@ -162,7 +167,7 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
             + ([f"quixstreams {_bench_version('quixstreams')}"] if "quix" in names else [])
         ),
         "load": f"{given.warm_up:,} + {given.signals:,} signals of {given.rooms:,} rooms, {PARTITIONS} partitions, "
-        f"Avro, two thirds API, one third media; {given.rounds} rounds",
+        f"Avro, two thirds API, one third media; {given.rounds} rounds, {given.break_in} runs before them thrown away",
     }
     for one in taking_part:
         part = f"; at most {one.most:,} signals a run, with the same share of warm-up" if one.most else ""
@@ -181,6 +186,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
     add: Callable[..., Any] = parser.add_argument
     add("--rounds", type=int, default=3, help="of the backlog; 0: only latency")
+    add(
+        "--break-in",
+        type=int,
+        default=3,
+        help="runs before them, of one contestant after another, thrown away",
+    )
     add("--warm-up", type=int, default=1_200_000, help="signals before the window")
     add("--signals", type=int, default=2_400_000, help="signals in the window")
     add("--rooms", type=int, default=20_000)

@@ -79,6 +79,7 @@ class Consumer(driver.Consumer):
     settings: Settings
     expelled = False
     """Whether the group had gone on without us before this rebalance."""
+    _rebalances = 0
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -146,6 +147,7 @@ class Consumer(driver.Consumer):
         return True
 
     async def wait_empty(self) -> None:
+        self._rebalances += 1
         await self.sink.quiesce()
         # aiokafka forgets our member id when the group says that it does not know us any more.
         self.expelled = self._thread.member_id == "" and not self.should_stop
@@ -159,9 +161,11 @@ class Consumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """The end of a rebalance: put the inputs at our positions, then let the engine go on."""
-        generation = self.app.consumer_generation_id
-        member_id = await self._thread.place(self.sink.positions())
-        self.sink.resume(generation, member_id)
+        generation, rebalances = self.app.consumer_generation_id, self._rebalances
+        member_id = await self._thread.place(self.sink.positions(), new=True)
+        # If the next one has begun meanwhile, it ends with a seek of its own.
+        if rebalances == self._rebalances:
+            self.sink.resume(generation, member_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Liveness is ours (`/livez`)."""
@@ -174,6 +178,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self._left: dict[TP, int] = {}
         """Where the latest poll, or seek, left each input."""
+        self._placed: Any = None
+        """The assignment whose inputs were put at our positions."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         settings = cast(Consumer, self.consumer).settings
@@ -216,7 +222,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         wanted = active_partitions - parent.sink.full()
-        if not wanted:
+        if not wanted or self._in_place(fetcher) is None:
             await asyncio.sleep(0.01)
             return []
         with fetcher._subscriptions.fetch_context():
@@ -228,10 +234,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 return []
         # Records and positions are taken in one step of this thread's loop, so they belong together: `position`
         # is behind exactly these records, markers and aborted ones included.
+        assignment = self._in_place(fetcher)
+        if assignment is None:
+            return []
         polled = []
-        assignment = fetcher._subscriptions.subscription.assignment
         for tp in wanted:
-            state = assignment.state_value(tp) if assignment is not None else None
+            state = assignment.state_value(tp)
             if state is None or not state.has_valid_position or state.lso is None or tp not in self._left:
                 continue
             records = as_records(fetched.get(tp, ()))
@@ -239,17 +247,34 @@ class _Thread(driver.AIOKafkaConsumerThread):
             self._left[tp] = state.position
         return polled
 
+    def _in_place(self, fetcher: Any) -> Any:
+        """The current assignment, None before its inputs were put at our positions. Faust lets the flow go on before
+        that, when they are where the group's offsets are; and those may be behind us, who know of a commit before the
+        group does: a poll of them would be taken for one of what comes next."""
+        assignment = fetcher._subscriptions.subscription.assignment
+        return assignment if assignment is self._placed else None
+
     @property
     def member_id(self) -> str | None:
         """The group's name for us."""
         return None if self._consumer is None else str(self._consumer._coordinator.member_id)
 
-    async def place(self, positions: Mapping[TP, int]) -> str:
-        """Seek these inputs; the group's name for us."""
-        member_id: str = await self.call_thread(self._place, self._ensure_consumer(), positions)
+    async def place(self, positions: Mapping[TP, int], *, new: bool = False) -> str:
+        """Seek these inputs; the group's name for us. `new`: they are those of a new assignment, of which nothing was
+        polled yet; else, nothing is done when another assignment has come since."""
+        member_id: str = await self.call_thread(self._place, self._ensure_consumer(), positions, new)
         return member_id
 
-    async def _place(self, consumer: Any, positions: Mapping[TP, int]) -> str:
+    async def _place(self, consumer: Any, positions: Mapping[TP, int], new: bool) -> str:
+        assignment = consumer._fetcher._subscriptions.subscription.assignment
+        if new:
+            self._placed = assignment
+            self._left.clear()
+        if assignment is self._placed:
+            self._seek_all(consumer, positions)
+        return str(consumer._coordinator.member_id)
+
+    def _seek_all(self, consumer: Any, positions: Mapping[TP, int]) -> None:
         assigned = consumer.assignment()
         # The table's log, which Faust has assigned, too: its own writes would be read again, and as nobody takes them
         # from the fetcher, each would hold all fetches of the node up for 0.1 s.
@@ -259,7 +284,6 @@ class _Thread(driver.AIOKafkaConsumerThread):
             if tp in assigned:
                 consumer.seek(tp, offset)
                 self._left[tp] = offset
-        return str(consumer._coordinator.member_id)
 
 
 class Transport(driver.Transport):

@@ -49,7 +49,7 @@ STOP_SECONDS: Final = 4.0
 """How long a clean stop may take, in all, before the process ends anyway."""
 _T = TypeVar("_T")
 LINGER_SECONDS: Final = 2.0
-"""How long the interpreter may take to end when all is done."""
+"""How long loop and interpreter may take to end when all is done."""
 log = structlog.get_logger("worker")
 
 
@@ -92,7 +92,7 @@ class Worker:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, _stop, stop)
         web = Web(self, self._metrics, self._settings.http_host, self._settings.http_port)
         try:
             port = await web.start()
@@ -205,6 +205,19 @@ class Worker:
         )
 
 
+def _stop(stop: asyncio.Event) -> None:
+    """Begin to stop. What does not end when it is told to is not waited for: a unit that is open counts for nothing."""
+    stop.set()
+    _end_in(STOP_SECONDS + LINGER_SECONDS, 0)
+
+
+def _end_in(seconds: float, code: int) -> None:
+    """End the process after that time, whatever it does then."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
 async def _patiently(ask: Callable[[], Awaitable[_T]], what: str, settings: Settings) -> _T:
     """Ask until there is an answer; say every few seconds what is missing."""
     said = 0.0
@@ -286,16 +299,21 @@ def exit_code(error: PipelineError) -> int:
 def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) -> int:
     """Run a worker in this process; its exit code."""
     worker = Worker(settings, accept_loss=accept_loss, force=force)
+
+    async def run() -> int:
+        code = await worker.run()
+        _end_in(
+            LINGER_SECONDS, code
+        )  # the loop waits for threads and tasks when it is closed, and they for a broker
+        return code
+
     try:
         import uvloop
 
-        code = uvloop.run(worker.run())
+        code = uvloop.run(run())
     except ImportError:
-        code = asyncio.run(worker.run())
+        code = asyncio.run(run())
     # Faust's consumer thread may linger on a broker that is gone; everything of ours has been said and closed, and the
     # stack traces that the thread writes when it meets our closed loop are of no use to anybody.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    lingering = threading.Timer(LINGER_SECONDS, os._exit, (code,))
-    lingering.daemon = True
-    lingering.start()
     return code

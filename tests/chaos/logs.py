@@ -64,7 +64,7 @@ class Reader:
     """Reads the topics of one run, partition by partition."""
 
     def __init__(self, servers: str, registry: str, topic: Callable[[str], str]) -> None:
-        self._servers, self._registry, self._topic = servers, registry.rstrip("/"), topic
+        self._servers, self._registry, self.topic = servers, registry.rstrip("/"), topic
         self._schemas: dict[int, Any] = {}
         self.kept: dict[tuple[str, int], list[Message]] = {}
         """Signals that may be deleted from their topic by now, by topic and partition (see `keep`)."""
@@ -73,21 +73,21 @@ class Reader:
         """One partition number, from the beginning of its logs to their last stable offsets."""
         log = PartitionLog(number)
         for name in (API, MEDIA):
-            topic = self._topic(name)
+            topic = self.topic(name)
             self.keep(topic, number)
             log.signals[name] = self._signals(self.kept.pop((topic, number)))
-        for record in self.fetch(self._topic("events"), number):
+        for record in self.fetch(self.topic("events"), number):
             log.events.append(self._event(log, record))
-        for record in self.fetch(self._topic("signals.rejected"), number):
-            said = self._avro(record.value())
+        for record in self.fetch(self.topic("signals.rejected"), number):
+            said = self.avro(record.value())
             log.rejected.append(((said["topic"], said["partition"], said["offset"]), said))
-        for record in self.fetch(self._topic("signals.dead"), number):
+        for record in self.fetch(self.topic("signals.dead"), number):
             headers = dict(record.headers() or [])
             place = [
                 headers[f"__connect.errors.{part}"].decode() for part in ("topic", "partition", "offset")
             ]
             log.dead.append(((place[0], int(place[1]), int(place[2])), record))
-        for record in self.fetch(self._topic("rooms"), number):
+        for record in self.fetch(self.topic("rooms"), number):
             self._row(log, record)
         return log
 
@@ -97,13 +97,13 @@ class Reader:
         known = kept[-1].offset() if kept else -1
         kept += [record for record in self.fetch(topic, number) if record.offset() > known]
 
-    def fetch(self, topic: str, number: int) -> list[Message]:
-        """All records of a topic-partition that a read_committed consumer sees."""
+    def fetch(self, topic: str, number: int, *, isolation: str = "read_committed") -> list[Message]:
+        """All records of a topic-partition that a consumer of this isolation level sees."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self._servers,
                 "group.id": f"check-{secrets.token_hex(6)}",
-                "isolation.level": "read_committed",
+                "isolation.level": isolation,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
@@ -139,13 +139,13 @@ class Reader:
                 continue
             latest = time
             signals.append(
-                Signal(place, time, json.loads(value) if value[:1] == b"{" else self._avro(value), value)
+                Signal(place, time, json.loads(value) if value[:1] == b"{" else self.avro(value), value)
             )
         return signals
 
     def _event(self, log: PartitionLog, record: Message) -> Event:
         headers = {name: value.decode() for name, value in record.headers()}
-        said = self._avro(record.value())
+        said = self.avro(record.value())
         event = {"event": headers["ce_type"], **said}
         meta, place = said["meta"], f"{record.topic()}/{record.partition()}/{record.offset()}"
         shown = (headers["ce_id"], headers["ce_subject"], headers["ce_time"], record.key().decode())
@@ -160,7 +160,7 @@ class Reader:
 
     def _row(self, log: PartitionLog, record: Message) -> None:
         kind, *ids = json.loads(record.key())
-        row = None if record.value() is None else self._avro(record.value())
+        row = None if record.value() is None else self.avro(record.value())
         if kind == "position":
             assert row is not None
             log.positions = {p["topic"]: p["offset"] for p in row["positions"]}
@@ -174,7 +174,8 @@ class Reader:
             if row is not None:
                 members[ids[1]] = row
 
-    def _avro(self, value: bytes) -> dict[str, Any]:
+    def avro(self, value: bytes) -> dict[str, Any]:
+        """The record in a value in the registry's wire format."""
         schema_id = int.from_bytes(value[1:5])
         if schema_id not in self._schemas:
             with urllib.request.urlopen(f"{self._registry}/schemas/ids/{schema_id}", timeout=30) as answer:

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from pipeline.errors import ConfigError
 from pipeline.local import Stack
 from tests.chaos.checker import Verdict, check
+from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
 from tests.chaos.world import Setting, World, quantiles
 from tests.pipe import ROOT
@@ -178,7 +179,7 @@ def _result(
         "exits": dict(world.exits),
         "late": dict(world.late),
         "counters": "equal" if metrics is not None else "not compared",
-        "violations": verdict.violations,
+        "violations": verdict.violations + ([evidence(world)] if verdict.violations else []),
     }
 
 

@@ -65,12 +65,12 @@ def plan(counts: Counter[str], rng: random.Random) -> list[str]:
         "--seed": rng.randrange(10**9),
         "--nodes": nodes,
         "--workers": rng.choice((2, 2, 3)),
-        "--session": rng.choice((2, 2, 2, 3, 6)),
+        "--session": rng.choice((2, 2, 2, 3)),
         "--watchdog": rng.choice((2, 2, 4, 10)),
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
         "--backlog": rng.choice((0, 300_000, 400_000, 600_000) if nodes == 1 else (0, 100_000, 200_000)),
-        "--gap": rng.choice((0.1, 0.2, 0.5)),
+        "--gap": rng.choice((0.1, 0.2)),
     }
     more = ["--overlap"] if rng.random() < 0.85 else []
     return [text for name, value in options.items() for text in (name, str(value))] + more

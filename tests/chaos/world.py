@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import statistics
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -100,6 +101,8 @@ class World:
         self.late: Counter[str] = Counter()
         """What the broker said to late requests, by fault and moment."""
         self.unexpected: list[str] = []
+        self.lives: list[tuple[int, WorkerProcess]] = []
+        """Every worker that was ever started, with the number of its slot."""
         self.killed = False
         """Whether a worker's counters were lost."""
         self._own = stack is None
@@ -211,6 +214,7 @@ class World:
         if slot.clock:
             env["WRONG_BY_SECONDS"] = str(slot.clock)
         slot.process = WorkerProcess(self.zygote.spawn(env))
+        self.lives.append((slot.number, slot.process))
 
     def _keep(self) -> None:
         """The supervisor: a worker that ends is started again."""
@@ -288,7 +292,11 @@ class World:
             if slot.process is not None and slot.process.returncode is None:
                 slot.process.signal(signal.SIGCONT)
                 young = not slot.process.log  # it may not have a handler yet
-                code = slot.process.stop(20)
+                try:
+                    code = slot.process.stop(20)
+                except subprocess.TimeoutExpired:
+                    self.unexpected.append(f"worker {slot.number} did not end within 20 s of SIGTERM")
+                    continue
                 if code != 0 and not young:
                     self.unexpected.append(f"worker {slot.number}, stopped with SIGTERM, ended with {code}")
 

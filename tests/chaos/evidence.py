@@ -1,0 +1,50 @@
+"""What helps to find out why a promise was broken: who wrote which position when, what the workers said, which faults."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+
+from tests.chaos.logs import Reader
+from tests.chaos.world import World
+
+
+def evidence(world: World) -> str:
+    """All of it, as text: faults, then position records partition by partition, then the workers' log lines in the order of
+    time."""
+    ahead = time.time() - time.monotonic()
+    lines = ["faults:"]
+    for one in world.injections:
+        began, ended = (_clock(ahead + moment) for moment in (one.began, one.ended))
+        lines.append(f"{began} to {ended} {one.fault} {one.what} hit {sorted(one.hit)}")
+    for number in range(world.setting.partitions):
+        lines += [
+            f"positions of partition {number}, * for one that was aborted:",
+            *_positions(world.reader, number),
+        ]
+    lines.append("workers:")
+    said = [
+        (entry.get("ts", ""), f"worker {slot}, life {life}: {json.dumps(entry)}")
+        for life, (slot, process) in enumerate(world.lives)
+        for entry in process.log
+    ]
+    return "\n".join([*lines, *(text for _, text in sorted(said))])
+
+
+def _positions(reader: Reader, number: int) -> list[str]:
+    topic = reader.topic("rooms")
+    committed = {record.offset() for record in reader.fetch(topic, number)}
+    lines = []
+    for record in reader.fetch(topic, number, isolation="read_uncommitted"):
+        if record.key() == b'["position"]' and record.value() is not None:
+            row = reader.avro(record.value())
+            places = {each["topic"].partition(".")[2]: each["offset"] for each in row["positions"]}
+            mark = " " if record.offset() in committed else "*"
+            when = _clock(record.timestamp()[1] / 1000)
+            lines.append(f"{mark}{record.offset()} {when} {row['transactional_id']} {places}")
+    return lines
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[11:23]

@@ -1,0 +1,93 @@
+"""What the worker's consumer hands over, from a real broker: nothing of an assignment before its seek."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from pipeline.worker.consumer import Fetch, _Thread
+from tests.pipe import Pipe
+
+RECORDS, COMMITTED, OURS = 10, 3, 7
+"""What there is, where the group's offset is, and where we are: the group has not heard of our last commit yet."""
+
+
+class Polls:
+    """A consumer's thread, as far as it polls, on a consumer of our own in this loop."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.topic = pipe.topic("api.signals")
+        self.tp = TP(self.topic, 0)
+        self.thread: Any = object.__new__(_Thread)
+        self.thread._left, self.thread._placed = {}, None
+        sink = SimpleNamespace(full=frozenset)
+        self.thread.consumer = SimpleNamespace(flow_active=True, sink=sink, settings=pipe.settings)
+        options = {**pipe.settings.kafka(), "group_id": pipe.settings.group_id, "enable_auto_commit": False}
+        self.consumer = AIOKafkaConsumer(
+            **options, isolation_level="read_committed", auto_offset_reset="none"
+        )
+
+    async def until(self, good: Callable[[list[Fetch]], bool], seconds: float = 20) -> list[Fetch]:
+        """Poll until a poll is `good`."""
+        async with asyncio.timeout(seconds):
+            while True:
+                polled: list[Fetch] = await self.thread._fetch_records(self.consumer, {self.tp}, 0.2)
+                if good(polled):
+                    return polled
+
+    async def during(self, seconds: float) -> list[Fetch]:
+        """All that polls bring for some time."""
+        found: list[Fetch] = []
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + seconds
+        while loop.time() < limit:
+            found += await self.thread._fetch_records(self.consumer, {self.tp}, 0.2)
+        return found
+
+
+async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: Pipe) -> None:
+    polls = Polls(pipe)
+    assigned = asyncio.Event()
+
+    class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+        def on_partitions_revoked(self, _: Any) -> None: ...
+
+        def on_partitions_assigned(self, _: Any) -> None:
+            assigned.set()
+
+    async with AIOKafkaProducer(**pipe.settings.kafka()) as producer:
+        for number in range(RECORDS):
+            await producer.send_and_wait(polls.topic, b"%d" % number, b"room", partition=0)
+    polls.consumer.subscribe([polls.topic], listener=Listener())
+    await polls.consumer.start()
+    try:
+        await asyncio.wait_for(assigned.wait(), 20)
+        await polls.consumer.commit({TopicPartition(polls.topic, 0): COMMITTED})
+        # A rebalance, after which aiokafka begins where the group's offset is. It is the same partition that was ours.
+        for _ in range(2):
+            assigned.clear()
+            polls.consumer._coordinator.request_rejoin()
+            await asyncio.wait_for(assigned.wait(), 20)
+            assert await polls.during(1) == []
+            await polls.thread._place(polls.consumer, {polls.tp: OURS}, True)
+            [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
+            assert [record.offset for record in fetch.records] == list(range(OURS, RECORDS))
+            assert (fetch.start, fetch.position) == (OURS, RECORDS)
+        # What was missed is sought in the assignment that it was missed in, and in no other.
+        await polls.thread._place(polls.consumer, {polls.tp: OURS}, False)
+        [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
+        assert (fetch.start, len(fetch.records)) == (OURS, RECORDS - OURS)
+        assigned.clear()
+        polls.consumer._coordinator.request_rejoin()
+        await asyncio.wait_for(assigned.wait(), 20)
+        await polls.thread._place(polls.consumer, {polls.tp: OURS}, False)
+        assert await polls.during(1) == []
+    finally:
+        await polls.consumer.stop()
