@@ -80,3 +80,13 @@ def draw(target: Target, examples: int, number: int, one: Callable[[Target, byte
 
         run()
         gc.collect()  # what Hypothesis leaves holds inputs of up to 1 MiB
+
+
+def warm_up() -> None:
+    """Have Hypothesis make its table of characters, which takes 200 MiB the first time that it runs in a checkout."""
+
+    @settings(settings.get_profile("fuzz"), max_examples=1)
+    @given(TEXT)
+    def draw_one(_: str) -> None: ...
+
+    draw_one()
