@@ -51,13 +51,17 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
 
-.PHONY: compile test-compiled
+.PHONY: compile test-compiled test-compiled-core
 compile: $(DEV_STAMP) ## the hot path as C extensions in build/compiled (needs a C compiler; 1.6 times as fast)
 	@$(MAKE) --no-print-directory $(COMPILED)
 
 test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests/test_room.py …")
 	@PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. $(BIN)/python -c "import pipeline.room as r; assert r.__file__.endswith('.so'), r.__file__"
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m pytest --import-mode=append -n auto --dist loadfile $(TESTS)
+
+CORE_TESTS := $(foreach part,batch codec merge packed partition recent room room_rules wire worker_parts writers_schemas,tests/test_$(part).py)
+test-compiled-core: ## those of them that need no servers
+	@$(MAKE) --no-print-directory test-compiled TESTS="$(CORE_TESTS)"
 
 .PHONY: bench-peers
 bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## ours beside Kafka Streams, Quix Streams and others; hours (PEERS="--rounds 1 --signals 100000")
