@@ -89,5 +89,9 @@ async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: 
         await asyncio.wait_for(assigned.wait(), 20)
         await polls.thread._place(polls.consumer, {polls.tp: OURS}, False)
         assert await polls.during(1) == []
+        # The end of a rebalance that comes when the next one has begun is not taken for the end of that.
+        polls.consumer._subscription.begin_reassignment()
+        assert await polls.thread._place(polls.consumer, {polls.tp: OURS}, True) is None
+        assert await polls.during(0.2) == []
     finally:
         await polls.consumer.stop()

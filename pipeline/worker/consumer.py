@@ -163,8 +163,8 @@ class Consumer(driver.Consumer):
         """The end of a rebalance: put the inputs at our positions, then let the engine go on."""
         generation, rebalances = self.app.consumer_generation_id, self._rebalances
         member_id = await self._thread.place(self.sink.positions(), new=True)
-        # If the next one has begun meanwhile, it ends with a seek of its own.
-        if rebalances == self._rebalances:
+        # If the next one has begun, before or meanwhile, it ends with a seek of its own.
+        if member_id is not None and rebalances == self._rebalances:
             self.sink.resume(generation, member_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -257,16 +257,20 @@ class _Thread(driver.AIOKafkaConsumerThread):
     @property
     def member_id(self) -> str | None:
         """The group's name for us."""
-        return None if self._consumer is None else str(self._consumer._coordinator.member_id)
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        return None if coordinator is None else str(coordinator.member_id)
 
-    async def place(self, positions: Mapping[TP, int], *, new: bool = False) -> str:
+    async def place(self, positions: Mapping[TP, int], *, new: bool = False) -> str | None:
         """Seek these inputs; the group's name for us. `new`: they are those of a new assignment, of which nothing was
-        polled yet; else, nothing is done when another assignment has come since."""
-        member_id: str = await self.call_thread(self._place, self._ensure_consumer(), positions, new)
+        polled yet; else, nothing is done when another assignment has come since. None in a rebalance."""
+        member_id: str | None = await self.call_thread(self._place, self._ensure_consumer(), positions, new)
         return member_id
 
-    async def _place(self, consumer: Any, positions: Mapping[TP, int], new: bool) -> str:
-        assignment = consumer._fetcher._subscriptions.subscription.assignment
+    async def _place(self, consumer: Any, positions: Mapping[TP, int], new: bool) -> str | None:
+        subscriptions = consumer._fetcher._subscriptions
+        if subscriptions.reassignment_in_progress:
+            return None
+        assignment = subscriptions.subscription.assignment
         if new:
             self._placed = assignment
             self._left.clear()

@@ -196,6 +196,9 @@ def _state(log: PartitionLog, room_id: str, model: Model) -> Iterable[str]:
         yield f"the table's members differ from the model's: {set(has) ^ set(wanted) or 'in their order'}"
 
 
+_SEEN: Final = "seen before"
+
+
 @dataclass(slots=True)
 class _Choice:
     """Where the search can come back to: then the other topic's head is first, or the timeout is, with an excuse."""
@@ -227,6 +230,7 @@ class Run:
         self.overtaken: list[int] = []
         self.timeouts: list[tuple[int, int]] = []
         self.excused = 0
+        self._seen: set[tuple[int, int, int, str]] = set()
 
     @property
     def counts(self) -> Counter[tuple[str, str]]:
@@ -245,7 +249,7 @@ class Run:
                 return None
             if found is None:
                 continue
-            if self._said > furthest:
+            if found is not _SEEN and self._said > furthest:
                 furthest, problem = self._said, found
             if not self._choices or steps > self._limit:
                 return problem
@@ -272,6 +276,8 @@ class Run:
         if back is not None and back.excuse:
             self.excused += 1
             return self._fire(self._deadline())
+        if self._search and back is None and self._been_here():
+            return _SEEN
         if back is None and self._excuse(head):
             self._remember(excuse=True)
         if api is not None and media is not None:
@@ -288,6 +294,13 @@ class Run:
         assert head.value is not None
         # A straggler of this room finds deadlines that its own time does not reach; the other topic's reached them.
         return self._match(self.model.signal(head.value, head.time), head)
+
+    def _been_here(self) -> bool:
+        """Whether another order of the same signals has come to the same: what follows has been tried, or will be."""
+        here = self._api, self._media, self._said, repr(self.model.rooms)
+        seen = here in self._seen
+        self._seen.add(here)
+        return seen
 
     def _remember(self, *, excuse: bool = False) -> None:
         room = self.model.rooms.get(self._story.room_id)
