@@ -16,6 +16,7 @@ from aiokafka import errors as Errors
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.producer.sender import (
     BACKOFF_OVERRIDE,
+    AddOffsetsToTxnHandler,
     AddPartitionsToTxnHandler,
     Sender,
     TxnOffsetCommitHandler,
@@ -157,6 +158,15 @@ class _AddPartitions(AddPartitionsToTxnHandler):
         return self._sender.next_backoff() if backoff == BACKOFF_OVERRIDE else backoff
 
 
+class _AddOffsets(AddOffsetsToTxnHandler):
+    """The same for the group's offsets."""
+
+    def handle_response(self, response: Any) -> float | None:
+        backoff: float | None = super().handle_response(response)
+        busy = Errors.for_code(response.error_code) is Errors.ConcurrentTransactions
+        return self._sender.next_backoff() if busy else backoff
+
+
 class _Witness:
     """The client of a sender, which remembers that a transactional request got no answer."""
 
@@ -195,7 +205,15 @@ class _FencedSender(Sender):
         node_id = await self._find_coordinator(
             CoordinationType.TRANSACTION, self._txn_manager.transactional_id
         )
-        done = bool(await _AddPartitions(self, tps).do(node_id))
+        return self._begun(await _AddPartitions(self, tps).do(node_id))
+
+    async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
+        node_id = await self._find_coordinator(
+            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
+        )
+        return self._begun(await _AddOffsets(self, group_id).do(node_id))
+
+    def _begun(self, done: bool) -> bool:
         if done:
             self._backoff = SOON_SECONDS
         return done
@@ -234,6 +252,13 @@ class FencedProducer(AIOKafkaProducer):
         """From now on, commit offsets as this member of this generation."""
         self._sender.membership = (generation, member_id)
 
+    async def begin(self, group_id: str) -> None:
+        """Begin a transaction with the group's offsets: the broker takes them only when it has ended the transaction
+        before. Raises KafkaError."""
+        await self.begin_transaction()
+        while not await self._sender._do_add_offsets_to_txn(group_id):
+            pass
+
     def will_write(self, partitions: set[TopicPartition]) -> None:
         """Register all partitions of a transaction at once; aiokafka would send a request for each."""
         for partition in partitions:
@@ -247,10 +272,8 @@ class FencedProducer(AIOKafkaProducer):
     async def decide(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
         """A transaction that says nothing: its markers end what of ours is still open on these partitions, and in the
         group's offsets. Raises KafkaError."""
-        await self.begin_transaction()
+        await self.begin(group_id)
         self.will_write(partitions)
-        while not await self._sender._do_add_offsets_to_txn(group_id):
-            pass
         await (self.commit_transaction() if commit else self.abort_transaction())
 
     @property

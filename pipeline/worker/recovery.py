@@ -123,11 +123,15 @@ class Recovery:
         """Ends of logs, open transactions included."""
         return await self._everything.end_offsets(list(partitions))  # type: ignore[no-any-return]
 
+    async def stable(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Last stable offsets of logs: where the first open transaction begins, or the end. Raises KafkaError."""
+        return await self._committed.end_offsets(list(partitions))  # type: ignore[no-any-return]
+
     async def held(self, numbers: Iterable[int] | None = None) -> Held:
         """In which output partitions of these numbers (all) a transaction is open. Raises KafkaError."""
         numbers = range(self._settings.partitions) if numbers is None else numbers
         outputs = [TopicPartition(topic, number) for number in numbers for topic in self._outputs]
-        stable: dict[TopicPartition, int] = await self._committed.end_offsets(outputs)
+        stable = await self.stable(outputs)
         ends = await self.ends(outputs)
         return {tp: offset for tp, offset in stable.items() if offset < ends[tp]}
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+import structlog
 from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
@@ -19,6 +20,11 @@ from pipeline.settings import Settings
 from pipeline.worker.batch import Batch
 from pipeline.worker.offsets import LEFT_OUT, FencedProducer
 from pipeline.worker.take import TRANSACTION_TIMEOUT_MS, Held, take
+
+MENDINGS: Final = 2
+"""How often a commit is repeated where it does not show. That may have another cause: the open transaction of a worker
+that had the partition before us, which the next looks of `hanging.Mender` end."""
+log = structlog.get_logger("transactions")
 
 
 class BrokerClock:
@@ -51,9 +57,16 @@ class BrokerClock:
 class Transactions:
     """Writes units. Any error on the way raises FatalError: the process must end, its restart is the recovery."""
 
-    def __init__(self, settings: Settings, look: Callable[[], Awaitable[Held]]) -> None:
-        """`look` says in which output partitions a transaction is open."""
-        self._settings, self._look = settings, look
+    def __init__(
+        self,
+        settings: Settings,
+        look: Callable[[], Awaitable[Held]],
+        stable: Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]],
+    ) -> None:
+        """`look` says in which output partitions a transaction is open, `stable` the last stable offsets of some."""
+        self._settings, self._look, self._stable = settings, look, stable
+        self._last: dict[TopicPartition, int] = {}
+        """Where the last record of our last transaction is, as long as it is not known to be visible."""
         self._producer: FencedProducer | None = None
         self._membership = (-1, "")
         self.clock = BrokerClock()
@@ -117,23 +130,47 @@ class Transactions:
             self.renewed += 1
         producer = self.producer
         try:
-            await producer.begin_transaction()
+            await self._begin(producer)
             producer.will_write({*outputs, *also})
             sent = [
                 await producer.send_batch(batch, tp.topic, partition=tp.partition)
                 for tp, batches in outputs.items()
                 for batch in batches
             ]
+            last: dict[TopicPartition, int] = {}
             for metadata in await asyncio.gather(*sent):
+                last[metadata.topic_partition] = (
+                    metadata.offset
+                )  # a batch is visible from its first record on, or not
                 if metadata.timestamp_type == 1:
                     self.clock.heard(metadata.timestamp)
             await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
             await producer.commit_transaction()
-            self._written = True
+            self._written, self._last = True, last
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
             cause = producer.failure or error
             await self._abort(producer)
             raise fatal(cause, self._settings) from error
+
+    async def _begin(self, producer: FencedProducer) -> None:
+        """Begin a transaction in which nothing of the one before is open any more.
+
+        The broker may have lost the marker of that one on some partition (see `take`). What is open there takes the
+        next marker for its own: if this transaction were aborted, because we lose our place or die, the one that was
+        committed would be lost there.
+        """
+        group = self._settings.group_id
+        await producer.begin(group)
+        for _ in range(MENDINGS):
+            stable = await self._stable(self._last)
+            hangs = {tp for tp, offset in self._last.items() if stable[tp] <= offset}
+            if not hangs:
+                break
+            log.info("repeat a commit whose marker was lost", partitions=sorted(f"{t}/{n}" for t, n in hangs))
+            producer.will_write(hangs)
+            await producer.commit_transaction()
+            await producer.begin(group)
+        self._last.clear()
 
     async def _abort(self, producer: FencedProducer) -> None:
         """Spare the next owner the wait for what we leave open, where the broker still lets us."""
