@@ -2,7 +2,7 @@
 
 While the folder LOSING holds a file `lose`, the coordinator is not told of the partitions that its words end (such as
 `.events .rooms`), so it completes transactions without a marker there. With a file `die`, the worker dies in the
-moment in which it would commit. The broker must not verify partitions (transaction.partition.verification.enable).
+moment in which it would commit; with a file `die_before`, when its records are written and it would send its offsets. The broker must not verify partitions (transaction.partition.verification.enable).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pipeline.worker.offsets import FencedProducer
 
 PLACE = Path(os.environ["LOSING"])
 will_write, commit = FencedProducer.will_write, FencedProducer.commit_transaction
+send_offsets = FencedProducer.send_offsets_to_transaction
 
 
 def losing(self: FencedProducer, partitions: set[TopicPartition]) -> None:
@@ -34,6 +35,13 @@ async def dying(self: FencedProducer) -> Any:
     return await commit(self)
 
 
+async def dying_before(self: FencedProducer, *given: Any) -> Any:
+    if (PLACE / "die_before").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await send_offsets(self, *given)
+
+
 FencedProducer.will_write = losing  # type: ignore[method-assign]
 FencedProducer.commit_transaction = dying  # type: ignore[method-assign]
+FencedProducer.send_offsets_to_transaction = dying_before
 main()

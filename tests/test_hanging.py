@@ -102,6 +102,20 @@ async def test_who_comes_after_a_dead_worker_shows_what_that_committed(
         await goes_on(pipe)
 
 
+@pytest.mark.parametrize("lost", [ALL, ".events", ".rooms"])
+async def test_what_was_committed_outlives_the_next_transaction_of_its_worker(
+    pipe: Pipe, tmp_path: Path, lost: str
+) -> None:
+    """An abort of the next one would end what is still open of the one before, and take it back."""
+    worker = await hang(pipe, tmp_path, lost)
+    (tmp_path / "die_before").touch()
+    await pipe.send(SECOND)
+    assert worker.wait() == -9
+    with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other"):
+        events = await pipe.until_events(3)
+    assert [event["meta"]["sequence"] for event in events] == [1, 2, 3]
+
+
 async def test_what_was_not_committed_is_said_once_by_who_comes_after(pipe: Pipe, tmp_path: Path) -> None:
     worker = Loser(pipe, tmp_path, f"{pipe.prefix}-loser")
     await pipe.send(CREATE)
