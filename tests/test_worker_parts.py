@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -55,8 +55,8 @@ async def nothing_held() -> dict[TopicPartition, int]:
     return {}
 
 
-async def stable_nowhere(_: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    return {}
+async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+    return set()
 
 
 # --- errors and exit codes -----------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ async def test_a_worker_waits_patiently_and_gives_up_only_on_what_waiting_can_no
 
 async def test_a_producer_that_is_not_started_says_so(settings: Settings) -> None:
     with pytest.raises(FatalError, match="not started"):
-        await Transactions(settings, nothing_held, stable_nowhere).write({}, {})
+        await Transactions(settings, nothing_held, nothing_hidden).write({}, {})
 
 
 # --- the broker's clock --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -126,6 +126,14 @@ class Recovery:
     async def stable(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Last stable offsets of logs: where the first open transaction begins, or the end. Raises KafkaError."""
         return await self._committed.end_offsets(list(partitions))  # type: ignore[no-any-return]
+
+    async def hidden(self, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """Where the record at this offset is not visible, since a transaction is open before it. Raises KafkaError."""
+        stable = await self.stable(offsets)
+        late = {tp for tp, offset in offsets.items() if stable[tp] <= offset}
+        # A log whose topic was deleted and made anew also ends before; nothing is open in it.
+        ends = await self.ends(late) if late else {}
+        return {tp for tp in late if stable[tp] < ends[tp]}
 
     async def held(self, numbers: Iterable[int] | None = None) -> Held:
         """In which output partitions of these numbers (all) a transaction is open. Raises KafkaError."""

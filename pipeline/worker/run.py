@@ -127,7 +127,7 @@ class Worker:
             names = Names(settings.topic_prefix, ids, trace=settings.trace_context)
             learner = Learner(registry, signals)
             recovery = Recovery(settings, registry, accept_loss=self._accept_loss)
-            writer = Transactions(settings, recovery.held, recovery.stable)
+            writer = Transactions(settings, recovery.held, recovery.hidden)
             recovery.own = writer
             engine = Engine(settings, names, signals, learner, writer, self._metrics)
             for record, schema_id in ids.items():

@@ -61,10 +61,10 @@ class Transactions:
         self,
         settings: Settings,
         look: Callable[[], Awaitable[Held]],
-        stable: Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]],
+        hidden: Callable[[Mapping[TopicPartition, int]], Awaitable[set[TopicPartition]]],
     ) -> None:
-        """`look` says in which output partitions a transaction is open, `stable` the last stable offsets of some."""
-        self._settings, self._look, self._stable = settings, look, stable
+        """`look` says in which output partitions a transaction is open, `hidden` where records cannot be seen yet."""
+        self._settings, self._look, self._hidden = settings, look, hidden
         self._last: dict[TopicPartition, int] = {}
         """Where the last record of our last transaction is, as long as it is not known to be visible."""
         self._producer: FencedProducer | None = None
@@ -162,8 +162,7 @@ class Transactions:
         group = self._settings.group_id
         await producer.begin(group)
         for _ in range(MENDINGS):
-            stable = await self._stable(self._last)
-            hangs = {tp for tp, offset in self._last.items() if stable[tp] <= offset}
+            hangs = await self._hidden(self._last)
             if not hangs:
                 break
             log.info("repeat a commit whose marker was lost", partitions=sorted(f"{t}/{n}" for t, n in hangs))
