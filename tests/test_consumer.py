@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from pipeline.worker.consumer import Fetch, _Thread
+from pipeline.worker.pace import PAUSE_SECONDS, Pace
 from tests.pipe import Pipe
 
 RECORDS, COMMITTED, OURS = 10, 3, 7
@@ -95,3 +96,55 @@ async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: 
         assert await polls.during(0.2) == []
     finally:
         await polls.consumer.stop()
+
+
+async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(pipe: Pipe) -> None:
+    polls = Polls(pipe)
+    polls.consumer.assign([polls.tp])
+    async with polls.consumer as consumer, AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
+        sent = 0
+        original = consumer._client.send
+
+        async def counting(node_id: int, request: Any, **more: Any) -> Any:
+            nonlocal sent
+            sent += type(request).__name__ == "FetchRequest"
+            return await original(node_id, request, **more)
+
+        consumer._client.send = counting
+        consumer.seek(polls.tp, 0)
+        polls.thread._placed, polls.thread._left[polls.tp] = _assignment(consumer), 0
+        await polls.until(bool)  # the pace is known from the first poll on
+        polling = asyncio.create_task(polls.until(lambda _: producing.done()))
+        producing = asyncio.create_task(_produce(producer, polls.topic, RECORDS * 20))
+        loop = asyncio.get_running_loop()
+        began, before = loop.time(), sent
+        await polling
+        most = (loop.time() - began) / PAUSE_SECONDS + 2
+        assert RECORDS < sent - before <= most, "one after each pause, not one for each record"
+
+
+async def _produce(producer: AIOKafkaProducer, topic: str, records: int) -> None:
+    for _ in range(records):
+        await producer.send_and_wait(topic, b"{}", partition=0)
+        await asyncio.sleep(0.001)
+
+
+def _assignment(consumer: AIOKafkaConsumer) -> Any:
+    return consumer._subscription.subscription.assignment
+
+
+async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
+    async def answer(*_: object) -> bool:
+        return True
+
+    own = Pace(answer)
+    fetch = asyncio.ensure_future(own(None, 0, None))
+    await asyncio.sleep(0)
+    assert fetch.done()
+    assert fetch.result()
+    own.few = True
+    late = asyncio.ensure_future(own(None, 0, None))
+    await asyncio.sleep(0)
+    assert not late.done()
+    late.cancel()
+    assert await late is False, "the fetcher asks a fetch that it has cancelled for its result"

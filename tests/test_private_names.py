@@ -69,6 +69,7 @@ METHODS: dict[str, str] = {
     f"{DRIVER}:AIOKafkaConsumerThread.call_thread": "self fun args kwargs",
     "aiokafka.admin.client:AIOKafkaAdminClient._send_request": "self request node_id",
     "aiokafka.client:AIOKafkaClient.send": "self node_id request group",
+    "aiokafka.consumer.fetcher:Fetcher._proc_fetch_request": "self assignment node_id request",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "self partitions timeout max_records",
     "aiokafka.consumer.fetcher:PartitionRecords._consumer_record": "self tp record",
     "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context": "self",

@@ -22,13 +22,12 @@ from pipeline import topics
 from pipeline.merge import Record, as_records
 from pipeline.settings import Settings
 from pipeline.worker.bare import bare_records
+from pipeline.worker.pace import FEW, pace
 
 POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
 MAX_POLL_RECORDS = 4000
 """Without it, one poll after a pause returned 315,000 records."""
-FEW, PAUSE_SECONDS = 100, 0.005
-"""How long the next poll waits after one that brought less than so many records: each costs two switches of thread."""
 HEARTBEAT_SECONDS = 0.5
 
 
@@ -97,8 +96,6 @@ class Consumer(driver.Consumer):
                 # What is of an old generation is lost on its way: a rebalance seeks, or the engine misses it.
                 if self._current(generation):
                     await self._hand_over(fetches, generation)
-                if sum(len(fetch.records) for fetch in fetches) < FEW:
-                    await asyncio.sleep(PAUSE_SECONDS)
                 if missed := self.sink.missed():
                     await self._thread.place(missed)
         except self.consumer_stopped_errors:
@@ -237,6 +234,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         assignment = self._in_place(fetcher)
         if assignment is None:
             return []
+        pace(consumer).few = sum(map(len, fetched.values())) < FEW
         polled = []
         for tp in wanted:
             state = assignment.state_value(tp)
