@@ -81,14 +81,9 @@ class Core:
                 self.signals.learn(number, SCHEMAS[name])
         self.writer = Writer()
         names: Any = Names(prefix, IDS)
-        self.engine = Engine(
-            self.settings,
-            names,
-            self.signals,
-            _Learner(),
-            self.writer,
-            Metrics(),  # type: ignore[arg-type]
-        )
+        learner: Any = _Learner()
+        writer: Any = self.writer
+        self.engine = Engine(self.settings, names, self.signals, learner, writer, Metrics())
         self.lanes = {
             number: Lane(
                 number,

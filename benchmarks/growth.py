@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from benchmarks.core import Core, stream
@@ -43,13 +44,13 @@ def inside(signals: int, rooms: int, members: int = 3, per_unit: int = 1000, bad
 def cases(signals: int, million: bool) -> Iterator[tuple[str, str, Callable[[], float]]]:
     """(kind, case, measurement) of those inside this process."""
     for rooms in (100, 1000, 10_000, 100_000, *([1_000_000] if million else [])):
-        yield "rooms", f"{rooms:,}", lambda n=rooms: inside(signals, n)
+        yield "rooms", f"{rooms:,}", partial(inside, signals, rooms)
     for members in (1, 100, 10_000):
-        yield "members", f"{members:,}", lambda n=members: inside(signals, 10, n)
+        yield "members", f"{members:,}", partial(inside, signals, 10, members)
     for size in (1, 10, 100, 1000, 4000):
-        yield "unit", f"{size:,}", lambda n=size: inside(signals, 1000, per_unit=n)
+        yield "unit", f"{size:,}", partial(inside, signals, 1000, per_unit=size)
     for share in (0, 1, 10, 50):
-        yield "bad", f"{share} %", lambda n=share: inside(signals, 1000, bad=n / 100)
+        yield "bad", f"{share} %", partial(inside, signals, 1000, bad=share / 100)
 
 
 def done(worker: WorkerProcess) -> float:

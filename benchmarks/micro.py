@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -85,12 +86,12 @@ def steps() -> Iterator[Step]:
     for name, before, signal in of_signals():
         text = signal_json(signal)[:-1]
         avro = ENCODERS[type(signal)](signal, b"\0" + core.IDS[signal.RECORD].to_bytes(4))
-        yield "decode JSON", name, lambda text=text: decode(text)
-        yield "decode Avro", name, lambda avro=avro: decode(avro)
-        yield "decide", name, lambda b=before, s=signal: decide(b, members, s, NOW, RULES)
+        yield "decode JSON", name, partial(decode, text)
+        yield "decode Avro", name, partial(decode, avro)
+        yield "decide", name, partial(decide, before, members, signal, NOW, RULES)
         decision = decide(before, members, signal, NOW, RULES)
         if decision.events:
-            yield "encode event", name, lambda event=decision.events[0]: names.encode(event)
+            yield "encode event", name, partial(names.encode, decision.events[0])
             yield "say", name, _saying(names, signal, before, decision)
     yield from _of_rows(names)
     yield from _of_batches(names)
@@ -112,18 +113,22 @@ def _of_rows(names: Any) -> Iterator[Step]:
     }
     for name, row in rows.items():
         data = names.encode(row)
-        yield "encode row", name, lambda row=row: names.encode(row)
-        yield "decode row", name, lambda data=data, decode=DECODERS[row.RECORD]: decode(data, HEAD)
+        yield "encode row", name, partial(names.encode, row)
+        yield "decode row", name, partial(DECODERS[row.RECORD], data, HEAD)
     data = names.encode(rows["room, 16 signal_ids"])
     assert decode_room(data, HEAD) == rows["room, 16 signal_ids"]
     yield "decode row", "deadline of a playing room", lambda: deadline_of(data)
+
+
+def _batch(records: list[bytes]) -> bytes:
+    return Batch(records)._build()
 
 
 def _of_batches(names: Any) -> Iterator[Step]:
     said = [encode(b"acW68-room-abc123", bytes(200), [header(f"ce_{n}", bytes(30)) for n in range(8)])] * 1000
     rows = [encode_row(b'["room","acW68-room-abc123"]', bytes(200))] * 1000
     for name, records in (("1,000 events, 8 headers", said), ("1,000 rows", rows)):
-        yield "build a batch", name, lambda records=records: Batch(records)._build()
+        yield "build a batch", name, partial(_batch, records)
     data = BatchBuilder(900_000, 0)
     for _ in range(1000):
         data.append(timestamp=None, key=b"room-key", value=bytes(200), headers=[])

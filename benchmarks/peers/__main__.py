@@ -142,7 +142,7 @@ class Bench:
         results.mkdir(parents=True, exist_ok=True)
         (results / "peers.md").write_text("\n".join(lines))
         rows: list[dict[str, Any]] = [{"bench": "settings", **facts}]
-        rows += [each.row() for each in (*self.runs, *self.latencies)]
+        rows += [run.row() for run in self.runs] + [latency.row() for latency in self.latencies]
         (results / "peers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         (folder / "peers.svg").write_text(plot.draw(self.taking_part, self.runs, self.latencies))
         print("\n".join(lines))

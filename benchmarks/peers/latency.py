@@ -150,8 +150,8 @@ def measure(
     if not complete:
         note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
         return Latency(contestant.name, rate, nominal, sent, signals, None, None, None, note)
-    at = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
-    return Latency(contestant.name, rate, nominal, sent, len(latencies), *at)
+    p50, p99, p999 = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
+    return Latency(contestant.name, rate, nominal, sent, len(latencies), p50, p99, p999)
 
 
 def _latencies(site: Site, watch: Watch, since: float) -> list[float]:

@@ -103,7 +103,9 @@ def main() -> int:
             run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
             if run.returncode:
                 failed.append(options)
-                CONSOLE.print(f"FAILED with {run.returncode}: {' '.join(options)}\n{run.stderr[-3000:]}", markup=False)
+                CONSOLE.print(
+                    f"FAILED with {run.returncode}: {' '.join(options)}\n{run.stderr[-3000:]}", markup=False
+                )
 
     lanes = [threading.Thread(target=lane) for _ in range(given.lanes)]
     for thread in lanes:
