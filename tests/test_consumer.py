@@ -7,12 +7,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.worker.consumer import Fetch, _Thread
+from pipeline.worker.consumer import Consumer, Fetch, _Thread
 from pipeline.worker.pace import PAUSE_SECONDS, Pace
 from tests.pipe import Pipe
 
@@ -26,14 +27,18 @@ class Polls:
     def __init__(self, pipe: Pipe) -> None:
         self.topic = pipe.topic("api.signals")
         self.tp = TP(self.topic, 0)
+        self.count = 0
         self.thread: Any = object.__new__(_Thread)
         self.thread._left, self.thread._placed = {}, None
-        sink = SimpleNamespace(full=frozenset)
+        sink = SimpleNamespace(full=frozenset, polled=self.polled)
         self.thread.consumer = SimpleNamespace(flow_active=True, sink=sink, settings=pipe.settings)
         options = {**pipe.settings.kafka(), "group_id": pipe.settings.group_id, "enable_auto_commit": False}
         self.consumer = AIOKafkaConsumer(
             **options, isolation_level="read_committed", auto_offset_reset="none"
         )
+
+    def polled(self) -> None:
+        self.count += 1
 
     async def until(self, good: Callable[[list[Fetch]], bool], seconds: float = 20) -> list[Fetch]:
         """Poll until a poll is `good`."""
@@ -76,7 +81,9 @@ async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: 
             assigned.clear()
             polls.consumer._coordinator.request_rejoin()
             await asyncio.wait_for(assigned.wait(), 20)
+            before = polls.count
             assert await polls.during(1) == []
+            assert polls.count == before, "not a poll: who watches the polls must see that nothing is polled"
             await polls.thread._place(polls.consumer, {polls.tp: OURS}, True)
             [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
             assert [record.offset for record in fetch.records] == list(range(OURS, RECORDS))
@@ -148,3 +155,28 @@ async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
     assert not late.done()
     late.cancel()
     assert await late is False, "the fetcher asks a fetch that it has cancelled for its result"
+
+
+async def test_a_poll_that_was_cancelled_in_the_thread_does_not_end_the_polls() -> None:
+    polled = 0
+
+    async def poll() -> None:
+        nonlocal polled
+        polled += 1
+        if polled == 1:
+            raise asyncio.CancelledError  # as Faust's thread hands it over
+        await asyncio.sleep(0)
+
+    fetcher = SimpleNamespace(should_stop=False)
+    consumer: Any = SimpleNamespace(
+        should_stop=False,
+        app=SimpleNamespace(should_stop=False),
+        consumer_stopped_errors=(ValueError,),
+        _poll=poll,
+    )
+    draining = asyncio.create_task(Consumer._drain_messages(consumer, fetcher))
+    while polled < 3:
+        await asyncio.sleep(0)
+    draining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await draining

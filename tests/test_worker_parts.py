@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 import urllib.error
@@ -290,6 +291,15 @@ async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(
         if away.is_set():
             raise Errors.KafkaConnectionError("away")
 
+    polls = itertools.count()
+    lively = asyncio.create_task(stuck.end_when_silent(lambda: float(next(polls)), lambda: True))
+    idle = asyncio.create_task(stuck.end_when_silent(lambda: 0.0, lambda: False))
+    with pytest.raises(FatalError, match="polled nothing for 0 s, though it has partitions: start again"):
+        await asyncio.wait_for(stuck.end_when_silent(lambda: 0.0, lambda: True), 20)
+    assert not lively.done()
+    assert not idle.done()
+    for task in (lively, idle):
+        task.cancel()
     busy = asyncio.create_task(stuck.unstick(lambda: True, nothing_held))
     stands = asyncio.create_task(stuck.unstick(lambda: False, ask))
     await asyncio.sleep(0.4)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
+import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as Errors
 from faust.transport.drivers import aiokafka as driver
@@ -29,6 +30,7 @@ POLL_SECONDS = 0.2
 MAX_POLL_RECORDS = 4000
 """Without it, one poll after a pause returned 315,000 records."""
 HEARTBEAT_SECONDS = 0.5
+log = structlog.get_logger("consumer")
 
 
 class Fetch:
@@ -51,6 +53,9 @@ class Sink(Protocol):
 
     def full(self) -> frozenset[TP]:
         """The inputs whose queues are full: don't poll them."""
+
+    def polled(self) -> None:
+        """A poll is over, or there was no room for what it would bring. Called from the consumer's thread."""
 
     def delivering(self, polled: list[TP]) -> None:
         """A poll brought a Fetch of each of these, which go to the agent together."""
@@ -86,24 +91,33 @@ class Consumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         # As in the original: run until consumer or fetcher stop, deliver nothing while flow is suspended and
         # nothing of an old generation. Unlike it: one message per poll, no offsets tracked.
-        try:
-            while not (self.should_stop or fetcher.should_stop):
-                if not self.flow_active:
-                    await self.wait(self.can_resume_flow)
-                    continue
-                generation = self.app.consumer_generation_id
-                fetches = await self._getmany(self._get_active_partitions(), POLL_SECONDS)
-                # What is of an old generation is lost on its way: a rebalance seeks, or the engine misses it.
-                if self._current(generation):
-                    await self._hand_over(fetches, generation)
-                if missed := self.sink.missed():
-                    await self._thread.place(missed)
-        except self.consumer_stopped_errors:
-            if not self.app.should_stop:
-                raise
-        except asyncio.CancelledError:
-            if not self.app.should_stop:
-                raise
+        me = asyncio.current_task()
+        while not (self.should_stop or fetcher.should_stop):
+            try:
+                await self._poll()
+            except self.consumer_stopped_errors:
+                if not self.app.should_stop:
+                    raise
+                return
+            except asyncio.CancelledError:
+                if self.app.should_stop:
+                    return
+                # What was cancelled may be a call in the consumer's thread, and Faust would end the polls in silence.
+                if me is None or me.cancelling() or fetcher.should_stop:
+                    raise
+                log.warning("a poll was cancelled: go on")
+
+    async def _poll(self) -> None:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
+        generation = self.app.consumer_generation_id
+        fetches = await self._getmany(self._get_active_partitions(), POLL_SECONDS)
+        # What is of an old generation is lost on its way: a rebalance seeks, or the engine misses it.
+        if self._current(generation):
+            await self._hand_over(fetches, generation)
+        if missed := self.sink.missed():
+            await self._thread.place(missed)
 
     def _current(self, generation: int) -> bool:
         return bool(self.flow_active and generation == self.app.consumer_generation_id)
@@ -220,6 +234,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             raise driver.ConsumerStoppedError
         wanted = active_partitions - parent.sink.full()
         if not wanted or self._in_place(fetcher) is None:
+            if active_partitions and not wanted:
+                parent.sink.polled()
             await asyncio.sleep(0.01)
             return []
         with fetcher._subscriptions.fetch_context():
@@ -235,6 +251,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if assignment is None:
             return []
         pace(consumer).few = sum(map(len, fetched.values())) < FEW
+        parent.sink.polled()
         polled = []
         for tp in wanted:
             state = assignment.state_value(tp)

@@ -60,7 +60,7 @@ class Engine:
         self.lanes: Mapping[int, Lane] = {}
         self.generation: int | None = None
         """The generation that we work in; None while nothing may be committed."""
-        self._polled = time.monotonic()
+        self.polled_at = time.monotonic()
         self._unit = Unit(names, settings.worker_id)
         """The open one."""
         self._writing: asyncio.Task[None] | None = None
@@ -81,13 +81,15 @@ class Engine:
 
     def full(self) -> frozenset[TP]:
         """Called from the consumer's thread, before each poll: reads sizes only."""
-        self._polled = time.monotonic()
         return frozenset(
             TP(source.topic, source.partition)
             for lane in list(self.lanes.values())
             for source in lane.merge.inputs
             if len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
         )
+
+    def polled(self) -> None:
+        self.polled_at = time.monotonic()
 
     def delivering(self, polled: list[TP]) -> None:
         for tp in polled:
@@ -153,8 +155,13 @@ class Engine:
             for source in lane.merge.inputs:
                 source.rewind()
         self.generation = generation
-        self._polled = time.monotonic()
+        self.polled_at = time.monotonic()
         self._wake.set()
+
+    @property
+    def polling(self) -> bool:
+        """Whether the consumer should poll: we have a generation, and partitions."""
+        return self.generation is not None and bool(self.lanes)
 
     # --- the loop --------------------------------------------------------------------------------------------
 
@@ -349,7 +356,7 @@ class Engine:
         the broker there or not, has little of both."""
         now = time.monotonic()
         unit = 0.0 if self._began is None else now - self._began
-        return max(unit, 0.0 if self.generation is None else now - self._polled)
+        return max(unit, now - self.polled_at if self.polling else 0.0)
 
     def _count(self, unit: Unit) -> None:
         metrics = self._metrics

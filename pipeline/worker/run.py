@@ -37,7 +37,7 @@ from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
-from pipeline.worker.stuck import unstick
+from pipeline.worker.stuck import end_when_silent, unstick
 from pipeline.worker.transaction import Transactions, fatal
 from pipeline.worker.unit import Names
 from pipeline.worker.watch import Watch
@@ -160,6 +160,10 @@ class Worker:
             asyncio.create_task(watch.run(), name="watch"),
             asyncio.create_task(mender.run(), name="mender"),
             asyncio.create_task(_tune(engine), name="tune"),
+            asyncio.create_task(
+                end_when_silent(lambda: engine.polled_at, lambda: engine.polling),
+                name="silence",
+            ),
             asyncio.create_task(
                 unstick(lambda: engine.generation is not None or recovery.loading, recovery.held),
                 name="unstick",

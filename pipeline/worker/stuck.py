@@ -1,5 +1,5 @@
-"""A rebalance that never ends: Faust waits for a signal that does not come, the group counts us as a member, and our
-partitions stand still. Only a new process helps."""
+"""A rebalance that never ends, and polls that have ended: Faust waits for a signal that does not come, the group counts
+us as a member, and our partitions stand still. Nothing is lost then. Only a new process helps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from pipeline.errors import FatalError
 LOOK_SECONDS: Final = 2.0
 PATIENCE_SECONDS: Final = 60.0
 """Twice as long as the group waits for its slowest member (`rebalance_timeout_ms`)."""
+
+
+SILENT_LOOKS: Final = 8
+"""A poll takes 0.2 s at most (`consumer.POLL_SECONDS`), be there records, or a broker, or not."""
 
 
 async def unstick(at_work: Callable[[], bool], ask: Callable[[], Awaitable[object]]) -> None:
@@ -33,4 +37,22 @@ async def unstick(at_work: Callable[[], bool], ask: Callable[[], Awaitable[objec
                 continue
             raise FatalError(
                 f"no rebalance has ended for {PATIENCE_SECONDS:.0f} s although Kafka answers: start again"
+            )
+
+
+async def end_when_silent(polled_at: Callable[[], float], polling: Callable[[], bool]) -> None:
+    """Raise FatalError when the time of the latest poll stands still while there should be polls; until cancelled.
+
+    It counts its own looks, not seconds: while a worker is frozen, or its machine sleeps, neither side turns.
+    """
+    silent, before = 0, -1.0
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        now = polled_at()
+        silent = silent + 1 if polling() and now == before else 0
+        before = now
+        if silent >= SILENT_LOOKS:
+            raise FatalError(
+                f"the consumer has polled nothing for {SILENT_LOOKS * LOOK_SECONDS:.0f} s, though it has partitions: "
+                "start again"
             )
