@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import sys
 import time
 from typing import Any
 
@@ -197,3 +198,29 @@ async def test_probes_and_a_clean_stop(pipe: Pipe) -> None:
     assert all({"ts", "level", "msg"} <= set(line) for line in worker.log)
     said = [line["msg"] for line in worker.log if "fine for development" not in line["msg"]]
     assert said == ["starting", "partitions assigned", "stopped"], "quiet by default"
+
+
+STANDING = """
+import asyncio, sys
+from pipeline import settings
+from pipeline.worker import consumer, run, stuck
+
+stuck.LOOK_SECONDS = 0.2
+perform_seek = consumer.Consumer.perform_seek
+
+async def and_stand(self):
+    await perform_seek(self)
+    asyncio.get_running_loop().call_later(1, self.stop_flow)
+
+consumer.Consumer.perform_seek = and_stand
+sys.exit(run.main(settings.load()))
+"""
+
+
+async def test_a_worker_whose_polls_have_ended_ends_and_says_what_they_lack(pipe: Pipe) -> None:
+    command = [sys.executable, "-c", STANDING]
+    process = await asyncio.create_subprocess_exec(*command, env=pipe.env, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert b"polled nothing" in said
+    assert b"drainers 1, flow active False, partitions 12, of them to be polled 8, in place True" in said

@@ -292,10 +292,15 @@ async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(
             raise Errors.KafkaConnectionError("away")
 
     polls = itertools.count()
-    lively = asyncio.create_task(stuck.end_when_silent(lambda: float(next(polls)), lambda: True))
-    idle = asyncio.create_task(stuck.end_when_silent(lambda: 0.0, lambda: False))
-    with pytest.raises(FatalError, match="polled nothing for 0 s, though it has partitions: start again"):
-        await asyncio.wait_for(stuck.end_when_silent(lambda: 0.0, lambda: True), 20)
+    lively = asyncio.create_task(stuck.end_when_silent(lambda: float(next(polls)), lambda: True, lambda: ""))
+    idle = asyncio.create_task(stuck.end_when_silent(lambda: 0.0, lambda: False, lambda: ""))
+    with pytest.raises(
+        FatalError,
+        match=r"polled nothing for 0 s, though it has partitions \(flow active False\): start again",
+    ):
+        await asyncio.wait_for(
+            stuck.end_when_silent(lambda: 0.0, lambda: True, lambda: "flow active False"), 20
+        )
     assert not lively.done()
     assert not idle.done()
     for task in (lively, idle):

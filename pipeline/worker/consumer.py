@@ -84,6 +84,7 @@ class Consumer(driver.Consumer):
     expelled = False
     """Whether the group had gone on without us before this rebalance."""
     _rebalances = 0
+    _draining = 0
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -92,6 +93,13 @@ class Consumer(driver.Consumer):
         # As in the original: run until consumer or fetcher stop, deliver nothing while flow is suspended and
         # nothing of an old generation. Unlike it: one message per poll, no offsets tracked.
         me = asyncio.current_task()
+        self._draining += 1
+        try:
+            await self._polls(fetcher, me)
+        finally:
+            self._draining -= 1
+
+    async def _polls(self, fetcher: Any, me: asyncio.Task[Any] | None) -> None:
         while not (self.should_stop or fetcher.should_stop):
             try:
                 await self._poll()
@@ -118,6 +126,13 @@ class Consumer(driver.Consumer):
             await self._hand_over(fetches, generation)
         if missed := self.sink.missed():
             await self._thread.place(missed)
+
+    def standing(self) -> str:
+        """What polls need, for a report of why there are none."""
+        return (
+            f"drainers {self._draining}, flow active {self.flow_active}, partitions {len(self.assignment())}, "
+            f"of them to be polled {len(self._get_active_partitions())}, in place {self._thread.in_place}"
+        )
 
     def _current(self, generation: int) -> bool:
         return bool(self.flow_active and generation == self.app.consumer_generation_id)
@@ -268,6 +283,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
         group does: a poll of them would be taken for one of what comes next."""
         assignment = fetcher._subscriptions.subscription.assignment
         return assignment if assignment is self._placed else None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the inputs of the current assignment were put at our positions."""
+        return self._consumer is not None and self._in_place(self._consumer._fetcher) is not None
 
     @property
     def member_id(self) -> str | None:

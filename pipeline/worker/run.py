@@ -161,7 +161,7 @@ class Worker:
             asyncio.create_task(mender.run(), name="mender"),
             asyncio.create_task(_tune(engine), name="tune"),
             asyncio.create_task(
-                end_when_silent(lambda: engine.polled_at, lambda: engine.polling),
+                end_when_silent(lambda: engine.polled_at, lambda: engine.polling, app.consumer.standing),
                 name="silence",
             ),
             asyncio.create_task(

@@ -40,10 +40,13 @@ async def unstick(at_work: Callable[[], bool], ask: Callable[[], Awaitable[objec
             )
 
 
-async def end_when_silent(polled_at: Callable[[], float], polling: Callable[[], bool]) -> None:
+async def end_when_silent(
+    polled_at: Callable[[], float], polling: Callable[[], bool], why: Callable[[], str]
+) -> None:
     """Raise FatalError when the time of the latest poll stands still while there should be polls; until cancelled.
 
-    It counts its own looks, not seconds: while a worker is frozen, or its machine sleeps, neither side turns.
+    It counts its own looks, not seconds: while a worker is frozen, or its machine sleeps, neither side turns. `why` is
+    for whoever looks for the cause.
     """
     silent, before = 0, -1.0
     while True:
@@ -53,6 +56,6 @@ async def end_when_silent(polled_at: Callable[[], float], polling: Callable[[], 
         before = now
         if silent >= SILENT_LOOKS:
             raise FatalError(
-                f"the consumer has polled nothing for {SILENT_LOOKS * LOOK_SECONDS:.0f} s, though it has partitions: "
-                "start again"
+                f"the consumer has polled nothing for {SILENT_LOOKS * LOOK_SECONDS:.0f} s, though it has partitions "
+                f"({why()}): start again"
             )
