@@ -22,6 +22,8 @@ def evidence(world: World) -> str:
         lines += [
             f"positions of partition {number}, * for one that was aborted:",
             *_positions(world.reader, number),
+            f"events of partition {number}, from and to where, * for those that were aborted:",
+            *_events(world.reader, number),
         ]
     lines.append("workers:")
     said = [
@@ -44,6 +46,20 @@ def _positions(reader: Reader, number: int) -> list[str]:
             when = _clock(record.timestamp()[1] / 1000)
             lines.append(f"{mark}{record.offset()} {when} {row['transactional_id']} {places}")
     return lines
+
+
+def _events(reader: Reader, number: int) -> list[str]:
+    """Runs of events without a gap in their offsets, that is without a marker between them."""
+    topic = reader.topic("events")
+    committed = {record.offset() for record in reader.fetch(topic, number)}
+    runs: list[tuple[str, int, int, str]] = []
+    for record in reader.fetch(topic, number, isolation="read_uncommitted"):
+        mark, at = " " if record.offset() in committed else "*", record.offset()
+        if runs and (runs[-1][0], runs[-1][2] + 1) == (mark, at):
+            runs[-1] = (mark, runs[-1][1], at, runs[-1][3])
+        else:
+            runs.append((mark, at, at, _clock(record.timestamp()[1] / 1000)))
+    return [f"{mark}{first} to {last} {when}" for mark, first, last, when in runs]
 
 
 def _clock(seconds: float) -> str:
