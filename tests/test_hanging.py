@@ -7,14 +7,17 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from pipeline import signals as s
+from pipeline.worker.batch import batches, encode_row
+from pipeline.worker.transaction import Transactions
 from tests.pipe import ROOT, Pipe, WorkerProcess
 from tests.servers import Servers
 
@@ -154,3 +157,35 @@ async def test_where_nobody_knows_and_the_events_have_their_marker_nothing_is_gu
     with pipe.worker(ready=False, PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
         assert worker.wait(40) == 1
         assert "nobody knows any more whether it was committed: see docs/operations.md" in worker.lines[-1]
+
+
+async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new_producer(pipe: Pipe) -> None:
+    """Asked late, it would end the transaction that follows in the middle: rows would be there without their events."""
+    rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
+    hidden = iter([set[TopicPartition](), {rooms}, set[TopicPartition]()])
+
+    async def nothing_held() -> dict[TopicPartition, int]:
+        return {}
+
+    async def look(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        return next(hidden)
+
+    writer = Transactions(pipe.settings, nothing_held, look)
+    await writer.start()
+    try:
+        await writer.write({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+        first = writer.producer
+        commit = first.commit_transaction
+
+        async def unanswered() -> None:
+            await commit()
+            first._sender.client.lost = True
+
+        first.commit_transaction = unanswered
+        await writer.write({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
+        assert writer.producer is not first
+        assert writer.renewed == 1
+        [one, two] = await pipe.records("rooms")
+        assert (one.value, two.value) == (b"1", b"2")
+    finally:
+        await writer.stop()

@@ -108,7 +108,7 @@ class Transactions:
     async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
         """End what is open of ours there. Not while a unit is under way. Raises FatalError."""
         try:
-            await self.producer.decide(partitions, self._settings.group_id, commit=commit)
+            await (await self._sure()).decide(partitions, self._settings.group_id, commit=commit)
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
             raise fatal(error, self._settings) from error
 
@@ -124,13 +124,8 @@ class Transactions:
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
         """
-        if self.producer.unsure:
-            await self.stop()
-            await self.start()
-            self.renewed += 1
-        producer = self.producer
         try:
-            await self._begin(producer)
+            producer = await self._begin()
             producer.will_write({*outputs, *also})
             sent = [
                 await producer.send_batch(batch, tp.topic, partition=tp.partition)
@@ -148,18 +143,27 @@ class Transactions:
             await producer.commit_transaction()
             self._written, self._last = True, last
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
-            cause = producer.failure or error
-            await self._abort(producer)
+            cause = self.producer.failure or error
+            await self._abort(self.producer)
             raise fatal(cause, self._settings) from error
 
-    async def _begin(self, producer: FencedProducer) -> None:
-        """Begin a transaction in which nothing of the one before is open any more.
+    async def _sure(self) -> FencedProducer:
+        """The producer; a new one where a request of the old one may come late, and end the next transaction."""
+        if self.producer.unsure:
+            await self.stop()
+            await self.start()
+            self.renewed += 1
+        return self.producer
+
+    async def _begin(self) -> FencedProducer:
+        """Begin a transaction in which nothing of the one before is open any more; the producer that it is of.
 
         The broker may have lost the marker of that one on some partition (see `take`). What is open there takes the
         next marker for its own: if this transaction were aborted, because we lose our place or die, the one that was
         committed would be lost there.
         """
         group = self._settings.group_id
+        producer = await self._sure()
         await producer.begin(group)
         for _ in range(MENDINGS):
             hangs = await self._hidden(self._last)
@@ -168,8 +172,10 @@ class Transactions:
             log.info("repeat a commit whose marker was lost", partitions=sorted(f"{t}/{n}" for t, n in hangs))
             producer.will_write(hangs)
             await producer.commit_transaction()
+            producer = await self._sure()
             await producer.begin(group)
         self._last.clear()
+        return producer
 
     async def _abort(self, producer: FencedProducer) -> None:
         """Spare the next owner the wait for what we leave open, where the broker still lets us."""
