@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -157,8 +158,11 @@ async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
     assert await late is False, "the fetcher asks a fetch that it has cancelled for its result"
 
 
-async def test_a_poll_that_was_cancelled_in_the_thread_does_not_end_the_polls() -> None:
-    polled = 0
+async def test_a_poll_that_was_cancelled_in_the_thread_does_not_end_the_polls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    polled, said = 0, list[str]()
+    monkeypatch.setattr("pipeline.worker.consumer.log", SimpleNamespace(warning=said.append))
 
     async def poll() -> None:
         nonlocal polled
@@ -170,13 +174,19 @@ async def test_a_poll_that_was_cancelled_in_the_thread_does_not_end_the_polls() 
     fetcher = SimpleNamespace(should_stop=False)
     consumer: Any = SimpleNamespace(
         should_stop=False,
+        _draining=0,
         app=SimpleNamespace(should_stop=False),
         consumer_stopped_errors=(ValueError,),
         _poll=poll,
     )
+    consumer._polls = partial(Consumer._polls, consumer)
     draining = asyncio.create_task(Consumer._drain_messages(consumer, fetcher))
     while polled < 3:
         await asyncio.sleep(0)
+        assert not draining.done()
+    assert said == ["a poll was cancelled: go on"]
     draining.cancel()
+    assert consumer._draining == 1
     with pytest.raises(asyncio.CancelledError):
         await draining
+    assert consumer._draining == 0
