@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from pipeline import signals as s
+from pipeline.errors import FencedError
 from pipeline.worker.batch import batches, encode_row
 from pipeline.worker.transaction import Transactions
 from tests.pipe import ROOT, Pipe, WorkerProcess
@@ -159,13 +160,38 @@ async def test_where_nobody_knows_and_the_events_have_their_marker_nothing_is_gu
         assert "nobody knows any more whether it was committed: see docs/operations.md" in worker.lines[-1]
 
 
+async def nothing_held() -> dict[TopicPartition, int]:
+    return {}
+
+
+async def test_no_unit_follows_one_that_was_not_committed(pipe: Pipe) -> None:
+    """It was decided from rooms that the failed one had changed; and by then the group may have taken us back, so that
+    nothing at the broker would refuse it."""
+    rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
+
+    async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        return set()
+
+    writer = Transactions(pipe.settings, nothing_held, nothing_hidden)
+    await writer.start()
+    try:
+        writer.join(7, "nobody")
+        with pytest.raises(FencedError, match="has gone on without this worker"):
+            await writer.write({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+        writer.join(-1, "")
+        with pytest.raises(FencedError, match="has gone on without this worker"):
+            await writer.write({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
+        with pytest.raises(FencedError, match="has gone on without this worker"):
+            await writer.repeat({rooms}, commit=True)
+        assert await pipe.records("rooms") == []
+    finally:
+        await writer.stop()
+
+
 async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new_producer(pipe: Pipe) -> None:
     """Asked late, it would end the transaction that follows in the middle: rows would be there without their events."""
     rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
     hidden = iter([set[TopicPartition](), {rooms}, set[TopicPartition]()])
-
-    async def nothing_held() -> dict[TopicPartition, int]:
-        return {}
 
     async def look(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
         return next(hidden)

@@ -26,11 +26,13 @@ from pipeline.records import Member, Room
 from pipeline.settings import Settings, load
 from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas, stuck
+from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender
 from pipeline.worker.offsets import _Witness
 from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.store import RoomsStore
 from pipeline.worker.transaction import BrokerClock, Transactions, fatal
+from pipeline.worker.unit import Names
 from pipeline.worker.watch import Watch
 from pipeline.worker.web import Web
 
@@ -316,6 +318,43 @@ async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(
     ):
         await asyncio.wait_for(stands, 2)
     busy.cancel()
+
+
+async def test_what_was_decided_behind_a_unit_that_failed_is_never_written(settings: Settings) -> None:
+    """The next unit is decided while one is written, and a process that ends quiesces and stops its engine: it must not
+    commit that one, in which the failed one is taken as done."""
+    written: list[dict[TopicPartition, int]] = []
+    answer = asyncio.Event()
+
+    class Fenced:
+        clock = BrokerClock()
+
+        def join(self, generation: int, member_id: str) -> None:
+            pass
+
+        async def write(self, _: Any, offsets: dict[TopicPartition, int], also: Any) -> None:
+            written.append(offsets)
+            await answer.wait()
+            raise FencedError("fenced")
+
+    names, signals = Names("p", dict.fromkeys(SCHEMAS, 1)), SignalDecoder()
+    learner = schemas.Learner(Book(), signals)  # type: ignore[arg-type]
+    engine = Engine(settings, names, signals, learner, Fenced(), Metrics())  # type: ignore[arg-type]
+    engine.lanes = {0: Lane(0, Partition(Rules()), Merge(Input("a", 0, 0), Input("m", 0, 0)), "")}
+    running = asyncio.create_task(engine.run())
+    engine.resume(1, "me")
+    engine.touch(0)
+    while not written:
+        await asyncio.sleep(0.01)
+    engine.touch(0)
+    while not engine._unit:
+        await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(FencedError):
+        await asyncio.wait_for(running, 10)
+    for ending in (engine.quiesce, engine.stop):
+        await asyncio.wait_for(ending(), 10)
+    assert len(written) == 1
 
 
 async def test_nobody_is_fenced_for_a_unit_that_takes_long() -> None:

@@ -198,8 +198,8 @@ class Engine:
             if self._fatal is not None:
                 raise self._fatal
             if self._writing is not None and self._writing.done():
-                writing, self._writing = self._writing, None
-                writing.result()
+                self._writing.result()  # one that failed stays here: `_settle` must not write what follows it
+                self._writing = None
             self._wake.clear()
             more = self.generation is not None and self._decide()
             if self.generation is not None and self._writing is None and self._unit and not more:

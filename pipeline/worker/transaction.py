@@ -72,6 +72,8 @@ class Transactions:
         self.clock = BrokerClock()
         self.renewed = 0
         self._written = False
+        self._failed: FatalError | None = None
+        """Why a transaction was not committed: none may follow it."""
 
     @property
     def producer(self) -> FencedProducer:
@@ -107,6 +109,8 @@ class Transactions:
 
     async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
         """End what is open of ours there. Not while a unit is under way. Raises FatalError."""
+        if self._failed is not None:
+            raise self._failed
         try:
             await (await self._sure()).decide(partitions, self._settings.group_id, commit=commit)
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
@@ -119,11 +123,14 @@ class Transactions:
         also: AbstractSet[TopicPartition] = frozenset(),
     ) -> None:
         """One unit, whole or not at all: its records, and the group offsets behind its input. It ends what is
-        open of ours in the partitions `also`, too.
+        open of ours in the partitions `also`, too. When one has failed, no other is written: a process that is ending
+        may still hold the next unit, which goes on from rooms that nobody else will ever see.
 
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
         """
+        if self._failed is not None:
+            raise self._failed
         try:
             producer = await self._begin()
             producer.will_write({*outputs, *also})
@@ -143,9 +150,9 @@ class Transactions:
             await producer.commit_transaction()
             self._written, self._last = True, last
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
-            cause = self.producer.failure or error
+            self._failed = fatal(self.producer.failure or error, self._settings)
             await self._abort(self.producer)
-            raise fatal(cause, self._settings) from error
+            raise self._failed from error
 
     async def _sure(self) -> FencedProducer:
         """The producer; a new one where a request of the old one may come late, and end the next transaction."""
