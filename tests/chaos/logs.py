@@ -91,6 +91,18 @@ class Reader:
             self._row(log, record)
         return log
 
+    def unfinished(self, number: int) -> bool:
+        """Whether this partition number has more signals than its last position record says."""
+        log = PartitionLog(number)
+        for record in self.fetch(self.topic("rooms"), number):
+            if record.key() == b'["position"]':
+                self._row(log, record)
+        for topic in map(self.topic, (API, MEDIA)):
+            signals = self.fetch(topic, number)
+            if signals and signals[-1].offset() >= log.positions.get(topic, 0):
+                return True
+        return False
+
     def keep(self, topic: str, number: int) -> None:
         """Remember the signals of a partition, which are about to be deleted; those that were not kept yet."""
         kept = self.kept.setdefault((topic, number), [])

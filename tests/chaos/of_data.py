@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.chaos.load import RoomLife
 from tests.chaos.logs import API, MEDIA
@@ -67,8 +67,7 @@ def abort(world: World) -> None:
 
 def retention(world: World) -> None:
     """Signals that were processed are deleted, and a worker dies: its successor begins where the topics begin."""
-    servers = {"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0}
-    admin = AdminClient(servers)
+    admin = world.admin
     with world.injecting("retention"):
         wanted = [
             TopicPartition(world.pipe.topic(name), number)
@@ -101,9 +100,8 @@ def offsets_lost(world: World) -> None:
             for name in (API, MEDIA)
             for number in range(world.setting.partitions)
         ]
-        admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
         back = ConsumerGroupTopicPartitions(group, wanted)
-        _patiently(lambda: admin.alter_consumer_group_offsets([back])[group].result(30))
+        _patiently(lambda: world.admin.alter_consumer_group_offsets([back])[group].result(30))
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
@@ -121,14 +119,13 @@ def _patiently(ask: Callable[[], Any]) -> Any:
 def compaction(world: World) -> None:
     """The table's log is rewritten while it is in use; then a worker dies, and its successor reads what is left."""
     if not getattr(world, "compacting", False):
-        admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
         small = {"segment.ms": "2000", "min.cleanable.dirty.ratio": "0.001", "segment.bytes": "4194304"}
         resource = ConfigResource(ConfigResource.Type.TOPIC, world.pipe.topic("rooms"), set_config=None)
         for name, value in small.items():
             resource.add_incremental_config(
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
             )
-        for done in admin.incremental_alter_configs([resource]).values():
+        for done in world.admin.incremental_alter_configs([resource]).values():
             done.result(30)
         world.compacting = True  # type: ignore[attr-defined]
     slot = world.victim()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka.admin import AdminClient
-
 from tests.chaos.logs import API, MEDIA
 from tests.chaos.of_workers import end
 from tests.chaos.world import World
@@ -74,8 +72,7 @@ def any_node(world: World) -> int:
 
 
 def _leader(world: World, topic: str, partition: int) -> int:
-    admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
-    number = admin.list_topics(topic, timeout=20).topics[topic].partitions[partition].leader
+    number = world.admin.list_topics(topic, timeout=20).topics[topic].partitions[partition].leader
     return int(number) if number > 0 else any_node(world)
 
 
@@ -91,8 +88,9 @@ def _coordinator(world: World, topic: str, name: str) -> int:
     for character in name:
         value = (31 * value + ord(character)) & 0xFFFFFFFF
     value = abs(value - (1 << 32) if value >= 1 << 31 else value)
-    admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
-    return _leader(world, topic, value % len(admin.list_topics(topic, timeout=20).topics[topic].partitions))
+    return _leader(
+        world, topic, value % len(world.admin.list_topics(topic, timeout=20).topics[topic].partitions)
+    )
 
 
 def group_coordinator(world: World) -> int:

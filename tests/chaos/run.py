@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from pipeline.errors import ConfigError
 from pipeline.local import Stack
@@ -103,12 +103,11 @@ def _settled(world: World, name: str, patience: float, verdict: Verdict) -> bool
 def _last_words(world: World) -> str:
     """What the workers said last, and where the table's logs hold readers back: a last stable offset before the end."""
     lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in world.slots if s.process is not None]
-    admin = AdminClient({"bootstrap.servers": world.pipe.servers.bootstrap_servers, "log_level": 0})
     tables = [TopicPartition(world.pipe.topic("rooms"), number) for number in range(world.setting.partitions)]
     latest = dict.fromkeys(tables, OffsetSpec.latest())
     ends = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
-        found = admin.list_offsets(latest, isolation_level=level)
+        found = world.admin.list_offsets(latest, isolation_level=level)
         ends.append({tp.partition: done.result(30).offset for tp, done in found.items()})
     return "\n".join([*lines, f"stable ends of the table's log {ends[0]}, ends {ends[1]}"])
 
@@ -173,6 +172,7 @@ def _result(
         "timeouts_caught_up": quantiles([micros / 1e6 for micros in verdict.caught_up]),
         "excused": verdict.excused,
         "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
+        "unseen": round(world.unseen, 2),
         "overlap": not settle,
         "silence": _silences(world, loaded),
         "settled": _settles(world),

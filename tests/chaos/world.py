@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pipeline.local import Stack
 from pipeline.registry import Registry
@@ -101,6 +102,8 @@ class World:
         self.late: Counter[str] = Counter()
         """What the broker said to late requests, by fault and moment."""
         self.unexpected: list[str] = []
+        self.unseen = 0.0
+        """Seconds for which signals were left to process that no worker knew of, when the load had ended."""
         self.lives: list[tuple[int, WorkerProcess]] = []
         """Every worker that was ever started, with the number of its slot."""
         self.killed = False
@@ -127,6 +130,8 @@ class World:
         asyncio.run(self.pipe.set_up())
         if setting.proxied:
             self._proxy()
+        # One for all faults: librdkafka 2.16 crashed when a client was dropped that had asked a broker in trouble.
+        self.admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers, "log_level": 0})
         self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic)
         self.load = Load(
             servers.bootstrap_servers,
@@ -268,8 +273,19 @@ class World:
         return self._until(lambda lag, armed: lag < self.setting.rate / 2, seconds)
 
     def drain(self, seconds: float = 180.0) -> bool:
-        """Wait until all is processed and all deadlines have fired; False when that takes too long."""
-        return self._until(lambda lag, armed: lag == 0 and armed == 0, seconds, times=4)
+        """Wait until all is processed and all deadlines have fired; False when that takes too long.
+
+        A worker's lag is what its fetches know of: one that waits long for an answer says 0. So the logs have the last
+        word, and `unseen` is how long they said otherwise.
+        """
+        limit = time.monotonic() + seconds
+        while self._until(lambda lag, armed: lag == 0 and armed == 0, limit - time.monotonic(), times=4):
+            said = time.monotonic()
+            if not any(self.reader.unfinished(number) for number in range(self.setting.partitions)):
+                return True
+            time.sleep(0.25)
+            self.unseen += time.monotonic() - said
+        return False
 
     def _until(self, good: Callable[[float, float], bool], seconds: float, times: int = 1) -> bool:
         limit, met = time.monotonic() + seconds, 0
