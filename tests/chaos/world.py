@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import random
 import re
@@ -21,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.local import Stack
 from pipeline.registry import Registry
 from tests.chaos.encode import encoder
+from tests.chaos.follower import Follower
 from tests.chaos.load import Load
 from tests.chaos.logs import Reader
 from tests.chaos.proxy import Proxies
@@ -363,48 +362,6 @@ def _listeners(prefix: str, nodes: int) -> dict[str, str]:
             f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)
         ),
     }
-
-
-class Follower(threading.Thread):
-    """A read_committed consumer of the events, which remembers when it saw one of each partition."""
-
-    def __init__(self, servers: str, topic: str, partitions: int) -> None:
-        super().__init__(name="follower", daemon=True)
-        self._topic, self._partitions = topic, partitions
-        self.seen: list[list[float]] = [[] for _ in range(partitions)]
-        self._ending = threading.Event()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": servers,
-                "group.id": f"follow-{secrets.token_hex(4)}",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 20,
-                "reconnect.backoff.max.ms": 500,
-                "log_level": 0,
-            }
-        )
-        self.start()
-
-    def run(self) -> None:
-        self._consumer.assign([TopicPartition(self._topic, number, 0) for number in range(self._partitions)])
-        while not self._ending.is_set():
-            now = {
-                record.partition() for record in self._consumer.consume(1000, 0.1) if record.error() is None
-            }
-            for number in now:
-                self.seen[number].append(time.monotonic())
-        self._consumer.close()
-
-    def stop(self) -> None:
-        self._ending.set()
-        self.join(10)
-
-    def silence(self, number: int, since: float, until: float) -> float:
-        """The longest time between two sights of a partition from `since` to `until`."""
-        times = [since, *(moment for moment in self.seen[number] if since <= moment <= until), until]
-        return max(b - a for a, b in itertools.pairwise(times))
 
 
 def quantiles(values: list[float]) -> dict[str, Any]:
