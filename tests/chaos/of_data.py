@@ -75,7 +75,7 @@ def retention(world: World) -> None:
             for number in range(world.setting.partitions)
         ]
         group = ConsumerGroupTopicPartitions(world.pipe.env["PIPELINE_GROUP_ID"], wanted)
-        committed = _patiently(lambda: admin.list_consumer_group_offsets([group])[group.group_id].result(30))
+        committed = _patiently(lambda: admin.list_consumer_group_offsets([group])[group.group_id].result(10))
         cuts = []
         for tp in committed.topic_partitions:
             if tp.offset > 0:
@@ -101,16 +101,16 @@ def offsets_lost(world: World) -> None:
             for number in range(world.setting.partitions)
         ]
         back = ConsumerGroupTopicPartitions(group, wanted)
-        _patiently(lambda: world.admin.alter_consumer_group_offsets([back])[group].result(30))
+        _patiently(lambda: world.admin.alter_consumer_group_offsets([back])[group].result(10))
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
     """Ask the group's coordinator again while a transaction or a member is on its way."""
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 90
     while True:
         try:
             return ask()
-        except KafkaException:
+        except (KafkaException, TimeoutError):
             if time.monotonic() > limit:
                 raise
             time.sleep(0.5)

@@ -130,7 +130,9 @@ class World:
         if setting.proxied:
             self._proxy()
         # One for all faults: librdkafka 2.16 crashed when a client was dropped that had asked a broker in trouble.
-        self.admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers, "log_level": 0})
+        self.admin = AdminClient(
+            {"bootstrap.servers": servers.bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 500}
+        )
         self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic)
         self.load = Load(
             servers.bootstrap_servers,
