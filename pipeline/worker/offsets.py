@@ -258,6 +258,8 @@ class FencedProducer(AIOKafkaProducer):
         await self.begin_transaction()
         while not await self._sender._do_add_offsets_to_txn(group_id):
             pass
+        if (refused := self.failure) is not None:  # without a word here, the next step would stumble over it
+            raise refused
 
     def will_write(self, partitions: set[TopicPartition]) -> None:
         """Register all partitions of a transaction at once; aiokafka would send a request for each."""
