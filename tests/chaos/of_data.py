@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.chaos.load import RoomLife
 from tests.chaos.logs import API, MEDIA
@@ -67,7 +67,6 @@ def abort(world: World) -> None:
 
 def retention(world: World) -> None:
     """Signals that were processed are deleted, and a worker dies: its successor begins where the topics begin."""
-    admin = world.admin
     with world.injecting("retention"):
         wanted = [
             TopicPartition(world.pipe.topic(name), number)
@@ -75,13 +74,15 @@ def retention(world: World) -> None:
             for number in range(world.setting.partitions)
         ]
         group = ConsumerGroupTopicPartitions(world.pipe.env["PIPELINE_GROUP_ID"], wanted)
-        committed = _patiently(lambda: admin.list_consumer_group_offsets([group])[group.group_id].result(10))
+        committed = _patiently(
+            world, lambda admin: admin.list_consumer_group_offsets([group])[group.group_id].result(20)
+        )
         cuts = []
         for tp in committed.topic_partitions:
             if tp.offset > 0:
                 world.reader.keep(tp.topic, tp.partition)
                 cuts.append(TopicPartition(tp.topic, tp.partition, tp.offset))
-        for done in admin.delete_records(cuts).values():
+        for done in world.admin().delete_records(cuts).values():
             done.result(30)
         end_hard(world, world.victim())
 
@@ -101,18 +102,20 @@ def offsets_lost(world: World) -> None:
             for number in range(world.setting.partitions)
         ]
         back = ConsumerGroupTopicPartitions(group, wanted)
-        _patiently(lambda: world.admin.alter_consumer_group_offsets([back])[group].result(10))
+        _patiently(world, lambda admin: admin.alter_consumer_group_offsets([back])[group].result(20))
 
 
-def _patiently(ask: Callable[[], Any]) -> Any:
+def _patiently(world: World, ask: Callable[[AdminClient], Any]) -> Any:
     """Ask the group's coordinator again while a transaction or a member is on its way."""
-    limit = time.monotonic() + 90
+    limit, admin = time.monotonic() + 90, world.admin()
     while True:
         try:
-            return ask()
-        except (KafkaException, TimeoutError):
+            return ask(admin)
+        except (KafkaException, TimeoutError) as error:
             if time.monotonic() > limit:
                 raise
+            if isinstance(error, TimeoutError):
+                admin = world.admin()
             time.sleep(0.5)
 
 
@@ -125,7 +128,7 @@ def compaction(world: World) -> None:
             resource.add_incremental_config(
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
             )
-        for done in world.admin.incremental_alter_configs([resource]).values():
+        for done in world.admin().incremental_alter_configs([resource]).values():
             done.result(30)
         world.compacting = True  # type: ignore[attr-defined]
     slot = world.victim()

@@ -72,7 +72,7 @@ def any_node(world: World) -> int:
 
 
 def _leader(world: World, topic: str, partition: int) -> int:
-    number = world.admin.list_topics(topic, timeout=20).topics[topic].partitions[partition].leader
+    number = world.admin().list_topics(topic, timeout=20).topics[topic].partitions[partition].leader
     return int(number) if number > 0 else any_node(world)
 
 
@@ -89,7 +89,7 @@ def _coordinator(world: World, topic: str, name: str) -> int:
         value = (31 * value + ord(character)) & 0xFFFFFFFF
     value = abs(value - (1 << 32) if value >= 1 << 31 else value)
     return _leader(
-        world, topic, value % len(world.admin.list_topics(topic, timeout=20).topics[topic].partitions)
+        world, topic, value % len(world.admin().list_topics(topic, timeout=20).topics[topic].partitions)
     )
 
 

@@ -107,7 +107,7 @@ def _last_words(world: World) -> str:
     latest = dict.fromkeys(tables, OffsetSpec.latest())
     ends = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
-        found = world.admin.list_offsets(latest, isolation_level=level)
+        found = world.admin().list_offsets(latest, isolation_level=level)
         ends.append({tp.partition: done.result(30).offset for tp, done in found.items()})
     return "\n".join([*lines, f"stable ends of the table's log {ends[0]}, ends {ends[1]}"])
 

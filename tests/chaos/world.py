@@ -105,6 +105,7 @@ class World:
         """Seconds for which signals were left to process that no worker knew of, when the load had ended."""
         self.lives: list[tuple[int, WorkerProcess]] = []
         """Every worker that was ever started, with the number of its slot."""
+        self._admins: list[AdminClient] = []
         self.killed = False
         """Whether a worker's counters were lost."""
         self._own = stack is None
@@ -129,10 +130,6 @@ class World:
         asyncio.run(self.pipe.set_up())
         if setting.proxied:
             self._proxy()
-        # One for all faults: librdkafka 2.16 crashed when a client was dropped that had asked a broker in trouble.
-        self.admin = AdminClient(
-            {"bootstrap.servers": servers.bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 500}
-        )
         self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic)
         self.load = Load(
             servers.bootstrap_servers,
@@ -174,6 +171,14 @@ class World:
             for node in range(1, self.setting.nodes + 1):
                 port = int(f"{self._ports}{node}1{slot}")
                 self.proxies.add(slot, node, port, port - 10, self.setting.seed + slot)
+
+    def admin(self) -> AdminClient:
+        """A new one: an old one may wait for ever for an answer that a broker in trouble never gave. It is kept until
+        the end, because librdkafka 2.16 crashes now and then when one is dropped that still waits."""
+        self._admins.append(
+            AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0})
+        )
+        return self._admins[-1]
 
     # --- workers ---------------------------------------------------------------------------------------------
 
