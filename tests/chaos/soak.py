@@ -29,7 +29,11 @@ TARGET: Final = {"worker": 100, "broker": 30, "cluster": 30, "network": 30, "dat
 """Injections of each class of a kind that the file shall hold."""
 LATE: Final = 100
 """... and of each class in which an answer or a request of a transaction is late."""
-PLAN: Final = 80
+MOST: Final = 80
+LEAST: Final = 20
+"""Injections of a run."""
+SIGNALS: Final = 5_000_000
+"""Signals of all runs together; while some lack, most runs begin with a backlog."""
 GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
     ((1,), lambda fault: fault.kind in {"worker", "broker", "data"}),
     ((3,), lambda fault: fault.kind in {"worker", "cluster", "data"} and fault.name != "retention"),
@@ -40,12 +44,15 @@ GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
 CONSOLE = Console(stderr=True)
 
 
-def done(file: Path) -> Counter[str]:
-    """Injections per fault class so far."""
+def done(file: Path) -> tuple[Counter[str], int]:
+    """Injections per fault class, and signals, so far."""
     counts: Counter[str] = Counter()
+    signals = 0
     for line in file.read_text().splitlines() if file.exists() else ():
-        counts.update(json.loads(line)["injections"])
-    return counts
+        result = json.loads(line)
+        counts.update(result["injections"])
+        signals += result["signals"]
+    return counts, signals
 
 
 def target(fault: Fault) -> int:
@@ -53,13 +60,15 @@ def target(fault: Fault) -> int:
     return LATE if fault.name.startswith("late_") else TARGET[fault.kind]
 
 
-def plan(counts: Counter[str], rng: random.Random) -> list[str]:
-    """Arguments of the next run: faults that go together, those first that lack most."""
+def plan(counts: Counter[str], signals: int, rng: random.Random) -> list[str]:
+    """Arguments of the next run: faults that go together, of those that are lacking; any others fill it up."""
     lacking = {fault: max(0, target(fault) - counts[fault.name]) for fault in FAULTS}
     groups = [[fault for fault in FAULTS if goes(fault)] for _, goes in GROUPS]
     place = rng.choices(range(len(groups)), [1 + sum(lacking[f] for f in group) for group in groups])[0]
-    chosen = rng.choices(groups[place], [lacking[fault] + 0.5 for fault in groups[place]], k=PLAN)
+    pool = [fault for fault in groups[place] for _ in range(lacking[fault])]
+    chosen = rng.sample(pool, min(MOST, len(pool))) + rng.choices(groups[place], k=max(0, LEAST - len(pool)))
     nodes = rng.choice(GROUPS[place][0])
+    backlogs = (0, 300_000, 400_000, 600_000) if nodes == 1 else (0, 100_000, 200_000)
     options = {
         "--plan": ",".join(fault.name for fault in chosen),
         "--seed": rng.randrange(10**9),
@@ -69,7 +78,7 @@ def plan(counts: Counter[str], rng: random.Random) -> list[str]:
         "--watchdog": rng.choice((2, 2, 4, 10)),
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
-        "--backlog": rng.choice((0, 300_000, 400_000, 600_000) if nodes == 1 else (0, 100_000, 200_000)),
+        "--backlog": rng.choice(backlogs) if signals < SIGNALS else 0,
         "--gap": rng.choice((0.1, 0.2)),
     }
     more = ["--overlap"] if rng.random() < 0.85 else []
@@ -85,9 +94,17 @@ def main() -> int:
     given.file.parent.mkdir(parents=True, exist_ok=True)
     end, failed, rng = time.monotonic() + 60 * given.minutes, [], random.SystemRandom()
 
+    planned: Counter[str] = Counter()
+    """What runs now, in all lanes."""
+    planning = threading.Lock()
+
     def lane() -> None:
         while time.monotonic() < end:
-            options = plan(done(given.file), random.Random(rng.random()))
+            with planning:
+                counts, signals = done(given.file)
+                options = plan(counts + planned, signals, random.Random(rng.random()))
+                own = Counter(options[1].split(","))
+                planned.update(own)
             CONSOLE.print(f"python -m tests.chaos {' '.join(options)}", style="dim", soft_wrap=True)
             stories = given.file.parent / f"violations-{options[3]}.txt"
             command = [
@@ -101,6 +118,8 @@ def main() -> int:
                 stories,
             ]
             run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+            with planning:
+                planned.subtract(own)
             if run.returncode:
                 failed.append(options)
                 CONSOLE.print(
@@ -113,12 +132,6 @@ def main() -> int:
     for thread in lanes:
         thread.join()
     return 1 if failed else 0
-
-
-def missing(file: Path) -> int:
-    """Injections that the file still lacks."""
-    counts = done(file)
-    return sum(max(0, target(fault) - counts[fault.name]) for fault in FAULTS)
 
 
 if __name__ == "__main__":
