@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -17,7 +18,10 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from pipeline import signals as s
 from pipeline.errors import FencedError
+from pipeline.worker import transaction
 from pipeline.worker.batch import batches, encode_row
+from pipeline.worker.offsets import FencedProducer
+from pipeline.worker.take import take
 from pipeline.worker.transaction import Transactions
 from tests.pipe import ROOT, Pipe, WorkerProcess
 from tests.servers import Servers
@@ -213,5 +217,33 @@ async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new
         assert writer.renewed == 1
         [one, two] = await pipe.records("rooms")
         assert (one.value, two.value) == (b"1", b"2")
+    finally:
+        await writer.stop()
+
+
+async def test_a_producer_that_had_to_ask_twice_when_it_took_the_id_is_replaced_like_any_other(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taking the id may end what hangs, and that is a request that may come late as well (seed 433417007)."""
+    rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
+    taken: list[FencedProducer] = []
+
+    async def with_two_that_ask_twice(*args: Any) -> FencedProducer:
+        taken.append(await take(*args))
+        taken[-1]._sender.client.lost = len(taken) < 3
+        return taken[-1]
+
+    async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        return set()
+
+    monkeypatch.setattr(transaction, "take", with_two_that_ask_twice)
+    writer = Transactions(pipe.settings, nothing_held, nothing_hidden)
+    await writer.start()
+    try:
+        await writer.write({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+        assert writer.producer is taken[2]
+        assert writer.renewed == 2
+        [one] = await pipe.records("rooms")
+        assert one.value == b"1"
     finally:
         await writer.stop()

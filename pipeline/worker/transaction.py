@@ -156,7 +156,9 @@ class Transactions:
 
     async def _sure(self) -> FencedProducer:
         """The producer; a new one where a request of the old one may come late, and end the next transaction."""
-        if self.producer.unsure:
+        while (
+            self.producer.unsure
+        ):  # a new one may have ended a transaction when it took the id, and asked twice, too
             await self.stop()
             await self.start()
             self.renewed += 1
