@@ -105,7 +105,6 @@ class World:
         """Seconds for which signals were left to process that no worker knew of, when the load had ended."""
         self.lives: list[tuple[int, WorkerProcess]] = []
         """Every worker that was ever started, with the number of its slot."""
-        self._admins: list[AdminClient] = []
         self.killed = False
         """Whether a worker's counters were lost."""
         self._own = stack is None
@@ -173,12 +172,8 @@ class World:
                 self.proxies.add(slot, node, port, port - 10, self.setting.seed + slot)
 
     def admin(self) -> AdminClient:
-        """A new one: an old one may wait for ever for an answer that a broker in trouble never gave. It is kept until
-        the end, because librdkafka 2.16 crashes now and then when one is dropped that still waits."""
-        self._admins.append(
-            AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0})
-        )
-        return self._admins[-1]
+        """A new one: an old one may wait for ever for an answer that a broker in trouble never gave."""
+        return AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0})
 
     # --- workers ---------------------------------------------------------------------------------------------
 
