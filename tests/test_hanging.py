@@ -168,13 +168,14 @@ async def nothing_held() -> dict[TopicPartition, int]:
     return {}
 
 
+async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+    return set()
+
+
 async def test_no_unit_follows_one_that_was_not_committed(pipe: Pipe) -> None:
     """It was decided from rooms that the failed one had changed; and by then the group may have taken us back, so that
     nothing at the broker would refuse it."""
     rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
-
-    async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        return set()
 
     writer = Transactions(pipe.settings, nothing_held, nothing_hidden)
     await writer.start()
@@ -232,9 +233,6 @@ async def test_a_producer_that_had_to_ask_twice_when_it_took_the_id_is_replaced_
         taken.append(await take(*args))
         taken[-1]._sender.client.lost = len(taken) < 3
         return taken[-1]
-
-    async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        return set()
 
     monkeypatch.setattr(transaction, "take", with_two_that_ask_twice)
     writer = Transactions(pipe.settings, nothing_held, nothing_hidden)

@@ -73,7 +73,7 @@ class Transactions:
         self.renewed = 0
         self._written = False
         self._failed: FatalError | None = None
-        """Why a transaction was not committed: none may follow it."""
+        """Why a transaction was not committed."""
 
     @property
     def producer(self) -> FencedProducer:
@@ -109,8 +109,6 @@ class Transactions:
 
     async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
         """End what is open of ours there. Not while a unit is under way. Raises FatalError."""
-        if self._failed is not None:
-            raise self._failed
         try:
             await (await self._sure()).decide(partitions, self._settings.group_id, commit=commit)
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
@@ -129,8 +127,6 @@ class Transactions:
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
         """
-        if self._failed is not None:
-            raise self._failed
         try:
             producer = await self._begin()
             producer.will_write({*outputs, *also})
@@ -155,10 +151,14 @@ class Transactions:
             raise self._failed from error
 
     async def _sure(self) -> FencedProducer:
-        """The producer; a new one where a request of the old one may come late, and end the next transaction."""
-        while (
-            self.producer.unsure
-        ):  # a new one may have ended a transaction when it took the id, and asked twice, too
+        """The producer; a new one where a request of the old one may come late, and end the next transaction.
+
+        Raises FatalError when a transaction has failed: none may follow it.
+        """
+        if self._failed is not None:
+            raise self._failed
+        # Not `if`: the new one may have ended a transaction when it took the id, and asked twice, too.
+        while self.producer.unsure:
             await self.stop()
             await self.start()
             self.renewed += 1
