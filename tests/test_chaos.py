@@ -44,7 +44,7 @@ def test_every_fault_of_one_broker_breaks_no_promise(servers: Servers) -> None:
         results = list(pool.map(one, plans))
     for plan, result in zip(plans.values(), results, strict=True):
         assert result["violations"] == [], f"seed {seed}"
-        assert result["injections"].keys() == set(plan)
+        assert result["injections"].keys() == set(plan), result["not_injected"]
         assert result["signals"] > 1000
         assert result["timeouts"]["n"] > 10
 

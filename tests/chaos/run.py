@@ -21,6 +21,8 @@ from tests.chaos.faults import BY_NAME
 from tests.chaos.world import Setting, World, quantiles
 from tests.pipe import ROOT
 
+ATTEMPTS: Final = 3
+"""Tries to do one injection."""
 FOREVER_US: Final = 1 << 61
 SLOW_RECOVERY: Final = 25.0
 """Seconds, over the session timeout, that a recovery may take on a machine that does much else besides."""
@@ -61,13 +63,7 @@ def run(
         for number, name in enumerate(faults):
             time.sleep(world.rng.uniform(0, 2) * gap)
             say(f"{number + 1}: {name}")
-            try:
-                BY_NAME[name].inject(world)
-            except (
-                KafkaException,
-                ConfigError,
-            ) as error:  # what it needed was away: the fault before may still be felt
-                say(f"not injected: {error}")
+            if not _injected(world, name, say):
                 continue
             if settle and not _settled(world, name, patience, verdict):
                 break
@@ -81,6 +77,20 @@ def run(
         world.stop()
         say("checking")
         return _result(world, _checked(world, verdict), metrics, loaded, settle)
+
+
+def _injected(world: World, name: str, say: Callable[[str], None]) -> bool:
+    """Do it; again where what it needs was away: the fault before may still be felt."""
+    for _ in range(ATTEMPTS):
+        try:
+            BY_NAME[name].inject(world)
+        except (KafkaException, ConfigError) as error:
+            say(f"{name} not injected: {error}")
+            world.not_injected.append(f"{name}: {error}")
+            time.sleep(1)
+        else:
+            return True
+    return False
 
 
 def _settled(world: World, name: str, patience: float, verdict: Verdict) -> bool:
@@ -165,6 +175,7 @@ def _result(
         "watchdog": setting.watchdog,
         "session": setting.session,
         "injections": dict(Counter(injection.fault for injection in world.injections)),
+        "not_injected": world.not_injected,
         "signals": verdict.signals,
         "dead": verdict.poisoned,
         "events": verdict.events,
@@ -202,7 +213,7 @@ def _settles(world: World) -> dict[str, list[float]]:
 def _silences(world: World, loaded: float) -> dict[str, list[float]]:
     """Per fault, and injection by injection: the longest silence of the partitions that it hit, and of the others."""
     found: dict[str, list[float]] = {}
-    ends = [i.began for i in world.injections[1:]] + [loaded]
+    ends = [i.began for i in world.injections[1:]] + [loaded] * bool(world.injections)
     everything = frozenset(range(world.setting.partitions))
     for injection, end in zip(world.injections, ends, strict=True):
         until = max(injection.ended + 1, min(end, injection.ended + LONGEST_SILENCE))

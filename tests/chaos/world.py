@@ -101,12 +101,15 @@ class World:
         self.late: Counter[str] = Counter()
         """What the broker said to late requests, by fault and moment."""
         self.unexpected: list[str] = []
+        self.not_injected: list[str] = []
+        """Which injections failed, and why."""
         self.unseen = 0.0
         """Seconds for which signals were left to process that no worker knew of, when the load had ended."""
         self.lives: list[tuple[int, WorkerProcess]] = []
         """Every worker that was ever started, with the number of its slot."""
         self.killed = False
         """Whether a worker's counters were lost."""
+        self._admins: list[AdminClient] = []
         self._own = stack is None
         self._ports = _free_ports(setting) if stack is None else ""
         self.stack = stack or Stack(
@@ -172,8 +175,14 @@ class World:
                 self.proxies.add(slot, node, port, port - 10, self.setting.seed + slot)
 
     def admin(self) -> AdminClient:
-        """A new one: an old one may wait for ever for an answer that a broker in trouble never gave."""
-        return AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0})
+        """A new one: an old one may wait for ever for an answer that a broker in trouble never gave.
+
+        All are kept: one that is collected ends its questions unanswered.
+        """
+        self._admins.append(
+            AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0})
+        )
+        return self._admins[-1]
 
     # --- workers ---------------------------------------------------------------------------------------------
 
