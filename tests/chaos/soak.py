@@ -34,13 +34,16 @@ LEAST: Final = 20
 """Injections of a run."""
 SIGNALS: Final = 5_000_000
 """Signals of all runs together; while some lack, most runs begin with a backlog."""
+BESIDE: Final = {"kill", "freeze_long", "pair", "abort", "compaction"}
+"""What comes beside the faults of a cluster."""
 GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
     ((1,), lambda fault: fault.kind in {"worker", "broker", "data"}),
-    ((3,), lambda fault: fault.kind in {"worker", "cluster", "data"} and fault.name != "retention"),
-    ((1, 3), lambda fault: fault.kind in {"worker", "network"}),
-    ((1, 3), lambda fault: fault.outlived),
+    ((3,), lambda fault: fault.kind == "cluster" or fault.name in BESIDE),
+    ((1, 1, 1, 3), lambda fault: fault.kind in {"worker", "network"}),
+    ((1, 1, 1, 3), lambda fault: fault.outlived),
 )
-"""What goes together in one run: numbers of brokers, and which faults. In the last no worker ends: counters are compared."""
+"""What goes together in one run: numbers of brokers, and which faults. An injection into three brokers takes the machine
+four times as long as one into one. In the last group no worker ends: counters are compared."""
 CONSOLE = Console(stderr=True)
 
 
