@@ -166,7 +166,11 @@ class Recovery:
         partitions = {tp.partition: Partition(self._settings.rules) for tp in tables}
         positions: dict[int, Position] = {}
         ends = await self.ends(tables)
-        self._committed.assign(tables)  # without a group, that is from the earliest offset on
+        # Not by aiokafka's reset to the earliest offset: it goes on asking a broker that has ceased to lead.
+        starts = await self._committed.beginning_offsets(tables)
+        self._committed.assign(tables)
+        for tp, start in starts.items():
+            self._committed.seek(tp, start)
         await self._read(
             ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
         )

@@ -32,6 +32,8 @@ LATE: Final = 100
 MOST: Final = 80
 LEAST: Final = 20
 """Injections of a run."""
+EACH: Final = 30
+"""Injections of one class among which those of a run are chosen."""
 SIGNALS: Final = 5_000_000
 """Signals of all runs together; while some lack, most runs begin with a backlog."""
 BESIDE: Final = {"kill", "freeze_long", "pair", "abort", "compaction"}
@@ -39,8 +41,8 @@ BESIDE: Final = {"kill", "freeze_long", "pair", "abort", "compaction"}
 GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
     ((1,), lambda fault: fault.kind in {"worker", "broker", "data"}),
     ((3,), lambda fault: fault.kind == "cluster" or fault.name in BESIDE),
-    ((1, 1, 1, 3), lambda fault: fault.kind in {"worker", "network"}),
-    ((1, 1, 1, 3), lambda fault: fault.outlived),
+    ((1, 1, 1, 1, 3), lambda fault: fault.kind in {"worker", "network"}),
+    ((1, 1, 1, 1, 3), lambda fault: fault.outlived),
 )
 """What goes together in one run: numbers of brokers, and which faults. An injection into three brokers takes the machine
 four times as long as one into one. In the last group no worker ends: counters are compared."""
@@ -68,7 +70,7 @@ def plan(counts: Counter[str], signals: int, rng: random.Random) -> list[str]:
     lacking = {fault: max(0, target(fault) - counts[fault.name]) for fault in FAULTS}
     groups = [[fault for fault in FAULTS if goes(fault)] for _, goes in GROUPS]
     place = rng.choices(range(len(groups)), [1 + sum(lacking[f] for f in group) for group in groups])[0]
-    pool = [fault for fault in groups[place] for _ in range(lacking[fault])]
+    pool = [fault for fault in groups[place] for _ in range(min(lacking[fault], EACH))]
     chosen = rng.sample(pool, min(MOST, len(pool))) + rng.choices(groups[place], k=max(0, LEAST - len(pool)))
     nodes = rng.choice(GROUPS[place][0])
     backlogs = (0, 300_000, 400_000, 600_000) if nodes == 1 else (0, 100_000, 200_000)
