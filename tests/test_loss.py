@@ -1,5 +1,4 @@
-"""Nothing is lost in silence (promise 6): signals that were deleted. What is there is found: a table whose broker has
-ceased to lead. Brokers that go away are in test_chaos.py."""
+"""Nothing is lost in silence (promise 6): signals that were deleted. Brokers that go away are in test_chaos.py."""
 
 from __future__ import annotations
 
@@ -10,8 +9,6 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from pipeline import signals as s
-from pipeline.registry import Registry
-from pipeline.worker.recovery import Recovery
 from tests.pipe import Pipe
 
 pytestmark = pytest.mark.broker
@@ -44,26 +41,3 @@ async def test_signals_that_were_deleted_unread_stop_the_worker_until_that_is_ac
         events = await pipe.until_events(3)
     assert [event["meta"]["cause"] for event in events] == ["c", "v-3", "v-4"]
     assert [event["meta"]["sequence"] for event in events] == [1, 2, 3]
-
-
-async def test_a_table_is_read_where_aiokafka_cannot_find_its_beginning(pipe: Pipe) -> None:
-    """Its consumer asks the broker that it takes for the leader where a log begins, again and again, and does not look
-    for another one until its metadata are old: a worker that started while a leader changed stood still for 131 s."""
-
-    async def asked_in_vain(*_: object) -> bool:
-        await asyncio.sleep(0.1)
-        return False
-
-    with pipe.worker():
-        await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"))
-        await pipe.until_events(1)
-    number = pipe.partition("room")
-    async with Registry(pipe.settings) as registry:
-        recovery = Recovery(pipe.settings, registry)
-        try:
-            await recovery.start()
-            recovery._committed._fetcher._update_fetch_positions = asked_in_vain
-            lanes = await asyncio.wait_for(recovery.load([number]), 30)
-        finally:
-            await recovery.stop()
-    assert list(lanes[number].partition.rooms) == ["room"]

@@ -152,11 +152,12 @@ class Follower:
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             partitions = [TopicPartition(self._topic, number) for number in range(topics[self._topic])]
+            # Not by seek_to_beginning or seek_to_end, which go on asking a broker that has ceased to lead.
+            ask = self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets
+            offsets = await ask(partitions)
             self._consumer.assign(partitions)
-            if self._from_beginning:
-                await self._consumer.seek_to_beginning(*partitions)
-            else:
-                await self._consumer.seek_to_end(*partitions)
+            for partition, offset in offsets.items():
+                self._consumer.seek(partition, offset)
             self._open = opened.pop_all()
         return self
 

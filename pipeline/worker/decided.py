@@ -1,4 +1,4 @@
-"""How the last transaction of a transactional id was decided (KIP-664, DescribeTransactions).
+"""How the last transaction of a transactional id stands, or was decided (KIP-664, DescribeTransactions).
 
 This file touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when a
 name goes away.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as Errors
+from aiokafka.client import CoordinationType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
@@ -22,6 +24,8 @@ _DECIDED: Final = {
     "Ongoing": False,  # whoever takes the id aborts it
 }
 """State to whether that is, or ends as, a commit. `Empty` and the others: nobody can say any more."""
+_ENDING: Final = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}
+"""States in which the coordinator writes the markers."""
 _ASK_AGAIN: Final = (
     Errors.CoordinatorNotAvailableError,
     Errors.NotCoordinatorError,
@@ -84,13 +88,28 @@ async def decided(client: Any, node_id: int, transactional_id: str) -> bool | No
 
     Raises KafkaError: a retriable one when the coordinator can't answer now.
     """
+    return _DECIDED.get(await _state(client, node_id, transactional_id))
+
+
+async def ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
+    """Whether the last transaction of this id is decided, and its markers are on their way.
+
+    Asks as the client of `reader`. Raises KafkaError: a retriable one when the coordinator can't answer now.
+    """
+    client = reader._client
+    node_id = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+    return await _state(client, node_id, transactional_id) in _ENDING
+
+
+async def _state(client: Any, node_id: int, transactional_id: str) -> str:
+    """Kafka's word for it; "" when `node_id`, its coordinator, does not know. Raises KafkaError."""
     try:
         answer = await client.send(node_id, _DescribeTransactions(transactional_id))
     except Errors.IncompatibleBrokerVersion:  # before Kafka 3.0
-        return None
+        return ""
     [(code, _, state, *_)] = answer.transaction_states
     error = Errors.for_code(code)
     if error in _ASK_AGAIN:
         raise error(transactional_id)
     # Any other error is one of what comes next, too (not authorised), or says that there is none of that id.
-    return None if code else _DECIDED.get(state)
+    return "" if code else str(state)

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer
+from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
@@ -27,11 +28,14 @@ from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.worker.bare import bare_records
+from pipeline.worker.decided import ending
 from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
 
 PATIENCE: Final = 0.3
-"""Seconds that a commit which is decided already is given to write its markers, before its owner is fenced."""
+"""Seconds without a record after which we look whether an open transaction holds us back."""
+GAP_SECONDS: Final = 5.0
+"""... after which we take it that nothing is left before that transaction: compaction may have left a gap there."""
 SLICE: Final = 250
 """Rows that are taken at a time, about as many bytes as a loop reads from a socket at a time."""
 log = structlog.get_logger("recovery")
@@ -186,7 +190,7 @@ class Recovery:
     ) -> None:
         """Read until the consumer's position is at the end: markers and compaction leave gaps that are no loss."""
         missing = dict(ends)
-        moved = time.monotonic()
+        moved = looked = time.monotonic()
         while True:
             for tp, end in list(missing.items()):
                 if await self._committed.position(tp) >= end:
@@ -198,11 +202,22 @@ class Recovery:
                 for begin in range(0, len(records), SLICE):
                     await take(tp, records[begin : begin + SLICE])
                     await asyncio.sleep(0)  # the next fetch comes in meanwhile, and probes are answered
+            now = time.monotonic()
             if fetched:
-                moved = time.monotonic()
-            elif time.monotonic() - moved > PATIENCE:
-                await self._free(missing)
-                moved = time.monotonic()
+                moved = looked = now
+            elif now - looked > PATIENCE:
+                await self._free(await self._held_back(missing, gap=now - moved > GAP_SECONDS))
+                looked = time.monotonic()
+
+    async def _held_back(self, missing: dict[TopicPartition, int], *, gap: bool) -> dict[TopicPartition, int]:
+        """Where we have read all that comes before an open transaction. A broker that is slow holds us back, too, and
+        whoever wrote the log last is not to be fenced for that. `gap`: what is left before it may be no record."""
+        stable = await self.stable(missing)
+        return {
+            tp: end
+            for tp, end in missing.items()
+            if stable[tp] < end and (gap or await self._committed.position(tp) >= stable[tp])
+        }
 
     async def _free(self, stuck: dict[TopicPartition, int]) -> None:
         """End the open transactions that hold us back, by taking their owners' ids."""
@@ -221,7 +236,17 @@ class Recovery:
                 await self.own.repeat(held, commit=self._guess(tables, held) if decided is None else decided)
 
     async def fence(self, owner: str, unknown: Unknown = nobody_knows) -> None:
-        """End what a worker that is gone left open. Raises KafkaError, FatalError."""
+        """End what a worker that is gone left open; one that lives and has just committed is spared.
+
+        Raises KafkaError, FatalError.
+        """
+        try:
+            if await ending(self._everything, owner):
+                return
+        except Errors.KafkaError as error:
+            if error.retriable:
+                return  # its coordinator can't answer now: whoever asked looks again
+            raise
         log.info("end what another worker left open", transactional_id=owner)
         producer = await take(self._settings, owner, self.held, unknown)
         await producer.stop()

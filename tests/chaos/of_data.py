@@ -72,31 +72,29 @@ def abort(world: World) -> None:
 def retention(world: World) -> None:
     """Signals that were processed are deleted, and a worker dies: its successor begins where the topics begin."""
     with world.injecting("retention"):
-        wanted = [
-            TopicPartition(world.pipe.topic(name), number)
-            for name in (API, MEDIA)
-            for number in range(world.setting.partitions)
-        ]
-        group = ConsumerGroupTopicPartitions(world.pipe.env["PIPELINE_GROUP_ID"], wanted)
-        committed = _patiently(
-            world, lambda admin: admin.list_consumer_group_offsets([group])[group.group_id].result(20)
-        )
-        cuts = {}
-        for tp in committed.topic_partitions:
-            if tp.offset > 0:
-                world.reader.keep(tp.topic, tp.partition)
-                cuts[Place(tp.topic, tp.partition)] = RecordsToDelete(before_offset=tp.offset)
-        asyncio.run(_delete(world, cuts))
+        asyncio.run(_cut(world))
         end_hard(world, world.victim())
 
 
-async def _delete(world: World, cuts: dict[Place, RecordsToDelete]) -> None:
-    # Not by librdkafka 2.16: a DeleteRecords that meets a broker in trouble crashes it now and then.
+async def _cut(world: World) -> None:
+    """Delete what is before the group's offsets; again, while the broker is in trouble."""
+    # Not by librdkafka 2.16: a client without a group crashes when a coordinator refuses to tell a group's offsets.
+    inputs = [
+        Place(world.pipe.topic(name), number)
+        for name in (API, MEDIA)
+        for number in range(world.setting.partitions)
+    ]
     limit = time.monotonic() + 60
     while True:
         admin = AIOKafkaAdminClient(bootstrap_servers=world.pipe.servers.bootstrap_servers)
         try:
             await admin.start()
+            known = await admin.list_consumer_group_offsets(
+                world.pipe.env["PIPELINE_GROUP_ID"], partitions=inputs
+            )
+            cuts = {tp: RecordsToDelete(before_offset=at.offset) for tp, at in known.items() if at.offset > 0}
+            for tp in cuts:
+                world.reader.keep(tp.topic, tp.partition)
             await admin.delete_records(cuts)
         except KafkaError:
             if time.monotonic() > limit:
