@@ -97,7 +97,10 @@ async def ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
     Asks as the client of `reader`. Raises KafkaError: a retriable one when the coordinator can't answer now.
     """
     client = reader._client
-    node_id = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+    try:
+        node_id = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+    except Errors.TransactionalIdAuthorizationFailed:
+        raise Errors.TransactionalIdAuthorizationFailed(transactional_id) from None  # aiokafka leaves it out
     return await _state(client, node_id, transactional_id) in _ENDING
 
 
