@@ -80,6 +80,27 @@ async def test_nobody_is_fenced_because_a_broker_is_slow(pipe: Pipe) -> None:
         assert worker.stop() == 0
 
 
+async def test_who_left_a_transaction_open_behind_a_gap_is_fenced(pipe: Pipe) -> None:
+    """Compaction may have removed what was last before it, so that our position never gets to where it begins."""
+    number = await a_room(pipe)
+    dead = await pipe.left_open(f"{pipe.prefix}-dead")
+    async with recovering(pipe) as recovery:
+        table = recovery.table(number)
+        begins = (await recovery.stable([table]))[table]
+        position = recovery._committed.position
+
+        async def before_the_gap(tp: Any) -> int:
+            known = await position(tp)
+            return int(known - 1 if known == begins else known)
+
+        recovery._committed.position = before_the_gap
+        lanes = await asyncio.wait_for(recovery.load([number]), 30)
+        assert recovery.seconds > module.GAP_SECONDS
+        assert recovery.fenced == 1
+    assert list(lanes[number].partition.rooms) == ["room"]
+    await dead.stop()
+
+
 async def test_a_commit_that_is_on_its_way_is_waited_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its worker may live: it gave a partition away, and committed before. Markers take a slow broker a while."""
     number = await a_room(pipe)

@@ -140,6 +140,7 @@ class Follower:
         from aiokafka import AIOKafkaConsumer, TopicPartition
 
         from pipeline import acls
+        from pipeline.begin import begin_at
         from pipeline.cli.feed import require_topics
         from pipeline.registry import Registry
 
@@ -152,12 +153,8 @@ class Follower:
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             partitions = [TopicPartition(self._topic, number) for number in range(topics[self._topic])]
-            # Not by seek_to_beginning or seek_to_end, which go on asking a broker that has ceased to lead.
             ask = self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets
-            offsets = await ask(partitions)
-            self._consumer.assign(partitions)
-            for partition, offset in offsets.items():
-                self._consumer.seek(partition, offset)
+            begin_at(self._consumer, await ask(partitions))
             self._open = opened.pop_all()
         return self
 

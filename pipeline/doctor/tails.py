@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from pipeline.begin import begin_at
 from pipeline.codec import decoder
 from pipeline.errors import PipelineError
 from pipeline.records import Position
@@ -57,9 +58,7 @@ async def _read(
     reader: AIOKafkaConsumer, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]
 ) -> dict[TopicPartition, tuple[bytes | None, int]]:
     """The value of the last position record, and the time of the last record, of each partition in its window."""
-    reader.assign(list(begins))
-    for tp, begin in begins.items():
-        reader.seek(tp, begin)
+    begin_at(reader, begins)
     found: dict[TopicPartition, tuple[bytes | None, int]] = dict.fromkeys(begins, (None, 0))
     left = {tp for tp, begin in begins.items() if begin < ends[tp]}
     while left:

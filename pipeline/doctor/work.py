@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from pipeline import questions
+from pipeline.begin import begin_at
 from pipeline.doctor.site import Said, Site
 from pipeline.doctor.tails import KEY, Tail, reading
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
@@ -136,9 +137,7 @@ async def _first(
     found = dict.fromkeys(behind, 0)
     if not behind:
         return found
-    reader.assign(list(behind))
-    for tp, offset in behind.items():
-        reader.seek(tp, offset)
+    begin_at(reader, behind)
     left = set(behind)
     while left:
         fetched: dict[TopicPartition, list[Any]] = await reader.getmany(*left, timeout_ms=200)
@@ -232,8 +231,7 @@ class Opener(NamedTuple):
 
 async def _opener(site: Site, reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> Opener:
     """The position record is the first that a worker's transaction writes."""
-    reader.assign([tp])
-    reader.seek(tp, offset)
+    begin_at(reader, {tp: offset})
     fetched: dict[TopicPartition, list[Any]] = await reader.getmany(tp, timeout_ms=2000)
     if not fetched:  # it ended just now
         return Opener(0, "")

@@ -21,6 +21,7 @@ from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
+from pipeline.begin import begin_at
 from pipeline.errors import FatalError, LossError
 from pipeline.merge import Input, Merge, Record
 from pipeline.partition import Partition
@@ -169,12 +170,8 @@ class Recovery:
     async def _load(self, tables: list[TopicPartition]) -> dict[int, Lane]:
         partitions = {tp.partition: Partition(self._settings.rules) for tp in tables}
         positions: dict[int, Position] = {}
-        ends = await self.ends(tables)
-        # Not by aiokafka's reset to the earliest offset: it goes on asking a broker that has ceased to lead.
-        starts = await self._committed.beginning_offsets(tables)
-        self._committed.assign(tables)
-        for tp, start in starts.items():
-            self._committed.seek(tp, start)
+        starts, ends = await asyncio.gather(self._committed.beginning_offsets(tables), self.ends(tables))
+        begin_at(self._committed, starts)
         await self._read(
             ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
         )
@@ -271,8 +268,7 @@ class Recovery:
         """Who wrote the first position record in [start, end), the owner of the oldest open transaction; and whether
         that transaction wrote nothing else to this log."""
         reader = self._everything
-        reader.assign([tp])
-        reader.seek(tp, start)
+        begin_at(reader, {tp: start})
         owner: str | None = None
         try:
             while await reader.position(tp) < end:

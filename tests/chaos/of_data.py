@@ -76,14 +76,16 @@ def retention(world: World) -> None:
         end_hard(world, world.victim())
 
 
+def _inputs(world: World) -> list[tuple[str, int]]:
+    """The partitions of the signals, by topic and number."""
+    numbers = range(world.setting.partitions)
+    return [(world.pipe.topic(name), number) for name in (API, MEDIA) for number in numbers]
+
+
 async def _cut(world: World) -> None:
     """Delete what is before the group's offsets; again, while the broker is in trouble."""
     # Not by librdkafka 2.16: a client without a group crashes when a coordinator refuses to tell a group's offsets.
-    inputs = [
-        Place(world.pipe.topic(name), number)
-        for name in (API, MEDIA)
-        for number in range(world.setting.partitions)
-    ]
+    inputs = [Place(*place) for place in _inputs(world)]
     limit = time.monotonic() + 60
     while True:
         admin = AIOKafkaAdminClient(bootstrap_servers=world.pipe.servers.bootstrap_servers)
@@ -115,12 +117,7 @@ def offsets_lost(world: World) -> None:
             end(slot)
             world.buried(slot)
         group = world.pipe.env["PIPELINE_GROUP_ID"]
-        wanted = [
-            TopicPartition(world.pipe.topic(name), number, 0)
-            for name in (API, MEDIA)
-            for number in range(world.setting.partitions)
-        ]
-        back = ConsumerGroupTopicPartitions(group, wanted)
+        back = ConsumerGroupTopicPartitions(group, [TopicPartition(*place, 0) for place in _inputs(world)])
         _patiently(world, lambda admin: admin.alter_consumer_group_offsets([back])[group].result(20))
 
 

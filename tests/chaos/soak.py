@@ -45,7 +45,7 @@ GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
     ((1, 1, 1, 1, 3), lambda fault: fault.outlived),
 )
 """What goes together in one run: numbers of brokers, and which faults. An injection into three brokers takes the machine
-four times as long as one into one. In the last group no worker ends: counters are compared."""
+twice as long as one into one. In the last group no worker ends: counters are compared."""
 CONSOLE = Console(stderr=True)
 
 
