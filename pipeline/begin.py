@@ -13,7 +13,8 @@ def begin_at(reader: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) ->
 
     Ask for beginnings and ends by `beginning_offsets` and `end_offsets`, which look for the leader. aiokafka's own
     look-ups (`auto_offset_reset`, `seek_to_beginning`, `seek_to_end`) go on asking a broker that has ceased to lead,
-    until the metadata are five minutes old.
+    until the metadata are five minutes old. And pause what is to be read no further: `unsubscribe`, right behind
+    `assign`, ends the task that fetches, for good.
     """
     reader.assign(list(offsets))
     for tp, offset in offsets.items():

@@ -49,6 +49,7 @@ METHODS: dict[str, str] = {
     "faust.stores.base:Store.__iter__": "self",
     "faust.stores.base:Store.__len__": "self",
     "faust.tables.base:Collection._new_store": "self",
+    "faust.assignor.partition_assignor:PartitionAssignor.assign": "self cluster member_metadata",
     "faust.assignor.partition_assignor:PartitionAssignor.assigned_actives": "self",
     f"{DRIVER}:Consumer._drain_messages": "self fetcher",
     f"{DRIVER}:Consumer._new_consumer_thread": "self",
@@ -120,7 +121,7 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.cluster:ClusterMetadata": "brokers",
     "aiokafka.consumer.consumer:AIOKafkaConsumer": "_client _closed _coordinator _fetcher",
     "aiokafka.consumer.fetcher:FetchResult": "_partition_records",
-    "aiokafka.consumer.fetcher:Fetcher": "_closed _records _subscriptions",
+    "aiokafka.consumer.fetcher:Fetcher": "_closed _fetch_task _records _subscriptions",
     "aiokafka.consumer.group_coordinator:GroupCoordinator": "member_id generation",
     "aiokafka.consumer.subscription_state:SubscriptionState": "subscription",
     "aiokafka.consumer.subscription_state:Subscription": "assignment",
@@ -139,6 +140,7 @@ ATTRIBUTES: dict[str, str] = {
 
 INNER: dict[str, str] = {
     "faust.app.base": "BootStrategy",
+    "faust.assignor.partition_assignor": "PartitionAssignor",
     "faust.stores.base": "Store",
     "faust.transport.drivers": "aiokafka",
     "faust.types.tuples": "ConsumerMessage",

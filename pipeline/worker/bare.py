@@ -1,4 +1,5 @@
-"""A consumer whose records come as they were parsed, without the ConsumerRecord that aiokafka makes of each.
+"""A consumer whose records come as they were parsed, without the ConsumerRecord that aiokafka makes of each, and
+which does not go on without the task that fetches them.
 
 Key, value, headers, offset and timestamp are all that anybody reads here. This file touches private names of aiokafka;
 the versions are pinned, and tests/test_private_names.py fails when one goes away.
@@ -11,6 +12,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
+
+from pipeline.errors import FatalError
 
 
 class _Bare(OrderedDict[TopicPartition, Any]):
@@ -32,3 +35,13 @@ def bare_records(consumer: AIOKafkaConsumer) -> None:
     handed over yet is forgotten, and fetched again: its position is still before it."""
     if not isinstance(consumer._fetcher._records, _Bare):
         consumer._fetcher._records = _Bare()
+
+
+def check_fetching(consumer: AIOKafkaConsumer) -> None:
+    """Raises FatalError when the task that fetches for this consumer, which has been started, has ended. aiokafka ends
+    it for an error that it does not expect, tells nobody, and from then on polls bring nothing, for ever."""
+    task = consumer._fetcher._fetch_task
+    if task.done() and not consumer._fetcher._closed:
+        error = None if task.cancelled() else task.exception()
+        cause = getattr(error, "__cause__", None) or error
+        raise FatalError(f"aiokafka has ceased to fetch ({cause!r}): start again, and report it")

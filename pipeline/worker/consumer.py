@@ -22,7 +22,7 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import topics
 from pipeline.merge import Record, as_records
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records
+from pipeline.worker.bare import bare_records, check_fetching
 from pipeline.worker.pace import FEW, pace
 
 POLL_SECONDS = 0.2
@@ -130,8 +130,9 @@ class Consumer(driver.Consumer):
     def standing(self) -> str:
         """What polls need, for a report of why there are none."""
         return (
-            f"drainers {self._draining}, flow active {self.flow_active}, partitions {len(self.assignment())}, "
-            f"of them to be polled {len(self._get_active_partitions())}, in place {self._thread.in_place}"
+            f"generation {self.app.consumer_generation_id}, drainers {self._draining}, flow active {self.flow_active}, "
+            f"partitions {len(self.assignment())}, of them to be polled {len(self._get_active_partitions())}, "
+            f"in place {self._thread.in_place}"
         )
 
     def _current(self, generation: int) -> bool:
@@ -247,6 +248,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         bare_records(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
+        check_fetching(consumer)
         wanted = active_partitions - parent.sink.full()
         if not wanted or self._in_place(fetcher) is None:
             if active_partitions and not wanted:

@@ -41,6 +41,10 @@ QUEUE_BYTES: Final = 8 << 20
 log = structlog.get_logger("worker")
 
 
+def _full(source: Input) -> bool:
+    return len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
+
+
 class Engine:
     """Takes fetched records, commits units. It runs from `resume` to `quiesce`, again and again."""
 
@@ -81,12 +85,15 @@ class Engine:
 
     def full(self) -> frozenset[TP]:
         """Called from the consumer's thread, before each poll: reads sizes only."""
-        return frozenset(
-            TP(source.topic, source.partition)
-            for lane in list(self.lanes.values())
-            for source in lane.merge.inputs
-            if len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
-        )
+        return frozenset(TP(source.topic, source.partition) for source in self._inputs() if _full(source))
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """How far each input that has room for more was read; nothing while we have no generation."""
+        at_work = self._inputs() if self.generation is not None else ()
+        return {TopicPartition(s.topic, s.partition): s.position for s in at_work if not _full(s)}
+
+    def _inputs(self) -> list[Input]:
+        return [source for lane in list(self.lanes.values()) for source in lane.merge.inputs]
 
     def polled(self) -> None:
         self.polled_at = time.monotonic()
@@ -133,27 +140,21 @@ class Engine:
         return lane.merge.api if tp.topic == self._api else lane.merge.media
 
     def positions(self) -> dict[TP, int]:
-        return {
-            TP(source.topic, source.partition): source.offset
-            for lane in self.lanes.values()
-            for source in lane.merge.inputs
-        }
+        return {TP(source.topic, source.partition): source.offset for source in self._inputs()}
 
     async def quiesce(self) -> None:
         self.generation = None
         await self._settle()
-        for lane in self.lanes.values():
-            for source in lane.merge.inputs:
-                source.rewind()
+        for source in self._inputs():
+            source.rewind()
         self._pending.clear()
 
     def resume(self, generation: int, member_id: str) -> None:
         self._writer.join(generation, member_id)
         self._pending.clear()
         self._missed.clear()
-        for lane in self.lanes.values():
-            for source in lane.merge.inputs:
-                source.rewind()
+        for source in self._inputs():
+            source.rewind()
         self.generation = generation
         self.polled_at = time.monotonic()
         self._wake.set()

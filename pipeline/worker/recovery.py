@@ -28,7 +28,7 @@ from pipeline.partition import Partition
 from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records
+from pipeline.worker.bare import bare_records, check_fetching
 from pipeline.worker.decided import ending
 from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
@@ -172,9 +172,12 @@ class Recovery:
         positions: dict[int, Position] = {}
         starts, ends = await asyncio.gather(self._committed.beginning_offsets(tables), self.ends(tables))
         begin_at(self._committed, starts)
-        await self._read(
-            ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
-        )
+        try:
+            await self._read(
+                ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
+            )
+        finally:
+            self._committed.pause(*tables)  # else it goes on fetching what this worker writes
         for partition in partitions.values():
             partition.restored()
             await asyncio.sleep(0)
@@ -203,6 +206,7 @@ class Recovery:
             if fetched:
                 moved = looked = now
             elif now - looked > PATIENCE:
+                check_fetching(self._committed)
                 await self._free(await self._held_back(missing, gap=now - moved > GAP_SECONDS))
                 looked = time.monotonic()
 
@@ -285,7 +289,7 @@ class Recovery:
                         owner = row.transactional_id
             return None if owner is None else (owner, True)
         finally:
-            reader.unsubscribe()
+            reader.pause(tp)
 
     # --- the positions ---------------------------------------------------------------------------------------
 

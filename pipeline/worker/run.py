@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import structlog
 from aiokafka import errors as Errors
@@ -37,7 +37,7 @@ from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
-from pipeline.worker.stuck import end_when_silent, unstick
+from pipeline.worker.stuck import end_when_deaf, end_when_silent, unstick
 from pipeline.worker.transaction import Transactions, fatal
 from pipeline.worker.unit import Names
 from pipeline.worker.watch import Watch
@@ -49,7 +49,7 @@ STOP_SECONDS: Final = 4.0
 """How long a clean stop may take, in all, before the process ends anyway."""
 _T = TypeVar("_T")
 LINGER_SECONDS: Final = 2.0
-"""How long loop and interpreter may take to end when all is done."""
+"""How long the process may take to end after that."""
 log = structlog.get_logger("worker")
 
 
@@ -163,6 +163,14 @@ class Worker:
             asyncio.create_task(
                 end_when_silent(lambda: engine.polled_at, lambda: engine.polling, app.consumer.standing),
                 name="silence",
+            ),
+            asyncio.create_task(
+                end_when_deaf(
+                    engine.reading,
+                    recovery.stable,
+                    lambda: f"we in {engine.generation}, {app.consumer.standing()}",
+                ),
+                name="deaf",
             ),
             asyncio.create_task(
                 unstick(lambda: engine.generation is not None or recovery.loading, recovery.held),
@@ -300,24 +308,21 @@ def exit_code(error: PipelineError) -> int:
             return 1
 
 
-def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) -> int:
-    """Run a worker in this process; its exit code."""
+def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) -> NoReturn:
+    """Run a worker in this process, and end the process with its exit code."""
     worker = Worker(settings, accept_loss=accept_loss, force=force)
 
-    async def run() -> int:
+    async def run() -> NoReturn:
         code = await worker.run()
-        _end_in(
-            LINGER_SECONDS, code
-        )  # the loop waits for threads and tasks when it is closed, and they for a broker
-        return code
+        # Everything of ours has been said and closed. What is left would wait for Faust's consumer thread, which may
+        # linger on a broker that is gone; and a loop that is closed under that thread has ended in a segmentation
+        # fault once, when the exit code was 0.
+        sys.stderr.flush()
+        os._exit(code)
 
     try:
         import uvloop
 
-        code = uvloop.run(run())
+        uvloop.run(run())
     except ImportError:
-        code = asyncio.run(run())
-    # Faust's consumer thread may linger on a broker that is gone; everything of ours has been said and closed, and the
-    # stack traces that the thread writes when it meets our closed loop are of no use to anybody.
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    return code
+        asyncio.run(run())
