@@ -71,6 +71,7 @@ METHODS: dict[str, str] = {
     "aiokafka.admin.client:AIOKafkaAdminClient._send_request": "self request node_id",
     "aiokafka.client:AIOKafkaClient.coordinator_lookup": "self coordinator_type coordinator_key",
     "aiokafka.client:AIOKafkaClient.send": "self node_id request group",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "self",
     "aiokafka.consumer.fetcher:Fetcher._proc_fetch_request": "self assignment node_id request",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "self partitions timeout max_records",
     "aiokafka.consumer.fetcher:PartitionRecords._consumer_record": "self tp record",

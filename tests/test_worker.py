@@ -228,6 +228,18 @@ async def unexpected(*_):
 Fetcher._proc_fetch_request = unexpected
 run.main(settings.load())
 """
+UNCOORDINATED = """
+from aiokafka import errors
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from pipeline import settings
+from pipeline.worker import run
+
+async def away(*_):
+    raise errors.KafkaError("CoordinatorNotAvailable")  # as aiokafka does for an answer of a broker that starts
+
+GroupCoordinator._do_fetch_commit_offsets = away
+run.main(settings.load())
+"""
 DEAF = """
 from pipeline import settings
 from pipeline.worker import engine, run, stuck
@@ -250,6 +262,11 @@ async def said_in_the_end(pipe: Pipe, program: str) -> bytes:
 async def test_a_worker_whose_fetches_have_ended_ends_and_says_why(pipe: Pipe) -> None:
     said = await said_in_the_end(pipe, UNFETCHED)
     assert b"aiokafka has ceased to fetch (LookupError('a node that is gone')): start again" in said
+
+
+async def test_a_worker_whose_membership_has_ended_ends_and_says_why(pipe: Pipe) -> None:
+    """aiokafka waits with all that until somebody asks for the error, and Faust asks for none."""
+    assert b"CoordinatorNotAvailable" in await said_in_the_end(pipe, UNCOORDINATED)
 
 
 async def test_a_worker_that_signals_do_not_reach_ends_and_says_where_they_lie(pipe: Pipe) -> None:

@@ -1,5 +1,5 @@
 """A consumer whose records come as they were parsed, without the ConsumerRecord that aiokafka makes of each, and
-which does not go on without the task that fetches them.
+which does not go on without its tasks.
 
 Key, value, headers, offset and timestamp are all that anybody reads here. This file touches private names of aiokafka;
 the versions are pinned, and tests/test_private_names.py fails when one goes away.
@@ -37,9 +37,16 @@ def bare_records(consumer: AIOKafkaConsumer) -> None:
         consumer._fetcher._records = _Bare()
 
 
-def check_fetching(consumer: AIOKafkaConsumer) -> None:
-    """Raises FatalError when the task that fetches for this consumer, which has been started, has ended. aiokafka ends
-    it for an error that it does not expect, tells nobody, and from then on polls bring nothing, for ever."""
+def check_tasks(consumer: AIOKafkaConsumer) -> None:
+    """Raises what a task of this consumer, which has been started, has ended with. aiokafka ends the one that fetches
+    for an error that it does not expect, and tells nobody; the one that keeps up the membership of the group it stops
+    until somebody asks for its error. Polls go on in both cases, and bring nothing, for ever.
+
+    Raises:
+        FatalError: nothing is fetched any more.
+        KafkaError: the group's coordinator gave an answer that aiokafka does not expect.
+    """
+    consumer._coordinator.check_errors()
     task = consumer._fetcher._fetch_task
     if task.done() and not consumer._fetcher._closed:
         error = None if task.cancelled() else task.exception()

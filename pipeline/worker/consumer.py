@@ -22,7 +22,7 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import topics
 from pipeline.merge import Record, as_records
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records, check_fetching
+from pipeline.worker.bare import bare_records, check_tasks
 from pipeline.worker.pace import FEW, pace
 
 POLL_SECONDS = 0.2
@@ -248,7 +248,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         bare_records(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
-        check_fetching(consumer)
+        check_tasks(consumer)
         wanted = active_partitions - parent.sink.full()
         if not wanted or self._in_place(fetcher) is None:
             if active_partitions and not wanted:

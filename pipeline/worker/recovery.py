@@ -28,7 +28,7 @@ from pipeline.partition import Partition
 from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records, check_fetching
+from pipeline.worker.bare import bare_records, check_tasks
 from pipeline.worker.decided import ending
 from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
@@ -206,7 +206,7 @@ class Recovery:
             if fetched:
                 moved = looked = now
             elif now - looked > PATIENCE:
-                check_fetching(self._committed)
+                check_tasks(self._committed)
                 await self._free(await self._held_back(missing, gap=now - moved > GAP_SECONDS))
                 looked = time.monotonic()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
@@ -84,7 +85,7 @@ def _injected(world: World, name: str, say: Callable[[str], None]) -> bool:
     for _ in range(ATTEMPTS):
         try:
             BY_NAME[name].inject(world)
-        except (KafkaException, ConfigError) as error:
+        except (KafkaException, KafkaError, ConfigError, TimeoutError) as error:
             say(f"{name} not injected: {error}")
             world.not_injected.append(f"{name}: {error}")
             time.sleep(1)
