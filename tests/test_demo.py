@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -76,7 +75,6 @@ class Alone(NamedTuple):
     process: subprocess.Popen[bytes]
     env: dict[str, str]
     saved: Path
-    began: float
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +83,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     folder = tmp_path_factory.mktemp("alone")
     env, saved = own_cache(folder), folder / "signals.jsonl"
     command = [*DEMO, *QUICK, "--json", "--save", str(saved)]
-    began = time.monotonic()
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
-            yield Alone(process, env, saved, began)
+            yield Alone(process, env, saved)
         finally:
             process.terminate()
 
@@ -124,7 +121,6 @@ def look_on_servers_of_the_user(pipe: Pipe) -> None:
 def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(alone: Alone) -> None:
     out, err = alone.process.communicate(timeout=180)
     assert alone.process.returncode == 0, err.decode()
-    assert time.monotonic() - alone.began < 90
     found = [json.loads(line) for line in out.splitlines()]
     assert {event["event"] for event in found} == KINDS
     [room] = {event["room_id"] for event in found}
