@@ -82,8 +82,8 @@ def decode_json(value: bytes) -> AnySignal:
     except RecursionError:
         raise SignalError("the JSON is nested too deeply: expected at most 64 levels") from None
     except msgspec.DecodeError as error:
-        # a million bad escapes are told as such: to look for half pairs among them takes longer than all the rest
-        if "unicode escape" not in str(error) and _SURROGATE.search(value):
+        # looked for only where one may be what msgspec stumbled over: that takes longer than all the rest
+        if any(words in str(error) for words in _AT_SURROGATE) and _SURROGATE.search(value):
             raise SignalError(
                 "the text holds a lone surrogate (\\ud800 to \\udfff without its pair)"
             ) from None
@@ -170,6 +170,8 @@ def _bounded(urls: bytes, most: int) -> None:
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")
+"""What msgspec says at one without its pair."""
 
 
 def explain_json(message: str, value: bytes) -> str:
