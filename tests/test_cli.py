@@ -28,6 +28,7 @@ from pipeline.settings import Settings
 from pipeline.signals import AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
 from pipeline.wire import ENCODERS, SCHEMAS
 from tests.pipe import ROOT, Pipe
+from tests.slowness import slowness
 
 OURS = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
 PLAY: dict[str, Any] = {"urls": ["http://x/a.wav"], "operation_id": "o-1"}
@@ -472,3 +473,13 @@ def test_replay_loads_no_library_that_it_does_not_need() -> None:
         "uvloop",
     }
     assert loaded & heavy == set()
+
+
+def test_replay_starts_fast() -> None:
+    """Half a second at most on a machine that isn't busy; the best of five, because this one may be."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert run("replay", "-").returncode == 0
+        took.append(time.perf_counter() - began)
+    assert min(took) < 1.0 * slowness()

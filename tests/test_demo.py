@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -25,6 +26,7 @@ from pipeline.registry import Registry
 from pipeline.settings import Settings
 from tests.pipe import ROOT, Pipe
 from tests.servers import Servers
+from tests.slowness import slowness
 
 DEMO = [sys.executable, "-m", "pipeline", "demo"]
 QUICK = ["--speed", "20"]  # 12 s: the watchdog keeps its 10
@@ -75,6 +77,7 @@ class Alone(NamedTuple):
     process: subprocess.Popen[bytes]
     env: dict[str, str]
     saved: Path
+    began: float
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +86,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     folder = tmp_path_factory.mktemp("alone")
     env, saved = own_cache(folder), folder / "signals.jsonl"
     command = [*DEMO, *QUICK, "--json", "--save", str(saved)]
+    began = time.monotonic()
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
-            yield Alone(process, env, saved)
+            yield Alone(process, env, saved, began)
         finally:
             process.terminate()
 
@@ -121,6 +125,7 @@ def look_on_servers_of_the_user(pipe: Pipe) -> None:
 def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(alone: Alone) -> None:
     out, err = alone.process.communicate(timeout=180)
     assert alone.process.returncode == 0, err.decode()
+    assert time.monotonic() - alone.began < 90 * slowness()
     found = [json.loads(line) for line in out.splitlines()]
     assert {event["event"] for event in found} == KINDS
     [room] = {event["room_id"] for event in found}

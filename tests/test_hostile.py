@@ -19,22 +19,12 @@ from pipeline.wire import SCHEMAS
 from tests.fuzz import hostile
 from tests.fuzz.hostile import Value
 from tests.fuzz.run import untraced
+from tests.slowness import slowness
 
 HEAD = b"\0\0\0\0\1"
 CLASSES: dict[str, Any] = {signal.RECORD.rpartition(".")[2]: signal for signal in SIGNALS}
-MOST = 0.015
-"""Seconds of CPU: the bound. What is built to be expensive takes up to 8 ms on a machine of 2020, most of it 2, and up to
-10 ms on others, which are no slower at the loop below."""
-STEPS, USUAL = 50_000, 0.0027
-"""A loop of so many steps, and the seconds that it takes on that machine."""
-
-
-def slowness() -> float:
-    """How many times as long everything takes here and now, at least 1."""
-    began, n = time.thread_time(), 0
-    for step in range(STEPS):
-        n += step
-    return max(1.0, (time.thread_time() - began) / USUAL)
+MOST = 0.01
+"""Seconds of CPU: the bound. What is built to be expensive takes up to 8 ms on a machine of 2020, most of it 2."""
 
 
 def costs_little(read: Callable[[bytes], object], value: bytes) -> None:

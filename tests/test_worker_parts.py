@@ -17,6 +17,7 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.structs import TopicPartition
 
+from pipeline import topics
 from pipeline.codec import SignalDecoder, UnknownSchemaError
 from pipeline.decision import Rules
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
@@ -54,6 +55,13 @@ class Book:
     async def schema(self, schema_id: int) -> str | None:
         self.asked.append(schema_id)
         return self.texts.get(schema_id)
+
+
+def an_engine(settings: Settings, writer: Any) -> Engine:
+    """One without lanes, that writes by `writer`."""
+    names, signals = Names("p", dict.fromkeys(SCHEMAS, 1)), SignalDecoder()
+    learner = schemas.Learner(Book(), signals)  # type: ignore[arg-type]
+    return Engine(settings, names, signals, learner, writer, Metrics())
 
 
 async def nothing_held() -> dict[TopicPartition, int]:
@@ -354,11 +362,8 @@ async def test_an_input_that_is_not_read_on_ends_the_worker_unless_kafka_is_away
 def test_topics_that_the_leader_of_the_group_has_no_metadata_of_are_shared_out_all_the_same(
     settings: Settings,
 ) -> None:
-    names, signals = Names("p", dict.fromkeys(SCHEMAS, 1)), SignalDecoder()
-    learner = schemas.Learner(Book(), signals)  # type: ignore[arg-type]
-    engine = Engine(settings, names, signals, learner, None, Metrics())  # type: ignore[arg-type]
-    assignor = topology(settings, engine, None).assignor  # type: ignore[arg-type]
-    ours = [f"{settings.topic_prefix}.{name}" for name in ("api.signals", "media.signals", "rooms")]
+    assignor = topology(settings, an_engine(settings, None), None).assignor  # type: ignore[arg-type]
+    ours = [topic.full_name(settings.topic_prefix) for topic in (*topics.SIGNAL_TOPICS, topics.ROOMS)]
     members = {name: assignor.metadata(set(ours)) for name in ("one", "two")}
     shared = assignor.assign(ClusterMetadata(), members)
     got = [
@@ -384,9 +389,7 @@ async def test_what_was_decided_behind_a_unit_that_failed_is_never_written(setti
             await answer.wait()
             raise FencedError("fenced")
 
-    names, signals = Names("p", dict.fromkeys(SCHEMAS, 1)), SignalDecoder()
-    learner = schemas.Learner(Book(), signals)  # type: ignore[arg-type]
-    engine = Engine(settings, names, signals, learner, Fenced(), Metrics())  # type: ignore[arg-type]
+    engine = an_engine(settings, Fenced())
     engine.lanes = {0: Lane(0, Partition(Rules()), Merge(Input("a", 0, 0), Input("m", 0, 0)), "")}
     running = asyncio.create_task(engine.run())
     engine.resume(1, "me")

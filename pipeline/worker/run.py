@@ -220,12 +220,7 @@ class Worker:
 def _stop(stop: asyncio.Event) -> None:
     """Begin to stop. What does not end when it is told to is not waited for: a unit that is open counts for nothing."""
     stop.set()
-    _end_in(STOP_SECONDS + LINGER_SECONDS, 0)
-
-
-def _end_in(seconds: float, code: int) -> None:
-    """End the process after that time, whatever it does then."""
-    timer = threading.Timer(seconds, os._exit, (code,))
+    timer = threading.Timer(STOP_SECONDS + LINGER_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()
 
@@ -322,7 +317,7 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
 
     try:
         import uvloop
-
-        uvloop.run(run())
     except ImportError:
         asyncio.run(run())
+    else:
+        uvloop.run(run())
