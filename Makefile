@@ -47,6 +47,7 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	$(BIN)/python -m benchmarks.growth --save
 	$(BIN)/python -m benchmarks.recovery --save
 	$(BIN)/python -m benchmarks.scale --save
+	$(BIN)/python -m benchmarks.fencing --save
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py

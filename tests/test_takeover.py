@@ -154,7 +154,7 @@ async def test_a_dead_owners_open_transaction_is_aborted_at_once(pipe: Pipe) -> 
     dead = await pipe.left_open(f"{pipe.prefix}-dead")
     with pipe.worker() as worker:
         line = worker.until_log("partitions assigned")
-        assert line["seconds"] < 2.0 * slowness()
+        assert line["seconds"] < 1.2 * slowness()
         assert worker.metric("pipeline_fenced_owners") == 1
         await pipe.send(s.ConferenceVolume("v", "room", T, 1, "volume"))
         events = await pipe.until_events(2)

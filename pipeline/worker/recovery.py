@@ -101,6 +101,8 @@ class Recovery:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=4 << 20,
+            # What is asked of a broker waits behind a fetch that finds nothing, as before an open transaction.
+            fetch_max_wait_ms=50,
             check_crcs=False,
         )
 

@@ -46,6 +46,8 @@ GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
 )
 """What goes together in one run: numbers of brokers, and which faults. An injection into three brokers takes the machine
 twice as long as one into one. In the last group no worker ends: counters are compared."""
+PATIENT: Final = 10
+"""The session timeout of that group: a machine that stands still for longer than it expels workers, too."""
 CONSOLE = Console(stderr=True)
 
 
@@ -81,7 +83,7 @@ def plan(counts: Counter[str], signals: int, rng: random.Random, *, alone: bool)
         "--seed": rng.randrange(10**9),
         "--nodes": nodes,
         "--workers": rng.choice((2, 2, 3)),
-        "--session": rng.choice((2, 2, 2, 3)),
+        "--session": PATIENT if place == len(GROUPS) - 1 else rng.choice((2, 2, 2, 3)),
         "--watchdog": rng.choice((2, 2, 4, 10)),
         "--rate": rng.choice((200, 400)),
         "--hot": rng.choice((0, 1000)),
