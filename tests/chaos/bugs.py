@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
+from pipeline import packed, recent
 from pipeline import partition as partitions
 from pipeline.merge import GRACE, Input, Merge
 from pipeline.partition import Partition
@@ -180,9 +181,8 @@ def toggle_without_memory() -> None:
 
     def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
         if signal.TYPE == "conference.pause" and room is not None:
-            room = msgspec.structs.replace(
-                room, recent=tuple(i for i in room.recent if i != signal.signal_id)
-            )
+            others = recent.of(i for i in recent.ids(room.recent) if i != signal.signal_id)
+            room = msgspec.structs.replace(room, recent=others)
         return decide(room, members, signal, now, rules)
 
     partitions.decide = decided
@@ -205,21 +205,25 @@ def redelivery_after_rebalance() -> None:
 
 def sequence_anew_after_restore() -> None:
     """A restored room counts its events from 1 again."""
-    restore = Partition.restore_room
-
-    def restored(self: Any, room_id: str, room: Any) -> None:
-        restore(self, room_id, None if room is None else msgspec.structs.replace(room, sequence=0))
-
-    _set(Partition, "restore_room", restored)
+    _restored(sequence=0)
 
 
 def recent_not_restored() -> None:
     """A restored room does not know the signals again that its producer repeats."""
-    restore = Partition.restore_room
+    _restored(recent=recent.NONE)
+
+
+def _restored(**changes: Any) -> None:
+    """Rooms come back with these changes: those that stay rows for a while, and the others."""
+    read, restore = packed.read, Partition.restore_room
+
+    def changed(room: Any) -> Any:
+        return None if room is None else msgspec.structs.replace(room, **changes)
 
     def restored(self: Any, room_id: str, room: Any) -> None:
-        restore(self, room_id, None if room is None else msgspec.structs.replace(room, recent=()))
+        restore(self, room_id, changed(room))
 
+    packed.read = lambda row: changed(read(row))
     _set(Partition, "restore_room", restored)
 
 
