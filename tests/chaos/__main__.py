@@ -68,11 +68,11 @@ def main() -> int:
         say=lambda text: CONSOLE.print(text, style="dim"),
     )
     result["seconds"] = round(time.monotonic() - began)
-    violations = result.pop("violations")
+    violations, facts = result.pop("violations"), result.pop("evidence")
     print(json.dumps(result, indent=1))
     if violations:
         path = given.stories or Path(f"chaos-{seed}.txt")
-        path.write_text("\n\n".join(violations))
+        path.write_text("\n\n".join([*violations, facts]))
         CONSOLE.print(
             f"{len(violations)} violations, seed {seed}; their stories are in {path}", style="bold red"
         )

@@ -21,7 +21,6 @@ from typing import Any, Final
 from rich.console import Console
 
 from tests.chaos.bugs import BUGS
-from tests.chaos.evidence import EVIDENCE
 from tests.chaos.faults import BY_NAME
 from tests.chaos.run import run
 from tests.chaos.world import Setting
@@ -107,10 +106,9 @@ def _setting(bug: str, seed: int, proxied: bool) -> Setting:
 
 
 def _telling(violations: list[str]) -> str:
-    """The one that says most: what is wrong in the logs, unless that is what nobody came to write. Not the evidence."""
+    """The one that says most: what is wrong in the logs, unless that is what nobody came to write."""
     stuck = any("not drained" in text for text in violations)
-    found = [text for text in violations if not text.startswith(EVIDENCE)]
-    return min(found, key=lambda text: any(sign in text for sign in OF_A_WORKER) != stuck)
+    return min(violations, key=lambda text: any(sign in text for sign in OF_A_WORKER) != stuck)
 
 
 def _pure(bug: str) -> str:

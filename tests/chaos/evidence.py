@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import Final
 
 from tests.chaos.logs import Reader
 from tests.chaos.world import World
-
-EVIDENCE: Final = "faults:"
-"""How it begins: among violations it is none."""
 
 
 def evidence(world: World) -> str:
     """All of it, as text: faults, then position records partition by partition, then the workers' log lines in the order of
     time."""
     ahead = time.time() - time.monotonic()
-    lines = [EVIDENCE]
+    lines = ["faults:"]
     for one in world.injections:
         began, ended = (_clock(ahead + moment) for moment in (one.began, one.ended))
         lines.append(f"{began} to {ended} {one.fault} {one.what} hit {sorted(one.hit)}")

@@ -191,7 +191,8 @@ def _result(
         "exits": dict(world.exits),
         "late": dict(world.late),
         "counters": "equal" if metrics is not None else "not compared",
-        "violations": verdict.violations + ([evidence(world)] if verdict.violations else []),
+        "violations": verdict.violations,
+        "evidence": evidence(world) if verdict.violations else "",
     }
 
 
