@@ -104,8 +104,8 @@ async def test_every_partition_goes_on_after_a_join_and_a_leave(pipe: Pipe) -> N
                 began = time.monotonic()
                 assert await asyncio.to_thread(second.stop) == 0
                 left = await load.gaps(began, 4)
-        assert max(joined) < 3.0 * slowness(), (joined, first.lines, second.lines)
-        assert max(left) < 3.0 * slowness(), (left, first.lines)
+        assert max(joined) < 3.0, (joined, first.lines, second.lines)
+        assert max(left) < 3.0, (left, first.lines)
         await load.check()
         assert first.returncode is None
 
@@ -124,7 +124,7 @@ async def test_a_killed_worker_loses_and_doubles_nothing(pipe: Pipe) -> None:
             began = time.monotonic()
             second.kill()
             gaps = await load.gaps(began, 10)
-        assert max(gaps) < 6 + 3.0 * slowness(), (gaps, first.lines)
+        assert max(gaps) < 6 + 3.0, (gaps, first.lines)
         await load.check()
 
 
@@ -154,7 +154,7 @@ async def test_a_dead_owners_open_transaction_is_aborted_at_once(pipe: Pipe) -> 
     dead = await pipe.left_open(f"{pipe.prefix}-dead")
     with pipe.worker() as worker:
         line = worker.until_log("partitions assigned")
-        assert line["seconds"] < 1.2 * slowness()
+        assert line["seconds"] < min(2.0, 1.2 * slowness())
         assert worker.metric("pipeline_fenced_owners") == 1
         await pipe.send(s.ConferenceVolume("v", "room", T, 1, "volume"))
         events = await pipe.until_events(2)
