@@ -53,7 +53,11 @@ _FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
 def format_time(micros: int) -> str:
     """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
     second = micros // 1_000_000
-    return f"{_format_second(second)}.{micros - second * 1_000_000:06}Z"
+    rest = micros - second * 1_000_000
+    return f"{_format_second(second)}.{_THREE[rest // 1000]}{_THREE[rest % 1000]}Z"
+
+
+_THREE: Final = tuple(f"{number:03}" for number in range(1000))
 
 
 @lru_cache(maxsize=1024)  # times come in order, or nearly so

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import astuple
+
 from pipeline import recent as remembered
 from pipeline.avro import (
     EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
@@ -112,25 +114,26 @@ def _error(name: str, data: bytes, start: int) -> SignalError:
 def encode_created(r: Created, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Created` behind `prefix`."""
     try:
-        v1 = r.app_id.encode()
-        v2 = r.room_id.encode()
-        v3 = r.name.encode()
-        v4 = r.meta
-        v5 = v4.event_id.encode()
-        v6t = v4.occurred_at
-        if (v6_ := v6t >> 27) > 0:
-            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        r_all: tuple[str, str, str, Any] = astuple(r)
+        (r_app_id, r_room_id, r_name, r_meta,) = r_all
+        v1 = r_app_id.encode()
+        v2 = r_room_id.encode()
+        v3 = r_name.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v4 = r_meta_event_id.encode()
+        if (v5_ := r_meta_occurred_at >> 27) > 0:
+            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
         else:
-            v6 = LONG[v6t]
-        v7 = v4.app_id.encode()
-        v8 = v4.cause.encode()
-        v9o = v4.playback_id
-        if v9o is None:
-            v9 = b"\0"
+            v5 = LONG[r_meta_occurred_at]
+        v6 = r_meta_app_id.encode()
+        v7 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v8 = b"\0"
         else:
-            v9 = v9o.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b'$conference.created', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+            v8 = r_meta_playback_id.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'$conference.created', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_created(r, prefix, LONG)
 
@@ -219,24 +222,25 @@ def decode_created(d: bytes, start: int = 0) -> Created:
 def encode_destroyed(r: Destroyed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Destroyed` behind `prefix`."""
     try:
-        v1 = r.app_id.encode()
-        v2 = r.room_id.encode()
-        v3 = r.meta
-        v4 = v3.event_id.encode()
-        v5t = v3.occurred_at
-        if (v5_ := v5t >> 27) > 0:
-            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        r_all: tuple[str, str, Any] = astuple(r)
+        (r_app_id, r_room_id, r_meta,) = r_all
+        v1 = r_app_id.encode()
+        v2 = r_room_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v3 = r_meta_event_id.encode()
+        if (v4_ := r_meta_occurred_at >> 27) > 0:
+            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
         else:
-            v5 = LONG[v5t]
-        v6 = v3.app_id.encode()
-        v7 = v3.cause.encode()
-        v8o = v3.playback_id
-        if v8o is None:
-            v8 = b"\0"
+            v4 = LONG[r_meta_occurred_at]
+        v5 = r_meta_app_id.encode()
+        v6 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v7 = b"\0"
         else:
-            v8 = v8o.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'(conference.destroyed', N[len(v1)], v1, N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+            v7 = r_meta_playback_id.encode()
+            v7 = b"\2" + N[len(v7)] + v7
+        return b"".join((prefix, b'(conference.destroyed', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_destroyed(r, prefix, LONG)
 
@@ -320,10 +324,12 @@ def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
 def encode_member(r: Member, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Member` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.session_uuid.encode()
-        v3 = r.caller_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, b"\1" if r.muted else b"\0", b"\1" if r.leaving else b"\0", LONG[r.sequence]))
+        r_all: tuple[str, str, str, bool, bool, Any] = astuple(r)
+        (r_room_id, r_session_uuid, r_caller_id, r_muted, r_leaving, r_sequence,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_session_uuid.encode()
+        v3 = r_caller_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, b"\1" if r_muted else b"\0", b"\1" if r_leaving else b"\0", LONG[r_sequence]))
     except IndexError:
         return encode_member(r, prefix, LONG)
 
@@ -373,25 +379,26 @@ def decode_member(d: bytes, start: int = 0) -> Member:
 def encode_member_joined(r: MemberJoined, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberJoined` behind `prefix`."""
     try:
-        v1 = r.session_uuid.encode()
-        v2 = r.room_id.encode()
-        v3 = r.caller_id.encode()
-        v4 = r.meta
-        v5 = v4.event_id.encode()
-        v6t = v4.occurred_at
-        if (v6_ := v6t >> 27) > 0:
-            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        r_all: tuple[str, str, str, Any] = astuple(r)
+        (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
+        v1 = r_session_uuid.encode()
+        v2 = r_room_id.encode()
+        v3 = r_caller_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v4 = r_meta_event_id.encode()
+        if (v5_ := r_meta_occurred_at >> 27) > 0:
+            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
         else:
-            v6 = LONG[v6t]
-        v7 = v4.app_id.encode()
-        v8 = v4.cause.encode()
-        v9o = v4.playback_id
-        if v9o is None:
-            v9 = b"\0"
+            v5 = LONG[r_meta_occurred_at]
+        v6 = r_meta_app_id.encode()
+        v7 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v8 = b"\0"
         else:
-            v9 = v9o.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b'0conference.member.joined', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+            v8 = r_meta_playback_id.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'0conference.member.joined', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_member_joined(r, prefix, LONG)
 
@@ -480,26 +487,27 @@ def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
 def encode_member_left(r: MemberLeft, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberLeft` behind `prefix`."""
     try:
-        v1 = r.session_uuid.encode()
-        v2 = r.room_id.encode()
-        v3 = r.reason.encode()
-        v4 = r.caller_id.encode()
-        v5 = r.meta
-        v6 = v5.event_id.encode()
-        v7t = v5.occurred_at
-        if (v7_ := v7t >> 27) > 0:
-            v7 = PAIR[v7t << 1 & 16383] + PAIR[v7t >> 13 & 16383] + HEAD[v7_]
+        r_all: tuple[str, str, str, str, Any] = astuple(r)
+        (r_session_uuid, r_room_id, r_reason, r_caller_id, r_meta,) = r_all
+        v1 = r_session_uuid.encode()
+        v2 = r_room_id.encode()
+        v3 = r_reason.encode()
+        v4 = r_caller_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v5 = r_meta_event_id.encode()
+        if (v6_ := r_meta_occurred_at >> 27) > 0:
+            v6 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v6_]
         else:
-            v7 = LONG[v7t]
-        v8 = v5.app_id.encode()
-        v9 = v5.cause.encode()
-        v10o = v5.playback_id
-        if v10o is None:
-            v10 = b"\0"
+            v6 = LONG[r_meta_occurred_at]
+        v7 = r_meta_app_id.encode()
+        v8 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v9 = b"\0"
         else:
-            v10 = v10o.encode()
-            v10 = b"\2" + N[len(v10)] + v10
-        return b"".join((prefix, b',conference.member.left', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v6)], v6, LONG[v5.sequence], v7, N[len(v8)], v8, N[len(v9)], v9, v10, b"\1" if v5.ends_playback else b"\0", b"\1" if v5.synthetic else b"\0"))
+            v9 = r_meta_playback_id.encode()
+            v9 = b"\2" + N[len(v9)] + v9
+        return b"".join((prefix, b',conference.member.left', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v5)], v5, LONG[r_meta_sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_member_left(r, prefix, LONG)
 
@@ -593,25 +601,26 @@ def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
 def encode_member_muted(r: MemberMuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberMuted` behind `prefix`."""
     try:
-        v1 = r.session_uuid.encode()
-        v2 = r.room_id.encode()
-        v3 = r.caller_id.encode()
-        v4 = r.meta
-        v5 = v4.event_id.encode()
-        v6t = v4.occurred_at
-        if (v6_ := v6t >> 27) > 0:
-            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        r_all: tuple[str, str, str, Any] = astuple(r)
+        (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
+        v1 = r_session_uuid.encode()
+        v2 = r_room_id.encode()
+        v3 = r_caller_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v4 = r_meta_event_id.encode()
+        if (v5_ := r_meta_occurred_at >> 27) > 0:
+            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
         else:
-            v6 = LONG[v6t]
-        v7 = v4.app_id.encode()
-        v8 = v4.cause.encode()
-        v9o = v4.playback_id
-        if v9o is None:
-            v9 = b"\0"
+            v5 = LONG[r_meta_occurred_at]
+        v6 = r_meta_app_id.encode()
+        v7 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v8 = b"\0"
         else:
-            v9 = v9o.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b'.conference.member.muted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+            v8 = r_meta_playback_id.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'.conference.member.muted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_member_muted(r, prefix, LONG)
 
@@ -700,25 +709,26 @@ def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
 def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.MemberUnmuted` behind `prefix`."""
     try:
-        v1 = r.session_uuid.encode()
-        v2 = r.room_id.encode()
-        v3 = r.caller_id.encode()
-        v4 = r.meta
-        v5 = v4.event_id.encode()
-        v6t = v4.occurred_at
-        if (v6_ := v6t >> 27) > 0:
-            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        r_all: tuple[str, str, str, Any] = astuple(r)
+        (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
+        v1 = r_session_uuid.encode()
+        v2 = r_room_id.encode()
+        v3 = r_caller_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v4 = r_meta_event_id.encode()
+        if (v5_ := r_meta_occurred_at >> 27) > 0:
+            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
         else:
-            v6 = LONG[v6t]
-        v7 = v4.app_id.encode()
-        v8 = v4.cause.encode()
-        v9o = v4.playback_id
-        if v9o is None:
-            v9 = b"\0"
+            v5 = LONG[r_meta_occurred_at]
+        v6 = r_meta_app_id.encode()
+        v7 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v8 = b"\0"
         else:
-            v9 = v9o.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b'2conference.member.unmuted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+            v8 = r_meta_playback_id.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'2conference.member.unmuted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_member_unmuted(r, prefix, LONG)
 
@@ -807,21 +817,21 @@ def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
 def encode_meta(r: Meta, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Meta` behind `prefix`."""
     try:
-        v1 = r.event_id.encode()
-        v2t = r.occurred_at
-        if (v2_ := v2t >> 27) > 0:
-            v2 = PAIR[v2t << 1 & 16383] + PAIR[v2t >> 13 & 16383] + HEAD[v2_]
+        r_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r)
+        (r_event_id, r_sequence, r_occurred_at, r_app_id, r_cause, r_playback_id, r_ends_playback, r_synthetic,) = r_all
+        v1 = r_event_id.encode()
+        if (v2_ := r_occurred_at >> 27) > 0:
+            v2 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v2_]
         else:
-            v2 = LONG[v2t]
-        v3 = r.app_id.encode()
-        v4 = r.cause.encode()
-        v5o = r.playback_id
-        if v5o is None:
+            v2 = LONG[r_occurred_at]
+        v3 = r_app_id.encode()
+        v4 = r_cause.encode()
+        if r_playback_id is None:
             v5 = b"\0"
         else:
-            v5 = v5o.encode()
+            v5 = r_playback_id.encode()
             v5 = b"\2" + N[len(v5)] + v5
-        return b"".join((prefix, N[len(v1)], v1, LONG[r.sequence], v2, N[len(v3)], v3, N[len(v4)], v4, v5, b"\1" if r.ends_playback else b"\0", b"\1" if r.synthetic else b"\0"))
+        return b"".join((prefix, N[len(v1)], v1, LONG[r_sequence], v2, N[len(v3)], v3, N[len(v4)], v4, v5, b"\1" if r_ends_playback else b"\0", b"\1" if r_synthetic else b"\0"))
     except IndexError:
         return encode_meta(r, prefix, LONG)
 
@@ -888,25 +898,26 @@ def decode_meta(d: bytes, start: int = 0) -> Meta:
 def encode_play_failed(r: PlayFailed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayFailed` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.operation_id.encode()
-        v3 = r.error.encode()
-        v4 = r.meta
-        v5 = v4.event_id.encode()
-        v6t = v4.occurred_at
-        if (v6_ := v6t >> 27) > 0:
-            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        r_all: tuple[str, str, tuple[Any, ...], str, Any] = astuple(r)
+        (r_room_id, r_operation_id, r_urls, r_error, r_meta,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_operation_id.encode()
+        v3 = r_error.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v4 = r_meta_event_id.encode()
+        if (v5_ := r_meta_occurred_at >> 27) > 0:
+            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
         else:
-            v6 = LONG[v6t]
-        v7 = v4.app_id.encode()
-        v8 = v4.cause.encode()
-        v9o = v4.playback_id
-        if v9o is None:
-            v9 = b"\0"
+            v5 = LONG[r_meta_occurred_at]
+        v6 = r_meta_app_id.encode()
+        v7 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v8 = b"\0"
         else:
-            v9 = v9o.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b',conference.play.failed', N[len(v1)], v1, N[len(v2)], v2, strings(r.urls) if r.urls else b"\0", N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+            v8 = r_meta_playback_id.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b',conference.play.failed', N[len(v1)], v1, N[len(v2)], v2, strings(r_urls) if r_urls else b"\0", N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_failed(r, prefix, LONG)
 
@@ -1022,24 +1033,25 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
 def encode_play_finished(r: PlayFinished, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayFinished` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.operation_id.encode()
-        v3 = r.meta
-        v4 = v3.event_id.encode()
-        v5t = v3.occurred_at
-        if (v5_ := v5t >> 27) > 0:
-            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        r_all: tuple[str, str, tuple[Any, ...], Any] = astuple(r)
+        (r_room_id, r_operation_id, r_urls, r_meta,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_operation_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v3 = r_meta_event_id.encode()
+        if (v4_ := r_meta_occurred_at >> 27) > 0:
+            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
         else:
-            v5 = LONG[v5t]
-        v6 = v3.app_id.encode()
-        v7 = v3.cause.encode()
-        v8o = v3.playback_id
-        if v8o is None:
-            v8 = b"\0"
+            v4 = LONG[r_meta_occurred_at]
+        v5 = r_meta_app_id.encode()
+        v6 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v7 = b"\0"
         else:
-            v8 = v8o.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'0conference.play.finished', N[len(v1)], v1, N[len(v2)], v2, strings(r.urls) if r.urls else b"\0", N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+            v7 = r_meta_playback_id.encode()
+            v7 = b"\2" + N[len(v7)] + v7
+        return b"".join((prefix, b'0conference.play.finished', N[len(v1)], v1, N[len(v2)], v2, strings(r_urls) if r_urls else b"\0", N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_finished(r, prefix, LONG)
 
@@ -1150,24 +1162,25 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
 def encode_play_paused(r: PlayPaused, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayPaused` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.operation_id.encode()
-        v3 = r.meta
-        v4 = v3.event_id.encode()
-        v5t = v3.occurred_at
-        if (v5_ := v5t >> 27) > 0:
-            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        r_all: tuple[str, str, Any] = astuple(r)
+        (r_room_id, r_operation_id, r_meta,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_operation_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v3 = r_meta_event_id.encode()
+        if (v4_ := r_meta_occurred_at >> 27) > 0:
+            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
         else:
-            v5 = LONG[v5t]
-        v6 = v3.app_id.encode()
-        v7 = v3.cause.encode()
-        v8o = v3.playback_id
-        if v8o is None:
-            v8 = b"\0"
+            v4 = LONG[r_meta_occurred_at]
+        v5 = r_meta_app_id.encode()
+        v6 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v7 = b"\0"
         else:
-            v8 = v8o.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b',conference.play.paused', N[len(v1)], v1, N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+            v7 = r_meta_playback_id.encode()
+            v7 = b"\2" + N[len(v7)] + v7
+        return b"".join((prefix, b',conference.play.paused', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_paused(r, prefix, LONG)
 
@@ -1251,25 +1264,26 @@ def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
 def encode_play_resumed(r: PlayResumed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayResumed` behind `prefix`."""
     try:
-        v1 = r.app_id.encode()
-        v2 = r.room_id.encode()
-        v3 = r.operation_id.encode()
-        v4 = r.meta
-        v5 = v4.event_id.encode()
-        v6t = v4.occurred_at
-        if (v6_ := v6t >> 27) > 0:
-            v6 = PAIR[v6t << 1 & 16383] + PAIR[v6t >> 13 & 16383] + HEAD[v6_]
+        r_all: tuple[str, str, str, Any] = astuple(r)
+        (r_app_id, r_room_id, r_operation_id, r_meta,) = r_all
+        v1 = r_app_id.encode()
+        v2 = r_room_id.encode()
+        v3 = r_operation_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v4 = r_meta_event_id.encode()
+        if (v5_ := r_meta_occurred_at >> 27) > 0:
+            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
         else:
-            v6 = LONG[v6t]
-        v7 = v4.app_id.encode()
-        v8 = v4.cause.encode()
-        v9o = v4.playback_id
-        if v9o is None:
-            v9 = b"\0"
+            v5 = LONG[r_meta_occurred_at]
+        v6 = r_meta_app_id.encode()
+        v7 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v8 = b"\0"
         else:
-            v9 = v9o.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b'.conference.play.resumed', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v5)], v5, LONG[v4.sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if v4.ends_playback else b"\0", b"\1" if v4.synthetic else b"\0"))
+            v8 = r_meta_playback_id.encode()
+            v8 = b"\2" + N[len(v8)] + v8
+        return b"".join((prefix, b'.conference.play.resumed', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_resumed(r, prefix, LONG)
 
@@ -1358,24 +1372,25 @@ def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
 def encode_play_started(r: PlayStarted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayStarted` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.operation_id.encode()
-        v3 = r.meta
-        v4 = v3.event_id.encode()
-        v5t = v3.occurred_at
-        if (v5_ := v5t >> 27) > 0:
-            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        r_all: tuple[str, tuple[Any, ...], str, Any] = astuple(r)
+        (r_room_id, r_urls, r_operation_id, r_meta,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_operation_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v3 = r_meta_event_id.encode()
+        if (v4_ := r_meta_occurred_at >> 27) > 0:
+            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
         else:
-            v5 = LONG[v5t]
-        v6 = v3.app_id.encode()
-        v7 = v3.cause.encode()
-        v8o = v3.playback_id
-        if v8o is None:
-            v8 = b"\0"
+            v4 = LONG[r_meta_occurred_at]
+        v5 = r_meta_app_id.encode()
+        v6 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v7 = b"\0"
         else:
-            v8 = v8o.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'.conference.play.started', N[len(v1)], v1, strings(r.urls) if r.urls else b"\0", N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+            v7 = r_meta_playback_id.encode()
+            v7 = b"\2" + N[len(v7)] + v7
+        return b"".join((prefix, b'.conference.play.started', N[len(v1)], v1, strings(r_urls) if r_urls else b"\0", N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_started(r, prefix, LONG)
 
@@ -1486,24 +1501,25 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
 def encode_play_stopped(r: PlayStopped, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayStopped` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.operation_id.encode()
-        v3 = r.meta
-        v4 = v3.event_id.encode()
-        v5t = v3.occurred_at
-        if (v5_ := v5t >> 27) > 0:
-            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        r_all: tuple[str, str, Any] = astuple(r)
+        (r_room_id, r_operation_id, r_meta,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_operation_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v3 = r_meta_event_id.encode()
+        if (v4_ := r_meta_occurred_at >> 27) > 0:
+            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
         else:
-            v5 = LONG[v5t]
-        v6 = v3.app_id.encode()
-        v7 = v3.cause.encode()
-        v8o = v3.playback_id
-        if v8o is None:
-            v8 = b"\0"
+            v4 = LONG[r_meta_occurred_at]
+        v5 = r_meta_app_id.encode()
+        v6 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v7 = b"\0"
         else:
-            v8 = v8o.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'.conference.play.stopped', N[len(v1)], v1, N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+            v7 = r_meta_playback_id.encode()
+            v7 = b"\2" + N[len(v7)] + v7
+        return b"".join((prefix, b'.conference.play.stopped', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_stopped(r, prefix, LONG)
 
@@ -1587,24 +1603,25 @@ def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
 def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.PlayVolumeChanged` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.operation_id.encode()
-        v3 = r.meta
-        v4 = v3.event_id.encode()
-        v5t = v3.occurred_at
-        if (v5_ := v5t >> 27) > 0:
-            v5 = PAIR[v5t << 1 & 16383] + PAIR[v5t >> 13 & 16383] + HEAD[v5_]
+        r_all: tuple[str, Any, str, Any] = astuple(r)
+        (r_room_id, r_volume, r_operation_id, r_meta,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_operation_id.encode()
+        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+        v3 = r_meta_event_id.encode()
+        if (v4_ := r_meta_occurred_at >> 27) > 0:
+            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
         else:
-            v5 = LONG[v5t]
-        v6 = v3.app_id.encode()
-        v7 = v3.cause.encode()
-        v8o = v3.playback_id
-        if v8o is None:
-            v8 = b"\0"
+            v4 = LONG[r_meta_occurred_at]
+        v5 = r_meta_app_id.encode()
+        v6 = r_meta_cause.encode()
+        if r_meta_playback_id is None:
+            v7 = b"\0"
         else:
-            v8 = v8o.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'<conference.play.volume_changed', N[len(v1)], v1, LONG[r.volume], N[len(v2)], v2, N[len(v4)], v4, LONG[v3.sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if v3.ends_playback else b"\0", b"\1" if v3.synthetic else b"\0"))
+            v7 = r_meta_playback_id.encode()
+            v7 = b"\2" + N[len(v7)] + v7
+        return b"".join((prefix, b'<conference.play.volume_changed', N[len(v1)], v1, LONG[r_volume], N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
     except IndexError:
         return encode_play_volume_changed(r, prefix, LONG)
 
@@ -1694,13 +1711,14 @@ def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
 def encode_topic_position(r: TopicPosition, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.TopicPosition` behind `prefix`."""
     try:
-        v1 = r.topic.encode()
-        v2t = r.time
-        if (v2_ := v2t >> 27) > 0:
-            v2 = PAIR[v2t << 1 & 16383] + PAIR[v2t >> 13 & 16383] + HEAD[v2_]
+        r_all: tuple[str, Any, Any, int] = astuple(r)
+        (r_topic, r_partition, r_offset, r_time,) = r_all
+        v1 = r_topic.encode()
+        if (v2_ := r_time >> 27) > 0:
+            v2 = PAIR[r_time << 1 & 16383] + PAIR[r_time >> 13 & 16383] + HEAD[v2_]
         else:
-            v2 = LONG[v2t]
-        return b"".join((prefix, N[len(v1)], v1, LONG[r.partition], LONG[r.offset], v2))
+            v2 = LONG[r_time]
+        return b"".join((prefix, N[len(v1)], v1, LONG[r_partition], LONG[r_offset], v2))
     except IndexError:
         return encode_topic_position(r, prefix, LONG)
 
@@ -1742,8 +1760,10 @@ def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
 def encode_position(r: Position, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Position` behind `prefix`."""
     try:
-        v1 = r.transactional_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, b"".join((LONG[len(r.positions)], *map(encode_topic_position, r.positions), b"\0")) if r.positions else b"\0"))
+        r_all: tuple[str, tuple[Any, ...]] = astuple(r)
+        (r_transactional_id, r_positions,) = r_all
+        v1 = r_transactional_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, b"".join((LONG[len(r_positions)], *map(encode_topic_position, r_positions), b"\0")) if r_positions else b"\0"))
     except IndexError:
         return encode_position(r, prefix, LONG)
 
@@ -1813,12 +1833,14 @@ def decode_position(d: bytes, start: int = 0) -> Position:
 def encode_rejected(r: Rejected, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Rejected` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3 = r.type.encode()
-        v4 = r.reason.encode()
-        v5 = r.topic.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v5)], v5, LONG[r.partition], LONG[r.offset], N[len(r.signal)], r.signal))
+        r_all: tuple[str, str, str, str, str, Any, Any, bytes] = astuple(r)
+        (r_signal_id, r_room_id, r_type, r_reason, r_topic, r_partition, r_offset, r_signal,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        v3 = r_type.encode()
+        v4 = r_reason.encode()
+        v5 = r_topic.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v5)], v5, LONG[r_partition], LONG[r_offset], N[len(r_signal)], r_signal))
     except IndexError:
         return encode_rejected(r, prefix, LONG)
 
@@ -1875,26 +1897,26 @@ def decode_rejected(d: bytes, start: int = 0) -> Rejected:
 def encode_room(r: Room, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.Room` behind `prefix`."""
     try:
-        v1 = r.room_id.encode()
-        v2 = r.app_id.encode()
-        v3 = r.name.encode()
-        v4 = r.playback_status.encode()
-        v5 = r.operation_id.encode()
-        v6o = r.deadline
-        if v6o is None:
+        r_all: tuple[str, str, str, Any, str, str, tuple[Any, ...], Any, int | None, Any, str, tuple[Any, ...], Any, bytes] = astuple(r)
+        (r_room_id, r_app_id, r_name, r_sequence, r_playback_status, r_operation_id, r_urls, r_files_finished, r_deadline, r_remaining, r_stopped_operation_id, r_stopped_urls, r_stopped_files_left, r_recent,) = r_all
+        v1 = r_room_id.encode()
+        v2 = r_app_id.encode()
+        v3 = r_name.encode()
+        v4 = r_playback_status.encode()
+        v5 = r_operation_id.encode()
+        if r_deadline is None:
             v6 = b"\0"
         else:
-            if (v6_ := v6o >> 27) > 0:
-                v6 = b"\2" + PAIR[v6o << 1 & 16383] + PAIR[v6o >> 13 & 16383] + HEAD[v6_]
+            if (v6_ := r_deadline >> 27) > 0:
+                v6 = b"\2" + PAIR[r_deadline << 1 & 16383] + PAIR[r_deadline >> 13 & 16383] + HEAD[v6_]
             else:
-                v6 = b"\2" + LONG[v6o]
-        v7o = r.remaining
-        if v7o is None:
+                v6 = b"\2" + LONG[r_deadline]
+        if r_remaining is None:
             v7 = b"\0"
         else:
-            v7 = b"\2" + LONG[v7o]
-        v8 = r.stopped_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r.sequence], N[len(v4)], v4, N[len(v5)], v5, strings(r.urls) if r.urls else b"\0", LONG[r.files_finished], v6, v7, N[len(v8)], v8, strings(r.stopped_urls) if r.stopped_urls else b"\0", LONG[r.stopped_files_left], r.recent))
+            v7 = b"\2" + LONG[r_remaining]
+        v8 = r_stopped_operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_sequence], N[len(v4)], v4, N[len(v5)], v5, strings(r_urls) if r_urls else b"\0", LONG[r_files_finished], v6, v7, N[len(v8)], v8, strings(r_stopped_urls) if r_stopped_urls else b"\0", LONG[r_stopped_files_left], r_recent))
     except IndexError:
         return encode_room(r, prefix, LONG)
 
@@ -2040,15 +2062,16 @@ def decode_room(d: bytes, start: int = 0) -> Room:
 def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceCreate` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_app_id, r_name,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.app_id.encode()
-        v5 = r.name.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_app_id.encode()
+        v5 = r_name.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5))
     except IndexError:
         return encode_signal_conference_create(r, prefix, LONG)
@@ -2094,13 +2117,14 @@ def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenc
 def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceDestroy` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
+            v3 = LONG[r_occurred_at]
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3))
     except IndexError:
         return encode_signal_conference_destroy(r, prefix, LONG)
@@ -2136,14 +2160,15 @@ def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferen
 def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceJoin` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_join(r, prefix, LONG)
@@ -2184,14 +2209,15 @@ def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJ
 def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceLeave` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_leave(r, prefix, LONG)
@@ -2232,14 +2258,15 @@ def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConference
 def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceMute` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_mute(r, prefix, LONG)
@@ -2280,14 +2307,15 @@ def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceM
 def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferencePause` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.operation_id.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_operation_id.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_pause(r, prefix, LONG)
@@ -2328,15 +2356,16 @@ def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConference
 def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferencePlay` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, tuple[Any, ...], str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_urls, r_operation_id,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, strings(r.urls) if r.urls else b"\0", N[len(v4)], v4))
+            v3 = LONG[r_occurred_at]
+        v4 = r_operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, strings(r_urls) if r_urls else b"\0", N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_play(r, prefix, LONG)
 
@@ -2409,14 +2438,15 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
 def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceStop` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.operation_id.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_operation_id.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_stop(r, prefix, LONG)
@@ -2457,14 +2487,15 @@ def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceS
 def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceUnmute` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_unmute(r, prefix, LONG)
@@ -2505,15 +2536,16 @@ def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenc
 def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.ConferenceVolume` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, Any, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_volume, r_operation_id,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, LONG[r.volume], N[len(v4)], v4))
+            v3 = LONG[r_occurred_at]
+        v4 = r_operation_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, LONG[r_volume], N[len(v4)], v4))
     except IndexError:
         return encode_signal_conference_volume(r, prefix, LONG)
 
@@ -2559,16 +2591,17 @@ def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenc
 def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberJoined` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str, str, bool] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_caller_id, r_muted,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
-        v5 = r.caller_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5, b"\1" if r.muted else b"\0"))
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
+        v5 = r_caller_id.encode()
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5, b"\1" if r_muted else b"\0"))
     except IndexError:
         return encode_signal_member_joined(r, prefix, LONG)
 
@@ -2618,19 +2651,19 @@ def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
 def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberLeft` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str, str | None] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_reason,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
-        v5o = r.reason
-        if v5o is None:
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
+        if r_reason is None:
             v5 = b"\0"
         else:
-            v5 = v5o.encode()
+            v5 = r_reason.encode()
             v5 = b"\2" + N[len(v5)] + v5
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, v5))
     except IndexError:
@@ -2683,14 +2716,15 @@ def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
 def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberMuted` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_member_muted(r, prefix, LONG)
@@ -2731,14 +2765,15 @@ def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
 def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.MemberUnmuted` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4 = r.session_uuid.encode()
+            v3 = LONG[r_occurred_at]
+        v4 = r_session_uuid.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
     except IndexError:
         return encode_signal_member_unmuted(r, prefix, LONG)
@@ -2779,20 +2814,20 @@ def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmute
 def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.PlayFailed` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str | None, tuple[Any, ...]] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_urls,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4o = r.operation_id
-        if v4o is None:
+            v3 = LONG[r_occurred_at]
+        if r_operation_id is None:
             v4 = b"\0"
         else:
-            v4 = v4o.encode()
+            v4 = r_operation_id.encode()
             v4 = b"\2" + N[len(v4)] + v4
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, strings(r.urls) if r.urls else b"\0"))
+        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, strings(r_urls) if r_urls else b"\0"))
     except IndexError:
         return encode_signal_play_failed(r, prefix, LONG)
 
@@ -2865,20 +2900,20 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
 def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.PlayFinished` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str, str | None] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_url, r_operation_id,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4o = r.operation_id
-        if v4o is None:
+            v3 = LONG[r_occurred_at]
+        if r_operation_id is None:
             v4 = b"\0"
         else:
-            v4 = v4o.encode()
+            v4 = r_operation_id.encode()
             v4 = b"\2" + N[len(v4)] + v4
-        v5 = r.url.encode()
+        v5 = r_url.encode()
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, N[len(v5)], v5))
     except IndexError:
         return encode_signal_play_finished(r, prefix, LONG)
@@ -2930,24 +2965,23 @@ def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
 def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
     """`conference.signal.PlayProgress` behind `prefix`."""
     try:
-        v1 = r.signal_id.encode()
-        v2 = r.room_id.encode()
-        v3t = r.occurred_at
-        if (v3_ := v3t >> 27) > 0:
-            v3 = PAIR[v3t << 1 & 16383] + PAIR[v3t >> 13 & 16383] + HEAD[v3_]
+        r_all: tuple[str, str, int, str | None, str | None] = astuple(r)
+        (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_url,) = r_all
+        v1 = r_signal_id.encode()
+        v2 = r_room_id.encode()
+        if (v3_ := r_occurred_at >> 27) > 0:
+            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
         else:
-            v3 = LONG[v3t]
-        v4o = r.operation_id
-        if v4o is None:
+            v3 = LONG[r_occurred_at]
+        if r_operation_id is None:
             v4 = b"\0"
         else:
-            v4 = v4o.encode()
+            v4 = r_operation_id.encode()
             v4 = b"\2" + N[len(v4)] + v4
-        v5o = r.url
-        if v5o is None:
+        if r_url is None:
             v5 = b"\0"
         else:
-            v5 = v5o.encode()
+            v5 = r_url.encode()
             v5 = b"\2" + N[len(v5)] + v5
         return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, v5))
     except IndexError:

@@ -15,6 +15,8 @@ IMPORTS = """import re
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import astuple
+
 from pipeline import recent as remembered
 from pipeline.avro import (
     EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
@@ -69,8 +71,19 @@ def _kind(schema: Any) -> str:
     return "time" if schema.get("logicalType") else str(schema["type"])
 
 
+def _local(schema: Any) -> str:
+    """The type of a field in an encoder: numbers that are only looked up stay objects, which saves two conversions."""
+    kind = _kind(schema)
+    if kind == "nullable":
+        inner = _local(schema[1])
+        return inner if inner == "Any" else f"{inner} | None"
+    known = {"string": "str", "bytes": "bytes", "time": "int", "boolean": "bool"}
+    return "tuple[Any, ...]" if kind == "array" else known.get(kind, "Any")
+
+
 class _Encoder:
-    """Statements first, then one join of all the parts."""
+    """Statements first, then one join of all the parts. A record is taken apart in one call: compiled, to ask it for
+    one field after the other took longer than to encode them."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -100,23 +113,27 @@ class _Encoder:
         return f"v{self.count}"
 
     def fields(self, schema: dict[str, Any], owner: str) -> None:
+        arguments = Record(schema).arguments
+        types = ["bytes" if f["name"] in PACKED else _local(f["type"]) for f in arguments]
+        self.lines.append(f"{owner}_all: tuple[{', '.join(types)}] = astuple({owner})")
+        names = ", ".join(f"{owner}_{f['name']}" for f in arguments)
+        self.lines.append(f"({names},) = {owner}_all")
         for field in schema["fields"]:
+            name = f"{owner}_{field['name']}"
             if "const" in field:
                 text = field["const"].encode()
                 self.parts.append(repr(_zigzag(len(text)) + text))
             elif field["name"] in PACKED:
-                self.parts.append(f"{owner}.{field['name']}")
+                self.parts.append(name)
             else:
-                self.value(field["type"], f"{owner}.{field['name']}")
+                self.value(field["type"], name)
 
     def value(self, schema: Any, source: str) -> None:
         kind = _kind(schema)
         getattr(self, f"_{kind}")(schema, source)
 
     def _record(self, schema: Any, source: str) -> None:
-        name = self.name()
-        self.lines.append(f"{name} = {source}")
-        self.fields(schema, name)
+        self.fields(schema, source)
 
     def _string(self, schema: Any, source: str) -> None:
         name = self.name()
@@ -135,9 +152,7 @@ class _Encoder:
         self.parts.append(f'b"\\1" if {source} else b"\\0"')
 
     def _time(self, schema: Any, source: str) -> None:
-        name = self.name()
-        self.lines.append(f"{name}t = {source}")
-        self._open_time(name, f"{name}t", "")
+        self._open_time(self.name(), source, "")
 
     def _open_time(self, name: str, source: str, indent: str, mark: str = "") -> None:
         low = f"PAIR[{source} << 1 & 16383] + PAIR[{source} >> 13 & 16383]"
@@ -151,15 +166,15 @@ class _Encoder:
 
     def _nullable(self, schema: Any, source: str) -> None:
         name, inner = self.name(), _kind(schema[1])
-        self.lines += [f"{name}o = {source}", f"if {name}o is None:", f'    {name} = b"\\0"', "else:"]
+        self.lines += [f"if {source} is None:", f'    {name} = b"\\0"', "else:"]
         if inner == "time":
-            self._open_time(name, f"{name}o", "    ", 'b"\\2" + ')
+            self._open_time(name, source, "    ", 'b"\\2" + ')
             return
         if inner == "string":
-            self.lines.append(f"    {name} = {name}o.encode()")
+            self.lines.append(f"    {name} = {source}.encode()")
             self.lines.append(f'    {name} = b"\\2" + N[len({name})] + {name}')
         else:
-            self.lines.append(f'    {name} = b"\\2" + LONG[{name}o]')
+            self.lines.append(f'    {name} = b"\\2" + LONG[{source}]')
         self.parts.append(name)
 
     def _array(self, schema: Any, source: str) -> None:

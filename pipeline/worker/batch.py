@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
-from aiokafka.record.util import calc_crc32c
+import google_crc32c
 
-from pipeline.avro import LONG
+from pipeline.avro import LENGTH, LONG
 
 MAX_BATCH: Final = 900_000
 """Bytes of one record batch; a record that is larger than that goes alone."""
@@ -69,7 +69,10 @@ class Batch:
         fronts = _fronts(len(records))
         parts: list[bytes] = []
         for front, record in zip(fronts, records, strict=False):
-            parts += (LONG[len(front) + len(record)], front, record)
+            size = len(front) + len(record)
+            parts.append(LENGTH[size] if size < len(LENGTH) else LONG[size])
+            parts.append(front)
+            parts.append(record)
         self._records = b"".join(parts)
         self._count = len(records)
         self._producer = (-1, -1, -1)
@@ -95,9 +98,10 @@ class Batch:
     def _build(self) -> bytes:
         now = int(time.time() * 1000)  # the topics are LogAppendTime: the broker writes its own over it
         last = self._count - 1
-        rest = _REST.pack(_TRANSACTIONAL, last, now, now, *self._producer, self._count) + self._records
+        head = _REST.pack(_TRANSACTIONAL, last, now, now, *self._producer, self._count)
+        checksum = google_crc32c.extend(google_crc32c.value(head), self._records)
         size = OVERHEAD + len(self._records) - 12  # what follows base offset and length
-        return _FRONT.pack(0, size, _NO_LEADER_EPOCH, _MAGIC, calc_crc32c(rest)) + rest
+        return b"".join((_FRONT.pack(0, size, _NO_LEADER_EPOCH, _MAGIC, checksum), head, self._records))
 
 
 def batches(records: Iterable[bytes]) -> Iterator[Batch]:

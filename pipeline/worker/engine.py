@@ -227,22 +227,23 @@ class Engine:
             number = self._touch.pop()
             if number in self.lanes:
                 unit.touch(number)
-        until = unit.signals + SLICE
+        until, more = unit.signals + SLICE, False
         for lane in self._in_turn():
             self._advance(lane, unit, until)
             if unit.full or unit.signals >= until:
                 self._turn = lane.number + 1
-                return not unit.full
-        return False
+                more = not unit.full
+                break
+        unit.keep_rows({number: lane.partition for number, lane in self.lanes.items()})
+        return more
 
     def _write(self) -> asyncio.Task[None]:
         """Close the open unit and begin to write it."""
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
-        partitions = {number: lane.partition for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
         # Now, before the next unit changes rooms and positions.
-        records = {tp: list(batches(said)) for tp, said in unit.records(inputs, partitions).items()}
+        records = {tp: list(batches(said)) for tp, said in unit.records(inputs).items()}
         writing = asyncio.create_task(self._commit(unit, records, unit.offsets(inputs), also), name="unit")
         writing.add_done_callback(lambda _: self._wake.set())
         self._writing, self._began = writing, time.monotonic()

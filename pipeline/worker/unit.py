@@ -1,13 +1,15 @@
 """What one unit says: events, table changes, rejected signals and dead letters of the partitions it worked on.
 
-Events are encoded as they are said; a table row only once per unit, with its last value.
+Events are encoded as they are said; a table row is written once per unit, with its last value. It is encoded when the
+slice of signals that changed it has been decided (`keep_rows`), while its parts are still in the processor's cache: at
+the end of the unit that took twice as long, and the writer waited for it.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -35,6 +37,7 @@ SHOWN_OF_LARGE: Final = 64 << 10
 """How much of a value over 1 MiB its dead letter carries (contract §4)."""
 
 _POSITION_KEY: Final = b'["position"]'
+_NOBODY: Final[Mapping[str, Member]] = {}
 _key = msgspec.json.Encoder().encode
 
 # What all events' headers have in common, once. The ids' length is always that of a UUID, the times' that of a time.
@@ -78,14 +81,17 @@ class Names:
 class Output:
     """What one partition says in a unit."""
 
-    __slots__ = ("dead", "events", "members", "rejected", "rooms")
+    __slots__ = ("dead", "events", "members", "rejected", "rooms", "rows")
 
     def __init__(self) -> None:
         self.events: list[bytes] = []
         self.rejected: list[bytes] = []
         self.dead: list[bytes] = []
+        self.rows: dict[str | tuple[str, str], bytes] = {}
+        """By room_id, or by (room_id, session_uuid)."""
         self.rooms: set[str] = set()
         self.members: set[tuple[str, str]] = set()
+        """Those that were changed and whose rows are not up to date."""
 
 
 class Unit:
@@ -212,6 +218,22 @@ class Unit:
 
     # --- what is written -------------------------------------------------------------------------------------
 
+    def keep_rows(self, partitions: dict[int, Partition]) -> None:
+        """Encode the rows of what was changed since the last call."""
+        encode = self._names.encode
+        for number, output in self._outputs.items():
+            partition, rows = partitions[number], output.rows
+            for room_id in output.rooms:
+                room = partition.rooms.get(room_id)
+                key = _key(("room", room_id))
+                rows[room_id] = encode_row(key, None if room is None else encode(room))
+            for both in output.members:
+                member = partition.members.get(both[0], _NOBODY).get(both[1])
+                key = _key(("member", *both))
+                rows[both] = encode_row(key, None if member is None else encode(member))
+            output.rooms.clear()
+            output.members.clear()
+
     def offsets(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, int]:
         """The group offsets behind this unit's input."""
         return {
@@ -220,15 +242,14 @@ class Unit:
             for source in inputs[partition]
         }
 
-    def records(
-        self, inputs: dict[int, tuple[Input, Input]], partitions: dict[int, Partition]
-    ) -> dict[TopicPartition, Iterable[bytes]]:
+    def records(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, list[bytes]]:
         """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
-        out: dict[TopicPartition, Iterable[bytes]] = {}
+        out: dict[TopicPartition, list[bytes]] = {}
         for number, output in self._outputs.items():
-            rows = self._rows(output, inputs[number], partitions[number])
-            out[TopicPartition(self._names.rooms, number)] = rows
+            # The position comes first: it names the owner of this transaction to whoever finds it open.
+            rows = [self._position(inputs[number]), *output.rows.values()]
             for topic, records in (
+                (self._names.rooms, rows),
                 (self._names.events, output.events),
                 (self._names.rejected, output.rejected),
                 (self._names.dead, output.dead),
@@ -237,20 +258,10 @@ class Unit:
                     out[TopicPartition(topic, number)] = records
         return out
 
-    def _rows(self, output: Output, inputs: tuple[Input, Input], partition: Partition) -> Iterator[bytes]:
-        # The position comes first: it names the owner of this transaction to whoever finds it open.
-        position = Position(
-            transactional_id=self._owner,
-            positions=tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs),
-        )
-        yield encode_row(_POSITION_KEY, self._names.encode(position))
-        for room_id in output.rooms:
-            room: Room | None = partition.rooms.get(room_id)
-            yield encode_row(_key(("room", room_id)), None if room is None else self._names.encode(room))
-        for room_id, session in output.members:
-            member: Member | None = partition.members.get(room_id, {}).get(session)
-            value = None if member is None else self._names.encode(member)
-            yield encode_row(_key(("member", room_id, session)), value)
+    def _position(self, inputs: tuple[Input, Input]) -> bytes:
+        positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs)
+        position = Position(transactional_id=self._owner, positions=positions)
+        return encode_row(_POSITION_KEY, self._names.encode(position))
 
 
 def _place(source: Input, record: Record) -> bytes:
