@@ -13,12 +13,13 @@ from typing import Any, Final
 from aiokafka.structs import TopicPartition
 
 from benchmarks.rows import member, partition_of, recents, room
-from pipeline.codec import SignalDecoder, signal_json
+from pipeline.codec import signal_json
 from pipeline.merge import Input, Merge, Record
 from pipeline.metrics import Metrics
 from pipeline.partition import Partition
 from pipeline.room import Rules
 from pipeline.settings import load
+from pipeline.signal_decoder import SignalDecoder
 from pipeline.signals import (
     AnySignal,
     ConferencePause,

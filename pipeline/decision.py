@@ -1,15 +1,14 @@
-"""The words of a decision: what a rule set, a reached deadline, a rejection and a no-op are."""
+"""A decision, and its words: what a rejection and a no-op are."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
 from pipeline.events import Event
 from pipeline.records import Member, Room
 
-SECOND: Final = 1_000_000
 STOPPED: Final = "stopped"
 PLAYING: Final = "playing"
 PAUSED: Final = "paused"
@@ -39,34 +38,36 @@ NoOp = Literal[
 """Why a signal that makes sense caused no event."""
 
 
-class Rules(msgspec.Struct, frozen=True):
-    """The watchdog's rule.
-
-    `watchdog` is the time a playback may go without a terminal event, in microseconds (the page: 10 s).
-    `progress` lets every `play.progress` of a playing playback start that time anew (contract §5).
-    """
-
-    watchdog: int = 10 * SECOND
-    progress: bool = False
-
-
-class Timeout(msgspec.Struct, frozen=True):
-    """The watchdog's own signal: `occurred_at` is the deadline, `signal_id` the playback's operation_id."""
-
-    TYPE: ClassVar[Literal["timeout"]] = "timeout"
-    TOPIC: ClassVar[str] = "watchdog"
-
-    room_id: str
-    occurred_at: int
-    signal_id: str
-
-
-class Decision(msgspec.Struct, frozen=True, gc=False):
+@mypyc_attr(acyclic=True)
+class Decision:
     """What one signal does. `room` is the room afterwards, None when it is unknown or forgotten;
     `members` are the entries that change, None for one that is gone; at most one of `rejected`, `no_op` is set."""
 
-    room: Room | None
-    members: tuple[tuple[str, Member | None], ...] = ()
-    events: tuple[Event, ...] = ()
-    rejected: Rejection | None = None
-    no_op: NoOp | None = None
+    __slots__ = ("events", "members", "no_op", "rejected", "room")
+
+    def __init__(
+        self,
+        room: Room | None,
+        members: tuple[tuple[str, Member | None], ...] = (),
+        events: tuple[Event, ...] = (),
+        rejected: Rejection | None = None,
+        no_op: NoOp | None = None,
+    ) -> None:
+        self.room = room
+        self.members = members
+        self.events = events
+        self.rejected = rejected
+        self.no_op = no_op
+
+    def _all(self) -> tuple[object, ...]:
+        return self.room, self.members, self.events, self.rejected, self.no_op
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it does the same."""
+        return isinstance(other, Decision) and self._all() == other._all()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """For test reports."""
+        return f"Decision{self._all()}"

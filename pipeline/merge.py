@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
 GRACE: Final = 250_000
 """Microseconds by which the clocks of two brokers may differ (contract §5)."""
@@ -23,14 +23,20 @@ GRACE: Final = 250_000
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+@mypyc_attr(acyclic=True)
+class Record:
     """One Kafka record of a signal topic, as it came."""
 
-    time: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    __slots__ = ("headers", "key", "offset", "time", "value")
+
+    def __init__(
+        self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        self.time = time
+        self.offset = offset
+        self.key = key
+        self.value = value
+        self.headers = headers
 
 
 def as_records(fetched: Iterable[Any]) -> list[Record]:

@@ -20,21 +20,11 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import events, recent
-from pipeline.decision import (
-    PAUSED,
-    PLAYING,
-    REMEMBERED,
-    SECOND,
-    STOPPED,
-    Decision,
-    NoOp,
-    Rejection,
-    Rules,
-    Timeout,
-)
+from pipeline.decision import PAUSED, PLAYING, REMEMBERED, STOPPED, Decision, NoOp, Rejection
 from pipeline.events import Event, Meta
 from pipeline.ids import event_id
 from pipeline.records import Member, Room
+from pipeline.rules import SECOND, Rules, Timeout
 from pipeline.signals import (
     AnySignal,
     ConferenceCreate,
@@ -280,7 +270,7 @@ def _forget_if_empty(decision: Decision, members_left: int) -> Decision:
     room = decision.room
     if room is None or room.app_id or members_left or _live(room):
         return decision
-    return _replace(decision, room=None)
+    return Decision(None, decision.members, decision.events, decision.rejected, decision.no_op)
 
 
 # --- rows that take more than a line -------------------------------------------------------------------------

@@ -11,17 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import events, signals
-from pipeline.codec import (
-    MAX_VALUE,
-    SignalDecoder,
-    UnknownSchemaError,
-    decode_json,
-    event_json,
-    format_time,
-    parse_time,
-    signal_json,
-)
+from pipeline.codec import MAX_VALUE, decode_json, event_json, format_time, parse_time, signal_json
 from pipeline.errors import SignalError
+from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.wire import ENCODERS, SCHEMAS
 
 BASE = {"signal_id": "s", "room_id": "r", "occurred_at": "2026-01-01T00:00:00Z"}

@@ -12,9 +12,10 @@ import pytest
 
 from pipeline import recent, records, signals
 from pipeline.avro import long
-from pipeline.codec import SignalDecoder, decoder
+from pipeline.codec import decoder
 from pipeline.errors import SignalError
 from pipeline.resolve import resolving
+from pipeline.signal_decoder import SignalDecoder
 from pipeline.wire import SCHEMAS
 
 NAME = "conference.signal.MemberJoined"

@@ -99,7 +99,7 @@ def said(headers: Headers, *signals: s.AnySignal, on: bool = True) -> Unit:
 def written(made: Unit, topic: str) -> list[tuple[bytes | None, list[tuple[str, bytes]]]]:
     """Value and headers of what it writes to a topic."""
     inputs = (Input("conference.api.signals", 0, 0), Input("conference.media.signals", 0, 0))
-    out = made.records({0: inputs}, {0: Partition(Rules())})
+    out = made.records({0: inputs})
     return [(r.value, r.headers) for r in read(out[TopicPartition(f"conference.{topic}", 0)])]
 
 

@@ -18,14 +18,14 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
-from pipeline.codec import SignalDecoder, UnknownSchemaError
-from pipeline.decision import Rules
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.merge import Input, Merge
 from pipeline.metrics import Metrics
 from pipeline.partition import Partition
 from pipeline.records import Member, Room
+from pipeline.rules import Rules
 from pipeline.settings import Settings, load
+from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas, stuck
 from pipeline.worker.app import topology

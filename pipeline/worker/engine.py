@@ -19,11 +19,11 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.codec import SignalDecoder, UnknownSchemaError
 from pipeline.errors import PipelineError, SignalError
 from pipeline.merge import Input, Record
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
+from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.topics import API
 from pipeline.worker.batch import Batch, batches
@@ -291,8 +291,8 @@ class Engine:
                 self._expire(lane, unit)
                 room = partition.rooms.get(signal.room_id)
                 if room is not None and room.deadline is not None and room.deadline <= now:
-                    if lane.waits_for != record:
-                        lane.waits_for = record
+                    if lane.waits_for != (source, record.offset):
+                        lane.waits_for = source, record.offset
                         self._metrics.barrier_waits.inc()
                     return  # the signal waits for the barrier, and what is behind it too (contract §5)
             if room is None and self._misplaced(source, record, signal, unit):

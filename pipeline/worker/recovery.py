@@ -22,7 +22,7 @@ from aiokafka.structs import TopicPartition
 from pipeline import topics
 from pipeline.begin import begin_at
 from pipeline.errors import FatalError, LossError
-from pipeline.merge import Input, Merge, Record
+from pipeline.merge import Input, Merge
 from pipeline.partition import Partition
 from pipeline.records import Position
 from pipeline.registry import Registry
@@ -53,7 +53,7 @@ class Lane:
 
     def __init__(self, number: int, partition: Partition, merge: Merge, owner: str) -> None:
         self.owner = owner
-        self.waits_for: Record | None = None
+        self.waits_for: tuple[Input, int] | None = None
         self.number = number
         self.partition = partition
         self.merge = merge

@@ -26,12 +26,12 @@ from aiokafka import errors as Errors
 
 from pipeline import acls
 from pipeline.access import admin_client, precisely, require
-from pipeline.codec import SignalDecoder
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.metrics import Metrics, package_version
 from pipeline.registry import Registry, RegistryDownError
 from pipeline.settings import Settings
 from pipeline.setup import check_topics
+from pipeline.signal_decoder import SignalDecoder
 from pipeline.worker.app import topology
 from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender

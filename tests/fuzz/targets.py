@@ -12,18 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.codec import (
-    SignalDecoder,
-    UnknownSchemaError,
-    decode_json,
-    decode_line,
-    decoder,
-    event_json,
-    signal_json,
-)
+from pipeline.codec import decode_json, decode_line, decoder, event_json, signal_json
 from pipeline.errors import SignalError
 from pipeline.events import EVENTS
 from pipeline.freeswitch import MAX_MEMBERS, Adapter, read_event
+from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.wire import DECODERS, ENCODERS, SCHEMAS
 from tests.fuzz import seeds
 
