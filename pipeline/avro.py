@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import re
 from struct import Struct
-from struct import error as StructError
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
@@ -60,70 +59,43 @@ class _Longs(dict[int, bytes]):
         return data
 
 
-class _Pairs(dict[int, bytes]):
-    """14 bits of a longer varint, as its two bytes."""
-
-    def __missing__(self, bits: int) -> bytes:
-        self[bits] = data = bytes((bits & 127 | 128, bits >> 7 | 128))
-        return data
-
-
-class _Heads(dict[int, bytes]):
-    """What is left of a time's varint after 28 bits: it changes every 134 seconds."""
-
-    def __missing__(self, bits: int) -> bytes:
-        if bits >> 36:
-            raise OverflowError("a time does not fit into an Avro long")
-        if len(self) >= 4096:
-            self.clear()
-        self[bits] = data = _varint(bits)
-        return data
-
-
 LONG: Final = _Longs()
 LENGTH: Final = tuple(LONG[n] for n in range(1024))
-"""The usual lengths: quicker than LONG. A longer one is an IndexError, then LONG does it."""
-PAIR: Final = _Pairs()
-HEAD: Final = _Heads()
-Lengths: TypeAlias = tuple[bytes, ...] | dict[int, bytes]
+"""The usual lengths: quicker than LONG."""
+USUAL: Final = len(LENGTH)
+_EIGHT: Final = Struct("<II").unpack_from
 
 
-class _Pair(dict[int, int]):
-    """The value of two varint bytes that go on, by their two bytes as a number; KeyError for others."""
-
-    def __init__(self, shift: int) -> None:
-        self._shift = shift
-
-    def __missing__(self, pair: int) -> int:
-        if pair & 0x8080 != 0x8080:
-            raise KeyError(pair)
-        bits = pair & 127 | pair >> 1 & 0x3F80
-        if self._shift < 0 and bits & 1:
-            raise KeyError(pair)
-        self[pair] = value = bits << self._shift if self._shift >= 0 else bits >> 1
-        return value
-
-
-class _Top(dict[int, int]):
-    """The value of the last four of eight varint bytes, by them as a number; KeyError for others."""
-
-    def __missing__(self, four: int) -> int:
-        if four & 0x80808080 != 0x808080:
-            raise KeyError(four)
-        if len(self) >= 4096:
-            self.clear()
-        bits = four & 127 | four >> 1 & 0x3F80 | four >> 2 & 0x1FC000 | four >> 3 & 0xFE00000
-        self[four] = value = bits << 27
-        return value
+def time(micros: int) -> bytes:
+    """A long that is probably a time: those from 1979 to 2255 take eight bytes."""
+    bits = micros << 1
+    if not 1 << 49 <= bits < 1 << 54:
+        return LONG[micros]
+    spread = (
+        0x80808080808080
+        | bits & 0x7F
+        | (bits & 0x3F80) << 1
+        | (bits & 0x1FC000) << 2
+        | (bits & 0xFE00000) << 3
+        | (bits & 0x7F0000000) << 4
+        | (bits & 0x3F800000000) << 5
+        | (bits & 0x1FC0000000000) << 6
+        | (bits & 0x3E000000000000) << 7
+    )
+    return spread.to_bytes(8, "little")
 
 
-# Times from 1978 to 3111 are even (not negative) varints of eight bytes: three look-ups read them.
-EIGHT: Final = Struct("<HHI").unpack_from
-LOW: Final = _Pair(-1)
-MID: Final = _Pair(13)
-TOP: Final = _Top()
-UNUSUAL: Final = (KeyError, StructError)
-"""What reading a time that way raises when it is none of them."""
+def read_time(data: bytes, at: int) -> int:
+    """A time from 1979 to 3111, which takes eight bytes; -1 for what is none: the careful reader shall look at it."""
+    if len(data) < at + 8:
+        return -1
+    halves: tuple[int, int] = _EIGHT(data, at)
+    low, high = halves
+    if low & 0x80808080 != 0x80808080 or high & 0x80808080 != 0x808080 or low & 1:
+        return -1
+    low = low & 0x7F | low >> 1 & 0x3F80 | low >> 2 & 0x1FC000 | low >> 3 & 0xFE00000
+    high = high & 0x7F | high >> 1 & 0x3F80 | high >> 2 & 0x1FC000 | high >> 3 & 0xFE00000
+    return low >> 1 | high << 27
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:

@@ -54,12 +54,18 @@ def format_time(micros: int) -> str:
     """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
     second = micros // 1_000_000
     rest = micros - second * 1_000_000
-    return f"{_format_second(second)}.{_THREE[rest // 1000]}{_THREE[rest % 1000]}Z"
+    return f"{_SECONDS[second]}.{_THREE[rest // 1000]}{_THREE[rest % 1000]}Z"
 
 
+class _Seconds(dict[int, str]):
+    """Remembers the latest: times come in order, or nearly so."""
+
+    def __missing__(self, second: int) -> str:
+        if len(self) >= 1024:
+            self.clear()
+        self[second] = text = (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
+        return text
+
+
+_SECONDS: Final = _Seconds()
 _THREE: Final = tuple(f"{number:03}" for number in range(1000))
-
-
-@lru_cache(maxsize=1024)  # times come in order, or nearly so
-def _format_second(second: int) -> str:
-    return (_EPOCH + timedelta(seconds=second)).isoformat()[:19]

@@ -17,8 +17,8 @@ from msgspec.structs import astuple
 
 from pipeline import recent as remembered
 from pipeline.avro import (
-    EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
-    explain, read_block, read_bytes, read_number, read_string, strings,
+    LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
+    explain, read_block, read_bytes, read_number, read_string, read_time, strings, time,
 )
 from pipeline.errors import SignalError
 from pipeline.events import (
@@ -111,31 +111,24 @@ def _error(name: str, data: bytes, start: int) -> SignalError:
     return SignalError(explain(SCHEMAS[name], data, start))
 
 
-def encode_created(r: Created, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_created(r: Created, prefix: bytes = b"") -> bytes:
     """`conference.Created` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, Any] = astuple(r)
-        (r_app_id, r_room_id, r_name, r_meta,) = r_all
-        v1 = r_app_id.encode()
-        v2 = r_room_id.encode()
-        v3 = r_name.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v4 = r_meta_event_id.encode()
-        if (v5_ := r_meta_occurred_at >> 27) > 0:
-            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
-        else:
-            v5 = LONG[r_meta_occurred_at]
-        v6 = r_meta_app_id.encode()
-        v7 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v8 = b"\0"
-        else:
-            v8 = r_meta_playback_id.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'$conference.created', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_created(r, prefix, LONG)
+    r_all: tuple[str, str, str, Any] = astuple(r)
+    (r_app_id, r_room_id, r_name, r_meta,) = r_all
+    v1 = r_app_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_name.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v4 = r_meta_event_id.encode()
+    v5 = r_meta_app_id.encode()
+    v6 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v7 = b"\0"
+    else:
+        v7 = r_meta_playback_id.encode()
+        v7 = b"\2" + (LENGTH[n] if (n := len(v7)) < USUAL else LONG[n]) + v7
+    return b"".join((prefix, b'$conference.created', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_created(d: bytes, start: int = 0) -> Created:
@@ -174,11 +167,10 @@ def decode_created(d: bytes, start: int = 0) -> Created:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -219,30 +211,23 @@ def decode_created(d: bytes, start: int = 0) -> Created:
     return Created(app_id, room_id, name, meta)
 
 
-def encode_destroyed(r: Destroyed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_destroyed(r: Destroyed, prefix: bytes = b"") -> bytes:
     """`conference.Destroyed` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, Any] = astuple(r)
-        (r_app_id, r_room_id, r_meta,) = r_all
-        v1 = r_app_id.encode()
-        v2 = r_room_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v3 = r_meta_event_id.encode()
-        if (v4_ := r_meta_occurred_at >> 27) > 0:
-            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
-        else:
-            v4 = LONG[r_meta_occurred_at]
-        v5 = r_meta_app_id.encode()
-        v6 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v7 = b"\0"
-        else:
-            v7 = r_meta_playback_id.encode()
-            v7 = b"\2" + N[len(v7)] + v7
-        return b"".join((prefix, b'(conference.destroyed', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_destroyed(r, prefix, LONG)
+    r_all: tuple[str, str, Any] = astuple(r)
+    (r_app_id, r_room_id, r_meta,) = r_all
+    v1 = r_app_id.encode()
+    v2 = r_room_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v3 = r_meta_event_id.encode()
+    v4 = r_meta_app_id.encode()
+    v5 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v6 = b"\0"
+    else:
+        v6 = r_meta_playback_id.encode()
+        v6 = b"\2" + (LENGTH[n] if (n := len(v6)) < USUAL else LONG[n]) + v6
+    return b"".join((prefix, b'(conference.destroyed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
@@ -276,11 +261,10 @@ def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -321,17 +305,14 @@ def decode_destroyed(d: bytes, start: int = 0) -> Destroyed:
     return Destroyed(app_id, room_id, meta)
 
 
-def encode_member(r: Member, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_member(r: Member, prefix: bytes = b"") -> bytes:
     """`conference.Member` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, bool, bool, Any] = astuple(r)
-        (r_room_id, r_session_uuid, r_caller_id, r_muted, r_leaving, r_sequence,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_session_uuid.encode()
-        v3 = r_caller_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, b"\1" if r_muted else b"\0", b"\1" if r_leaving else b"\0", LONG[r_sequence]))
-    except IndexError:
-        return encode_member(r, prefix, LONG)
+    r_all: tuple[str, str, str, bool, bool, Any] = astuple(r)
+    (r_room_id, r_session_uuid, r_caller_id, r_muted, r_leaving, r_sequence,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_session_uuid.encode()
+    v3 = r_caller_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, b"\1" if r_muted else b"\0", b"\1" if r_leaving else b"\0", LONG[r_sequence]))
 
 
 def decode_member(d: bytes, start: int = 0) -> Member:
@@ -376,31 +357,24 @@ def decode_member(d: bytes, start: int = 0) -> Member:
     return Member(room_id, session_uuid, caller_id, muted, leaving, sequence)
 
 
-def encode_member_joined(r: MemberJoined, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_member_joined(r: MemberJoined, prefix: bytes = b"") -> bytes:
     """`conference.MemberJoined` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, Any] = astuple(r)
-        (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
-        v1 = r_session_uuid.encode()
-        v2 = r_room_id.encode()
-        v3 = r_caller_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v4 = r_meta_event_id.encode()
-        if (v5_ := r_meta_occurred_at >> 27) > 0:
-            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
-        else:
-            v5 = LONG[r_meta_occurred_at]
-        v6 = r_meta_app_id.encode()
-        v7 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v8 = b"\0"
-        else:
-            v8 = r_meta_playback_id.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'0conference.member.joined', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_member_joined(r, prefix, LONG)
+    r_all: tuple[str, str, str, Any] = astuple(r)
+    (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
+    v1 = r_session_uuid.encode()
+    v2 = r_room_id.encode()
+    v3 = r_caller_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v4 = r_meta_event_id.encode()
+    v5 = r_meta_app_id.encode()
+    v6 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v7 = b"\0"
+    else:
+        v7 = r_meta_playback_id.encode()
+        v7 = b"\2" + (LENGTH[n] if (n := len(v7)) < USUAL else LONG[n]) + v7
+    return b"".join((prefix, b'0conference.member.joined', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
@@ -439,11 +413,10 @@ def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -484,32 +457,25 @@ def decode_member_joined(d: bytes, start: int = 0) -> MemberJoined:
     return MemberJoined(session_uuid, room_id, caller_id, meta)
 
 
-def encode_member_left(r: MemberLeft, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_member_left(r: MemberLeft, prefix: bytes = b"") -> bytes:
     """`conference.MemberLeft` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, str, Any] = astuple(r)
-        (r_session_uuid, r_room_id, r_reason, r_caller_id, r_meta,) = r_all
-        v1 = r_session_uuid.encode()
-        v2 = r_room_id.encode()
-        v3 = r_reason.encode()
-        v4 = r_caller_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v5 = r_meta_event_id.encode()
-        if (v6_ := r_meta_occurred_at >> 27) > 0:
-            v6 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v6_]
-        else:
-            v6 = LONG[r_meta_occurred_at]
-        v7 = r_meta_app_id.encode()
-        v8 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v9 = b"\0"
-        else:
-            v9 = r_meta_playback_id.encode()
-            v9 = b"\2" + N[len(v9)] + v9
-        return b"".join((prefix, b',conference.member.left', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v5)], v5, LONG[r_meta_sequence], v6, N[len(v7)], v7, N[len(v8)], v8, v9, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_member_left(r, prefix, LONG)
+    r_all: tuple[str, str, str, str, Any] = astuple(r)
+    (r_session_uuid, r_room_id, r_reason, r_caller_id, r_meta,) = r_all
+    v1 = r_session_uuid.encode()
+    v2 = r_room_id.encode()
+    v3 = r_reason.encode()
+    v4 = r_caller_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v5 = r_meta_event_id.encode()
+    v6 = r_meta_app_id.encode()
+    v7 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v8 = b"\0"
+    else:
+        v8 = r_meta_playback_id.encode()
+        v8 = b"\2" + (LENGTH[n] if (n := len(v8)) < USUAL else LONG[n]) + v8
+    return b"".join((prefix, b',conference.member.left', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, LENGTH[n] if (n := len(v7)) < USUAL else LONG[n], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
@@ -553,11 +519,10 @@ def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -598,31 +563,24 @@ def decode_member_left(d: bytes, start: int = 0) -> MemberLeft:
     return MemberLeft(session_uuid, room_id, reason, caller_id, meta)
 
 
-def encode_member_muted(r: MemberMuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_member_muted(r: MemberMuted, prefix: bytes = b"") -> bytes:
     """`conference.MemberMuted` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, Any] = astuple(r)
-        (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
-        v1 = r_session_uuid.encode()
-        v2 = r_room_id.encode()
-        v3 = r_caller_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v4 = r_meta_event_id.encode()
-        if (v5_ := r_meta_occurred_at >> 27) > 0:
-            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
-        else:
-            v5 = LONG[r_meta_occurred_at]
-        v6 = r_meta_app_id.encode()
-        v7 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v8 = b"\0"
-        else:
-            v8 = r_meta_playback_id.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'.conference.member.muted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_member_muted(r, prefix, LONG)
+    r_all: tuple[str, str, str, Any] = astuple(r)
+    (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
+    v1 = r_session_uuid.encode()
+    v2 = r_room_id.encode()
+    v3 = r_caller_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v4 = r_meta_event_id.encode()
+    v5 = r_meta_app_id.encode()
+    v6 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v7 = b"\0"
+    else:
+        v7 = r_meta_playback_id.encode()
+        v7 = b"\2" + (LENGTH[n] if (n := len(v7)) < USUAL else LONG[n]) + v7
+    return b"".join((prefix, b'.conference.member.muted', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
@@ -661,11 +619,10 @@ def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -706,31 +663,24 @@ def decode_member_muted(d: bytes, start: int = 0) -> MemberMuted:
     return MemberMuted(session_uuid, room_id, caller_id, meta)
 
 
-def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"") -> bytes:
     """`conference.MemberUnmuted` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, Any] = astuple(r)
-        (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
-        v1 = r_session_uuid.encode()
-        v2 = r_room_id.encode()
-        v3 = r_caller_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v4 = r_meta_event_id.encode()
-        if (v5_ := r_meta_occurred_at >> 27) > 0:
-            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
-        else:
-            v5 = LONG[r_meta_occurred_at]
-        v6 = r_meta_app_id.encode()
-        v7 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v8 = b"\0"
-        else:
-            v8 = r_meta_playback_id.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'2conference.member.unmuted', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_member_unmuted(r, prefix, LONG)
+    r_all: tuple[str, str, str, Any] = astuple(r)
+    (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
+    v1 = r_session_uuid.encode()
+    v2 = r_room_id.encode()
+    v3 = r_caller_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v4 = r_meta_event_id.encode()
+    v5 = r_meta_app_id.encode()
+    v6 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v7 = b"\0"
+    else:
+        v7 = r_meta_playback_id.encode()
+        v7 = b"\2" + (LENGTH[n] if (n := len(v7)) < USUAL else LONG[n]) + v7
+    return b"".join((prefix, b'2conference.member.unmuted', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
@@ -769,11 +719,10 @@ def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -814,26 +763,19 @@ def decode_member_unmuted(d: bytes, start: int = 0) -> MemberUnmuted:
     return MemberUnmuted(session_uuid, room_id, caller_id, meta)
 
 
-def encode_meta(r: Meta, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_meta(r: Meta, prefix: bytes = b"") -> bytes:
     """`conference.Meta` behind `prefix`."""
-    try:
-        r_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r)
-        (r_event_id, r_sequence, r_occurred_at, r_app_id, r_cause, r_playback_id, r_ends_playback, r_synthetic,) = r_all
-        v1 = r_event_id.encode()
-        if (v2_ := r_occurred_at >> 27) > 0:
-            v2 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v2_]
-        else:
-            v2 = LONG[r_occurred_at]
-        v3 = r_app_id.encode()
-        v4 = r_cause.encode()
-        if r_playback_id is None:
-            v5 = b"\0"
-        else:
-            v5 = r_playback_id.encode()
-            v5 = b"\2" + N[len(v5)] + v5
-        return b"".join((prefix, N[len(v1)], v1, LONG[r_sequence], v2, N[len(v3)], v3, N[len(v4)], v4, v5, b"\1" if r_ends_playback else b"\0", b"\1" if r_synthetic else b"\0"))
-    except IndexError:
-        return encode_meta(r, prefix, LONG)
+    r_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r)
+    (r_event_id, r_sequence, r_occurred_at, r_app_id, r_cause, r_playback_id, r_ends_playback, r_synthetic,) = r_all
+    v1 = r_event_id.encode()
+    v2 = r_app_id.encode()
+    v3 = r_cause.encode()
+    if r_playback_id is None:
+        v4 = b"\0"
+    else:
+        v4 = r_playback_id.encode()
+        v4 = b"\2" + (LENGTH[n] if (n := len(v4)) < USUAL else LONG[n]) + v4
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_sequence], time(r_occurred_at), LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, v4, b"\1" if r_ends_playback else b"\0", b"\1" if r_synthetic else b"\0"))
 
 
 def decode_meta(d: bytes, start: int = 0) -> Meta:
@@ -851,11 +793,10 @@ def decode_meta(d: bytes, start: int = 0) -> Meta:
             p += 1
         else:
             sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -895,31 +836,24 @@ def decode_meta(d: bytes, start: int = 0) -> Meta:
     return Meta(event_id, sequence, occurred_at, app_id, cause, playback_id, ends_playback, synthetic)
 
 
-def encode_play_failed(r: PlayFailed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_failed(r: PlayFailed, prefix: bytes = b"") -> bytes:
     """`conference.PlayFailed` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, tuple[Any, ...], str, Any] = astuple(r)
-        (r_room_id, r_operation_id, r_urls, r_error, r_meta,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_operation_id.encode()
-        v3 = r_error.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v4 = r_meta_event_id.encode()
-        if (v5_ := r_meta_occurred_at >> 27) > 0:
-            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
-        else:
-            v5 = LONG[r_meta_occurred_at]
-        v6 = r_meta_app_id.encode()
-        v7 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v8 = b"\0"
-        else:
-            v8 = r_meta_playback_id.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b',conference.play.failed', N[len(v1)], v1, N[len(v2)], v2, strings(r_urls) if r_urls else b"\0", N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_failed(r, prefix, LONG)
+    r_all: tuple[str, str, tuple[Any, ...], str, Any] = astuple(r)
+    (r_room_id, r_operation_id, r_urls, r_error, r_meta,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_operation_id.encode()
+    v3 = r_error.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v4 = r_meta_event_id.encode()
+    v5 = r_meta_app_id.encode()
+    v6 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v7 = b"\0"
+    else:
+        v7 = r_meta_playback_id.encode()
+        v7 = b"\2" + (LENGTH[n] if (n := len(v7)) < USUAL else LONG[n]) + v7
+    return b"".join((prefix, b',conference.play.failed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
@@ -985,11 +919,10 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1030,30 +963,23 @@ def decode_play_failed(d: bytes, start: int = 0) -> PlayFailed:
     return PlayFailed(room_id, operation_id, urls, error, meta)
 
 
-def encode_play_finished(r: PlayFinished, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_finished(r: PlayFinished, prefix: bytes = b"") -> bytes:
     """`conference.PlayFinished` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, tuple[Any, ...], Any] = astuple(r)
-        (r_room_id, r_operation_id, r_urls, r_meta,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_operation_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v3 = r_meta_event_id.encode()
-        if (v4_ := r_meta_occurred_at >> 27) > 0:
-            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
-        else:
-            v4 = LONG[r_meta_occurred_at]
-        v5 = r_meta_app_id.encode()
-        v6 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v7 = b"\0"
-        else:
-            v7 = r_meta_playback_id.encode()
-            v7 = b"\2" + N[len(v7)] + v7
-        return b"".join((prefix, b'0conference.play.finished', N[len(v1)], v1, N[len(v2)], v2, strings(r_urls) if r_urls else b"\0", N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_finished(r, prefix, LONG)
+    r_all: tuple[str, str, tuple[Any, ...], Any] = astuple(r)
+    (r_room_id, r_operation_id, r_urls, r_meta,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_operation_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v3 = r_meta_event_id.encode()
+    v4 = r_meta_app_id.encode()
+    v5 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v6 = b"\0"
+    else:
+        v6 = r_meta_playback_id.encode()
+        v6 = b"\2" + (LENGTH[n] if (n := len(v6)) < USUAL else LONG[n]) + v6
+    return b"".join((prefix, b'0conference.play.finished', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
@@ -1114,11 +1040,10 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1159,30 +1084,23 @@ def decode_play_finished(d: bytes, start: int = 0) -> PlayFinished:
     return PlayFinished(room_id, operation_id, urls, meta)
 
 
-def encode_play_paused(r: PlayPaused, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_paused(r: PlayPaused, prefix: bytes = b"") -> bytes:
     """`conference.PlayPaused` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, Any] = astuple(r)
-        (r_room_id, r_operation_id, r_meta,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_operation_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v3 = r_meta_event_id.encode()
-        if (v4_ := r_meta_occurred_at >> 27) > 0:
-            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
-        else:
-            v4 = LONG[r_meta_occurred_at]
-        v5 = r_meta_app_id.encode()
-        v6 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v7 = b"\0"
-        else:
-            v7 = r_meta_playback_id.encode()
-            v7 = b"\2" + N[len(v7)] + v7
-        return b"".join((prefix, b',conference.play.paused', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_paused(r, prefix, LONG)
+    r_all: tuple[str, str, Any] = astuple(r)
+    (r_room_id, r_operation_id, r_meta,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_operation_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v3 = r_meta_event_id.encode()
+    v4 = r_meta_app_id.encode()
+    v5 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v6 = b"\0"
+    else:
+        v6 = r_meta_playback_id.encode()
+        v6 = b"\2" + (LENGTH[n] if (n := len(v6)) < USUAL else LONG[n]) + v6
+    return b"".join((prefix, b',conference.play.paused', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
@@ -1216,11 +1134,10 @@ def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1261,31 +1178,24 @@ def decode_play_paused(d: bytes, start: int = 0) -> PlayPaused:
     return PlayPaused(room_id, operation_id, meta)
 
 
-def encode_play_resumed(r: PlayResumed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_resumed(r: PlayResumed, prefix: bytes = b"") -> bytes:
     """`conference.PlayResumed` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, Any] = astuple(r)
-        (r_app_id, r_room_id, r_operation_id, r_meta,) = r_all
-        v1 = r_app_id.encode()
-        v2 = r_room_id.encode()
-        v3 = r_operation_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v4 = r_meta_event_id.encode()
-        if (v5_ := r_meta_occurred_at >> 27) > 0:
-            v5 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v5_]
-        else:
-            v5 = LONG[r_meta_occurred_at]
-        v6 = r_meta_app_id.encode()
-        v7 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v8 = b"\0"
-        else:
-            v8 = r_meta_playback_id.encode()
-            v8 = b"\2" + N[len(v8)] + v8
-        return b"".join((prefix, b'.conference.play.resumed', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, LONG[r_meta_sequence], v5, N[len(v6)], v6, N[len(v7)], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_resumed(r, prefix, LONG)
+    r_all: tuple[str, str, str, Any] = astuple(r)
+    (r_app_id, r_room_id, r_operation_id, r_meta,) = r_all
+    v1 = r_app_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_operation_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v4 = r_meta_event_id.encode()
+    v5 = r_meta_app_id.encode()
+    v6 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v7 = b"\0"
+    else:
+        v7 = r_meta_playback_id.encode()
+        v7 = b"\2" + (LENGTH[n] if (n := len(v7)) < USUAL else LONG[n]) + v7
+    return b"".join((prefix, b'.conference.play.resumed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
@@ -1324,11 +1234,10 @@ def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1369,30 +1278,23 @@ def decode_play_resumed(d: bytes, start: int = 0) -> PlayResumed:
     return PlayResumed(app_id, room_id, operation_id, meta)
 
 
-def encode_play_started(r: PlayStarted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_started(r: PlayStarted, prefix: bytes = b"") -> bytes:
     """`conference.PlayStarted` behind `prefix`."""
-    try:
-        r_all: tuple[str, tuple[Any, ...], str, Any] = astuple(r)
-        (r_room_id, r_urls, r_operation_id, r_meta,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_operation_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v3 = r_meta_event_id.encode()
-        if (v4_ := r_meta_occurred_at >> 27) > 0:
-            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
-        else:
-            v4 = LONG[r_meta_occurred_at]
-        v5 = r_meta_app_id.encode()
-        v6 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v7 = b"\0"
-        else:
-            v7 = r_meta_playback_id.encode()
-            v7 = b"\2" + N[len(v7)] + v7
-        return b"".join((prefix, b'.conference.play.started', N[len(v1)], v1, strings(r_urls) if r_urls else b"\0", N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_started(r, prefix, LONG)
+    r_all: tuple[str, tuple[Any, ...], str, Any] = astuple(r)
+    (r_room_id, r_urls, r_operation_id, r_meta,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_operation_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v3 = r_meta_event_id.encode()
+    v4 = r_meta_app_id.encode()
+    v5 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v6 = b"\0"
+    else:
+        v6 = r_meta_playback_id.encode()
+        v6 = b"\2" + (LENGTH[n] if (n := len(v6)) < USUAL else LONG[n]) + v6
+    return b"".join((prefix, b'.conference.play.started', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
@@ -1453,11 +1355,10 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1498,30 +1399,23 @@ def decode_play_started(d: bytes, start: int = 0) -> PlayStarted:
     return PlayStarted(room_id, urls, operation_id, meta)
 
 
-def encode_play_stopped(r: PlayStopped, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_stopped(r: PlayStopped, prefix: bytes = b"") -> bytes:
     """`conference.PlayStopped` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, Any] = astuple(r)
-        (r_room_id, r_operation_id, r_meta,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_operation_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v3 = r_meta_event_id.encode()
-        if (v4_ := r_meta_occurred_at >> 27) > 0:
-            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
-        else:
-            v4 = LONG[r_meta_occurred_at]
-        v5 = r_meta_app_id.encode()
-        v6 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v7 = b"\0"
-        else:
-            v7 = r_meta_playback_id.encode()
-            v7 = b"\2" + N[len(v7)] + v7
-        return b"".join((prefix, b'.conference.play.stopped', N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_stopped(r, prefix, LONG)
+    r_all: tuple[str, str, Any] = astuple(r)
+    (r_room_id, r_operation_id, r_meta,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_operation_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v3 = r_meta_event_id.encode()
+    v4 = r_meta_app_id.encode()
+    v5 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v6 = b"\0"
+    else:
+        v6 = r_meta_playback_id.encode()
+        v6 = b"\2" + (LENGTH[n] if (n := len(v6)) < USUAL else LONG[n]) + v6
+    return b"".join((prefix, b'.conference.play.stopped', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
@@ -1555,11 +1449,10 @@ def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1600,30 +1493,23 @@ def decode_play_stopped(d: bytes, start: int = 0) -> PlayStopped:
     return PlayStopped(room_id, operation_id, meta)
 
 
-def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"") -> bytes:
     """`conference.PlayVolumeChanged` behind `prefix`."""
-    try:
-        r_all: tuple[str, Any, str, Any] = astuple(r)
-        (r_room_id, r_volume, r_operation_id, r_meta,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_operation_id.encode()
-        r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
-        (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
-        v3 = r_meta_event_id.encode()
-        if (v4_ := r_meta_occurred_at >> 27) > 0:
-            v4 = PAIR[r_meta_occurred_at << 1 & 16383] + PAIR[r_meta_occurred_at >> 13 & 16383] + HEAD[v4_]
-        else:
-            v4 = LONG[r_meta_occurred_at]
-        v5 = r_meta_app_id.encode()
-        v6 = r_meta_cause.encode()
-        if r_meta_playback_id is None:
-            v7 = b"\0"
-        else:
-            v7 = r_meta_playback_id.encode()
-            v7 = b"\2" + N[len(v7)] + v7
-        return b"".join((prefix, b'<conference.play.volume_changed', N[len(v1)], v1, LONG[r_volume], N[len(v2)], v2, N[len(v3)], v3, LONG[r_meta_sequence], v4, N[len(v5)], v5, N[len(v6)], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
-    except IndexError:
-        return encode_play_volume_changed(r, prefix, LONG)
+    r_all: tuple[str, Any, str, Any] = astuple(r)
+    (r_room_id, r_volume, r_operation_id, r_meta,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_operation_id.encode()
+    r_meta_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r_meta)
+    (r_meta_event_id, r_meta_sequence, r_meta_occurred_at, r_meta_app_id, r_meta_cause, r_meta_playback_id, r_meta_ends_playback, r_meta_synthetic,) = r_meta_all
+    v3 = r_meta_event_id.encode()
+    v4 = r_meta_app_id.encode()
+    v5 = r_meta_cause.encode()
+    if r_meta_playback_id is None:
+        v6 = b"\0"
+    else:
+        v6 = r_meta_playback_id.encode()
+        v6 = b"\2" + (LENGTH[n] if (n := len(v6)) < USUAL else LONG[n]) + v6
+    return b"".join((prefix, b'<conference.play.volume_changed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_volume], LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
 def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
@@ -1663,11 +1549,10 @@ def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
             p += 1
         else:
             meta_sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            meta_occurred_at = LOW[x] + MID[y] + TOP[z]
+        meta_occurred_at = read_time(d, p)
+        if meta_occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             meta_occurred_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
@@ -1708,19 +1593,12 @@ def decode_play_volume_changed(d: bytes, start: int = 0) -> PlayVolumeChanged:
     return PlayVolumeChanged(room_id, volume, operation_id, meta)
 
 
-def encode_topic_position(r: TopicPosition, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_topic_position(r: TopicPosition, prefix: bytes = b"") -> bytes:
     """`conference.TopicPosition` behind `prefix`."""
-    try:
-        r_all: tuple[str, Any, Any, int] = astuple(r)
-        (r_topic, r_partition, r_offset, r_time,) = r_all
-        v1 = r_topic.encode()
-        if (v2_ := r_time >> 27) > 0:
-            v2 = PAIR[r_time << 1 & 16383] + PAIR[r_time >> 13 & 16383] + HEAD[v2_]
-        else:
-            v2 = LONG[r_time]
-        return b"".join((prefix, N[len(v1)], v1, LONG[r_partition], LONG[r_offset], v2))
-    except IndexError:
-        return encode_topic_position(r, prefix, LONG)
+    r_all: tuple[str, Any, Any, int] = astuple(r)
+    (r_topic, r_partition, r_offset, r_time,) = r_all
+    v1 = r_topic.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_partition], LONG[r_offset], time(r_time)))
 
 
 def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
@@ -1744,11 +1622,10 @@ def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
             p += 1
         else:
             offset, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-        try:
-            x, y, z = EIGHT(d, p)
-            time = LOW[x] + MID[y] + TOP[z]
+        time = read_time(d, p)
+        if time >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             time, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -1757,15 +1634,12 @@ def decode_topic_position(d: bytes, start: int = 0) -> TopicPosition:
     return TopicPosition(topic, partition, offset, time)
 
 
-def encode_position(r: Position, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_position(r: Position, prefix: bytes = b"") -> bytes:
     """`conference.Position` behind `prefix`."""
-    try:
-        r_all: tuple[str, tuple[Any, ...]] = astuple(r)
-        (r_transactional_id, r_positions,) = r_all
-        v1 = r_transactional_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, b"".join((LONG[len(r_positions)], *map(encode_topic_position, r_positions), b"\0")) if r_positions else b"\0"))
-    except IndexError:
-        return encode_position(r, prefix, LONG)
+    r_all: tuple[str, tuple[Any, ...]] = astuple(r)
+    (r_transactional_id, r_positions,) = r_all
+    v1 = r_transactional_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, b"".join((LONG[len(r_positions)], *map(encode_topic_position, r_positions), b"\0")) if r_positions else b"\0"))
 
 
 def decode_position(d: bytes, start: int = 0) -> Position:
@@ -1812,11 +1686,10 @@ def decode_position(d: bytes, start: int = 0) -> Position:
                         p += 1
                     else:
                         positions_item_offset, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-                    try:
-                        x, y, z = EIGHT(d, p)
-                        positions_item_time = LOW[x] + MID[y] + TOP[z]
+                    positions_item_time = read_time(d, p)
+                    if positions_item_time >= 0:
                         p += 8
-                    except UNUSUAL:
+                    else:
                         positions_item_time, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
                     positions_item = TopicPosition(positions_item_topic, positions_item_partition, positions_item_offset, positions_item_time)
                     positions_.append(positions_item)
@@ -1830,19 +1703,16 @@ def decode_position(d: bytes, start: int = 0) -> Position:
     return Position(transactional_id, positions)
 
 
-def encode_rejected(r: Rejected, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_rejected(r: Rejected, prefix: bytes = b"") -> bytes:
     """`conference.Rejected` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, str, str, Any, Any, bytes] = astuple(r)
-        (r_signal_id, r_room_id, r_type, r_reason, r_topic, r_partition, r_offset, r_signal,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        v3 = r_type.encode()
-        v4 = r_reason.encode()
-        v5 = r_topic.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, N[len(v4)], v4, N[len(v5)], v5, LONG[r_partition], LONG[r_offset], N[len(r_signal)], r_signal))
-    except IndexError:
-        return encode_rejected(r, prefix, LONG)
+    r_all: tuple[str, str, str, str, str, Any, Any, bytes] = astuple(r)
+    (r_signal_id, r_room_id, r_type, r_reason, r_topic, r_partition, r_offset, r_signal,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_type.encode()
+    v4 = r_reason.encode()
+    v5 = r_topic.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LONG[r_partition], LONG[r_offset], LENGTH[n] if (n := len(r_signal)) < USUAL else LONG[n], r_signal))
 
 
 def decode_rejected(d: bytes, start: int = 0) -> Rejected:
@@ -1894,31 +1764,25 @@ def decode_rejected(d: bytes, start: int = 0) -> Rejected:
     return Rejected(signal_id, room_id, type, reason, topic, partition, offset, signal)
 
 
-def encode_room(r: Room, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_room(r: Room, prefix: bytes = b"") -> bytes:
     """`conference.Room` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, str, Any, str, str, tuple[Any, ...], Any, int | None, Any, str, tuple[Any, ...], Any, bytes] = astuple(r)
-        (r_room_id, r_app_id, r_name, r_sequence, r_playback_status, r_operation_id, r_urls, r_files_finished, r_deadline, r_remaining, r_stopped_operation_id, r_stopped_urls, r_stopped_files_left, r_recent,) = r_all
-        v1 = r_room_id.encode()
-        v2 = r_app_id.encode()
-        v3 = r_name.encode()
-        v4 = r_playback_status.encode()
-        v5 = r_operation_id.encode()
-        if r_deadline is None:
-            v6 = b"\0"
-        else:
-            if (v6_ := r_deadline >> 27) > 0:
-                v6 = b"\2" + PAIR[r_deadline << 1 & 16383] + PAIR[r_deadline >> 13 & 16383] + HEAD[v6_]
-            else:
-                v6 = b"\2" + LONG[r_deadline]
-        if r_remaining is None:
-            v7 = b"\0"
-        else:
-            v7 = b"\2" + LONG[r_remaining]
-        v8 = r_stopped_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, N[len(v3)], v3, LONG[r_sequence], N[len(v4)], v4, N[len(v5)], v5, strings(r_urls) if r_urls else b"\0", LONG[r_files_finished], v6, v7, N[len(v8)], v8, strings(r_stopped_urls) if r_stopped_urls else b"\0", LONG[r_stopped_files_left], r_recent))
-    except IndexError:
-        return encode_room(r, prefix, LONG)
+    r_all: tuple[str, str, str, Any, str, str, tuple[Any, ...], Any, int | None, Any, str, tuple[Any, ...], Any, bytes] = astuple(r)
+    (r_room_id, r_app_id, r_name, r_sequence, r_playback_status, r_operation_id, r_urls, r_files_finished, r_deadline, r_remaining, r_stopped_operation_id, r_stopped_urls, r_stopped_files_left, r_recent,) = r_all
+    v1 = r_room_id.encode()
+    v2 = r_app_id.encode()
+    v3 = r_name.encode()
+    v4 = r_playback_status.encode()
+    v5 = r_operation_id.encode()
+    if r_deadline is None:
+        v6 = b"\0"
+    else:
+        v6 = b"\2" + time(r_deadline)
+    if r_remaining is None:
+        v7 = b"\0"
+    else:
+        v7 = b"\2" + LONG[r_remaining]
+    v8 = r_stopped_operation_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_sequence], LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, strings(r_urls) if r_urls else b"\0", LONG[r_files_finished], v6, v7, LENGTH[n] if (n := len(v8)) < USUAL else LONG[n], v8, strings(r_stopped_urls) if r_stopped_urls else b"\0", LONG[r_stopped_files_left], r_recent))
 
 
 def decode_room(d: bytes, start: int = 0) -> Room:
@@ -1995,11 +1859,10 @@ def decode_room(d: bytes, start: int = 0) -> Room:
             n, p = read_number(d, p - 1, 0, 1)
         deadline: int | None = None
         if n:
-            try:
-                x, y, z = EIGHT(d, p)
-                deadline = LOW[x] + MID[y] + TOP[z]
+            deadline = read_time(d, p)
+            if deadline >= 0:
                 p += 8
-            except UNUSUAL:
+            else:
                 deadline, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         p += 1
@@ -2059,22 +1922,15 @@ def decode_room(d: bytes, start: int = 0) -> Room:
     return Room(room_id, app_id, name, sequence, playback_status, operation_id, urls, files_finished, deadline, remaining, stopped_operation_id, stopped_urls, stopped_files_left, recent)
 
 
-def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceCreate` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_app_id, r_name,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_app_id.encode()
-        v5 = r_name.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5))
-    except IndexError:
-        return encode_signal_conference_create(r, prefix, LONG)
+    r_all: tuple[str, str, int, str, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_app_id, r_name,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_app_id.encode()
+    v4 = r_name.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4))
 
 
 def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenceCreate:
@@ -2091,11 +1947,10 @@ def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenc
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2114,20 +1969,13 @@ def decode_signal_conference_create(d: bytes, start: int = 0) -> SignalConferenc
     return SignalConferenceCreate(signal_id, room_id, occurred_at, app_id, name)
 
 
-def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceDestroy` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3))
-    except IndexError:
-        return encode_signal_conference_destroy(r, prefix, LONG)
+    r_all: tuple[str, str, int] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at)))
 
 
 def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferenceDestroy:
@@ -2144,11 +1992,10 @@ def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferen
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         if p != len(d):
             raise ValueError("more or fewer bytes")
@@ -2157,21 +2004,14 @@ def decode_signal_conference_destroy(d: bytes, start: int = 0) -> SignalConferen
     return SignalConferenceDestroy(signal_id, room_id, occurred_at)
 
 
-def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceJoin` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_join(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJoin:
@@ -2188,11 +2028,10 @@ def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJ
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2206,21 +2045,14 @@ def decode_signal_conference_join(d: bytes, start: int = 0) -> SignalConferenceJ
     return SignalConferenceJoin(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceLeave` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_leave(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConferenceLeave:
@@ -2237,11 +2069,10 @@ def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConference
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2255,21 +2086,14 @@ def decode_signal_conference_leave(d: bytes, start: int = 0) -> SignalConference
     return SignalConferenceLeave(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceMute` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_mute(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceMute:
@@ -2286,11 +2110,10 @@ def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceM
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2304,21 +2127,14 @@ def decode_signal_conference_mute(d: bytes, start: int = 0) -> SignalConferenceM
     return SignalConferenceMute(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferencePause` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_pause(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_operation_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConferencePause:
@@ -2335,11 +2151,10 @@ def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConference
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2353,21 +2168,14 @@ def decode_signal_conference_pause(d: bytes, start: int = 0) -> SignalConference
     return SignalConferencePause(signal_id, room_id, occurred_at, operation_id)
 
 
-def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferencePlay` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, tuple[Any, ...], str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_urls, r_operation_id,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, strings(r_urls) if r_urls else b"\0", N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_play(r, prefix, LONG)
+    r_all: tuple[str, str, int, tuple[Any, ...], str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_urls, r_operation_id,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_operation_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 _SIGNAL_CONFERENCE_PLAY_URLS = re.compile('^[Hh][Tt][Tt][Pp][Ss]?://[\\s\\S]').search
@@ -2386,11 +2194,10 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         if d[p] == 0:
             p += 1
@@ -2435,21 +2242,14 @@ def decode_signal_conference_play(d: bytes, start: int = 0) -> SignalConferenceP
     return SignalConferencePlay(signal_id, room_id, occurred_at, urls, operation_id)
 
 
-def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceStop` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_stop(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_operation_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceStop:
@@ -2466,11 +2266,10 @@ def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceS
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2484,21 +2283,14 @@ def decode_signal_conference_stop(d: bytes, start: int = 0) -> SignalConferenceS
     return SignalConferenceStop(signal_id, room_id, occurred_at, operation_id)
 
 
-def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceUnmute` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_unmute(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenceUnmute:
@@ -2515,11 +2307,10 @@ def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenc
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2533,21 +2324,14 @@ def decode_signal_conference_unmute(d: bytes, start: int = 0) -> SignalConferenc
     return SignalConferenceUnmute(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b"") -> bytes:
     """`conference.signal.ConferenceVolume` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, Any, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_volume, r_operation_id,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_operation_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, LONG[r_volume], N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_conference_volume(r, prefix, LONG)
+    r_all: tuple[str, str, int, Any, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_volume, r_operation_id,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_operation_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LONG[r_volume], LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenceVolume:
@@ -2564,11 +2348,10 @@ def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenc
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n < 128:
@@ -2588,22 +2371,15 @@ def decode_signal_conference_volume(d: bytes, start: int = 0) -> SignalConferenc
     return SignalConferenceVolume(signal_id, room_id, occurred_at, volume, operation_id)
 
 
-def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"") -> bytes:
     """`conference.signal.MemberJoined` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str, str, bool] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_caller_id, r_muted,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        v5 = r_caller_id.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, N[len(v5)], v5, b"\1" if r_muted else b"\0"))
-    except IndexError:
-        return encode_signal_member_joined(r, prefix, LONG)
+    r_all: tuple[str, str, int, str, str, bool] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_caller_id, r_muted,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    v4 = r_caller_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, b"\1" if r_muted else b"\0"))
 
 
 def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
@@ -2620,11 +2396,10 @@ def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2648,26 +2423,19 @@ def decode_signal_member_joined(d: bytes, start: int = 0) -> SignalMemberJoined:
     return SignalMemberJoined(signal_id, room_id, occurred_at, session_uuid, caller_id, muted)
 
 
-def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"") -> bytes:
     """`conference.signal.MemberLeft` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str, str | None] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_reason,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        if r_reason is None:
-            v5 = b"\0"
-        else:
-            v5 = r_reason.encode()
-            v5 = b"\2" + N[len(v5)] + v5
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4, v5))
-    except IndexError:
-        return encode_signal_member_left(r, prefix, LONG)
+    r_all: tuple[str, str, int, str, str | None] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_reason,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    if r_reason is None:
+        v4 = b"\0"
+    else:
+        v4 = r_reason.encode()
+        v4 = b"\2" + (LENGTH[n] if (n := len(v4)) < USUAL else LONG[n]) + v4
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, v4))
 
 
 def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
@@ -2684,11 +2452,10 @@ def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2713,21 +2480,14 @@ def decode_signal_member_left(d: bytes, start: int = 0) -> SignalMemberLeft:
     return SignalMemberLeft(signal_id, room_id, occurred_at, session_uuid, reason)
 
 
-def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"") -> bytes:
     """`conference.signal.MemberMuted` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_member_muted(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
@@ -2744,11 +2504,10 @@ def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2762,21 +2521,14 @@ def decode_signal_member_muted(d: bytes, start: int = 0) -> SignalMemberMuted:
     return SignalMemberMuted(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"") -> bytes:
     """`conference.signal.MemberUnmuted` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        v4 = r_session_uuid.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, N[len(v4)], v4))
-    except IndexError:
-        return encode_signal_member_unmuted(r, prefix, LONG)
+    r_all: tuple[str, str, int, str] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_session_uuid.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
 def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmuted:
@@ -2793,11 +2545,10 @@ def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmute
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         if n and not n & 129:
@@ -2811,25 +2562,18 @@ def decode_signal_member_unmuted(d: bytes, start: int = 0) -> SignalMemberUnmute
     return SignalMemberUnmuted(signal_id, room_id, occurred_at, session_uuid)
 
 
-def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"") -> bytes:
     """`conference.signal.PlayFailed` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str | None, tuple[Any, ...]] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_urls,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        if r_operation_id is None:
-            v4 = b"\0"
-        else:
-            v4 = r_operation_id.encode()
-            v4 = b"\2" + N[len(v4)] + v4
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, strings(r_urls) if r_urls else b"\0"))
-    except IndexError:
-        return encode_signal_play_failed(r, prefix, LONG)
+    r_all: tuple[str, str, int, str | None, tuple[Any, ...]] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_urls,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    if r_operation_id is None:
+        v3 = b"\0"
+    else:
+        v3 = r_operation_id.encode()
+        v3 = b"\2" + (LENGTH[n] if (n := len(v3)) < USUAL else LONG[n]) + v3
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), v3, strings(r_urls) if r_urls else b"\0"))
 
 
 def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
@@ -2846,11 +2590,10 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         p += 1
@@ -2897,26 +2640,19 @@ def decode_signal_play_failed(d: bytes, start: int = 0) -> SignalPlayFailed:
     return SignalPlayFailed(signal_id, room_id, occurred_at, operation_id, urls)
 
 
-def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"") -> bytes:
     """`conference.signal.PlayFinished` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str, str | None] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_url, r_operation_id,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        if r_operation_id is None:
-            v4 = b"\0"
-        else:
-            v4 = r_operation_id.encode()
-            v4 = b"\2" + N[len(v4)] + v4
-        v5 = r_url.encode()
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, N[len(v5)], v5))
-    except IndexError:
-        return encode_signal_play_finished(r, prefix, LONG)
+    r_all: tuple[str, str, int, str, str | None] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_url, r_operation_id,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    if r_operation_id is None:
+        v3 = b"\0"
+    else:
+        v3 = r_operation_id.encode()
+        v3 = b"\2" + (LENGTH[n] if (n := len(v3)) < USUAL else LONG[n]) + v3
+    v4 = r_url.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4))
 
 
 def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
@@ -2933,11 +2669,10 @@ def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         p += 1
@@ -2962,30 +2697,23 @@ def decode_signal_play_finished(d: bytes, start: int = 0) -> SignalPlayFinished:
     return SignalPlayFinished(signal_id, room_id, occurred_at, url, operation_id)
 
 
-def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:
+def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"") -> bytes:
     """`conference.signal.PlayProgress` behind `prefix`."""
-    try:
-        r_all: tuple[str, str, int, str | None, str | None] = astuple(r)
-        (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_url,) = r_all
-        v1 = r_signal_id.encode()
-        v2 = r_room_id.encode()
-        if (v3_ := r_occurred_at >> 27) > 0:
-            v3 = PAIR[r_occurred_at << 1 & 16383] + PAIR[r_occurred_at >> 13 & 16383] + HEAD[v3_]
-        else:
-            v3 = LONG[r_occurred_at]
-        if r_operation_id is None:
-            v4 = b"\0"
-        else:
-            v4 = r_operation_id.encode()
-            v4 = b"\2" + N[len(v4)] + v4
-        if r_url is None:
-            v5 = b"\0"
-        else:
-            v5 = r_url.encode()
-            v5 = b"\2" + N[len(v5)] + v5
-        return b"".join((prefix, N[len(v1)], v1, N[len(v2)], v2, v3, v4, v5))
-    except IndexError:
-        return encode_signal_play_progress(r, prefix, LONG)
+    r_all: tuple[str, str, int, str | None, str | None] = astuple(r)
+    (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_url,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    if r_operation_id is None:
+        v3 = b"\0"
+    else:
+        v3 = r_operation_id.encode()
+        v3 = b"\2" + (LENGTH[n] if (n := len(v3)) < USUAL else LONG[n]) + v3
+    if r_url is None:
+        v4 = b"\0"
+    else:
+        v4 = r_url.encode()
+        v4 = b"\2" + (LENGTH[n] if (n := len(v4)) < USUAL else LONG[n]) + v4
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), v3, v4))
 
 
 def decode_signal_play_progress(d: bytes, start: int = 0) -> SignalPlayProgress:
@@ -3002,11 +2730,10 @@ def decode_signal_play_progress(d: bytes, start: int = 0) -> SignalPlayProgress:
             room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
             room_id, p = read_string(d, p, 1, 255)
-        try:
-            x, y, z = EIGHT(d, p)
-            occurred_at = LOW[x] + MID[y] + TOP[z]
+        occurred_at = read_time(d, p)
+        if occurred_at >= 0:
             p += 8
-        except UNUSUAL:
+        else:
             occurred_at, p = read_number(d, p, -62135596800000000, 253402300799999999)
         n = d[p]
         p += 1

@@ -19,8 +19,8 @@ from msgspec.structs import astuple
 
 from pipeline import recent as remembered
 from pipeline.avro import (
-    EIGHT, HEAD, LENGTH, LONG, LOW, MAX_ITEMS, MAX_RECORDS, MID, PAIR, TOP, UNUSUAL, Lengths,
-    explain, read_block, read_bytes, read_number, read_string, strings,
+    LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
+    explain, read_block, read_bytes, read_number, read_string, read_time, strings, time,
 )
 from pipeline.errors import SignalError
 """
@@ -81,6 +81,11 @@ def _local(schema: Any) -> str:
     return "tuple[Any, ...]" if kind == "array" else known.get(kind, "Any")
 
 
+def _size(name: str) -> str:
+    """Its length, encoded."""
+    return f"LENGTH[n] if (n := len({name})) < USUAL else LONG[n]"
+
+
 class _Encoder:
     """Statements first, then one join of all the parts. A record is taken apart in one call: compiled, to ask it for
     one field after the other took longer than to encode them."""
@@ -94,18 +99,11 @@ class _Encoder:
     def function(self) -> str:
         r = self.record
         self.fields(r.schema, "r")
-        head = (
-            f'\n\ndef encode_{r.function}(r: {r.alias}, prefix: bytes = b"", N: Lengths = LENGTH) -> bytes:\n'
-        )
-        head += f'    """`{r.full}` behind `prefix`."""\n'
         body = "".join(f"    {line}\n" for line in self.lines)
-        join = f'b"".join((prefix, {", ".join(self.parts)}))'
-        if not any("N[" in code for code in [*self.lines, *self.parts]):
-            return f"{head}{body}    return {join}\n"
-        body = body.replace("\n    ", "\n        ")
         return (
-            f"{head}    try:\n    {body}        return {join}\n    except IndexError:\n"
-            f"        return encode_{r.function}(r, prefix, LONG)\n"
+            f'\n\ndef encode_{r.function}(r: {r.alias}, prefix: bytes = b"") -> bytes:\n'
+            f'    """`{r.full}` behind `prefix`."""\n'
+            f'{body}    return b"".join((prefix, {", ".join(self.parts)}))\n'
         )
 
     def name(self) -> str:
@@ -138,10 +136,10 @@ class _Encoder:
     def _string(self, schema: Any, source: str) -> None:
         name = self.name()
         self.lines.append(f"{name} = {source}.encode()")
-        self.parts += [f"N[len({name})]", name]
+        self.parts += [_size(name), name]
 
     def _bytes(self, schema: Any, source: str) -> None:
-        self.parts += [f"N[len({source})]", source]
+        self.parts += [_size(source), source]
 
     def _long(self, schema: Any, source: str) -> None:
         self.parts.append(f"LONG[{source}]")
@@ -152,29 +150,17 @@ class _Encoder:
         self.parts.append(f'b"\\1" if {source} else b"\\0"')
 
     def _time(self, schema: Any, source: str) -> None:
-        self._open_time(self.name(), source, "")
-
-    def _open_time(self, name: str, source: str, indent: str, mark: str = "") -> None:
-        low = f"PAIR[{source} << 1 & 16383] + PAIR[{source} >> 13 & 16383]"
-        self.lines += [
-            f"{indent}if ({name}_ := {source} >> 27) > 0:",
-            f"{indent}    {name} = {mark}{low} + HEAD[{name}_]",
-            f"{indent}else:",
-            f"{indent}    {name} = {mark}LONG[{source}]",
-        ]
-        self.parts.append(name)
+        self.parts.append(f"time({source})")
 
     def _nullable(self, schema: Any, source: str) -> None:
         name, inner = self.name(), _kind(schema[1])
         self.lines += [f"if {source} is None:", f'    {name} = b"\\0"', "else:"]
-        if inner == "time":
-            self._open_time(name, source, "    ", 'b"\\2" + ')
-            return
         if inner == "string":
             self.lines.append(f"    {name} = {source}.encode()")
-            self.lines.append(f'    {name} = b"\\2" + N[len({name})] + {name}')
+            self.lines.append(f'    {name} = b"\\2" + ({_size(name)}) + {name}')
         else:
-            self.lines.append(f'    {name} = b"\\2" + LONG[{source}]')
+            code = f"time({source})" if inner == "time" else f"LONG[{source}]"
+            self.lines.append(f'    {name} = b"\\2" + {code}')
         self.parts.append(name)
 
     def _array(self, schema: Any, source: str) -> None:
@@ -263,9 +249,8 @@ class _Decoder:
 
     def _time(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
         low, high = rules.get("minimum", LONG[0]), rules.get("maximum", LONG[1])
-        self.add(pad, "try:")
-        self.add(pad, f"    x, y, z = EIGHT(d, p)\n    {name} = LOW[x] + MID[y] + TOP[z]")
-        self.add(pad, f"    p += 8\nexcept UNUSUAL:\n    {name}, p = read_number(d, p, {low}, {high})")
+        self.add(pad, f"{name} = read_time(d, p)\nif {name} >= 0:\n    p += 8\nelse:")
+        self.add(pad, f"    {name}, p = read_number(d, p, {low}, {high})")
 
     def _boolean(self, schema: Any, rules: dict[str, Any], name: str, pad: str) -> None:
         self.add(pad, 'n = d[p]\np += 1\nif n > 1:\n    raise ValueError("not a boolean")')
