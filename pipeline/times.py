@@ -53,7 +53,7 @@ _FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
 def format_time(micros: int) -> str:
     """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
     second = micros // 1_000_000
-    rest = micros - second * 1_000_000
+    rest = micros % 1_000_000
     return f"{_SECONDS[second]}.{_THREE[rest // 1000]}{_THREE[rest % 1000]}Z"
 
 

@@ -234,7 +234,7 @@ class Engine:
                 self._turn = lane.number + 1
                 more = not unit.full
                 break
-        unit.keep_rows({number: lane.partition for number, lane in self.lanes.items()})
+        unit.keep_rows()
         return more
 
     def _write(self) -> asyncio.Task[None]:

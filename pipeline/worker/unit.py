@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -20,7 +19,6 @@ from pipeline.avro import LONG
 from pipeline.codec import MAX_VALUE
 from pipeline.events import EVENTS, Event
 from pipeline.merge import Input, Record
-from pipeline.partition import Partition
 from pipeline.records import Member, Position, Rejected, Room, TopicPosition
 from pipeline.room import Decision
 from pipeline.signals import AnySignal
@@ -37,7 +35,6 @@ SHOWN_OF_LARGE: Final = 64 << 10
 """How much of a value over 1 MiB its dead letter carries (contract §4)."""
 
 _POSITION_KEY: Final = b'["position"]'
-_NOBODY: Final[Mapping[str, Member]] = {}
 _key = msgspec.json.Encoder().encode
 
 # What all events' headers have in common, once. The ids' length is always that of a UUID, the times' that of a time.
@@ -89,9 +86,9 @@ class Output:
         self.dead: list[bytes] = []
         self.rows: dict[str | tuple[str, str], bytes] = {}
         """By room_id, or by (room_id, session_uuid)."""
-        self.rooms: set[str] = set()
-        self.members: set[tuple[str, str]] = set()
-        """Those that were changed and whose rows are not up to date."""
+        self.rooms: dict[str, Room | None] = {}
+        self.members: dict[tuple[str, str], Member | None] = {}
+        """What has changed since `rows` were made."""
 
 
 class Unit:
@@ -148,16 +145,16 @@ class Unit:
         elif decision.no_op:
             self.counts["no_ops"][decision.no_op] += 1
         if decision.room is not before:
-            output.rooms.add(signal.room_id)
-        for session, _ in decision.members:
-            output.members.add((signal.room_id, session))
+            output.rooms[signal.room_id] = decision.room
+        for session, member in decision.members:
+            output.members[signal.room_id, session] = member
 
     def expired(self, partition: int, room_id: str, decision: Decision) -> None:
         """A deadline fired."""
         output = self.touch(partition)
         self.counts["timeouts"][""] += 1
         self._say(output, room_id.encode(), decision.events, [])
-        output.rooms.add(room_id)
+        output.rooms[room_id] = decision.room
 
     def buried(self, source: Input, record: Record, error: Exception) -> None:
         """A record that is no signal goes to the dead letters, as it came."""
@@ -218,18 +215,16 @@ class Unit:
 
     # --- what is written -------------------------------------------------------------------------------------
 
-    def keep_rows(self, partitions: dict[int, Partition]) -> None:
+    def keep_rows(self) -> None:
         """Encode the rows of what was changed since the last call."""
         encode = self._names.encode
-        for number, output in self._outputs.items():
-            partition, rows = partitions[number], output.rows
-            for room_id in output.rooms:
-                room = partition.rooms.get(room_id)
+        for output in self._outputs.values():
+            rows = output.rows
+            for room_id, room in output.rooms.items():
                 key = _key(("room", room_id))
                 rows[room_id] = encode_row(key, None if room is None else encode(room))
-            for both in output.members:
-                member = partition.members.get(both[0], _NOBODY).get(both[1])
-                key = _key(("member", *both))
+            for both, member in output.members.items():
+                key = _key(("member", both[0], both[1]))
                 rows[both] = encode_row(key, None if member is None else encode(member))
             output.rooms.clear()
             output.members.clear()
