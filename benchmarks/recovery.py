@@ -101,7 +101,7 @@ def touched() -> float:
     """Bytes of the objects of a room that is held as a record, as a mean over the mix, with its place in the table."""
     total, count = 0, 300
     for n, recent in zip(range(count), recents(count), strict=True):
-        made = decode_room(encode_room(room(n, recent)))
+        made = decode_room(encode_room(room(n, recent)), 0)
         parts = [made, made.room_id, made.name, made.urls, made.recent, *made.urls]
         parts += [made.app_id, made.playback_status, made.operation_id, made.deadline, made.sequence]
         total += sum(-(-sys.getsizeof(part) // 16) * 16 for part in parts)

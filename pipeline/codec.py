@@ -241,8 +241,7 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORD
         shown = one_line(name, 2 * MAX_SHOWN) or "no record"
         return _refuse(f"schema id {schema_id} is of {shown}, which has no business on this topic")
     if _canonical(parsed) == _canonical(msgspec.json.decode(SCHEMAS[name])):
-        ours = DECODERS[name]
-        return lambda value: ours(value, 5)
+        return DECODERS[name]
     return resolving(parsed, known[name])
 
 

@@ -53,6 +53,7 @@ class Input:
     `offset` is the next to apply, `time` the highest time that a signal on it had. `position` is where the fetch
     left the log (markers and aborted records included), `end` the end that the latest fetch reported, None before
     the first one. `coming`: more was fetched, and is on its way here. `size` is the bytes of the queued values.
+    `place` is what comes before an offset in the name of a record: `topic/partition/`.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Input:
         "end",
         "offset",
         "partition",
+        "place",
         "position",
         "probe",
         "queue",
@@ -71,6 +73,7 @@ class Input:
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
         self.topic = topic
         self.partition = partition
+        self.place: Final = f"{topic}/{partition}/".encode()
         self.offset = offset
         self.time = time
         self.queue: deque[Record] = deque()

@@ -44,8 +44,11 @@ class Partition:
 
     def apply(self, signal: AnySignal | Timeout, now: int) -> Decision:
         """Decide what `signal` does at time `now`, and do it. The room's deadlines <= `now` must have fired."""
+        return self.step(self.rooms.get(signal.room_id), signal, now)
+
+    def step(self, before: Room | None, signal: AnySignal | Timeout, now: int) -> Decision:
+        """The same for whoever has looked the signal's room up."""
         room_id = signal.room_id
-        before = self.rooms.get(room_id)
         decision = decide(before, self.members.get(room_id, _NOBODY), signal, now, self._rules)
         room = decision.room
         if decision.members:

@@ -9,8 +9,8 @@ from schemas import PACKED, Record
 TITLE = """Avro's binary form of every record: encoders, decoders and the schemas as they are registered.
 
 `encode_x(record, prefix)` gives `prefix` + Avro (the prefix is the registry's header: magic byte, schema id);
-`decode_x(data, start)` reads the record that fills `data[start:]`, checks the rules of contract §4 and raises
-SignalError, which names the field, what was expected and what was there."""
+`decode_x(data, start)` reads the record that fills `data[start:]` (what is behind that header), checks the rules of
+contract §4 and raises SignalError, which names the field, what was expected and what was there."""
 IMPORTS = """import re
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ def module(records: list[Record], header: str) -> str:
         text += _Encoder(record).function() + _Decoder(record).function()
     text += "\n\nENCODERS: dict[type[Any], Callable[[Any, bytes], bytes]] = {\n"
     text += "".join(f"    {r.alias}: encode_{r.function},\n" for r in records)
-    text += '}\n"""Class → encoder."""\n\nDECODERS: dict[str, Callable[[bytes, int], Any]] = {\n'
+    text += '}\n"""Class → encoder."""\n\nDECODERS: dict[str, Callable[..., Any]] = {\n'
     text += "".join(f"    {r.full!r}: decode_{r.function},\n" for r in records)
     return text + '}\n"""Full name of a record → decoder."""\n'
 
@@ -190,7 +190,7 @@ class _Decoder:
             if "pattern" in f.get("items", {})
         )
         return (
-            f"{patterns}\n\ndef decode_{r.function}(d: bytes, start: int = 0) -> {r.alias}:\n"
+            f"{patterns}\n\ndef decode_{r.function}(d: bytes, start: int = 5) -> {r.alias}:\n"
             f'    """`{r.full}` that fills `d` from `start`; SignalError if it does not."""\n'
             "    p = start\n    try:\n" + "\n".join(self.lines) + "\n        if p != len(d):\n"
             '            raise ValueError("more or fewer bytes")\n    except _BAD:\n'

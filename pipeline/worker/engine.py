@@ -33,8 +33,9 @@ from pipeline.worker.schemas import Learner
 from pipeline.worker.transaction import Transactions
 from pipeline.worker.unit import Names, Unit
 
-SLICE: Final = 500
-"""Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop."""
+SLICE: Final = 200
+"""Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop. A commit
+takes a dozen turns of it, so with 500 it took longer than to decide the next unit, and that had to wait."""
 QUEUE_RECORDS: Final = 8000
 QUEUE_BYTES: Final = 8 << 20
 """Records of one input, and the bytes of their values, that wait in memory at most, but for the poll that passes it."""
@@ -204,6 +205,7 @@ class Engine:
             self._wake.clear()
             more = self.generation is not None and self._decide()
             if self.generation is not None and self._writing is None and self._unit and not more:
+                more = self._unit.full  # what it could not take in waits for nobody
                 self._write()
             await (asyncio.sleep(0) if more else self._wake.wait())
 
@@ -297,7 +299,7 @@ class Engine:
                     return  # the signal waits for the barrier, and what is behind it too (contract §5)
             if room is None and self._misplaced(source, record, signal, unit):
                 continue
-            decision = partition.apply(signal, now)
+            decision = partition.step(room, signal, now)
             source.applied(record, now)
             unit.decided(source, record, signal, room, decision)
 

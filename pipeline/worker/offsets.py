@@ -22,6 +22,7 @@ from aiokafka.producer.sender import (
     TxnOffsetCommitHandler,
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import (
     CompactArray,
     CompactString,
@@ -34,6 +35,7 @@ from aiokafka.protocol.types import (
 from aiokafka.structs import TopicPartition
 
 from pipeline.worker.decided import decided
+from pipeline.worker.produce import JoinedProduce
 
 _NO_TAGS: dict[int, bytes] = {}
 _NO_LEADER_EPOCH = -1
@@ -168,7 +170,7 @@ class _AddOffsets(AddOffsetsToTxnHandler):
 
 
 class _Witness:
-    """The client of a sender, which remembers that a transactional request got no answer."""
+    """The client of a sender, which remembers that a transactional request got no answer, and copies records less."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -178,6 +180,8 @@ class _Witness:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
+        if isinstance(request, ProduceRequest):
+            request = JoinedProduce(request)
         try:
             return await self._client.send(node_id, request, group=group)
         except Errors.KafkaError:

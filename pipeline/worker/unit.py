@@ -261,5 +261,5 @@ class Unit:
 
 def _place(source: Input, record: Record) -> bytes:
     """The header that names the record of the cause."""
-    place = f"{source.topic}/{source.partition}/{record.offset}".encode()
+    place = source.place + str(record.offset).encode()
     return b"".join((_SIGNAL, LONG[len(place)], place))
