@@ -41,10 +41,11 @@ class Record:
 
 def as_records(fetched: Iterable[Any]) -> list[Record]:
     """Kafka's records as aiokafka has parsed them."""
-    return [
-        Record(r.timestamp * 1000, r.offset, r.key, r.value, tuple(r.headers) if r.headers else ())
-        for r in fetched
-    ]
+    found = []
+    for r in fetched:
+        headers = r.headers
+        found.append(Record(r.timestamp * 1000, r.offset, r.key, r.value, tuple(headers) if headers else ()))
+    return found
 
 
 class Input:

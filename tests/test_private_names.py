@@ -106,6 +106,8 @@ METHODS: dict[str, str] = {
     "aiokafka.producer.transaction_manager:TransactionManager.offset_committed": "self tp offset group_id",
     "aiokafka.producer.transaction_manager:TransactionManager.wait_for_transaction_end": "self",
     "aiokafka.protocol.api:Request.build": "self request_struct_class",
+    "aiokafka.protocol.produce:ProduceRequest.__init__": "self transactional_id required_acks timeout topics",
+    "aiokafka.protocol.struct:Struct.encode": "self",
 }
 """Where a function is → its parameters."""
 
@@ -134,6 +136,7 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.producer.sender:TxnOffsetCommitHandler": "_group_id _offsets _sender",
     "aiokafka.producer.transaction_manager:TransactionManager": "producer_epoch producer_id transactional_id",
     "aiokafka.protocol.api:Request": "API_KEY",
+    "aiokafka.protocol.produce:ProduceRequest": "_required_acks _timeout _topics _transactional_id",
     "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
     "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",
 }
@@ -149,9 +152,9 @@ INNER: dict[str, str] = {
     "aiokafka.conn": "create_conn",
     "aiokafka.producer.sender": "AddOffsetsToTxnHandler AddPartitionsToTxnHandler BACKOFF_OVERRIDE Sender TxnOffsetCommitHandler",
     "aiokafka.coordinator.protocol": "ConsumerProtocolMemberAssignment",
-    "aiokafka.record.util": "calc_crc32c",
     "aiokafka.protocol.admin": "ApiVersionRequest DescribeAclsRequest DescribeGroupsResponse_v3",
     "aiokafka.protocol.api": "Request RequestStruct Response",
+    "aiokafka.protocol.produce": "ProduceRequest",
     "aiokafka.protocol.types": "Array Boolean CompactArray CompactString Int16 Int32 Int64 Schema String TaggedFields",
 }
 """Modules inside the libraries → what is imported of them."""

@@ -239,6 +239,7 @@ class Unit:
 
     def records(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, list[bytes]]:
         """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
+        self.keep_rows()
         out: dict[TopicPartition, list[bytes]] = {}
         for number, output in self._outputs.items():
             # The position comes first: it names the owner of this transaction to whoever finds it open.

@@ -168,8 +168,7 @@ def deadline_new_after_pause() -> None:
     def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
         decision = decide(room, members, signal, now, rules)
         if any(event.EVENT == "conference.play.resumed" for event in decision.events):
-            changed = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
-            return msgspec.structs.replace(decision, room=changed)
+            decision.room = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
         return decision
 
     partitions.decide = decided
@@ -273,12 +272,16 @@ def stale_table() -> None:
 
 def tombstone_lost() -> None:
     """A room that is forgotten stays in the table's log."""
-    rows, tombstone = Unit._rows, encode_row(b"", None)[1:]  # no row of ours with a value ends so
+    records, tombstone = Unit.records, encode_row(b"", None)[1:]  # no row of ours with a value ends so
 
-    def lost(self: Any, output: Any, inputs: Any, partition: Any) -> Any:
-        return (row for row in rows(self, output, inputs, partition) if not row.endswith(tombstone))
+    def lost(self: Any, inputs: Any) -> Any:
+        said = records(self, inputs)
+        for tp in said:
+            if tp.topic == self._names.rooms:
+                said[tp] = [row for row in said[tp] if not row.endswith(tombstone)]
+        return said
 
-    _set(Unit, "_rows", lost)
+    _set(Unit, "records", lost)
 
 
 def rejected_outside_the_transaction() -> None:

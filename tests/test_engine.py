@@ -1,0 +1,100 @@
+"""The engine alone: slices, units, and what is decided while a unit is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+from benchmarks.core import Core, stream
+from pipeline.merge import Input
+from pipeline.packed import HEAD
+from pipeline.wire import decode_member, decode_room
+from pipeline.worker.batch import Batch
+from pipeline.worker.engine import SLICE
+from pipeline.worker.transaction import BrokerClock
+from pipeline.worker.unit import MAX_SIGNALS
+
+ROOMS, MEMBERS = 5, 3
+
+
+class Held:
+    """A writer whose transactions end when they are told to."""
+
+    def __init__(self) -> None:
+        self.clock = BrokerClock()
+        self.go_on = asyncio.Event()
+        self.outputs: list[Mapping[TopicPartition, Iterable[Batch]]] = []
+
+    async def write(self, outputs: Mapping[TopicPartition, Iterable[Batch]], *_: Any) -> None:
+        self.outputs.append(outputs)
+        await self.go_on.wait()
+
+
+def queued(signals: int) -> tuple[Core, Any]:
+    """An engine with so much to do, and its writer."""
+    core, writer = Core(ROOMS, MEMBERS), Held()
+    core.engine._writer = writer  # type: ignore[assignment]
+    for number, topic, record in stream(core, signals, ROOMS, MEMBERS):
+        source: Input = getattr(core.lanes[number].merge, topic)
+        source.fetched((record,), record.offset + 1, record.offset + 1)
+    for lane in core.lanes.values():
+        for source in lane.merge.inputs:
+            source.end = source.position
+    return core, writer
+
+
+async def test_the_next_unit_is_decided_while_a_full_one_is_written() -> None:
+    """Nobody needs to wake the engine for it: what is queued is enough."""
+    core, writer = queued(MAX_SIGNALS + 300)
+    running = asyncio.create_task(core.engine.run())
+    async with asyncio.timeout(60):
+        while not writer.outputs:
+            await asyncio.sleep(0.001)
+        while core.engine._unit.signals < 300:
+            await asyncio.sleep(0.001)
+        assert len(writer.outputs) == 1
+        writer.go_on.set()
+        while len(writer.outputs) < 2:
+            await asyncio.sleep(0.001)
+        await core.engine.stop()
+        await running
+
+
+async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:
+    """Rows are encoded slice by slice; of each, the last one counts."""
+    core, writer = queued(10 * SLICE)
+    running = asyncio.create_task(core.engine.run())
+    async with asyncio.timeout(60):
+        while not writer.outputs:
+            await asyncio.sleep(0.001)
+        writer.go_on.set()
+        await core.engine.stop()
+        await running
+    [outputs] = writer.outputs
+    [batches] = [said for tp, said in outputs.items() if tp.topic.endswith(".rooms")]
+    rows = [(bytes(record.key), record.value) for batch in batches for record in read(batch)]
+    found = dict(rows)
+    assert len(found) == len(rows) > ROOMS
+    partition = core.lanes[0].partition
+    kept = 0
+    for key, value in rows[1:]:  # the first one is the position
+        if key.startswith(b'["room"'):
+            room = decode_room(value, HEAD)
+            assert room == partition.rooms[room.room_id]
+        elif value is not None:
+            member = decode_member(value, HEAD)
+            assert member == partition.members[member.room_id][member.session_uuid]
+        kept += value is not None
+    assert kept >= ROOMS
+
+
+def read(batch: Batch) -> list[Any]:
+    """Its records, as a consumer reads them."""
+    records, found = MemoryRecords(bytes(batch._build())), []
+    while records.has_next():
+        found += list(records.next_batch())
+    return found
