@@ -1,6 +1,8 @@
 """What a worker costs that has 12 partitions and nothing to do: a share of a core, and memory.
 
     python -m benchmarks.idle [--seconds 60]
+
+The worker is not compiled; broker and registry share the machine.
 """
 
 from __future__ import annotations
