@@ -60,7 +60,7 @@ test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests
 	@PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. $(BIN)/python -c "import pipeline.room as r; assert r.__file__.endswith('.so'), r.__file__"
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m pytest --import-mode=append -n auto --dist loadfile $(TESTS)
 
-CORE_TESTS := $(foreach part,batch codec merge packed partition recent room room_rules wire worker_parts,tests/test_$(part).py)
+CORE_TESTS := $(foreach part,avro batch codec engine merge packed partition produce recent room room_rules wire worker_parts,tests/test_$(part).py)
 test-compiled-core: ## those of them that need no servers
 	@$(MAKE) --no-print-directory test-compiled TESTS="$(CORE_TESTS)"
 
