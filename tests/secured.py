@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from confluent_kafka import KafkaException
 from confluent_kafka import admin as kafka
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -121,7 +122,7 @@ class Secured:
         self.admin = kafka.AdminClient({"bootstrap.servers": self.plain, "log_level": 0})
 
     def users(self, *names: str, iterations: int = 4096) -> None:
-        """Make SCRAM users with passwords of their own, for both mechanisms."""
+        """Make SCRAM users with passwords of their own, for both mechanisms, and return when the broker knows them."""
         self.passwords |= {name: secrets.token_urlsafe(12) for name in names}
         for mechanism in (kafka.ScramMechanism.SCRAM_SHA_512, kafka.ScramMechanism.SCRAM_SHA_256):
             info = kafka.ScramCredentialInfo(mechanism, iterations)
@@ -131,6 +132,16 @@ class Secured:
             ]
             for done in self.admin.alter_user_scram_credentials(changes).values():
                 done.result(10)
+        for name in names:
+            while not self._knows(name):
+                time.sleep(0.01)
+
+    def _knows(self, name: str) -> bool:
+        try:
+            found = self.admin.describe_user_scram_credentials([name])[name].result(10)
+        except KafkaException:
+            return False  # no such user, yet
+        return len(found.scram_credential_infos) == 2
 
     def allow(self, user: str, acls: Iterable[Acl]) -> None:
         """Give these permissions, and return when the broker has them."""
