@@ -24,7 +24,7 @@ from benchmarks.shared import Row, parser, save, show
 from pipeline import signals
 from pipeline.codec import signal_json
 from pipeline.merge import Input, Record
-from pipeline.packed import HEAD, deadline_of
+from pipeline.packed import deadline_of
 from pipeline.records import Position, Room, TopicPosition
 from pipeline.room import Rules, decide
 from pipeline.wire import DECODERS, ENCODERS, decode_room
@@ -114,9 +114,9 @@ def _of_rows(names: Any) -> Iterator[Step]:
     for name, row in rows.items():
         data = names.encode(row)
         yield "encode row", name, partial(names.encode, row)
-        yield "decode row", name, partial(DECODERS[row.RECORD], data, HEAD)
+        yield "decode row", name, partial(DECODERS[row.RECORD], data)
     data = names.encode(rows["room, 16 signal_ids"])
-    assert decode_room(data, HEAD) == rows["room, 16 signal_ids"]
+    assert decode_room(data) == rows["room, 16 signal_ids"]
     yield "decode row", "deadline of a playing room", lambda: deadline_of(data)
 
 

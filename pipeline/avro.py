@@ -17,6 +17,8 @@ INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 SHOWN = 40
 """Characters of a bad value that an error shows."""
+HEAD: Final = 5
+"""Bytes before the Avro data of a value: the registry's magic byte and schema id."""
 MAX_ITEMS: Final = 1024
 MAX_RECORDS: Final = 64
 """Items, and items that are records, of an array whose schema has no bound of its own: what takes some bytes each

@@ -11,14 +11,12 @@ from typing import Final
 
 from msgspec.structs import force_setattr
 
-from pipeline.avro import read_long
+from pipeline.avro import HEAD, read_long
 from pipeline.decision import PLAYING
 from pipeline.errors import FatalError, SignalError
 from pipeline.records import Room
 from pipeline.wire import decode_room
 
-HEAD: Final = 5
-"""Bytes of a row before its Avro data: the magic byte and the schema id."""
 _PLAYING: Final = bytes((2 * len(PLAYING),)) + PLAYING.encode()
 
 
@@ -104,7 +102,7 @@ class Rooms:
 def read(row: bytes) -> Room:
     """The room of a row in our own schema. Raises FatalError for a row that is no room."""
     try:
-        return decode_room(row, HEAD)
+        return decode_room(row)
     except SignalError as error:
         raise FatalError(
             f"a row of the table is no room of ours ({error}): nothing but the workers may write its topic"

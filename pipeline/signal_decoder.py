@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.avro import HEAD
 from pipeline.codec import MAX_VALUE, Decode, decode_json, decoder
 from pipeline.errors import PipelineError, SignalError
 from pipeline.signals import AnySignal
@@ -40,7 +41,7 @@ class SignalDecoder:
             raise SignalError("the value is null" if value is None else "the value is empty")
         if len(value) > MAX_VALUE:
             raise SignalError(f"the value has {len(value)} bytes, more than {MAX_VALUE}")
-        decode = self._by_head.get(value[:5])
+        decode = self._by_head.get(value[:HEAD])
         if decode is not None:
             return decode(value)
         first = value[0]
@@ -48,6 +49,6 @@ class SignalDecoder:
             return decode_json(value)
         if first != 0:
             raise SignalError(f"expected magic byte 0 or a JSON object, got first byte {first:#04x}")
-        if len(value) < 5:
+        if len(value) < HEAD:
             raise SignalError(f"the value has {len(value)} bytes, too few for magic byte and schema id")
-        raise UnknownSchemaError(int.from_bytes(value[1:5]))
+        raise UnknownSchemaError(int.from_bytes(value[1:HEAD]))

@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 
 from pipeline import recent as remembered
 from pipeline.avro import (
-    LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
+    HEAD, LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
     explain, read_block, read_bytes, read_number, read_string, read_time, strings, time,
 )
 from pipeline.errors import SignalError
@@ -131,7 +131,7 @@ def encode_created(r: Created, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'$conference.created', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_created(d: bytes, start: int = 5) -> Created:
+def decode_created(d: bytes, start: int = HEAD) -> Created:
     """`conference.Created` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -230,7 +230,7 @@ def encode_destroyed(r: Destroyed, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'(conference.destroyed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_destroyed(d: bytes, start: int = 5) -> Destroyed:
+def decode_destroyed(d: bytes, start: int = HEAD) -> Destroyed:
     """`conference.Destroyed` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -315,7 +315,7 @@ def encode_member(r: Member, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, b"\1" if r_muted else b"\0", b"\1" if r_leaving else b"\0", LONG[r_sequence]))
 
 
-def decode_member(d: bytes, start: int = 5) -> Member:
+def decode_member(d: bytes, start: int = HEAD) -> Member:
     """`conference.Member` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -377,7 +377,7 @@ def encode_member_joined(r: MemberJoined, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'0conference.member.joined', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_member_joined(d: bytes, start: int = 5) -> MemberJoined:
+def decode_member_joined(d: bytes, start: int = HEAD) -> MemberJoined:
     """`conference.MemberJoined` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -478,7 +478,7 @@ def encode_member_left(r: MemberLeft, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b',conference.member.left', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, LENGTH[n] if (n := len(v7)) < USUAL else LONG[n], v7, v8, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_member_left(d: bytes, start: int = 5) -> MemberLeft:
+def decode_member_left(d: bytes, start: int = HEAD) -> MemberLeft:
     """`conference.MemberLeft` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -583,7 +583,7 @@ def encode_member_muted(r: MemberMuted, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'.conference.member.muted', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_member_muted(d: bytes, start: int = 5) -> MemberMuted:
+def decode_member_muted(d: bytes, start: int = HEAD) -> MemberMuted:
     """`conference.MemberMuted` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -683,7 +683,7 @@ def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'2conference.member.unmuted', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_member_unmuted(d: bytes, start: int = 5) -> MemberUnmuted:
+def decode_member_unmuted(d: bytes, start: int = HEAD) -> MemberUnmuted:
     """`conference.MemberUnmuted` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -778,7 +778,7 @@ def encode_meta(r: Meta, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_sequence], time(r_occurred_at), LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, v4, b"\1" if r_ends_playback else b"\0", b"\1" if r_synthetic else b"\0"))
 
 
-def decode_meta(d: bytes, start: int = 5) -> Meta:
+def decode_meta(d: bytes, start: int = HEAD) -> Meta:
     """`conference.Meta` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -856,7 +856,7 @@ def encode_play_failed(r: PlayFailed, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b',conference.play.failed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_failed(d: bytes, start: int = 5) -> PlayFailed:
+def decode_play_failed(d: bytes, start: int = HEAD) -> PlayFailed:
     """`conference.PlayFailed` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -982,7 +982,7 @@ def encode_play_finished(r: PlayFinished, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'0conference.play.finished', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_finished(d: bytes, start: int = 5) -> PlayFinished:
+def decode_play_finished(d: bytes, start: int = HEAD) -> PlayFinished:
     """`conference.PlayFinished` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1103,7 +1103,7 @@ def encode_play_paused(r: PlayPaused, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b',conference.play.paused', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_paused(d: bytes, start: int = 5) -> PlayPaused:
+def decode_play_paused(d: bytes, start: int = HEAD) -> PlayPaused:
     """`conference.PlayPaused` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1198,7 +1198,7 @@ def encode_play_resumed(r: PlayResumed, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'.conference.play.resumed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LENGTH[n] if (n := len(v6)) < USUAL else LONG[n], v6, v7, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_resumed(d: bytes, start: int = 5) -> PlayResumed:
+def decode_play_resumed(d: bytes, start: int = HEAD) -> PlayResumed:
     """`conference.PlayResumed` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1297,7 +1297,7 @@ def encode_play_started(r: PlayStarted, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'.conference.play.started', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, strings(r_urls) if r_urls else b"\0", LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_started(d: bytes, start: int = 5) -> PlayStarted:
+def decode_play_started(d: bytes, start: int = HEAD) -> PlayStarted:
     """`conference.PlayStarted` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1418,7 +1418,7 @@ def encode_play_stopped(r: PlayStopped, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, b'.conference.play.stopped', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_stopped(d: bytes, start: int = 5) -> PlayStopped:
+def decode_play_stopped(d: bytes, start: int = HEAD) -> PlayStopped:
     """`conference.PlayStopped` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1512,7 +1512,7 @@ def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"") -> byt
     return b"".join((prefix, b'<conference.play.volume_changed', LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_volume], LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_meta_sequence], time(r_meta_occurred_at), LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, v6, b"\1" if r_meta_ends_playback else b"\0", b"\1" if r_meta_synthetic else b"\0"))
 
 
-def decode_play_volume_changed(d: bytes, start: int = 5) -> PlayVolumeChanged:
+def decode_play_volume_changed(d: bytes, start: int = HEAD) -> PlayVolumeChanged:
     """`conference.PlayVolumeChanged` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1601,7 +1601,7 @@ def encode_topic_position(r: TopicPosition, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_partition], LONG[r_offset], time(r_time)))
 
 
-def decode_topic_position(d: bytes, start: int = 5) -> TopicPosition:
+def decode_topic_position(d: bytes, start: int = HEAD) -> TopicPosition:
     """`conference.TopicPosition` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1642,7 +1642,7 @@ def encode_position(r: Position, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, b"".join((LONG[len(r_positions)], *map(encode_topic_position, r_positions), b"\0")) if r_positions else b"\0"))
 
 
-def decode_position(d: bytes, start: int = 5) -> Position:
+def decode_position(d: bytes, start: int = HEAD) -> Position:
     """`conference.Position` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1715,7 +1715,7 @@ def encode_rejected(r: Rejected, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LONG[r_partition], LONG[r_offset], LENGTH[n] if (n := len(r_signal)) < USUAL else LONG[n], r_signal))
 
 
-def decode_rejected(d: bytes, start: int = 5) -> Rejected:
+def decode_rejected(d: bytes, start: int = HEAD) -> Rejected:
     """`conference.Rejected` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1785,7 +1785,7 @@ def encode_room(r: Room, prefix: bytes = b"") -> bytes:
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_sequence], LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, strings(r_urls) if r_urls else b"\0", LONG[r_files_finished], v6, v7, LENGTH[n] if (n := len(v8)) < USUAL else LONG[n], v8, strings(r_stopped_urls) if r_stopped_urls else b"\0", LONG[r_stopped_files_left], r_recent))
 
 
-def decode_room(d: bytes, start: int = 5) -> Room:
+def decode_room(d: bytes, start: int = HEAD) -> Room:
     """`conference.Room` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1933,7 +1933,7 @@ def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4))
 
 
-def decode_signal_conference_create(d: bytes, start: int = 5) -> SignalConferenceCreate:
+def decode_signal_conference_create(d: bytes, start: int = HEAD) -> SignalConferenceCreate:
     """`conference.signal.ConferenceCreate` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -1978,7 +1978,7 @@ def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes =
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at)))
 
 
-def decode_signal_conference_destroy(d: bytes, start: int = 5) -> SignalConferenceDestroy:
+def decode_signal_conference_destroy(d: bytes, start: int = HEAD) -> SignalConferenceDestroy:
     """`conference.signal.ConferenceDestroy` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2014,7 +2014,7 @@ def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"") 
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_join(d: bytes, start: int = 5) -> SignalConferenceJoin:
+def decode_signal_conference_join(d: bytes, start: int = HEAD) -> SignalConferenceJoin:
     """`conference.signal.ConferenceJoin` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2055,7 +2055,7 @@ def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b""
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_leave(d: bytes, start: int = 5) -> SignalConferenceLeave:
+def decode_signal_conference_leave(d: bytes, start: int = HEAD) -> SignalConferenceLeave:
     """`conference.signal.ConferenceLeave` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2096,7 +2096,7 @@ def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"") 
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_mute(d: bytes, start: int = 5) -> SignalConferenceMute:
+def decode_signal_conference_mute(d: bytes, start: int = HEAD) -> SignalConferenceMute:
     """`conference.signal.ConferenceMute` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2137,7 +2137,7 @@ def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b""
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_pause(d: bytes, start: int = 5) -> SignalConferencePause:
+def decode_signal_conference_pause(d: bytes, start: int = HEAD) -> SignalConferencePause:
     """`conference.signal.ConferencePause` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2180,7 +2180,7 @@ def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"") 
 
 _SIGNAL_CONFERENCE_PLAY_URLS = re.compile('^[Hh][Tt][Tt][Pp][Ss]?://[\\s\\S]').search
 
-def decode_signal_conference_play(d: bytes, start: int = 5) -> SignalConferencePlay:
+def decode_signal_conference_play(d: bytes, start: int = HEAD) -> SignalConferencePlay:
     """`conference.signal.ConferencePlay` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2252,7 +2252,7 @@ def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"") 
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_stop(d: bytes, start: int = 5) -> SignalConferenceStop:
+def decode_signal_conference_stop(d: bytes, start: int = HEAD) -> SignalConferenceStop:
     """`conference.signal.ConferenceStop` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2293,7 +2293,7 @@ def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_unmute(d: bytes, start: int = 5) -> SignalConferenceUnmute:
+def decode_signal_conference_unmute(d: bytes, start: int = HEAD) -> SignalConferenceUnmute:
     """`conference.signal.ConferenceUnmute` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2334,7 +2334,7 @@ def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LONG[r_volume], LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_conference_volume(d: bytes, start: int = 5) -> SignalConferenceVolume:
+def decode_signal_conference_volume(d: bytes, start: int = HEAD) -> SignalConferenceVolume:
     """`conference.signal.ConferenceVolume` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2382,7 +2382,7 @@ def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"") -> b
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, b"\1" if r_muted else b"\0"))
 
 
-def decode_signal_member_joined(d: bytes, start: int = 5) -> SignalMemberJoined:
+def decode_signal_member_joined(d: bytes, start: int = HEAD) -> SignalMemberJoined:
     """`conference.signal.MemberJoined` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2438,7 +2438,7 @@ def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"") -> bytes
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, v4))
 
 
-def decode_signal_member_left(d: bytes, start: int = 5) -> SignalMemberLeft:
+def decode_signal_member_left(d: bytes, start: int = HEAD) -> SignalMemberLeft:
     """`conference.signal.MemberLeft` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2490,7 +2490,7 @@ def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"") -> byt
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_member_muted(d: bytes, start: int = 5) -> SignalMemberMuted:
+def decode_signal_member_muted(d: bytes, start: int = HEAD) -> SignalMemberMuted:
     """`conference.signal.MemberMuted` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2531,7 +2531,7 @@ def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"") ->
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3))
 
 
-def decode_signal_member_unmuted(d: bytes, start: int = 5) -> SignalMemberUnmuted:
+def decode_signal_member_unmuted(d: bytes, start: int = HEAD) -> SignalMemberUnmuted:
     """`conference.signal.MemberUnmuted` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2576,7 +2576,7 @@ def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"") -> bytes
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), v3, strings(r_urls) if r_urls else b"\0"))
 
 
-def decode_signal_play_failed(d: bytes, start: int = 5) -> SignalPlayFailed:
+def decode_signal_play_failed(d: bytes, start: int = HEAD) -> SignalPlayFailed:
     """`conference.signal.PlayFailed` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2655,7 +2655,7 @@ def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"") -> b
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4))
 
 
-def decode_signal_play_finished(d: bytes, start: int = 5) -> SignalPlayFinished:
+def decode_signal_play_finished(d: bytes, start: int = HEAD) -> SignalPlayFinished:
     """`conference.signal.PlayFinished` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:
@@ -2716,7 +2716,7 @@ def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"") -> b
     return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, time(r_occurred_at), v3, v4))
 
 
-def decode_signal_play_progress(d: bytes, start: int = 5) -> SignalPlayProgress:
+def decode_signal_play_progress(d: bytes, start: int = HEAD) -> SignalPlayProgress:
     """`conference.signal.PlayProgress` that fills `d` from `start`; SignalError if it does not."""
     p = start
     try:

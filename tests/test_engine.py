@@ -11,7 +11,6 @@ from aiokafka.structs import TopicPartition
 
 from benchmarks.core import Core, stream
 from pipeline.merge import Input
-from pipeline.packed import HEAD
 from pipeline.wire import decode_member, decode_room
 from pipeline.worker.batch import Batch
 from pipeline.worker.engine import SLICE
@@ -83,10 +82,10 @@ async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:
     kept = 0
     for key, value in rows[1:]:  # the first one is the position
         if key.startswith(b'["room"'):
-            room = decode_room(value, HEAD)
+            room = decode_room(value)
             assert room == partition.rooms[room.room_id]
         elif value is not None:
-            member = decode_member(value, HEAD)
+            member = decode_member(value)
             assert member == partition.members[member.room_id][member.session_uuid]
         kept += value is not None
     assert kept >= ROOMS

@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 
 from pipeline import recent as remembered
 from pipeline.avro import (
-    LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
+    HEAD, LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
     explain, read_block, read_bytes, read_number, read_string, read_time, strings, time,
 )
 from pipeline.errors import SignalError
@@ -190,7 +190,7 @@ class _Decoder:
             if "pattern" in f.get("items", {})
         )
         return (
-            f"{patterns}\n\ndef decode_{r.function}(d: bytes, start: int = 5) -> {r.alias}:\n"
+            f"{patterns}\n\ndef decode_{r.function}(d: bytes, start: int = HEAD) -> {r.alias}:\n"
             f'    """`{r.full}` that fills `d` from `start`; SignalError if it does not."""\n'
             "    p = start\n    try:\n" + "\n".join(self.lines) + "\n        if p != len(d):\n"
             '            raise ValueError("more or fewer bytes")\n    except _BAD:\n'

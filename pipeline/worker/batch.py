@@ -17,7 +17,7 @@ from typing import Final
 
 import google_crc32c
 
-from pipeline.avro import LENGTH, LONG
+from pipeline.avro import LENGTH, LONG, USUAL
 
 MAX_BATCH: Final = 900_000
 """Bytes of one record batch; a record that is larger than that goes alone."""
@@ -70,7 +70,7 @@ class Batch:
         parts: list[bytes] = []
         for front, record in zip(fronts, records, strict=False):
             size = len(front) + len(record)
-            parts.append(LENGTH[size] if size < len(LENGTH) else LONG[size])
+            parts.append(LENGTH[size] if size < USUAL else LONG[size])
             parts.append(front)
             parts.append(record)
         self._records = b"".join(parts)

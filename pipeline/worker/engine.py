@@ -229,22 +229,20 @@ class Engine:
             number = self._touch.pop()
             if number in self.lanes:
                 unit.touch(number)
-        until, more = unit.signals + SLICE, False
+        until = unit.signals + SLICE
         for lane in self._in_turn():
             self._advance(lane, unit, until)
             if unit.full or unit.signals >= until:
                 self._turn = lane.number + 1
-                more = not unit.full
                 break
         unit.keep_rows()
-        return more
+        return unit.signals >= until and not unit.full
 
     def _write(self) -> asyncio.Task[None]:
-        """Close the open unit and begin to write it."""
+        """Close the open unit and begin to write it, with the positions that are behind it now."""
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
-        # Now, before the next unit changes rooms and positions.
         records = {tp: list(batches(said)) for tp, said in unit.records(inputs).items()}
         writing = asyncio.create_task(self._commit(unit, records, unit.offsets(inputs), also), name="unit")
         writing.add_done_callback(lambda _: self._wake.set())

@@ -46,7 +46,7 @@ class Lane:
     """All that a worker holds of one partition number: its rooms, and its two inputs.
 
     `owner` is who wrote the partition's log last when it was loaded, a transactional id; "" if nobody did.
-    `waits_for` is the latest record that had to wait for the barrier.
+    `waits_for` is input and offset of the latest record that had to wait for the barrier.
     """
 
     __slots__ = ("merge", "number", "owner", "partition", "waits_for")

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 from aiokafka.structs import TopicPartition
 
+from pipeline.avro import HEAD
 from pipeline.errors import FatalError, SignalError
-from pipeline.packed import HEAD
 from pipeline.partition import Partition
 from pipeline.records import Member, Position, Room
 from pipeline.registry import Registry
@@ -55,7 +55,7 @@ class Rows:
                 elif kind is Member:
                     word, room_id, session = _ids(record.key)
                     if word == "member":
-                        partition.restore_member(room_id, session, decode_member(value, HEAD))
+                        partition.restore_member(room_id, session, decode_member(value))
                         continue
                 await self._take(partition, positions, tp, record)
         except _BAD as error:
