@@ -48,6 +48,8 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	$(BIN)/python -m benchmarks.recovery --save
 	$(BIN)/python -m benchmarks.scale --save
 	$(BIN)/python -m benchmarks.fencing --save
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/join.py
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py

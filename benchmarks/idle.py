@@ -16,7 +16,7 @@ PARTITIONS = 12
 
 def main() -> None:
     """Measure it once."""
-    options = parser(__doc__ or "")
+    options = parser(__doc__ or "", saves=False)
     options.add_argument("--seconds", type=float, default=60)
     given = options.parse_args()
     with servers() as where, pipeline(where, PARTITIONS) as pipe, pipe.worker() as worker:

@@ -29,12 +29,15 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 Row = dict[str, Any]
 
 
-def parser(text: str) -> argparse.ArgumentParser:
-    """A command line that shows the module's docstring, with the option `--save`. From then on, a SIGTERM ends the
-    benchmark as Ctrl-C does, so that it takes its servers and workers down."""
+def parser(text: str, *, saves: bool = True) -> argparse.ArgumentParser:
+    """A command line that shows the module's docstring, with the option `--save` where it `saves`. From then on, a
+    SIGTERM ends the benchmark as Ctrl-C does, so that it takes its servers and workers down."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--save", action="store_true", help="write the result to docs/results, for `make docs`")
+    if saves:
+        made.add_argument(
+            "--save", action="store_true", help="write the result to docs/results, for `make docs`"
+        )
     return made
 
 
