@@ -35,6 +35,7 @@ from pipeline.signal_decoder import SignalDecoder
 from pipeline.worker.app import topology
 from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender
+from pipeline.worker.pages import keep_huge
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
 from pipeline.worker.stuck import end_when_deaf, end_when_silent, unstick
@@ -160,6 +161,7 @@ class Worker:
             asyncio.create_task(watch.run(), name="watch"),
             asyncio.create_task(mender.run(), name="mender"),
             asyncio.create_task(_tune(engine), name="tune"),
+            asyncio.create_task(keep_huge(), name="pages"),
             asyncio.create_task(
                 end_when_silent(lambda: engine.polled_at, lambda: engine.polling, app.consumer.standing),
                 name="silence",

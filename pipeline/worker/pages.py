@@ -1,0 +1,91 @@
+"""Huge pages for the worker's memory, on hosts that grant them to whoever asks (`madvise`, what most Linux come with).
+
+Rooms are many small objects, and signals meet them in no order: with pages of 4 KiB the processor walks the page table
+for most of them. The kernel gives whoever asks pages of 2 MiB, and makes them of what is already in use
+(Linux >= 6.1; before, in the background). A host that is set to `always` needs no question, one that is set to `never`
+is not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+SECONDS: Final = 5.0
+"""How often we look whether memory has grown."""
+GROWN: Final = 16 << 20
+"""By how many bytes it must have, or shrunk, before we ask again."""
+_ADVICE: Final = 14, 25
+"""MADV_HUGEPAGE: the mapping may have huge pages. MADV_COLLAPSE: make them now (madvise(2))."""
+_POLICY: Final = Path("/sys/kernel/mm/transparent_hugepage")
+_PROCESS: Final = Path("/proc/self")
+_KIB: Final = 1024
+_PAGE: Final = mmap.PAGESIZE
+
+
+class Mapping(NamedTuple):
+    """A mapping of the process's own memory: no file, no stack. Addresses and sizes are in bytes."""
+
+    start: int
+    end: int
+    resident: int
+    huge: int
+    """How much of what is resident is in huge pages already."""
+
+    def worth(self, size: int) -> bool:
+        """Whether huge pages of `size` are made of it: memory that is mostly in use, so that it hardly gets more."""
+        return self.resident * 4 >= (self.end - self.start) * 3 and self.resident - self.huge >= size
+
+
+async def keep_huge() -> None:
+    """Ask whenever memory has grown; until cancelled. Returns where there is nothing to ask for, or no way to."""
+    size, asked_at = granted(_POLICY), 0
+    with contextlib.suppress(OSError):  # a worker runs without
+        while size:
+            resident = int((_PROCESS / "statm").read_text().split()[1]) * _PAGE
+            if abs(resident - asked_at) >= GROWN:
+                asked_at = resident
+                await asyncio.to_thread(ask, size)
+            await asyncio.sleep(SECONDS)
+
+
+def granted(policy: Path) -> int:
+    """The size (bytes) of the huge pages that the host grants on request; 0 if it does not."""
+    try:
+        if "[madvise]" not in (policy / "enabled").read_text():
+            return 0
+        return int((policy / "hpage_pmd_size").read_text())
+    except OSError:  # no Linux, or one without
+        return 0
+
+
+def ask(size: int) -> None:
+    """Ask for all memory that is worth it. An answer of no costs nothing but time."""
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    for mapping in mappings((_PROCESS / "smaps").read_text()):
+        start, end = -(-mapping.start // size) * size, mapping.end // size * size
+        if start < end and mapping.worth(size):
+            for advice in _ADVICE:
+                madvise(start, end - start, advice)
+
+
+_MAPPING: Final = re.compile(
+    r"^(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) rw-p \S+ \S+ 0 *(?:\[heap\])?\n"
+    r"(?:(?!Rss:).+\n)*Rss: +(?P<resident>\d+) kB\n"
+    r"(?:(?!AnonHugePages:).+\n)*AnonHugePages: +(?P<huge>\d+) kB\n",
+    re.MULTILINE,
+)
+
+
+def mappings(smaps: str) -> Iterator[Mapping]:
+    """Those in the text of /proc/self/smaps (proc_pid_smaps(5))."""
+    for found in _MAPPING.finditer(smaps):
+        start, end, resident, huge = found.groups()
+        yield Mapping(int(start, 16), int(end, 16), int(resident) * _KIB, int(huge) * _KIB)
