@@ -10,7 +10,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from benchmarks.core import Core, stream
-from pipeline.merge import Input
+from pipeline.merge import Input, Record
 from pipeline.wire import decode_member, decode_room
 from pipeline.worker.batch import Batch
 from pipeline.worker.engine import SLICE
@@ -61,6 +61,18 @@ async def test_the_next_unit_is_decided_while_a_full_one_is_written() -> None:
             await asyncio.sleep(0.001)
         await core.engine.stop()
         await running
+
+
+def test_an_engine_is_idle_when_nobody_waits_for_an_input() -> None:
+    """Then polls may take their time: no signal is queued, and no watchdog runs."""
+    core, _ = queued(0)
+    [lane] = core.lanes.values()
+    assert lane.partition.armed
+    assert not core.engine.idle()
+    lane.partition.armed = 0
+    assert core.engine.idle()
+    lane.merge.media.queue.append(Record(0, 0, b"room", b"{}", ()))
+    assert not core.engine.idle()
 
 
 async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:

@@ -1,5 +1,5 @@
-"""A consumer whose records come as they were parsed, without the ConsumerRecord that aiokafka makes of each, and
-which does not go on without its tasks.
+"""A consumer whose records come as they were parsed, without the ConsumerRecord that aiokafka makes of each, whose
+task rests while there is nothing to do, and which does not go on when a task has ended.
 
 Key, value, headers, offset and timestamp are all that anybody reads here. This file touches private names of aiokafka;
 the versions are pinned, and tests/test_private_names.py fails when one goes away.
@@ -8,12 +8,14 @@ the versions are pinned, and tests/test_private_names.py fails when one goes awa
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import FatalError
+
+LOOK_SECONDS: Final = 1.0
 
 
 class _Bare(OrderedDict[TopicPartition, Any]):
@@ -35,6 +37,12 @@ def bare_records(consumer: AIOKafkaConsumer) -> None:
     handed over yet is forgotten, and fetched again: its position is still before it."""
     if not isinstance(consumer._fetcher._records, _Bare):
         consumer._fetcher._records = _Bare()
+
+
+def rarely(consumer: AIOKafkaConsumer) -> None:
+    """From now on the task of this consumer that sends the fetches, which is woken for all there is to do, looks for it
+    by itself only now and then. It does five times a second from the start, for each partition."""
+    consumer._fetcher._fetcher_timeout = LOOK_SECONDS
 
 
 def check_tasks(consumer: AIOKafkaConsumer) -> None:

@@ -22,11 +22,13 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import topics
 from pipeline.merge import Record, as_records
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records, check_tasks
+from pipeline.worker.bare import bare_records, check_tasks, rarely
 from pipeline.worker.pace import FEW, pace
 
 POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
+IDLE_POLL_SECONDS = 1.0
+"""How long it waits when nobody wants to know it: polls are half of what an idle worker does."""
 MAX_POLL_RECORDS = 4000
 """Without it, one poll after a pause returned 315,000 records."""
 HEARTBEAT_SECONDS = 0.5
@@ -62,6 +64,9 @@ class Sink(Protocol):
 
     def seen(self, fetch: Fetch) -> None:
         """A poll brought no records of this topic-partition; it doesn't go through the agent."""
+
+    def idle(self) -> bool:
+        """Whether no signal and no deadline waits for an input to be read on."""
 
     def missed(self) -> Mapping[TP, int]:
         """Inputs of which a poll got lost on its way, and where they are to be read from again."""
@@ -120,7 +125,8 @@ class Consumer(driver.Consumer):
             await self.wait(self.can_resume_flow)
             return
         generation = self.app.consumer_generation_id
-        fetches = await self._getmany(self._get_active_partitions(), POLL_SECONDS)
+        seconds = IDLE_POLL_SECONDS if self.sink.idle() else POLL_SECONDS
+        fetches = await self._getmany(self._get_active_partitions(), seconds)
         # What is of an old generation is lost on its way: a rebalance seeks, or the engine misses it.
         if self._current(generation):
             await self._hand_over(fetches, generation)
@@ -246,6 +252,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return []
         fetcher = consumer._fetcher
         bare_records(consumer)
+        rarely(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         check_tasks(consumer)

@@ -96,6 +96,11 @@ class Engine:
     def _inputs(self) -> list[Input]:
         return [source for lane in list(self.lanes.values()) for source in lane.merge.inputs]
 
+    def idle(self) -> bool:
+        return not any(
+            lane.partition.armed or any(s.queue for s in lane.merge.inputs) for lane in self.lanes.values()
+        )
+
     def polled(self) -> None:
         self.polled_at = time.monotonic()
 

@@ -18,7 +18,7 @@ LOOK_SECONDS: Final = 2.0
 PATIENCE_SECONDS: Final = 60.0
 """Twice as long as the group waits for its slowest member (`rebalance_timeout_ms`)."""
 SILENT_LOOKS: Final = 8
-"""A poll takes 0.2 s at most (`consumer.POLL_SECONDS`), be there records, or a broker, or not."""
+"""A poll takes a second at most (`consumer.IDLE_POLL_SECONDS`), be there records, or a broker, or not."""
 DEAF_LOOK_SECONDS: Final = 10.0
 DEAF_LOOKS: Final = 3
 """A fetch is answered after half a second at most where there is something to read."""
