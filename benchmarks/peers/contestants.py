@@ -1,8 +1,8 @@
 """Who takes part, with which settings, and how one is started and stopped.
 
 All get the same names: KAFKA_BOOTSTRAP_SERVERS, the prefix of the topics, a group id of their own per run, and the
-schema ids (PEER_SCHEMA_IDS, JSON). One process each, with the settings printed in the table; what is not named there
-is the default of the library.
+schema ids (PEER_SCHEMA_IDS, JSON). One process each unless it says otherwise, with the settings printed in the table;
+what is not named there is the default of the library.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 STREAMS_HEAP: Final = "1g"
 QUIX_COMMIT_SECONDS: Final = "0.1"
 STREAMS: Final = (
-    f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
+    f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, heap {STREAMS_HEAP}"
 )
+TWICE: Final = '"$@" & one=$!; "$@" & two=$!; trap "kill $one $two" TERM; wait; wait'
+"""A shell command that runs another one twice, side by side."""
 UNITS: Final = "units of up to 10,000 signals; fetch 1 MiB a partition; no compression"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -41,18 +43,30 @@ class Contestant:
     env: dict[str, str] = field(default_factory=dict)
     most: int | None = None
     exactly_once: bool = True
+    latency: bool = True
+    """Whether its latencies are measured, too."""
 
 
 def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Contestant]:
     """All of them; `streams` is the command of the Java program."""
     python = sys.executable
+    worker = python, "-P", "-m", "pipeline", "worker"
+    compiled = {"PYTHONPATH": str(ROOT / "build" / "compiled")}
     return [
         Contestant(
             "ours",
             "conference-pipeline",
             f"compiled (scripts/compile.sh), as in the image; {UNITS}",
-            (python, "-P", "-m", "pipeline", "worker"),
-            {"PYTHONPATH": str(ROOT / "build" / "compiled")},
+            worker,
+            compiled,
+        ),
+        Contestant(
+            "ours-2",
+            "conference-pipeline, 2 workers",
+            "two processes of it, six partitions each",
+            ("sh", "-c", TWICE, "sh", *worker),
+            compiled,
+            latency=False,
         ),
         Contestant(
             "ours-source",
@@ -60,7 +74,9 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
             UNITS,
             (python, "-m", "pipeline", "worker"),
         ),
-        *(_streams(streams, milliseconds) for milliseconds in ("100", "10")),
+        _streams(streams, "100"),
+        _streams(streams, "100", threads=2),
+        _streams(streams, "10"),
         Contestant(
             "handwritten",
             "confluent-kafka + fastavro",
@@ -87,13 +103,15 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
     ]
 
 
-def _streams(command: list[str], milliseconds: str) -> Contestant:
+def _streams(command: list[str], milliseconds: str, threads: int = 1) -> Contestant:
+    more = "" if threads == 1 else f"-{threads}"
     return Contestant(
-        f"streams-{milliseconds}",
-        f"Kafka Streams, commit {milliseconds} ms",
-        f"{STREAMS}; commit.interval.ms {milliseconds}; no compression",
+        f"streams-{milliseconds}{more}",
+        f"Kafka Streams, commit {milliseconds} ms{f', {threads} threads' * (threads > 1)}",
+        f"{STREAMS}, num.stream.threads {threads}; commit.interval.ms {milliseconds}; no compression",
         tuple(command),
-        {"PEER_COMMIT_MS": milliseconds},
+        {"PEER_COMMIT_MS": milliseconds, "PEER_THREADS": str(threads)},
+        latency=threads == 1,
     )
 
 
@@ -160,11 +178,11 @@ class Running:
 
     @property
     def peak_mb(self) -> float:
-        """The most memory its process ever had resident, in MiB."""
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        """The most memory its processes ever had resident, in MiB; the sum of what was each one's most."""
+        status = (Path(f"/proc/{pid}/status").read_text().splitlines() for pid in _tree(self._process.pid))
+        return sum(
+            int(line.split()[1]) / 1024 for lines in status for line in lines if line.startswith("VmHWM:")
+        )
 
 
 def cpu(pid: int) -> float:

@@ -43,6 +43,8 @@ class Latency:
     p99: float | None
     p999: float | None
     note: str = ""
+    carried: float = 0.0
+    """Events per second that were seen while signals were sent, without the warm-up."""
 
     def row(self) -> dict[str, Any]:
         """For JSON."""
@@ -106,6 +108,11 @@ class Watch:
             self.count += len(values)
         return True
 
+    def carried(self, since: float, until: float) -> float:
+        """Events per second that were seen between two times (milliseconds)."""
+        count = sum(len(values) for at, values in self.seen if since <= at < until)
+        return round(count / (until - since) * 1e3, 1)
+
     def close(self) -> None:
         """Stop consuming."""
         self._consumer.close()
@@ -139,6 +146,7 @@ def measure(
             ours.send("go")
             watch.until(ours.poll, 3 * sum(seconds) + 60)
             took = float(ours.recv())
+            carried = watch.carried(began + seconds[0] * 1000, time.time() * 1000)
             complete = watch.until(lambda: watch.count >= ROOMS + signals, BEHIND_SECONDS)
             watch.close()
         latencies = sorted(_latencies(site, watch, began + seconds[0] * 1000))
@@ -149,9 +157,9 @@ def measure(
     sent = round(signals / took, 1)
     if not complete:
         note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
-        return Latency(contestant.name, rate, nominal, sent, signals, None, None, None, note)
+        return Latency(contestant.name, rate, nominal, sent, signals, None, None, None, note, carried)
     p50, p99, p999 = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
-    return Latency(contestant.name, rate, nominal, sent, len(latencies), p50, p99, p999)
+    return Latency(contestant.name, rate, nominal, sent, len(latencies), p50, p99, p999, "", carried)
 
 
 def _latencies(site: Site, watch: Watch, since: float) -> list[float]:

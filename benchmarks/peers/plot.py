@@ -12,8 +12,10 @@ from benchmarks.peers.latency import Latency
 from benchmarks.peers.report import by_name
 from benchmarks.peers.throughput import Throughput
 
-COLOURS: Final = ("#0b6e4f", "#b5541c", "#d98e04", "#3b5b92", "#8b3a62", "#6b6b6b")
-WIDTH, ROW, LEFT, BAR = 900, 26, 220, 520
+COLOURS: Final = (
+    "#0b6e4f", "#4f9d7e", "#9cc5a1", "#b5541c", "#e08e5b", "#d98e04", "#3b5b92", "#8b3a62", "#6b6b6b"
+)  # fmt: skip
+WIDTH, ROW, LEFT, BAR = 960, 26, 280, 520
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:

@@ -84,8 +84,9 @@ def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
         note = run.note
         if not note and run.sent < 0.95 * run.rate:
             note = f"the producer came to {run.sent:,.0f} signals/s"
-        rows.append(
-            [titles[run.contestant], f"{run.rate:,.0f}{run.nominal}", *figures, f"{run.signals:,}", note]
-        )
-    head = ["contestant", "signals/s", "p50, ms", "p99, ms", "p99.9, ms", "signals", "note"]
+        rate, carried = f"{run.rate:,.0f}{run.nominal}", f"{run.carried:,.0f}"
+        rows.append([titles[run.contestant], rate, carried, *figures, f"{run.signals:,}", note])
+    head = [
+        "contestant", "signals sent/s", "events seen/s meanwhile", "p50, ms", "p99, ms", "p99.9, ms", "signals", "note",
+    ]  # fmt: skip
     return _table(head, rows)

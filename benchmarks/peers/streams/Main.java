@@ -33,6 +33,7 @@ public final class Main {
         config.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, env.get("KAFKA_BOOTSTRAP_SERVERS"));
         config.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         config.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, env.get("PEER_COMMIT_MS"));
+        config.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, env.get("PEER_THREADS"));
         config.put(StreamsConfig.STATE_DIR_CONFIG, env.get("PEER_STATE_DIR"));
 
         KafkaStreams streams = new KafkaStreams(topology(prefix, ids), config);
