@@ -1,6 +1,6 @@
 """The engine alone on the load of the comparison with peers, up to the bytes of its batches: CPU of a signal.
 
-    python -m benchmarks.engine [--signals 300000] [--rooms 20000] [--per-unit 10000]
+    python -m benchmarks.engine [--signals 300000] [--rooms 20000] [--per-unit 10000] [--huge]
     make compile && PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. .venv/bin/python -m benchmarks.engine
 
 A third of the signals goes before, so that rooms remember and play. Nothing but one process and no server: the quickest
@@ -19,6 +19,7 @@ from benchmarks.peers.rooms import AVRO, Codec
 from benchmarks.shared import CONSOLE, parser
 from pipeline import room
 from pipeline.merge import Record
+from pipeline.worker import pages
 
 PARTITIONS = 12
 
@@ -40,11 +41,14 @@ def main() -> None:
     options.add_argument("--signals", type=int, default=300_000)
     options.add_argument("--rooms", type=int, default=20_000)
     options.add_argument("--per-unit", type=int, default=10_000)
+    options.add_argument("--huge", action="store_true", help="ask for huge pages, as a worker does")
     given = options.parse_args()
     made = records(given.rooms + given.signals, given.rooms)
     before = given.rooms + given.signals // 3
     engine = core.Core(0, partitions=PARTITIONS)
     engine.run(made[:before], given.per_unit)
+    if given.huge:
+        pages.ask(pages.granted(pages.POLICY))
     spent = engine.run(made[before:], given.per_unit)
     CONSOLE.print(
         f"{spent:.2f} µs of CPU a signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)"

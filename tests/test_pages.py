@@ -63,7 +63,7 @@ def test_only_a_host_that_wants_to_be_asked_is(tmp_path: Path, enabled: str, siz
 async def test_memory_in_use_gets_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of this process; on a host that grants none, the task has nothing to do and ends."""
     monkeypatch.setattr(pages, "SECONDS", 0.01)
-    if not pages.granted(pages._POLICY):
+    if not pages.granted(pages.POLICY):
         await asyncio.wait_for(pages.keep_huge(), 5)
         return
     with mmap.mmap(-1, 16 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:

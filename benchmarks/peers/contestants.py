@@ -73,6 +73,8 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
             "conference-pipeline, not compiled",
             UNITS,
             (python, "-m", "pipeline", "worker"),
+            most=1_200_000,
+            latency=False,
         ),
         _streams(streams, "100"),
         _streams(streams, "100", threads=2),

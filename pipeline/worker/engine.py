@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
 
 import structlog
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
-from faust.types import TP
 
 from pipeline.errors import PipelineError, SignalError
 from pipeline.merge import Input, Record
@@ -25,28 +23,20 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
-from pipeline.topics import API
 from pipeline.worker.batch import Batch, batches
-from pipeline.worker.consumer import Fetch
+from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
 from pipeline.worker.transaction import Transactions
 from pipeline.worker.unit import Names, Unit
 
-SLICE: Final = 200
+SLICE: Final = 100
 """Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop. A commit
 takes a dozen turns of it, so with 500 it took longer than to decide the next unit, and that had to wait."""
-QUEUE_RECORDS: Final = 8000
-QUEUE_BYTES: Final = 8 << 20
-"""Records of one input, and the bytes of their values, that wait in memory at most, but for the poll that passes it."""
 log = structlog.get_logger("worker")
 
 
-def _full(source: Input) -> bool:
-    return len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
-
-
-class Engine:
+class Engine(Intake):
     """Takes fetched records, commits units. It runs from `resume` to `quiesce`, again and again."""
 
     def __init__(
@@ -58,22 +48,15 @@ class Engine:
         writer: Transactions,
         metrics: Metrics,
     ) -> None:
+        super().__init__(settings.topic_prefix)
         self._settings, self._names = settings, names
         self._signals, self._learner = signals, learner
         self._writer, self._metrics = writer, metrics
-        self._api = API.full_name(settings.topic_prefix)
-        self.lanes: Mapping[int, Lane] = {}
-        self.generation: int | None = None
-        """The generation that we work in; None while nothing may be committed."""
-        self.polled_at = time.monotonic()
         self._unit = Unit(names, settings.worker_id)
         """The open one."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
-        self._pending: Counter[TP] = Counter()
-        self._missed: dict[TP, int] = {}
         self._lock = asyncio.Lock()
-        self._wake = asyncio.Event()
         self._touch: set[int] = set()
         self._also: set[TopicPartition] = set()
         self._ended: set[TopicPartition] = set()
@@ -82,71 +65,7 @@ class Engine:
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
 
-    # --- what the consumer says (Sink) -----------------------------------------------------------------------
-
-    def full(self) -> frozenset[TP]:
-        """Called from the consumer's thread, before each poll: reads sizes only."""
-        return frozenset(TP(source.topic, source.partition) for source in self._inputs() if _full(source))
-
-    def reading(self) -> dict[TopicPartition, int]:
-        """How far each input that has room for more was read; nothing while we have no generation."""
-        at_work = self._inputs() if self.generation is not None else ()
-        return {TopicPartition(s.topic, s.partition): s.position for s in at_work if not _full(s)}
-
-    def _inputs(self) -> list[Input]:
-        return [source for lane in list(self.lanes.values()) for source in lane.merge.inputs]
-
-    def idle(self) -> bool:
-        return not any(
-            lane.partition.armed or any(s.queue for s in lane.merge.inputs) for lane in self.lanes.values()
-        )
-
-    def polled(self) -> None:
-        self.polled_at = time.monotonic()
-
-    def delivering(self, polled: list[TP]) -> None:
-        for tp in polled:
-            self._pending[tp] += 1
-            if (source := self._input(tp)) is not None:
-                source.coming = True  # what the same poll brought of the other topic must wait for it
-
-    def seen(self, fetch: Fetch) -> None:
-        # While a Fetch of this input is on its way through the agent, what we see here would overtake it.
-        if not self._pending[fetch.tp]:
-            self._take(fetch)
-
-    def receive(self, fetch: Fetch) -> None:
-        """The agent hands over what was fetched."""
-        if fetch.generation == self.generation:
-            self._pending[fetch.tp] -= 1
-            if (source := self._input(fetch.tp)) is not None:
-                source.coming = self._pending[fetch.tp] > 0
-        self._take(fetch)
-
-    def _take(self, fetch: Fetch) -> None:
-        source = self._input(fetch.tp)
-        if source is None or fetch.generation != self.generation:
-            return
-        if fetch.start != source.position:
-            # What lies between was polled and dropped (a rebalance, a suspended flow). Never skip: read it again.
-            self._missed[fetch.tp] = source.position
-            return
-        if fetch.records or (fetch.position, fetch.end) != (source.position, source.end):
-            source.fetched(fetch.records, fetch.position, fetch.end)
-            self._wake.set()
-
-    def missed(self) -> dict[TP, int]:
-        missed, self._missed = self._missed, {}
-        return missed
-
-    def _input(self, tp: TP) -> Input | None:
-        lane = self.lanes.get(tp.partition)
-        if lane is None:
-            return None
-        return lane.merge.api if tp.topic == self._api else lane.merge.media
-
-    def positions(self) -> dict[TP, int]:
-        return {TP(source.topic, source.partition): source.offset for source in self._inputs()}
+    # --- rebalances -------------------------------------------------------------------------------------------
 
     async def quiesce(self) -> None:
         self.generation = None
@@ -164,11 +83,6 @@ class Engine:
         self.generation = generation
         self.polled_at = time.monotonic()
         self._wake.set()
-
-    @property
-    def polling(self) -> bool:
-        """Whether the consumer should poll: we have a generation, and partitions."""
-        return self.generation is not None and bool(self.lanes)
 
     # --- the loop --------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ GROWN: Final = 16 << 20
 """By how many bytes it must have, or shrunk, before we ask again."""
 _ADVICE: Final = 14, 25
 """MADV_HUGEPAGE: the mapping may have huge pages. MADV_COLLAPSE: make them now (madvise(2))."""
-_POLICY: Final = Path("/sys/kernel/mm/transparent_hugepage")
+POLICY: Final = Path("/sys/kernel/mm/transparent_hugepage")
 _PROCESS: Final = Path("/proc/self")
 _KIB: Final = 1024
 _PAGE: Final = mmap.PAGESIZE
@@ -45,7 +45,7 @@ class Mapping(NamedTuple):
 
 async def keep_huge() -> None:
     """Ask whenever memory has grown; until cancelled. Returns where there is nothing to ask for, or no way to."""
-    size, asked_at = granted(_POLICY), 0
+    size, asked_at = granted(POLICY), 0
     with contextlib.suppress(OSError):  # a worker runs without
         while size:
             resident = int((_PROCESS / "statm").read_text().split()[1]) * _PAGE

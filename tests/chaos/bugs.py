@@ -26,6 +26,7 @@ from pipeline.records import Position
 from pipeline.worker import offsets
 from pipeline.worker.batch import encode_row
 from pipeline.worker.engine import Engine
+from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.rows import Rows
 from pipeline.worker.store import RoomsStore
@@ -234,13 +235,13 @@ def deadlines_not_restored() -> None:
 def batch_dropped() -> None:
     """A poll that got lost in a rebalance is not missed."""
 
-    def take(self: Any, fetch: Any, original: Any = Engine._take) -> None:
+    def take(self: Any, fetch: Any, original: Any = Intake._take) -> None:
         source = self._input(fetch.tp)
         if source is not None and fetch.generation == self.generation and fetch.start > source.position:
             fetch.start = source.position
         original(self, fetch)
 
-    _set(Engine, "_take", take)
+    _set(Intake, "_take", take)
 
 
 def queue_lost_on_rebalance() -> None:

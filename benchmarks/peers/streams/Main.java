@@ -39,9 +39,14 @@ public final class Main {
         KafkaStreams streams = new KafkaStreams(topology(prefix, ids), config);
         CountDownLatch ended = new CountDownLatch(1);
         streams.setUncaughtExceptionHandler(error -> {
+            // A thread that gives tasks away to one that joins may meet its own aborted transaction (two threads, at the start).
             error.printStackTrace();
-            ended.countDown();
-            return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+            return StreamThreadExceptionResponse.REPLACE_THREAD;
+        });
+        streams.setStateListener((now, before) -> {
+            if (now == KafkaStreams.State.ERROR) {
+                ended.countDown();
+            }
         });
         Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(8))));
         streams.start();
