@@ -17,8 +17,8 @@ shown are median and least to greatest, and the ratios of ours to each peer with
 
 Latency: see `latency.py`. The contestants take turns at each rate. What sends the signals needs a part of the machine,
 so what one carries while they come is less than what it takes from a backlog: each is sent as many a second as it took
-from the backlog, and what it carried meanwhile is its maximum, of which the last rate is 80 %. Both settle four times as
-long as the others.
+from the backlog, and what it carried meanwhile is its maximum, of which the last rate is 80 %. Both settle four times
+as long as the others.
 
 Broker and contestant share the machine; what one takes the other lacks. Results go to docs/results/peers.md and
 peers.jsonl, the picture to docs/peers.svg.

@@ -24,7 +24,7 @@ BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 STREAMS_HEAP: Final = "1g"
 QUIX_COMMIT_SECONDS: Final = "0.1"
 STREAMS: Final = (
-    f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, heap {STREAMS_HEAP}"
+    f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
 )
 TWICE: Final = '"$@" & one=$!; "$@" & two=$!; trap "kill $one $two" TERM; wait; wait'
 """A shell command that runs another one twice, side by side."""
@@ -76,9 +76,7 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
             most=1_200_000,
             latency=False,
         ),
-        _streams(streams, "100"),
-        _streams(streams, "100", threads=2),
-        _streams(streams, "10"),
+        *(_streams(streams, milliseconds) for milliseconds in ("100", "10")),
         Contestant(
             "handwritten",
             "confluent-kafka + fastavro",
@@ -105,15 +103,13 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
     ]
 
 
-def _streams(command: list[str], milliseconds: str, threads: int = 1) -> Contestant:
-    more = "" if threads == 1 else f"-{threads}"
+def _streams(command: list[str], milliseconds: str) -> Contestant:
     return Contestant(
-        f"streams-{milliseconds}{more}",
-        f"Kafka Streams, commit {milliseconds} ms{f', {threads} threads' * (threads > 1)}",
-        f"{STREAMS}, num.stream.threads {threads}; commit.interval.ms {milliseconds}; no compression",
+        f"streams-{milliseconds}",
+        f"Kafka Streams, commit {milliseconds} ms",
+        f"{STREAMS}; commit.interval.ms {milliseconds}; no compression",
         tuple(command),
-        {"PEER_COMMIT_MS": milliseconds, "PEER_THREADS": str(threads)},
-        latency=threads == 1,
+        {"PEER_COMMIT_MS": milliseconds},
     )
 
 

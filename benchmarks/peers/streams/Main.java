@@ -33,20 +33,14 @@ public final class Main {
         config.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, env.get("KAFKA_BOOTSTRAP_SERVERS"));
         config.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         config.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, env.get("PEER_COMMIT_MS"));
-        config.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, env.get("PEER_THREADS"));
         config.put(StreamsConfig.STATE_DIR_CONFIG, env.get("PEER_STATE_DIR"));
 
         KafkaStreams streams = new KafkaStreams(topology(prefix, ids), config);
         CountDownLatch ended = new CountDownLatch(1);
         streams.setUncaughtExceptionHandler(error -> {
-            // A thread that gives tasks away to one that joins may meet its own aborted transaction (two threads, at the start).
             error.printStackTrace();
-            return StreamThreadExceptionResponse.REPLACE_THREAD;
-        });
-        streams.setStateListener((now, before) -> {
-            if (now == KafkaStreams.State.ERROR) {
-                ended.countDown();
-            }
+            ended.countDown();
+            return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
         Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(8))));
         streams.start();
