@@ -47,8 +47,8 @@ def main() -> None:
     before = given.rooms + given.signals // 3
     engine = core.Core(0, partitions=PARTITIONS)
     engine.run(made[:before], given.per_unit)
-    if given.huge:
-        pages.ask(pages.granted(pages.POLICY))
+    if given.huge and (size := pages.granted(pages.POLICY)):
+        pages.ask(size)
     spent = engine.run(made[before:], given.per_unit)
     CONSOLE.print(
         f"{spent:.2f} µs of CPU a signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)"
