@@ -55,7 +55,7 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
 
 .PHONY: compile test-compiled test-compiled-core
-compile: $(DEV_STAMP) ## the hot path as C extensions in build/compiled (needs a C compiler; 1.7 times as fast)
+compile: $(DEV_STAMP) ## the hot path as C extensions in build/compiled (needs a C compiler; 1.5 to 1.7 times as fast)
 	@$(MAKE) --no-print-directory $(COMPILED)
 
 test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests/test_room.py …")

@@ -14,7 +14,8 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.worker.consumer import Consumer, Fetch, _Thread
+from pipeline.worker.bare import LOOK_SECONDS
+from pipeline.worker.consumer import IDLE_POLL_SECONDS, POLL_SECONDS, Consumer, Fetch, _Thread
 from pipeline.worker.pace import PAUSE_SECONDS, Pace
 from tests.pipe import Pipe
 
@@ -106,6 +107,26 @@ async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: 
         await polls.consumer.stop()
 
 
+@pytest.mark.parametrize(("idle", "seconds"), [(True, IDLE_POLL_SECONDS), (False, POLL_SECONDS)])
+async def test_a_poll_takes_its_time_when_nobody_waits_for_it(idle: bool, seconds: float) -> None:
+    asked = []
+
+    async def getmany(_: Any, timeout: float) -> list[Fetch]:
+        asked.append(timeout)
+        return []
+
+    consumer: Any = SimpleNamespace(
+        flow_active=True,
+        app=SimpleNamespace(consumer_generation_id=1),
+        sink=SimpleNamespace(idle=lambda: idle, missed=dict),
+        _getmany=getmany,
+        _get_active_partitions=set,
+        _current=lambda _: False,
+    )
+    await Consumer._poll(consumer)
+    assert asked == [seconds]
+
+
 async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(pipe: Pipe) -> None:
     polls = Polls(pipe)
     polls.consumer.assign([polls.tp])
@@ -122,6 +143,7 @@ async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(p
         consumer.seek(polls.tp, 0)
         polls.thread._placed, polls.thread._left[polls.tp] = _assignment(consumer), 0
         await polls.until(bool)  # the pace is known from the first poll on
+        assert consumer._fetcher._fetcher_timeout == LOOK_SECONDS
         polling = asyncio.create_task(polls.until(lambda _: producing.done()))
         producing = asyncio.create_task(_produce(producer, polls.topic, RECORDS * 20))
         loop = asyncio.get_running_loop()

@@ -60,6 +60,17 @@ def test_only_a_host_that_wants_to_be_asked_is(tmp_path: Path, enabled: str, siz
     assert pages.granted(tmp_path / "none") == 0
 
 
+async def test_a_worker_that_cannot_look_runs_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task ends, and does not take the worker with it."""
+    (tmp_path / "enabled").write_text("[madvise]")
+    (tmp_path / "hpage_pmd_size").write_text(str(2 * MIB))
+    monkeypatch.setattr(pages, "POLICY", tmp_path)
+    monkeypatch.setattr(pages, "_PROCESS", tmp_path / "none")
+    await asyncio.wait_for(pages.keep_huge(), 5)
+
+
 async def test_memory_in_use_gets_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of this process; on a host that grants none, the task has nothing to do and ends."""
     monkeypatch.setattr(pages, "SECONDS", 0.01)

@@ -39,7 +39,7 @@ def bare_records(consumer: AIOKafkaConsumer) -> None:
         consumer._fetcher._records = _Bare()
 
 
-def rarely(consumer: AIOKafkaConsumer) -> None:
+def look_rarely(consumer: AIOKafkaConsumer) -> None:
     """From now on the task of this consumer that sends the fetches, which is woken for all there is to do, looks for it
     by itself only now and then. It does five times a second from the start, for each partition."""
     consumer._fetcher._fetcher_timeout = LOOK_SECONDS

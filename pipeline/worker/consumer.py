@@ -22,7 +22,7 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import topics
 from pipeline.merge import Record, as_records
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records, check_tasks, rarely
+from pipeline.worker.bare import bare_records, check_tasks, look_rarely
 from pipeline.worker.pace import FEW, pace
 
 POLL_SECONDS = 0.2
@@ -252,7 +252,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return []
         fetcher = consumer._fetcher
         bare_records(consumer)
-        rarely(consumer)
+        look_rarely(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         check_tasks(consumer)

@@ -28,7 +28,7 @@ from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.uncollected import uncollected
-from pipeline.worker.bare import bare_records, check_tasks, rarely
+from pipeline.worker.bare import bare_records, check_tasks, look_rarely
 from pipeline.worker.decided import ending
 from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
@@ -94,7 +94,7 @@ class Recovery:
         await asyncio.gather(self._committed.start(), self._everything.start())
         bare_records(self._committed)
         for consumer in (self._committed, self._everything):
-            rarely(consumer)
+            look_rarely(consumer)
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
