@@ -28,7 +28,7 @@ from pipeline.packed import deadline_of
 from pipeline.records import Position, Room, TopicPosition
 from pipeline.room import Rules, decide
 from pipeline.wire import DECODERS, ENCODERS, decode_room
-from pipeline.worker.batch import Batch, encode, encode_row, header
+from pipeline.worker.batch import batches, encode, encode_row, header
 from pipeline.worker.unit import Names, Unit
 
 LOOP: Final = 2000
@@ -121,7 +121,8 @@ def _of_rows(names: Any) -> Iterator[Step]:
 
 
 def _batch(records: list[bytes]) -> bytes:
-    return Batch(records)._build()
+    [batch] = batches(records)
+    return batch._build()
 
 
 def _of_batches(names: Any) -> Iterator[Step]:

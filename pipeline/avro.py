@@ -42,13 +42,26 @@ def _varint(bits: int) -> bytes:
 
 
 def strings(values: tuple[str, ...]) -> bytes:
-    """A non-empty array of strings: one block and the end mark."""
+    """A non-empty array of strings: one block and the end mark. Small ones are remembered: many rooms play the same."""
+    known = _STRINGS.get(values)
+    if known is not None:
+        return known
     out = [LONG[len(values)]]
     for value in values:
         data = value.encode()
         out += LONG[len(data)], data
     out.append(b"\0")
-    return b"".join(out)
+    array = b"".join(out)
+    if len(array) <= _SMALL:
+        if len(_STRINGS) >= _MANY:
+            _STRINGS.clear()
+        _STRINGS[values] = array
+    return array
+
+
+_STRINGS: Final[dict[tuple[str, ...], bytes]] = {}
+_SMALL: Final = 1024
+_MANY: Final = 1024
 
 
 class _Longs(dict[int, bytes]):
@@ -65,6 +78,13 @@ LONG: Final = _Longs()
 LENGTH: Final = tuple(LONG[n] for n in range(1024))
 """The usual lengths: quicker than LONG."""
 USUAL: Final = len(LENGTH)
+
+
+def length(size: int) -> bytes:
+    """The encoding of a length."""
+    return LENGTH[size] if size < USUAL else LONG[size]
+
+
 _EIGHT: Final = Struct("<II").unpack_from
 
 

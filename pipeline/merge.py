@@ -39,12 +39,16 @@ class Record:
         self.headers = headers
 
 
-def as_records(fetched: Iterable[Any]) -> list[Record]:
-    """Kafka's records as aiokafka has parsed them."""
+def as_records(batch: Iterable[Any], start: int = 0) -> list[Record]:
+    """Kafka's records from the offset `start` on, as aiokafka has parsed them."""
     found = []
-    for r in fetched:
-        headers = r.headers
-        found.append(Record(r.timestamp * 1000, r.offset, r.key, r.value, tuple(headers) if headers else ()))
+    for r in batch:
+        offset: int = r.offset
+        if offset >= start:
+            headers = r.headers
+            found.append(
+                Record(r.timestamp * 1000, offset, r.key, r.value, tuple(headers) if headers else ())
+            )
     return found
 
 

@@ -6,6 +6,7 @@ alone; it knows no clock and no I/O, so the same signals at the same times alway
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Final
@@ -14,10 +15,57 @@ from msgspec.structs import force_setattr
 
 from pipeline.packed import Rooms
 from pipeline.records import Member, Room
-from pipeline.room import Decision, Rules, Timeout, decide
+from pipeline.room import MEMBERLESS, Decision, Rules, Timeout, decide
 from pipeline.signals import AnySignal
 
 _NOBODY: Final[Mapping[str, Member]] = {}
+
+
+class Deadlines:
+    """(deadline, room_id) pairs, the first one at hand.
+
+    Time never runs back and most deadlines are one watchdog away, so most come in order: those are a queue, and only
+    the others, such as a resumed playback's, a heap. Code point order of str is the byte order of UTF-8, so ties come
+    as contract §7 wants them.
+    """
+
+    __slots__ = ("_heap", "_rooms", "_times")
+
+    def __init__(self, pairs: list[tuple[int, str]]) -> None:
+        """`pairs` are sorted."""
+        # Two queues: a pair is an object that the garbage collector keeps a list of, which costs most when it goes.
+        self._times = deque([deadline for deadline, _ in pairs])
+        self._rooms = deque([room_id for _, room_id in pairs])
+        self._heap: list[tuple[int, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._times) + len(self._heap)
+
+    def add(self, deadline: int, room_id: str) -> None:
+        """One more."""
+        if self._times and (deadline, room_id) < (self._times[-1], self._rooms[-1]):
+            heappush(self._heap, (deadline, room_id))
+        else:
+            self._times.append(deadline)
+            self._rooms.append(room_id)
+
+    def first(self) -> tuple[int, str] | None:
+        """The lowest; None when there is none."""
+        if self._in_order():
+            return self._times[0], self._rooms[0]
+        return self._heap[0] if self._heap else None
+
+    def drop(self) -> None:
+        """Without the lowest. Only with one."""
+        if self._in_order():
+            self._times.popleft()
+            self._rooms.popleft()
+        else:
+            heappop(self._heap)
+
+    def _in_order(self) -> bool:
+        """Whether the lowest is in the queues."""
+        return bool(self._times) and not (self._heap and self._heap[0] < (self._times[0], self._rooms[0]))
 
 
 class Partition:
@@ -34,9 +82,8 @@ class Partition:
         self.rooms = Rooms()
         self.members: dict[str, dict[str, Member]] = {}
         self.armed = 0
-        # A heap of (deadline, room_id); an entry that is no longer its room's deadline is skipped when it is
-        # met. Code point order of str is the byte order of UTF-8, so ties come as contract §7 wants them.
-        self._deadlines: list[tuple[int, str]] = []
+        self._deadlines = Deadlines([])
+        """One that is no longer its room's deadline is skipped when it is met."""
 
     def expire(self, timeout: Timeout) -> Decision:
         """Let a deadline of this partition fire (see `next_timeout`)."""
@@ -49,7 +96,8 @@ class Partition:
     def step(self, before: Room | None, signal: AnySignal | Timeout, now: int) -> Decision:
         """The same for whoever has looked the signal's room up."""
         room_id = signal.room_id
-        decision = decide(before, self.members.get(room_id, _NOBODY), signal, now, self._rules)
+        members = _NOBODY if signal.TYPE in MEMBERLESS else self.members.get(room_id, _NOBODY)
+        decision = decide(before, members, signal, now, self._rules)
         room = decision.room
         if decision.members:
             self._change_members(room_id, decision)
@@ -64,8 +112,8 @@ class Partition:
             self.rooms[room_id] = room
         if deadline != was:
             self.armed += (deadline is not None) - (was is not None)
-            if deadline is not None:
-                heappush(self._deadlines, (deadline, room_id))
+            if room is not None and deadline is not None:
+                self._deadlines.add(deadline, room.room_id)  # the room's own string, not one more
         return decision
 
     def _change_members(self, room_id: str, decision: Decision) -> None:
@@ -81,17 +129,18 @@ class Partition:
     @property
     def earliest(self) -> int | None:
         """The earliest time at which a deadline may be due: a cheap bound, None when none is armed."""
-        return self._deadlines[0][0] if self._deadlines else None
+        first = self._deadlines.first()
+        return None if first is None else first[0]
 
     def next_timeout(self) -> Timeout | None:
         """The earliest deadline that is still one, as the signal that lets it fire; None when none is armed."""
-        heap = self._deadlines
-        while heap:
-            deadline, room_id = heap[0]
+        deadlines = self._deadlines
+        while (first := deadlines.first()) is not None:
+            deadline, room_id = first
             room = self.rooms.get(room_id)
             if room is not None and room.deadline == deadline:
                 return Timeout(room_id, deadline, room.operation_id)
-            heappop(heap)
+            deadlines.drop()
         return None
 
     def due(self, now: int) -> Iterator[Timeout]:
@@ -129,5 +178,5 @@ class Partition:
 
     def restored(self) -> None:
         """Arm the deadlines of what was restored. Raises FatalError for a row that is no room."""
-        self._deadlines = sorted(self.rooms.deadlines())
+        self._deadlines = Deadlines(sorted(self.rooms.deadlines()))
         self.armed = len(self._deadlines)

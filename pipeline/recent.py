@@ -38,8 +38,20 @@ def remember(recent: Recent, signal_id: str, most: int) -> Recent:
 def remembers(recent: Recent, signal_id: str) -> bool:
     """Whether `signal_id` is one of them."""
     data = signal_id.encode()
-    # What is searched may also stand where one ends and the next begins: only a miss is certain.
-    return LONG[len(data)] + data in recent and signal_id in ids(recent)
+    size, last = len(data), data[-1] if data else 0
+    count, at = read_long(recent, 0)
+    for _ in range(count):
+        length = recent[at]
+        if length & 129:
+            length, at = read_long(recent, at)
+        else:
+            length >>= 1
+            at += 1
+        at += length
+        # Most that have the length differ in the last byte: a slice costs more than the rest of the loop.
+        if length == size and recent[at - 1] == last and recent[at - size : at] == data:
+            return True
+    return False
 
 
 def ids(recent: Recent) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from pipeline.events import Event, Meta
 from pipeline.ids import event_id
 from pipeline.records import Member, Room
 from pipeline.rules import SECOND, Rules, Timeout
+from pipeline.shared import shared
 from pipeline.signals import (
     AnySignal,
     ConferenceCreate,
@@ -61,7 +62,7 @@ def decide(
     """
     match signal.TYPE:
         case "conference.create" if room is None:
-            new = _fresh(signal.room_id, app_id=signal.app_id, name=signal.name)
+            new = _fresh(signal.room_id, app_id=shared(signal.app_id), name=signal.name)
             return _created(new, signal)
         case "member.joined" if room is None:
             return _joined(_fresh(signal.room_id), signal)
@@ -71,7 +72,7 @@ def decide(
             return Decision(room, no_op="repeated")
 
         case "conference.create" if not room.app_id:
-            return _created(_replace(room, app_id=signal.app_id, name=signal.name), signal)
+            return _created(_replace(room, app_id=shared(signal.app_id), name=signal.name), signal)
         case "conference.create":
             return _rejected(room, signal, "room_exists")
         case "conference.destroy":
@@ -155,6 +156,17 @@ def decide(
             return _end(room, members, signal, late)
 
 
+MEMBERLESS: Final = frozenset(
+    {
+        "conference.create",
+        "conference.play",
+        "conference.pause",
+        "conference.volume",
+        "conference.join",
+        "play.progress",
+    }
+)
+"""Signals for which `decide` looks at no member: to find those of a room costs as much as to find the room."""
 _replace: Final = msgspec.structs.replace
 _NOT_LIVE: Final[dict[str, Any]] = {
     "playback_status": STOPPED,
@@ -344,7 +356,7 @@ def _started(room: Room, signal: ConferencePlay, now: int, rules: Rules) -> Deci
         events.PlayStarted(room.room_id, signal.urls, signal.operation_id, meta),
         playback_status=PLAYING,
         operation_id=signal.operation_id,
-        urls=signal.urls,
+        urls=shared(signal.urls),
         files_finished=0,
         deadline=now + rules.watchdog,
         remaining=None,

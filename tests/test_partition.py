@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from pipeline import signals as s
-from pipeline.partition import Partition
+from pipeline.partition import Deadlines, Partition
 from pipeline.records import Member, Room
 from pipeline.room import SECOND, Rules, Timeout
 
@@ -36,6 +39,24 @@ def test_deadlines_fire_by_time_then_by_the_bytes_of_the_room_id() -> None:
         fired == ["early", *sorted(rooms, key=str.encode)] == ["early", "a", "z", "é", "\uffff", "\U00010000"]
     )
     assert (found.armed, found.earliest, found.next_timeout()) == (0, None, None)
+
+
+PAIRS = st.tuples(st.integers(0, 9), st.sampled_from("abc"))
+
+
+@given(st.lists(PAIRS).map(sorted), st.lists(PAIRS | st.none()))
+def test_the_first_deadline_is_the_lowest_of_all(
+    loaded: list[tuple[int, str]], steps: list[tuple[int, str] | None]
+) -> None:
+    found, expected = Deadlines(loaded), list(loaded)
+    for pair in steps:
+        if pair is not None:
+            found.add(*pair)
+            expected = sorted([*expected, pair])
+        elif expected:
+            found.drop()
+            del expected[0]
+        assert (found.first(), len(found)) == (expected[0] if expected else None, len(expected))
 
 
 def test_a_deadline_that_was_moved_or_disarmed_does_not_fire() -> None:

@@ -124,6 +124,7 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.cluster:ClusterMetadata": "brokers",
     "aiokafka.consumer.consumer:AIOKafkaConsumer": "_client _closed _coordinator _fetcher",
     "aiokafka.consumer.fetcher:FetchResult": "_partition_records",
+    "aiokafka.consumer.fetcher:PartitionRecords": "_records next_fetch_offset",
     "aiokafka.consumer.fetcher:Fetcher": "_closed _fetch_task _fetcher_timeout _records _subscriptions",
     "aiokafka.consumer.group_coordinator:GroupCoordinator": "member_id generation",
     "aiokafka.consumer.subscription_state:SubscriptionState": "subscription",

@@ -15,7 +15,7 @@ from pipeline import events, recent
 from pipeline.codec import decode_json, event_json
 from pipeline.partition import Partition
 from pipeline.records import Member, Room
-from pipeline.room import Decision, Rules, Timeout, decide, event_id
+from pipeline.room import MEMBERLESS, Decision, Rules, Timeout, decide, event_id
 from tests.examples import ROOM, Example, expected, timed
 from tests.model import Model, micros, replay
 from tests.rows import ROWS
@@ -63,6 +63,23 @@ def test_row(example: Example) -> None:
     members = partition.members.get(ROOM, {})
     for session, fields in example.members.items():
         assert_fields(msgspec.structs.asdict(members[session]), fields)
+
+
+class Untouchable(Mapping[str, Member]):
+    """Members that nobody may look at."""
+
+    def _touched(self, *_: object) -> Any:
+        pytest.fail("looked at the members")
+
+    __getitem__ = __iter__ = __len__ = __contains__ = _touched
+
+
+@pytest.mark.parametrize("example", [example for example in ROWS if example.signal["type"] in MEMBERLESS])
+def test_a_signal_that_is_said_to_need_no_members_looks_at_none(example: Example) -> None:
+    *before, last = timed(example)
+    room, now = run(before, example.mode)[0].rooms.get(ROOM), micros(last["occurred_at"])
+    rules = Rules(progress=example.mode == "progress")
+    decide(room, Untouchable(), decode_json(json.dumps(last).encode()), now, rules)
 
 
 @pytest.mark.parametrize("example", ROWS, ids=NAMES)

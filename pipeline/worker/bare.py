@@ -1,19 +1,24 @@
-"""A consumer whose records come as they were parsed, without the ConsumerRecord that aiokafka makes of each, whose
-task rests while there is nothing to do, and which does not go on when a task has ended.
+"""A consumer whose records come by the batch, without the ConsumerRecord that aiokafka makes of each, whose task rests
+while there is nothing to do, and which does not go on when a task has ended.
 
-Key, value, headers, offset and timestamp are all that anybody reads here. This file touches private names of aiokafka;
-the versions are pinned, and tests/test_private_names.py fails when one goes away.
+What to skip (aborted transactions, markers) aiokafka decides by the batch, but it takes three calls for each record of
+it. Here its loop over the records of a batch gets the batch as the only one, and `as_records` reads it in one go. This
+file touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes
+away.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import FatalError
+from pipeline.merge import Record, as_records
 
 LOOK_SECONDS: Final = 1.0
 
@@ -24,19 +29,60 @@ class _Bare(OrderedDict[TopicPartition, Any]):
     def __setitem__(self, tp: TopicPartition, result: Any) -> None:
         records = getattr(result, "_partition_records", None)  # an error has none
         if records is not None:
-            records._consumer_record = _as_parsed
+            records._records = _Batches(records._records, records.next_fetch_offset)
+            records._consumer_record = _read
         super().__setitem__(tp, result)
 
 
-def _as_parsed(_: TopicPartition, record: Any) -> Any:
-    return record
+class _Batches:
+    """`MemoryRecords`, each batch of it as a `_Batch`."""
+
+    def __init__(self, records: Any, start: int) -> None:
+        self._records = records
+        self._start = start
+        self.has_next = records.has_next
+
+    def next_batch(self) -> _Batch:
+        return _Batch(self._records.next_batch(), self._start)
 
 
-def bare_records(consumer: AIOKafkaConsumer) -> None:
-    """From now on this consumer, which has been started, gives records as they were parsed. What it has fetched and not
-    handed over yet is forgotten, and fetched again: its position is still before it."""
+class _Batch:
+    """A batch as its only record, which has the batch's last offset. All else that is asked of it, it is itself."""
+
+    def __init__(self, batch: Any, start: int) -> None:
+        self._batch = batch
+        self._start = start
+        self.offset = batch.next_offset - 1
+
+    def __iter__(self) -> Iterator[_Batch]:
+        return iter((self,))
+
+    def __next__(self) -> Any:
+        return next(self._batch)  # of a marker, which is read before it is skipped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def records(self) -> list[Record]:
+        """Those that were asked for: a fetch from the middle of a batch brings all of it."""
+        return as_records(self._batch, self._start)
+
+
+def _read(_: TopicPartition, batch: _Batch) -> list[Record]:
+    return batch.records()
+
+
+def by_batch(consumer: AIOKafkaConsumer) -> None:
+    """From now on each record that this consumer, which has been started, gives is the list of the records of a batch:
+    see `records_of`. What it has fetched and not handed over yet is forgotten, and fetched again: its position is still
+    before it."""
     if not isinstance(consumer._fetcher._records, _Bare):
         consumer._fetcher._records = _Bare()
+
+
+def records_of(fetched: Iterable[Any]) -> list[Record]:
+    """The records of one topic-partition, of what a consumer gives that reads `by_batch`."""
+    return list(chain.from_iterable(fetched))
 
 
 def look_rarely(consumer: AIOKafkaConsumer) -> None:

@@ -11,13 +11,13 @@ aiokafka; the versions are pinned, and tests/test_private_names.py fails when a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import Final
 
 import google_crc32c
 
-from pipeline.avro import LENGTH, LONG, USUAL
+from pipeline.avro import LONG, length
 
 MAX_BATCH: Final = 900_000
 """Bytes of one record batch; a record that is larger than that goes alone."""
@@ -57,24 +57,17 @@ def encode(key: bytes | None, value: bytes | None, headers: Sequence[bytes] = ()
 def encode_row(key: bytes, value: bytes | None) -> bytes:
     """The same for a record without headers."""
     if value is None:
-        return b"".join((LONG[len(key)], key, _NULL, _NO_HEADERS))
-    return b"".join((LONG[len(key)], key, LONG[len(value)], value, _NO_HEADERS))
+        return b"".join((length(len(key)), key, _NULL, _NO_HEADERS))
+    return b"".join((length(len(key)), key, length(len(value)), value, _NO_HEADERS))
 
 
 class Batch:
     """The records of one batch; closed from the beginning."""
 
-    def __init__(self, records: Sequence[bytes]) -> None:
-        """`records` are made by `encode`."""
-        fronts = _fronts(len(records))
-        parts: list[bytes] = []
-        for front, record in zip(fronts, records, strict=False):
-            size = len(front) + len(record)
-            parts.append(LENGTH[size] if size < USUAL else LONG[size])
-            parts.append(front)
-            parts.append(record)
-        self._records = b"".join(parts)
-        self._count = len(records)
+    def __init__(self, records: bytes, count: int) -> None:
+        """`records` are `count` of them, as a batch holds them: see `Batches`."""
+        self._records = records
+        self._count = count
         self._producer = (-1, -1, -1)
 
     def close(self) -> None:
@@ -104,25 +97,61 @@ class Batch:
         return b"".join((_FRONT.pack(0, size, _NO_LEADER_EPOCH, _MAGIC, checksum), head, self._records))
 
 
-def batches(records: Iterable[bytes]) -> Iterator[Batch]:
-    """Records in as few batches as they fit into."""
-    held: list[bytes] = []
-    size = 0
+class Batches:
+    """The records of one topic-partition in as few batches as they fit into.
+
+    They are put together as they come, by the slice (`pack`): what was just made is still in the processor's cache.
+    """
+
+    __slots__ = ("_closed", "_count", "_packed", "_parts", "_size")
+
+    def __init__(self) -> None:
+        self._closed: list[Batch] = []
+        self._packed: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._count = self._size = 0
+
+    def add(self, record: bytes) -> None:
+        """One more, made by `encode`."""
+        if self._count and self._size + len(record) > MAX_BATCH:
+            self._close()
+        count = self._count
+        while len(_fronts) <= count:
+            _fronts.append(b"\0\0" + LONG[len(_fronts)])
+        front = _fronts[count]
+        size = len(front) + len(record)
+        self._parts.append(length(size))
+        self._parts.append(front)
+        self._parts.append(record)
+        self._count = count + 1
+        self._size += size + 3
+
+    def pack(self) -> None:
+        """Let go of the single records."""
+        if self._parts:
+            self._packed.append(b"".join(self._parts))
+            self._parts.clear()
+
+    def close(self) -> list[Batch]:
+        """All of them; none when there is no record."""
+        if self._count:
+            self._close()
+        return self._closed
+
+    def _close(self) -> None:
+        self._closed.append(Batch(b"".join((*self._packed, *self._parts)), self._count))
+        self._packed.clear()
+        self._parts.clear()
+        self._count = self._size = 0
+
+
+def batches(records: Iterable[bytes]) -> list[Batch]:
+    """Records, made by `encode`, in as few batches as they fit into."""
+    made = Batches()
     for record in records:
-        if held and size + len(record) > MAX_BATCH:
-            yield Batch(held)
-            held, size = [], 0
-        held.append(record)
-        size += len(record) + 12
-    if held:
-        yield Batch(held)
+        made.add(record)
+    return made.close()
 
 
-_known: list[bytes] = []
-
-
-def _fronts(count: int) -> Sequence[bytes]:
-    """What comes before the key of the first `count` records of a batch: attributes, time and offset in it."""
-    while len(_known) < count:
-        _known.append(b"\0\0" + LONG[len(_known)])
-    return _known
+_fronts: Final[list[bytes]] = []
+"""What comes before the key of the nth record of a batch: attributes, time and offset in it."""

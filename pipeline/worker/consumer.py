@@ -20,17 +20,17 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from pipeline import topics
-from pipeline.merge import Record, as_records
+from pipeline.merge import Record
 from pipeline.settings import Settings
-from pipeline.worker.bare import bare_records, check_tasks, look_rarely
+from pipeline.worker.bare import by_batch, check_tasks, look_rarely, records_of
 from pipeline.worker.pace import FEW, pace
 
 POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
 IDLE_POLL_SECONDS = 1.0
 """How long it waits when nobody wants to know it: polls are half of what an idle worker does."""
-MAX_POLL_RECORDS = 4000
-"""Without it, one poll after a pause returned 315,000 records."""
+MAX_POLL_BATCHES = 500
+"""Batches, since they come whole: without a bound, one poll after a pause returned 315,000 records."""
 HEARTBEAT_SECONDS = 0.5
 log = structlog.get_logger("consumer")
 
@@ -228,7 +228,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",
             # The original ties this to Faust's own exactly_once; producers of signals may be transactional, too.
             isolation_level="read_committed",
-            max_poll_records=MAX_POLL_RECORDS,
+            max_poll_records=MAX_POLL_BATCHES,
             max_poll_interval_ms=300_000,
             max_partition_fetch_bytes=1 << 20,
             fetch_max_wait_ms=500,
@@ -251,7 +251,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if not parent.flow_active:
             return []
         fetcher = consumer._fetcher
-        bare_records(consumer)
+        by_batch(consumer)
         look_rarely(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
@@ -274,15 +274,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
         assignment = self._in_place(fetcher)
         if assignment is None:
             return []
-        pace(consumer).few = sum(map(len, fetched.values())) < FEW
+        found = {tp: records_of(batches) for tp, batches in fetched.items()}
+        pace(consumer).few = sum(map(len, found.values())) < FEW
         parent.sink.polled()
         polled = []
         for tp in wanted:
             state = assignment.state_value(tp)
             if state is None or not state.has_valid_position or state.lso is None or tp not in self._left:
                 continue
-            records = as_records(fetched.get(tp, ()))
-            polled.append(Fetch(tp, records, self._left[tp], state.position, state.lso))
+            polled.append(Fetch(tp, found.get(tp, []), self._left[tp], state.position, state.lso))
             self._left[tp] = state.position
         return polled
 

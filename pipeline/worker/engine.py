@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from typing import Final
 
 import structlog
@@ -23,7 +22,7 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
-from pipeline.worker.batch import Batch, batches
+from pipeline.worker.batch import Batch
 from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
@@ -154,7 +153,7 @@ class Engine(Intake):
             if unit.full or unit.signals >= until:
                 self._turn = lane.number + 1
                 break
-        unit.keep_rows()
+        unit.pack()
         return unit.signals >= until and not unit.full
 
     def _write(self) -> asyncio.Task[None]:
@@ -162,8 +161,9 @@ class Engine(Intake):
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
-        records = {tp: list(batches(said)) for tp, said in unit.records(inputs).items()}
-        writing = asyncio.create_task(self._commit(unit, records, unit.offsets(inputs), also), name="unit")
+        writing = asyncio.create_task(
+            self._commit(unit, unit.records(inputs), unit.offsets(inputs), also), name="unit"
+        )
         writing.add_done_callback(lambda _: self._wake.set())
         self._writing, self._began = writing, time.monotonic()
         return writing
@@ -296,7 +296,7 @@ class Engine(Intake):
         metrics.unit_signals.inc(unit.signals)
         now = self._writer.clock.now()
         if now is not None:
-            for appended, times in Counter(unit.event_times).items():
+            for appended, times in unit.event_times.items():
                 metrics.latency.observe(max(0, now - appended) / 1e6, times)
 
     def gauge(self) -> None:

@@ -28,7 +28,7 @@ from pipeline.records import Position
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.uncollected import uncollected
-from pipeline.worker.bare import bare_records, check_tasks, look_rarely
+from pipeline.worker.bare import by_batch, check_tasks, look_rarely, records_of
 from pipeline.worker.decided import ending
 from pipeline.worker.rows import Rows
 from pipeline.worker.take import Held, Unknown, nobody_knows, take
@@ -92,7 +92,7 @@ class Recovery:
         self._committed = self._consumer("read_committed")
         self._everything = self._consumer("read_uncommitted")
         await asyncio.gather(self._committed.start(), self._everything.start())
-        bare_records(self._committed)
+        by_batch(self._committed)
         for consumer in (self._committed, self._everything):
             look_rarely(consumer)
 
@@ -191,7 +191,8 @@ class Recovery:
             if not missing:
                 return
             fetched = await self._committed.getmany(*missing, timeout_ms=100)
-            for tp, records in fetched.items():
+            for tp, batches in fetched.items():
+                records = records_of(batches)
                 for begin in range(0, len(records), SLICE):
                     await take(tp, records[begin : begin + SLICE])
                     await asyncio.sleep(0)  # the next fetch comes in meanwhile, and probes are answered

@@ -1,7 +1,7 @@
 """What one unit says: events, table changes, rejected signals and dead letters of the partitions it worked on.
 
 Events are encoded as they are said; a table row is written once per unit, with its last value. It is encoded when the
-slice of signals that changed it has been decided (`keep_rows`), while its parts are still in the processor's cache: at
+slice of signals that changed it has been decided (`pack`), while its parts are still in the processor's cache: at
 the end of the unit that took twice as long, and the writer waited for it.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
-from pipeline.avro import LONG
+from pipeline.avro import LENGTH, length
 from pipeline.codec import MAX_VALUE
 from pipeline.events import EVENTS, Event
 from pipeline.merge import Input, Record
@@ -25,10 +25,10 @@ from pipeline.signals import AnySignal
 from pipeline.times import format_time
 from pipeline.trace import context
 from pipeline.wire import ENCODERS
-from pipeline.worker.batch import encode, encode_row, header
+from pipeline.worker.batch import Batch, Batches, batches, encode, encode_row, header
 
-MAX_SIGNALS: Final = 10_000
-MAX_BYTES: Final = 12 << 20
+MAX_SIGNALS: Final = 40_000
+MAX_BYTES: Final = 32 << 20
 """Caps of a unit: signals taken in, bytes said. The output of one signal is never split, so both are passed."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 SHOWN_OF_LARGE: Final = 64 << 10
@@ -81,9 +81,9 @@ class Output:
     __slots__ = ("dead", "events", "members", "rejected", "rooms", "rows")
 
     def __init__(self) -> None:
-        self.events: list[bytes] = []
-        self.rejected: list[bytes] = []
-        self.dead: list[bytes] = []
+        self.events = Batches()
+        self.rejected = Batches()
+        self.dead = Batches()
         self.rows: dict[str | tuple[str, str], bytes] = {}
         """By room_id, or by (room_id, session_uuid)."""
         self.rooms: dict[str, Room | None] = {}
@@ -105,8 +105,8 @@ class Unit:
         self.counts: dict[str, defaultdict[str, int]] = {family: defaultdict(int) for family in FAMILIES}
         """How often, by label, by family: what the metrics learn once the unit is committed."""
         self._types, self._said = self.counts["signals"], self.counts["events"]
-        self.event_times: list[int] = []
-        """Append times (microseconds) of the signals that caused events, for the latency metric."""
+        self.event_times: defaultdict[int, int] = defaultdict(int)
+        """How many signals of an append time (microseconds) caused events, for the latency metric."""
 
     def __bool__(self) -> bool:
         return bool(self._outputs)
@@ -138,7 +138,7 @@ class Unit:
             if record.headers and self._names.trace:
                 own += [header(name, value) for name, value in context(record.headers)]
             self._say(output, record.key or b"", decision.events, own)
-            self.event_times.append(record.time)
+            self.event_times[record.time] += 1
         elif decision.rejected:
             self.counts["rejected"][decision.rejected] += 1
             self._reject(output, source, record, signal, decision.rejected)
@@ -183,18 +183,18 @@ class Unit:
         ]
         letter = encode(key, value, [header(*one) for one in (*headers, *why, *more)])
         self.bytes += len(letter)
-        output.dead.append(letter)
+        output.dead.add(letter)
 
     def _say(self, output: Output, key: bytes, said: tuple[Event, ...], own: list[bytes]) -> None:
-        names, length = self._names, LONG[len(key)]
+        names, size = self._names, length(len(key))
         when = format_time(said[0].meta.occurred_at).encode()
-        count, tail = LONG[_HEADERS + len(own)], b"".join((length, key, _TIME, when, _END, *own))
+        count, tail = LENGTH[_HEADERS + len(own)], b"".join((size, key, _TIME, when, _END, *own))
         for event in said:
             value, name = names.encode(event), event.EVENT
             uuid = event.meta.event_id.encode()
-            parts = (length, key, LONG[len(value)], value, count, _ID, uuid, names.between[name], tail)
+            parts = (size, key, length(len(value)), value, count, _ID, uuid, names.between[name], tail)
             record = b"".join(parts)
-            output.events.append(record)
+            output.events.add(record)
             self.bytes += len(record)
             self._said[name] += 1
 
@@ -211,14 +211,15 @@ class Unit:
         )
         said = encode(record.key, self._names.encode(rejected), [_place(source, record)])
         self.bytes += len(said)
-        output.rejected.append(said)
+        output.rejected.add(said)
 
     # --- what is written -------------------------------------------------------------------------------------
 
-    def keep_rows(self) -> None:
-        """Encode the rows of what was changed since the last call."""
+    def pack(self) -> None:
+        """Put the events together, and encode the rows of the rooms and members, that there are since the last call."""
         encode = self._names.encode
         for output in self._outputs.values():
+            output.events.pack()
             rows = output.rows
             for room_id, room in output.rooms.items():
                 key = _key(("room", room_id))
@@ -237,21 +238,22 @@ class Unit:
             for source in inputs[partition]
         }
 
-    def records(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, list[bytes]]:
+    def records(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, list[Batch]]:
         """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
-        self.keep_rows()
-        out: dict[TopicPartition, list[bytes]] = {}
+        self.pack()
+        names = self._names
+        out: dict[TopicPartition, list[Batch]] = {}
         for number, output in self._outputs.items():
             # The position comes first: it names the owner of this transaction to whoever finds it open.
             rows = [self._position(inputs[number]), *output.rows.values()]
-            for topic, records in (
-                (self._names.rooms, rows),
-                (self._names.events, output.events),
-                (self._names.rejected, output.rejected),
-                (self._names.dead, output.dead),
+            for topic, said in (
+                (names.rooms, batches(rows)),
+                (names.events, output.events.close()),
+                (names.rejected, output.rejected.close()),
+                (names.dead, output.dead.close()),
             ):
-                if records:
-                    out[TopicPartition(topic, number)] = records
+                if said:
+                    out[TopicPartition(topic, number)] = said
         return out
 
     def _position(self, inputs: tuple[Input, Input]) -> bytes:
@@ -263,4 +265,4 @@ class Unit:
 def _place(source: Input, record: Record) -> bytes:
     """The header that names the record of the cause."""
     place = source.place + str(record.offset).encode()
-    return b"".join((_SIGNAL, LONG[len(place)], place))
+    return b"".join((_SIGNAL, length(len(place)), place))
