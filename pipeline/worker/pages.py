@@ -1,9 +1,13 @@
-"""Huge pages for the worker's memory, on hosts that grant them to whoever asks (`madvise`, what most Linux come with).
+"""The worker's memory: huge pages for it, and no page of it given back that is taken again a moment later.
 
-Rooms are many small objects, and signals meet them in no order: with pages of 4 KiB the processor walks the page table
-for most of them. The kernel gives whoever asks pages of 2 MiB, and makes them of what is already in use
-(Linux >= 6.1; before, in the background). A host that is set to `always` needs no question, one that is set to `never`
-is not asked.
+Huge pages are for hosts that grant them to whoever asks (`madvise`, what most Linux come with). Rooms are many small
+objects, and signals meet them in no order: with pages of 4 KiB the processor walks the page table for most of them.
+The kernel gives whoever asks pages of 2 MiB, and makes them of what is already in use (Linux >= 6.1; before, in the
+background). A host that is set to `always` needs no question, one that is set to `never` is not asked.
+
+A unit in a backlog is some 30 MB of batches of up to 900 KB each. Blocks of that size glibc takes from the kernel one by
+one, which zeroes page after page of them, and gives back when they are freed, unit after unit; what is free at the end
+of its heap, too.
 """
 
 from __future__ import annotations
@@ -20,7 +24,10 @@ from typing import Final, NamedTuple
 SECONDS: Final = 5.0
 """How often we look whether memory has grown."""
 GROWN: Final = 16 << 20
-"""By how many bytes it must have, or shrunk, before we ask again."""
+"""By how many bytes, and at least by a quarter, before we ask again."""
+HEAP: Final = ((-3, 32 << 20), (-1, 128 << 20))
+"""mallopt(3): M_MMAP_THRESHOLD, the size from which a block is taken from the kernel by itself (glibc takes no more than
+this), and M_TRIM_THRESHOLD, how much may be free at the end of the heap; both in bytes."""
 _ADVICE: Final = 14, 25
 """MADV_HUGEPAGE: the mapping may have huge pages. MADV_COLLAPSE: make them now (madvise(2))."""
 POLICY: Final = Path("/sys/kernel/mm/transparent_hugepage")
@@ -43,15 +50,25 @@ class Mapping(NamedTuple):
         return self.resident * 4 >= (self.end - self.start) * 3 and self.resident - self.huge >= size
 
 
+def keep_heap() -> None:
+    """Keep freed memory for what comes next. Nothing where the C library has no such knobs."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in HEAP:
+            mallopt(parameter, value)
+
+
 async def keep_huge() -> None:
     """Ask whenever memory has grown; until cancelled. Returns where there is nothing to ask for, or no way to."""
     size, asked_at = granted(POLICY), 0
     with contextlib.suppress(OSError):  # a worker runs without
         while size:
             resident = int((_PROCESS / "statm").read_text().split()[1]) * _PAGE
-            if abs(resident - asked_at) >= GROWN:
-                asked_at = resident
+            enough = max(GROWN, asked_at // 4)
+            if resident - asked_at >= enough:
                 await asyncio.to_thread(ask, size)
+            if abs(resident - asked_at) >= enough:
+                asked_at = resident
             await asyncio.sleep(SECONDS)
 
 

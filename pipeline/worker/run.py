@@ -35,7 +35,7 @@ from pipeline.signal_decoder import SignalDecoder
 from pipeline.worker.app import topology
 from pipeline.worker.engine import Engine
 from pipeline.worker.hanging import Mender
-from pipeline.worker.pages import keep_huge
+from pipeline.worker.pages import keep_heap, keep_huge
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
 from pipeline.worker.stuck import end_when_deaf, end_when_silent, unstick
@@ -307,6 +307,7 @@ def exit_code(error: PipelineError) -> int:
 
 def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) -> NoReturn:
     """Run a worker in this process, and end the process with its exit code."""
+    keep_heap()
     worker = Worker(settings, accept_loss=accept_loss, force=force)
 
     async def run() -> NoReturn:
