@@ -5,9 +5,9 @@ objects, and signals meet them in no order: with pages of 4 KiB the processor wa
 The kernel gives whoever asks pages of 2 MiB, and makes them of what is already in use (Linux >= 6.1; before, in the
 background). A host that is set to `always` needs no question, one that is set to `never` is not asked.
 
-A unit in a backlog is some 30 MB of batches of up to 900 KB each. Blocks of that size glibc takes from the kernel one by
-one, which zeroes page after page of them, and gives back when they are freed, unit after unit; what is free at the end
-of its heap, too.
+A unit in a backlog is some 30 MB of batches of up to 900 KB each. Blocks of that size glibc takes from the kernel one
+by one, which zeroes page after page of them, and gives back when they are freed, unit after unit; what is free at the
+end of its heap, too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SECONDS: Final = 5.0
 GROWN: Final = 16 << 20
 """By how many bytes, and at least by a quarter, before we ask again."""
 HEAP: Final = ((-3, 32 << 20), (-1, 128 << 20))
-"""mallopt(3): M_MMAP_THRESHOLD, the size from which a block is taken from the kernel by itself (glibc takes no more than
-this), and M_TRIM_THRESHOLD, how much may be free at the end of the heap; both in bytes."""
+"""mallopt(3): M_MMAP_THRESHOLD, the size from which a block is taken from the kernel by itself (glibc takes no more
+than this), and M_TRIM_THRESHOLD, how much may be free at the end of the heap; both in bytes."""
 _ADVICE: Final = 14, 25
 """MADV_HUGEPAGE: the mapping may have huge pages. MADV_COLLAPSE: make them now (madvise(2))."""
 POLICY: Final = Path("/sys/kernel/mm/transparent_hugepage")
