@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.site import PARTITIONS, Site
+from pipeline.worker.unit import MAX_SIGNALS
 
 ROOT: Final = Path(__file__).parent.parent.parent
 BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
@@ -28,7 +29,7 @@ STREAMS: Final = (
 )
 TWICE: Final = '"$@" & one=$!; "$@" & two=$!; trap "kill $one $two" TERM; wait; wait'
 """A shell command that runs another one twice, side by side."""
-UNITS: Final = "units of up to 10,000 signals; fetch 1 MiB a partition; no compression"
+UNITS: Final = f"units of up to {MAX_SIGNALS:,} signals; fetch 1 MiB a partition; no compression"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,7 +81,7 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
         Contestant(
             "handwritten",
             "confluent-kafka + fastavro",
-            "transactions of up to 10,000 signals; librdkafka's fetch sizes (1 MiB a partition); no compression",
+            f"transactions of up to {MAX_SIGNALS:,} signals; librdkafka's fetch sizes (1 MiB a partition); no compression",
             (python, "-m", "benchmarks.peers.handwritten"),
         ),
         Contestant(
