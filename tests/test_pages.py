@@ -1,9 +1,10 @@
-"""Huge pages: what is asked for, and that a host that grants them makes them."""
+"""The worker's memory: what is asked for and kept, and that a host that grants huge pages makes them."""
 
 from __future__ import annotations
 
 import asyncio
 import mmap
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,39 @@ async def test_memory_in_use_gets_huge_pages(monkeypatch: pytest.MonkeyPatch) ->
         assert memory[:] == b"x" * len(memory)
 
 
+class Process:
+    """/proc/self of a process that is of these sizes (MiB), one after another; then it can't be read any more."""
+
+    def __init__(self, *sizes: int) -> None:
+        self._left = list(sizes)
+        self.size = 0
+
+    def __truediv__(self, name: str) -> Process:
+        assert name == "statm"
+        return self
+
+    def read_text(self) -> str:
+        if not self._left:
+            raise OSError
+        self.size = self._left.pop(0)
+        return f"0 {self.size * MIB // mmap.PAGESIZE} 0 0 0 0 0\n"
+
+
+async def test_it_asks_when_memory_has_grown_by_a_quarter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not each time that a worker takes for a moment what it gave back: each question costs milliseconds."""
+    (tmp_path / "enabled").write_text("[madvise]")
+    (tmp_path / "hpage_pmd_size").write_text(str(2 * MIB))
+    process, asked = Process(75, 85, 95, 110, 60, 70, 77, 90), list[int]()
+    monkeypatch.setattr(pages, "POLICY", tmp_path)
+    monkeypatch.setattr(pages, "_PROCESS", process)
+    monkeypatch.setattr(pages, "SECONDS", 0)
+    monkeypatch.setattr(pages, "ask", lambda size: asked.append(process.size))
+    await asyncio.wait_for(pages.keep_huge(), 5)
+    assert asked == [75, 95, 77]
+
+
 UNITS = """
 import resource
 from pipeline.worker import pages
@@ -106,7 +140,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def test_memory_of_a_unit_is_not_taken_from_the_kernel_anew() -> None:
-    """27 MB are 6,600 pages."""
+    """27 MB are 6,600 pages. Where the C library has no such knobs, nothing happens."""
+    if platform.libc_ver()[0] != "glibc":
+        pages.keep_heap()
+        return
 
     def faults(first: str) -> int:
         command = [sys.executable, "-c", UNITS.format(first=first)]

@@ -81,7 +81,8 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
         Contestant(
             "handwritten",
             "confluent-kafka + fastavro",
-            f"transactions of up to {MAX_SIGNALS:,} signals; librdkafka's fetch sizes (1 MiB a partition); no compression",
+            f"transactions of up to {MAX_SIGNALS:,} signals; librdkafka's fetch sizes (1 MiB a partition); "
+            "no compression",
             (python, "-m", "benchmarks.peers.handwritten"),
         ),
         Contestant(
