@@ -108,7 +108,8 @@ def formulas() -> Rows:
             ("partitions", "the most workers that you will ever need, times two; can't be changed", ""),
             (
                 "memory of a worker",
-                "base + rooms × a room + members × a member + up to 16 MiB per owned partition while it lags",
+                "base + rooms × a room + members × a member + up to 16 MiB per owned partition while it lags "
+                "+ up to 128 MiB, which it keeps then",
                 f"base {_size(costs.base)}; a room {costs.room:,.0f} B as recovered, {costs.touched:,.0f} B once it is "
                 f"used; a member {costs.member:,.0f} B",
             ),
