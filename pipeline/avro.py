@@ -78,14 +78,12 @@ LONG: Final = _Longs()
 LENGTH: Final = tuple(LONG[n] for n in range(1024))
 """The usual lengths: quicker than LONG."""
 USUAL: Final = len(LENGTH)
+_EIGHT: Final = Struct("<II").unpack_from
 
 
 def length(size: int) -> bytes:
     """The encoding of a length."""
     return LENGTH[size] if size < USUAL else LONG[size]
-
-
-_EIGHT: Final = Struct("<II").unpack_from
 
 
 def time(micros: int) -> bytes:

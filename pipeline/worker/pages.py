@@ -64,11 +64,11 @@ async def keep_huge() -> None:
     with contextlib.suppress(OSError):  # a worker runs without
         while size:
             resident = int((_PROCESS / "statm").read_text().split()[1]) * _PAGE
-            enough = max(GROWN, asked_at // 4)
-            if resident - asked_at >= enough:
-                await asyncio.to_thread(ask, size)
-            if abs(resident - asked_at) >= enough:
+            grown = resident - asked_at
+            if abs(grown) >= max(GROWN, asked_at // 4):
                 asked_at = resident
+                if grown > 0:
+                    await asyncio.to_thread(ask, size)
             await asyncio.sleep(SECONDS)
 
 

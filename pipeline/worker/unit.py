@@ -216,7 +216,7 @@ class Unit:
     # --- what is written -------------------------------------------------------------------------------------
 
     def pack(self) -> None:
-        """Put the events together, and encode the rows of the rooms and members, that there are since the last call."""
+        """Put the events since the last call together, and encode the rows of what has changed since."""
         encode = self._names.encode
         for output in self._outputs.values():
             output.events.pack()
