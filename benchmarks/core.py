@@ -59,7 +59,7 @@ class Writer:
         self.units += 1
         for batches in outputs.values():
             for batch in batches:
-                self.bytes += len(batch._build())
+                self.bytes += len(bytes(batch._build()))
 
 
 class _Learner:

@@ -122,7 +122,7 @@ def _of_rows(names: Any) -> Iterator[Step]:
 
 def _batch(records: list[bytes]) -> bytes:
     [batch] = batches(records)
-    return batch._build()
+    return bytes(batch._build())
 
 
 def _of_batches(names: Any) -> Iterator[Step]:

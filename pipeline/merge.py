@@ -145,6 +145,11 @@ class Merge:
         self.media = media
         self.inputs: Final = (api, media)
 
+    @property
+    def queued(self) -> int:
+        """How many records wait to be applied."""
+        return len(self.api.queue) + len(self.media.queue)
+
     def next(self) -> Input | None:
         """The input whose head is to be applied next; None when that can't be known yet, or nothing is there."""
         api, media = self.api, self.media

@@ -6,7 +6,6 @@ alone; it knows no clock and no I/O, so the same signals at the same times alway
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Final
@@ -18,7 +17,11 @@ from pipeline.records import Member, Room
 from pipeline.room import MEMBERLESS, Decision, Rules, Timeout, decide
 from pipeline.signals import AnySignal
 
+NEVER: Final = 1 << 62
+"""Later than any deadline."""
 _NOBODY: Final[Mapping[str, Member]] = {}
+_LEFT_BEHIND: Final = 1024
+"""Places of a queue that are empty before it is moved to the front."""
 
 
 class Deadlines:
@@ -29,43 +32,63 @@ class Deadlines:
     as contract §7 wants them.
     """
 
-    __slots__ = ("_heap", "_rooms", "_times")
+    __slots__ = ("_at", "_heap", "_rooms", "_times")
 
     def __init__(self, pairs: list[tuple[int, str]]) -> None:
         """`pairs` are sorted."""
-        # Two queues: a pair is an object that the garbage collector keeps a list of, which costs most when it goes.
-        self._times = deque([deadline for deadline, _ in pairs])
-        self._rooms = deque([room_id for _, room_id in pairs])
+        # The queue is two lists and where it begins in them: a deque is slower, and so is a list of pairs, each of
+        # them an object of which the garbage collector keeps account.
+        self._times = [deadline for deadline, _ in pairs]
+        self._rooms = [room_id for _, room_id in pairs]
+        self._at = 0
         self._heap: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
-        return len(self._times) + len(self._heap)
+        return len(self._times) - self._at + len(self._heap)
 
     def add(self, deadline: int, room_id: str) -> None:
         """One more."""
-        if self._times and (deadline, room_id) < (self._times[-1], self._rooms[-1]):
-            heappush(self._heap, (deadline, room_id))
-        else:
-            self._times.append(deadline)
-            self._rooms.append(room_id)
+        times = self._times
+        if len(times) > self._at:
+            last = times[-1]
+            if deadline < last or (deadline == last and room_id < self._rooms[-1]):
+                heappush(self._heap, (deadline, room_id))
+                return
+        times.append(deadline)
+        self._rooms.append(room_id)
 
-    def first(self) -> tuple[int, str] | None:
-        """The lowest; None when there is none."""
+    def time(self) -> int:
+        """The lowest deadline; NEVER when there is none."""
         if self._in_order():
-            return self._times[0], self._rooms[0]
-        return self._heap[0] if self._heap else None
+            return self._times[self._at]
+        return self._heap[0][0] if self._heap else NEVER
+
+    def room_id(self) -> str:
+        """The room of the lowest. Only with one."""
+        return self._rooms[self._at] if self._in_order() else self._heap[0][1]
 
     def drop(self) -> None:
         """Without the lowest. Only with one."""
-        if self._in_order():
-            self._times.popleft()
-            self._rooms.popleft()
-        else:
+        if not self._in_order():
             heappop(self._heap)
+            return
+        at = self._at
+        self._times[at], self._rooms[at] = 0, ""  # let go of them
+        self._at = at = at + 1
+        if at >= _LEFT_BEHIND and 2 * at >= len(self._times):
+            del self._times[:at], self._rooms[:at]
+            self._at = 0
 
     def _in_order(self) -> bool:
-        """Whether the lowest is in the queues."""
-        return bool(self._times) and not (self._heap and self._heap[0] < (self._times[0], self._rooms[0]))
+        """Whether the lowest is in the queue."""
+        at, heap = self._at, self._heap
+        if at == len(self._times):
+            return False
+        if not heap:
+            return True
+        deadline, room_id = heap[0]
+        time = self._times[at]
+        return time < deadline or (time == deadline and self._rooms[at] <= room_id)
 
 
 class Partition:
@@ -129,14 +152,14 @@ class Partition:
     @property
     def earliest(self) -> int | None:
         """The earliest time at which a deadline may be due: a cheap bound, None when none is armed."""
-        first = self._deadlines.first()
-        return None if first is None else first[0]
+        first = self._deadlines.time()
+        return None if first == NEVER else first
 
     def next_timeout(self) -> Timeout | None:
         """The earliest deadline that is still one, as the signal that lets it fire; None when none is armed."""
         deadlines = self._deadlines
-        while (first := deadlines.first()) is not None:
-            deadline, room_id = first
+        while (deadline := deadlines.time()) != NEVER:
+            room_id = deadlines.room_id()
             room = self.rooms.get(room_id)
             if room is not None and room.deadline == deadline:
                 return Timeout(room_id, deadline, room.operation_id)

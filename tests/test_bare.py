@@ -24,7 +24,7 @@ def batch(offset: int, *values: bytes, producer: int = 7, control: bool = False)
     key = values[0] if control else b"k"
     [made] = batches([encode(key, value, [header("h", b"v")]) for value in values])
     made._set_producer_state(producer, 0, 0)
-    data = bytearray(made._build())
+    data = bytearray(bytes(made._build()))
     data[:8] = offset.to_bytes(8)
     if control:
         data[22] |= CONTROL

@@ -33,9 +33,9 @@ class Held:
         await self.go_on.wait()
 
 
-def queued(signals: int) -> tuple[Core, Any]:
+def queued(signals: int, partitions: int = 1) -> tuple[Core, Any]:
     """An engine with so much to do, and its writer."""
-    core, writer = Core(ROOMS, MEMBERS), Held()
+    core, writer = Core(ROOMS, MEMBERS, partitions), Held()
     core.engine._writer = writer  # type: ignore[assignment]
     for number, topic, record in stream(core, signals, ROOMS, MEMBERS):
         source: Input = getattr(core.lanes[number].merge, topic)
@@ -61,6 +61,36 @@ async def test_the_next_unit_is_decided_while_a_full_one_is_written() -> None:
             await asyncio.sleep(0.001)
         await core.engine.stop()
         await running
+
+
+def test_busy_lanes_take_turns_of_an_equal_share_of_a_unit() -> None:
+    """Each stays at work for a while, and none waits for longer than a unit."""
+    core, _ = queued(2 * MAX_SIGNALS, partitions=2)
+    share = MAX_SIGNALS // 2
+    assert all(lane.merge.queued > share + SLICE for lane in core.lanes.values())
+    before, turns = {number: lane.merge.queued for number, lane in core.lanes.items()}, []
+    while not core.engine._unit.full:
+        core.engine._decide()
+        for number, lane in core.lanes.items():
+            if done := before[number] - lane.merge.queued:
+                turns.append((number, done))
+                before[number] = lane.merge.queued
+    assert sum(done for _, done in turns) == MAX_SIGNALS
+    order = [number for number, _ in turns]
+    assert order == sorted(order)
+    for number in core.lanes:
+        assert sum(done for other, done in turns if other == number) == share
+
+
+def test_a_lane_with_little_to_do_waits_for_no_busy_one() -> None:
+    core, _ = queued(100 * SLICE, partitions=2)
+    for source in core.lanes[1].merge.inputs:
+        while len(source.queue) > 3:
+            source.applied(source.queue[0], source.time)
+    assert core.lanes[1].merge.queued == 6
+    assert core.engine._decide()
+    assert core.lanes[1].merge.queued == 0
+    assert core.engine._unit.signals == SLICE
 
 
 def test_an_engine_is_idle_when_nobody_waits_for_an_input() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import signals as s
-from pipeline.partition import Deadlines, Partition
+from pipeline.partition import _LEFT_BEHIND, NEVER, Deadlines, Partition
 from pipeline.records import Member, Room
 from pipeline.room import SECOND, Rules, Timeout
 
@@ -56,7 +56,20 @@ def test_the_first_deadline_is_the_lowest_of_all(
         elif expected:
             found.drop()
             del expected[0]
-        assert (found.first(), len(found)) == (expected[0] if expected else None, len(expected))
+        assert len(found) == len(expected)
+        assert found.time() == (expected[0][0] if expected else NEVER)
+        assert not expected or found.room_id() == expected[0][1]
+
+
+def test_a_queue_that_moves_on_takes_no_more_room_than_twice_what_is_in_it() -> None:
+    found, most = Deadlines([(n, f"room-{n}") for n in range(500)]), 0
+    for n in range(500, 10 * _LEFT_BEHIND):
+        found.add(n, f"room-{n}")
+        assert (found.time(), found.room_id()) == (n - 500, f"room-{n - 500}")
+        found.drop()
+        most = max(most, len(found._times), len(found._rooms))
+    assert len(found) == 500
+    assert most <= 2 * _LEFT_BEHIND
 
 
 def test_a_deadline_that_was_moved_or_disarmed_does_not_fire() -> None:

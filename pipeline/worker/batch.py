@@ -32,6 +32,10 @@ _REST: Final = Struct(">hiqqqhii")
 _MAGIC: Final = 2
 _TRANSACTIONAL: Final = 0x10
 _NO_LEADER_EPOCH: Final = -1
+_AFTER: Final = 12
+"""What a batch's length does not count: its base offset, and the length."""
+_MANY: Final = 3 * 64
+"""Parts that are put together, three a record: of parts that are too small, checksum and request take longer."""
 
 
 def header(name: str, value: bytes | None) -> bytes:
@@ -61,10 +65,27 @@ def encode_row(key: bytes, value: bytes | None) -> bytes:
     return b"".join((length(len(key)), key, length(len(value)), value, _NO_HEADERS))
 
 
+class Parts:
+    """Bytes in parts that lie one behind the other, for who copies them once, at the end."""
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self, parts: list[bytes], size: int) -> None:
+        """`size` is that of all of them, in bytes."""
+        self.parts: Final = parts
+        self.size: Final = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
 class Batch:
     """The records of one batch; closed from the beginning."""
 
-    def __init__(self, records: bytes, count: int) -> None:
+    def __init__(self, records: Parts, count: int) -> None:
         """`records` are `count` of them, as a batch holds them: see `Batches`."""
         self._records = records
         self._count = count
@@ -83,18 +104,21 @@ class Batch:
 
     def size(self) -> int:
         """Its bytes."""
-        return OVERHEAD + len(self._records)
+        return OVERHEAD + self._records.size
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = producer_id, producer_epoch, base_sequence
 
-    def _build(self) -> bytes:
+    def _build(self) -> Parts:
         now = int(time.time() * 1000)  # the topics are LogAppendTime: the broker writes its own over it
         last = self._count - 1
         head = _REST.pack(_TRANSACTIONAL, last, now, now, *self._producer, self._count)
-        checksum = google_crc32c.extend(google_crc32c.value(head), self._records)
-        size = OVERHEAD + len(self._records) - 12  # what follows base offset and length
-        return b"".join((_FRONT.pack(0, size, _NO_LEADER_EPOCH, _MAGIC, checksum), head, self._records))
+        checksum = google_crc32c.value(head)
+        for part in self._records.parts:
+            checksum = google_crc32c.extend(checksum, part)
+        size = self.size()
+        front = _FRONT.pack(0, size - _AFTER, _NO_LEADER_EPOCH, _MAGIC, checksum)
+        return Parts([front, head, *self._records.parts], size)
 
 
 class Batches:
@@ -120,11 +144,14 @@ class Batches:
             _fronts.append(b"\0\0" + LONG[len(_fronts)])
         front = _fronts[count]
         size = len(front) + len(record)
-        self._parts.append(length(size))
+        before = length(size)
+        self._parts.append(before)
         self._parts.append(front)
         self._parts.append(record)
         self._count = count + 1
-        self._size += size + 3
+        self._size += size + len(before)
+        if len(self._parts) >= _MANY:
+            self.pack()
 
     def pack(self) -> None:
         """Let go of the single records."""
@@ -139,9 +166,9 @@ class Batches:
         return self._closed
 
     def _close(self) -> None:
-        self._closed.append(Batch(b"".join((*self._packed, *self._parts)), self._count))
-        self._packed.clear()
-        self._parts.clear()
+        self.pack()
+        self._closed.append(Batch(Parts(self._packed, self._size), self._count))
+        self._packed = []
         self._count = self._size = 0
 
 

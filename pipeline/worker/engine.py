@@ -27,7 +27,7 @@ from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
 from pipeline.worker.transaction import Transactions
-from pipeline.worker.unit import Names, Unit
+from pipeline.worker.unit import MAX_SIGNALS, Names, Unit
 
 SLICE: Final = 100
 """Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop. A commit
@@ -59,7 +59,8 @@ class Engine(Intake):
         self._touch: set[int] = set()
         self._also: set[TopicPartition] = set()
         self._ended: set[TopicPartition] = set()
-        self._turn = 0
+        self._turn = self._slices = 0
+        """The busy lane whose turn it is, and how many slices it has had."""
         self._fatal: PipelineError | None = None
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
@@ -147,14 +148,18 @@ class Engine(Intake):
             number = self._touch.pop()
             if number in self.lanes:
                 unit.touch(number)
-        until = unit.signals + SLICE
-        for lane in self._in_turn():
+        turn, until = self._turn, unit.signals + SLICE
+        for busy, lane in self._in_turn():
             self._advance(lane, unit, until)
             if unit.full or unit.signals >= until:
-                self._turn = lane.number + 1
+                if busy:
+                    self._had_a_slice(lane.number)
                 break
         unit.pack()
-        return unit.signals >= until and not unit.full
+        more = unit.signals >= until and not unit.full
+        if self._turn != turn or not more:
+            unit.encode_rows()
+        return more
 
     def _write(self) -> asyncio.Task[None]:
         """Close the open unit and begin to write it, with the positions that are behind it now."""
@@ -180,9 +185,18 @@ class Engine(Intake):
         self._ended |= also
         self._count(unit)
 
-    def _in_turn(self) -> list[Lane]:
-        """The lanes, beginning behind the one that filled the last unit: a busy one must not starve the others."""
-        return sorted(self.lanes.values(), key=lambda lane: (lane.number < self._turn, lane.number))
+    def _in_turn(self) -> list[tuple[bool, Lane]]:
+        """The lanes, and whether they are busy: have more to do than a slice. Those that are not come first, for they
+        make nobody wait; then the busy ones, beginning with the one whose turn it is."""
+        lanes = [(lane.merge.queued > SLICE, lane) for lane in self.lanes.values()]
+        return sorted(lanes, key=lambda one: (one[0], one[1].number < self._turn, one[1].number))
+
+    def _had_a_slice(self, number: int) -> None:
+        """A busy lane goes on, for its rooms are in the processor's cache now, until it has had its share of a unit."""
+        self._slices = self._slices + 1 if number == self._turn else 1
+        self._turn = number
+        if self._slices * SLICE * len(self.lanes) >= MAX_SIGNALS:
+            self._turn, self._slices = number + 1, 0
 
     def _advance(self, lane: Lane, unit: Unit, until: int) -> None:
         """Apply what is next of a lane, as long as something is, need not wait, and fits: `until` is in signals."""

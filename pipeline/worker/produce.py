@@ -1,6 +1,6 @@
 """A Produce request that is put together once.
 
-aiokafka encodes a request from the inside to the outside and copies all records at each of six levels. This file
+aiokafka encodes a request from the inside to the outside and copies all records at each of eight levels. This file
 touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes away.
 """
 
@@ -31,7 +31,22 @@ def _joined(kind: Any) -> Any:
     return type(kind.__name__, (kind,), {"encode": _encode}) if kind.API_VERSION >= 3 else kind
 
 
-def _encode(struct: Any) -> bytes:
+class _Message:
+    """The request's bytes. aiokafka puts its header before them, and then the length of both: they are copied then."""
+
+    def __init__(self, parts: list[bytes], headed: bool = False) -> None:
+        self._parts = parts
+        self._headed = headed
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __radd__(self, front: bytes) -> bytes | _Message:
+        parts = [front, *self._parts]
+        return b"".join(parts) if self._headed else _Message(parts, headed=True)
+
+
+def _encode(struct: Any) -> _Message:
     parts = [
         _text(struct.transactional_id),
         Int16.encode(struct.required_acks),
@@ -41,5 +56,5 @@ def _encode(struct: Any) -> bytes:
     for topic, partitions in struct.topics:
         parts += _text(topic), Int32.encode(len(partitions))
         for number, records in partitions:
-            parts += Int32.encode(number), Int32.encode(len(records)), records
-    return b"".join(parts)
+            parts += Int32.encode(number), Int32.encode(len(records)), *records.parts
+    return _Message(parts)

@@ -296,7 +296,7 @@ def rejected_outside_the_transaction() -> None:
             await plain[0].start()
         for tp in [tp for tp in outputs if tp.topic.endswith(".rejected")]:
             for batch in outputs.pop(tp):
-                for one in MemoryRecords(batch._build()).next_batch():
+                for one in MemoryRecords(bytes(batch._build())).next_batch():
                     await plain[0].send(tp.topic, one.value, one.key, tp.partition, headers=one.headers)
         await plain[0].flush()
         await write(self, outputs, *others)
