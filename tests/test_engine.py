@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from aiokafka.record.memory_records import MemoryRecords
@@ -27,9 +28,14 @@ class Held:
         self.clock = BrokerClock()
         self.go_on = asyncio.Event()
         self.outputs: list[Mapping[TopicPartition, Iterable[Batch]]] = []
+        self.done: list[int] = []
+        """Signals that had been decided when each of them was written."""
 
-    async def write(self, outputs: Mapping[TopicPartition, Iterable[Batch]], *_: Any) -> None:
+    async def write(
+        self, outputs: Mapping[TopicPartition, Iterable[Batch]], offsets: dict[TopicPartition, int], *_: Any
+    ) -> None:
         self.outputs.append(outputs)
+        self.done.append(sum(offsets.values()))
         await self.go_on.wait()
 
 
@@ -61,6 +67,23 @@ async def test_the_next_unit_is_decided_while_a_full_one_is_written() -> None:
             await asyncio.sleep(0.001)
         await core.engine.stop()
         await running
+
+
+async def test_a_writer_that_is_free_waits_for_little_more_than_the_last_unit() -> None:
+    """In a backlog, units grow to their full size; but none waits until all is decided."""
+    core, writer = queued(40 * SLICE)
+    writer.go_on.set()
+    running = asyncio.create_task(core.engine.run())
+    async with asyncio.timeout(60):
+        while not writer.done or writer.done[-1] < 40 * SLICE:
+            await asyncio.sleep(0.001)
+        await core.engine.stop()
+        await running
+    sizes = [after - before for before, after in pairwise([0, *writer.done])]
+    assert sizes[0] == SLICE
+    assert len(sizes) > 5
+    for last, unit in pairwise(sizes[:-1]):
+        assert 1.25 * last <= unit <= 1.25 * last + 4 * SLICE
 
 
 def test_busy_lanes_take_turns_of_an_equal_share_of_a_unit() -> None:
@@ -106,7 +129,7 @@ def test_an_engine_is_idle_when_nobody_waits_for_an_input() -> None:
 
 
 async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:
-    """Rows are encoded slice by slice; of each, the last one counts."""
+    """Rows are encoded turn by turn; of each, the last one counts."""
     core, writer = queued(10 * SLICE)
     running = asyncio.create_task(core.engine.run())
     async with asyncio.timeout(60):
@@ -115,8 +138,7 @@ async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:
         writer.go_on.set()
         await core.engine.stop()
         await running
-    [outputs] = writer.outputs
-    [batches] = [said for tp, said in outputs.items() if tp.topic.endswith(".rooms")]
+    [batches] = [said for tp, said in writer.outputs[-1].items() if tp.topic.endswith(".rooms")]
     rows = [(bytes(record.key), record.value) for batch in batches for record in read(batch)]
     found = dict(rows)
     assert len(found) == len(rows) > ROOMS

@@ -1,13 +1,15 @@
-"""Our Produce request is aiokafka's, byte for byte."""
+"""What is produced: our request is aiokafka's, byte for byte, and few of them take all batches of a unit."""
 
 from __future__ import annotations
 
 import pytest
 from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.structs import TopicPartition
 
-from pipeline.worker.batch import Parts
+from pipeline.worker.batch import Parts, batches
 from pipeline.worker.produce import JoinedProduce
+from pipeline.worker.transaction import in_rounds
 
 TOPICS: list[tuple[str, list[tuple[int, bytes]]]] = [
     ("conference.events", [(0, b"batch"), (47, b"")]),
@@ -40,3 +42,15 @@ def test_the_bytes_are_the_same(version: int, transactional_id: str | None) -> N
 def test_a_broker_without_transactions_is_refused_as_before() -> None:
     with pytest.raises(IncompatibleBrokerVersion):
         JoinedProduce(ProduceRequest("worker-1", -1, 30_000, TOPICS)).prepare({0: (0, 2)})
+
+
+def test_each_partition_has_its_first_batch_on_its_way_before_any_has_its_second() -> None:
+    big = bytes(600_000)  # a batch each
+    counts = {TopicPartition("events", 0): 3, TopicPartition("events", 1): 1, TopicPartition("rooms", 0): 2}
+    outputs = {tp: batches([big] * count) for tp, count in counts.items()}
+    order = [*in_rounds(outputs)]
+    assert [(tp.topic, tp.partition) for tp, _ in order] == [
+        ("events", 0), ("events", 1), ("rooms", 0), ("events", 0), ("rooms", 0), ("events", 0),
+    ]  # fmt: skip
+    for tp, made in outputs.items():
+        assert [batch for other, batch in order if other == tp] == made

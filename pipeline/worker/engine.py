@@ -53,6 +53,10 @@ class Engine(Intake):
         self._writer, self._metrics = writer, metrics
         self._unit = Unit(names, settings.worker_id)
         """The open one."""
+        self._enough = 0
+        """Signals in the open unit with which it is written as soon as it can be, though there is more: a quarter over
+        the last one. So in a backlog units grow until they are full, and close to the end of the log none waits
+        until all that has come meanwhile is decided, too."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._lock = asyncio.Lock()
@@ -123,8 +127,9 @@ class Engine(Intake):
                 self._writing = None
             self._wake.clear()
             more = self.generation is not None and self._decide()
-            if self.generation is not None and self._writing is None and self._unit and not more:
-                more = self._unit.full  # what it could not take in waits for nobody
+            due = self._unit and (not more or self._unit.signals >= self._enough)
+            if self.generation is not None and self._writing is None and due:
+                more = more or self._unit.full  # what it could not take in waits for nobody
                 self._write()
             await (asyncio.sleep(0) if more else self._wake.wait())
 
@@ -164,6 +169,7 @@ class Engine(Intake):
     def _write(self) -> asyncio.Task[None]:
         """Close the open unit and begin to write it, with the positions that are behind it now."""
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
+        self._enough = unit.signals + unit.signals // 4
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
         writing = asyncio.create_task(

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
-FEW: Final = 100
-"""A poll that brought less records than this calls for a pause: each poll costs two switches of thread."""
+FEW: Final = 1000
+"""A poll that brought less records than this calls for a pause: each poll costs two switches of thread, and the broker
+a look at all partitions. Records that come at a rate bring less; of a backlog, a partition alone has more."""
 PAUSE_SECONDS: Final = 0.005
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import zip_longest
 from typing import Final
 
 import structlog
@@ -52,6 +53,18 @@ class BrokerClock:
         if self._heard is None:
             return None
         return self._heard + (time.monotonic_ns() - self._at) // 1000
+
+
+def in_rounds(
+    outputs: Mapping[TopicPartition, Iterable[Batch]],
+) -> Iterator[tuple[TopicPartition, Batch]]:
+    """The first batch of each partition, then the second of each, and so on. aiokafka takes the next one of a partition
+    when the one before is on its way, and has one request on its way: partition after partition, that was a request
+    for each batch but the first ones."""
+    for one_of_each in zip_longest(*outputs.values()):
+        for tp, batch in zip(outputs, one_of_each, strict=True):
+            if batch is not None:
+                yield tp, batch
 
 
 class Transactions:
@@ -132,8 +145,7 @@ class Transactions:
             producer.will_write({*outputs, *also})
             sent = [
                 await producer.send_batch(batch, tp.topic, partition=tp.partition)
-                for tp, batches in outputs.items()
-                for batch in batches
+                for tp, batch in in_rounds(outputs)
             ]
             last: dict[TopicPartition, int] = {}
             for metadata in await asyncio.gather(*sent):
