@@ -6,6 +6,7 @@ alone; it knows no clock and no I/O, so the same signals at the same times alway
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Final
@@ -20,8 +21,6 @@ from pipeline.signals import AnySignal
 NEVER: Final = 1 << 62
 """Later than any deadline."""
 _NOBODY: Final[Mapping[str, Member]] = {}
-_LEFT_BEHIND: Final = 1024
-"""Places of a queue that are empty before it is moved to the front."""
 
 
 class Deadlines:
@@ -32,24 +31,22 @@ class Deadlines:
     as contract §7 wants them.
     """
 
-    __slots__ = ("_at", "_heap", "_rooms", "_times")
+    __slots__ = ("_heap", "_rooms", "_times")
 
     def __init__(self, pairs: list[tuple[int, str]]) -> None:
         """`pairs` are sorted."""
-        # The queue is two lists and where it begins in them: a deque is slower, and so is a list of pairs, each of
-        # them an object of which the garbage collector keeps account.
-        self._times = [deadline for deadline, _ in pairs]
-        self._rooms = [room_id for _, room_id in pairs]
-        self._at = 0
+        # Two queues: a pair is an object that the garbage collector keeps a list of, which costs most when it goes.
+        self._times = deque([deadline for deadline, _ in pairs])
+        self._rooms = deque([room_id for _, room_id in pairs])
         self._heap: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
-        return len(self._times) - self._at + len(self._heap)
+        return len(self._times) + len(self._heap)
 
     def add(self, deadline: int, room_id: str) -> None:
         """One more."""
         times = self._times
-        if len(times) > self._at:
+        if times:
             last = times[-1]
             if deadline < last or (deadline == last and room_id < self._rooms[-1]):
                 heappush(self._heap, (deadline, room_id))
@@ -60,35 +57,26 @@ class Deadlines:
     def time(self) -> int:
         """The lowest deadline; NEVER when there is none."""
         if self._in_order():
-            return self._times[self._at]
+            return self._times[0]
         return self._heap[0][0] if self._heap else NEVER
 
     def room_id(self) -> str:
         """The room of the lowest. Only with one."""
-        return self._rooms[self._at] if self._in_order() else self._heap[0][1]
+        return self._rooms[0] if self._in_order() else self._heap[0][1]
 
     def drop(self) -> None:
         """Without the lowest. Only with one."""
-        if not self._in_order():
+        if self._in_order():
+            self._times.popleft()
+            self._rooms.popleft()
+        else:
             heappop(self._heap)
-            return
-        at = self._at
-        self._times[at], self._rooms[at] = 0, ""  # let go of them
-        self._at = at = at + 1
-        if at >= _LEFT_BEHIND and 2 * at >= len(self._times):
-            del self._times[:at], self._rooms[:at]
-            self._at = 0
 
     def _in_order(self) -> bool:
-        """Whether the lowest is in the queue."""
-        at, heap = self._at, self._heap
-        if at == len(self._times):
-            return False
-        if not heap:
-            return True
-        deadline, room_id = heap[0]
-        time = self._times[at]
-        return time < deadline or (time == deadline and self._rooms[at] <= room_id)
+        """Whether the lowest is in the queues."""
+        if not self._times or not self._heap:
+            return bool(self._times)
+        return (self._times[0], self._rooms[0]) <= self._heap[0]
 
 
 class Partition:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import signals as s
-from pipeline.partition import _LEFT_BEHIND, NEVER, Deadlines, Partition
+from pipeline.partition import NEVER, Deadlines, Partition
 from pipeline.records import Member, Room
 from pipeline.room import SECOND, Rules, Timeout
 
@@ -63,13 +63,13 @@ def test_the_first_deadline_is_the_lowest_of_all(
 
 def test_a_queue_that_moves_on_takes_no_more_room_than_twice_what_is_in_it() -> None:
     found, most = Deadlines([(n, f"room-{n}") for n in range(500)]), 0
-    for n in range(500, 10 * _LEFT_BEHIND):
+    for n in range(500, 10_240):
         found.add(n, f"room-{n}")
         assert (found.time(), found.room_id()) == (n - 500, f"room-{n - 500}")
         found.drop()
         most = max(most, len(found._times), len(found._rooms))
     assert len(found) == 500
-    assert most <= 2 * _LEFT_BEHIND
+    assert most <= 2 * 500
 
 
 def test_a_deadline_that_was_moved_or_disarmed_does_not_fire() -> None:

@@ -68,15 +68,15 @@ def encode_row(key: bytes, value: bytes | None) -> bytes:
 class Parts:
     """Bytes in parts that lie one behind the other, for who copies them once, at the end."""
 
-    __slots__ = ("parts", "size")
+    __slots__ = ("_size", "parts")
 
     def __init__(self, parts: list[bytes], size: int) -> None:
         """`size` is that of all of them, in bytes."""
         self.parts: Final = parts
-        self.size: Final = size
+        self._size: Final = size
 
     def __len__(self) -> int:
-        return self.size
+        return self._size
 
     def __bytes__(self) -> bytes:
         return b"".join(self.parts)
@@ -104,7 +104,7 @@ class Batch:
 
     def size(self) -> int:
         """Its bytes."""
-        return OVERHEAD + self._records.size
+        return OVERHEAD + len(self._records)
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = producer_id, producer_epoch, base_sequence
