@@ -121,7 +121,11 @@ async def test_it_asks_when_memory_has_grown_by_a_quarter(
     monkeypatch.setattr(pages, "POLICY", tmp_path)
     monkeypatch.setattr(pages, "_PROCESS", process)
     monkeypatch.setattr(pages, "SECONDS", 0)
-    monkeypatch.setattr(pages, "ask", lambda size: asked.append(process.size))
+
+    async def ask(_size: int) -> None:
+        asked.append(process.size)
+
+    monkeypatch.setattr(pages, "ask", ask)
     await asyncio.wait_for(pages.keep_huge(), 5)
     assert asked == [75, 95, 77]
 

@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import mmap
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +26,10 @@ SECONDS: Final = 5.0
 """How often we look whether memory has grown."""
 GROWN: Final = 16 << 20
 """By how many bytes, and at least by a quarter, before we ask again."""
+PAUSES: Final = 10
+"""How many times as long as a page took we wait before the next one. The kernel copies what is in it, and whoever
+takes new memory meanwhile waits: 200 MB at once took it most of a second, and a worker near its maximum a quarter of a
+minute to make up for."""
 HEAP: Final = ((-3, 32 << 20), (-1, 128 << 20))
 """mallopt(3): M_MMAP_THRESHOLD, the size from which a block is taken from the kernel by itself (glibc takes no more
 than this), and M_TRIM_THRESHOLD, how much may be free at the end of the heap; both in bytes."""
@@ -68,7 +73,7 @@ async def keep_huge() -> None:
             if abs(grown) >= max(GROWN, asked_at // 4):
                 asked_at = resident
                 if grown > 0:
-                    await asyncio.to_thread(ask, size)
+                    await ask(size)
             await asyncio.sleep(SECONDS)
 
 
@@ -82,15 +87,26 @@ def granted(policy: Path) -> int:
         return 0
 
 
-def ask(size: int) -> None:
-    """Ask for all memory that is worth it. An answer of no costs nothing but time."""
+async def ask(size: int) -> None:
+    """Ask for all memory that is worth it, a page at a time. An answer of no costs nothing but time."""
+    for start, end in await asyncio.to_thread(_worth, size):
+        for page in range(start, end, size):
+            began = time.monotonic()
+            await asyncio.to_thread(_madvise, page, size)
+            await asyncio.sleep((time.monotonic() - began) * PAUSES)
+
+
+def _worth(size: int) -> list[tuple[int, int]]:
+    """Where memory begins and ends that is worth it, in whole pages of `size`."""
+    found = [one for one in mappings((_PROCESS / "smaps").read_text()) if one.worth(size)]
+    return [(-(-one.start // size) * size, one.end // size * size) for one in found]
+
+
+def _madvise(start: int, size: int) -> None:
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    for mapping in mappings((_PROCESS / "smaps").read_text()):
-        start, end = -(-mapping.start // size) * size, mapping.end // size * size
-        if start < end and mapping.worth(size):
-            for advice in _ADVICE:
-                madvise(start, end - start, advice)
+    for advice in _ADVICE:
+        madvise(start, size, advice)
 
 
 _MAPPING: Final = re.compile(
