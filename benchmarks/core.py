@@ -6,8 +6,7 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from aiokafka.structs import TopicPartition
@@ -32,10 +31,9 @@ from pipeline.signals import (
     PlayFinished,
 )
 from pipeline.wire import ENCODERS, SCHEMAS
-from pipeline.worker.batch import Batch
 from pipeline.worker.engine import Engine
 from pipeline.worker.recovery import Lane
-from pipeline.worker.transaction import BrokerClock
+from pipeline.worker.transaction import BrokerClock, Closed
 from pipeline.worker.unit import Names
 
 IDS: Final = {name: number for number, name in enumerate(sorted(SCHEMAS), 1)}
@@ -50,16 +48,13 @@ class Writer:
         self.clock = BrokerClock()
         self.bytes = self.units = 0
 
-    async def write(
-        self,
-        outputs: Mapping[TopicPartition, Iterable[Batch]],
-        offsets: Mapping[TopicPartition, int],
-        also: AbstractSet[TopicPartition] = frozenset(),
-    ) -> None:
+    async def write(self, _: Iterable[TopicPartition], close: Callable[[], Closed]) -> Closed:
+        unit = close()
         self.units += 1
-        for batches in outputs.values():
+        for batches in unit.outputs.values():
             for batch in batches:
                 self.bytes += len(bytes(batch._build()))
+        return unit
 
 
 class _Learner:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.merge import Input, Record
 from pipeline.wire import decode_member, decode_room
 from pipeline.worker.batch import Batch
 from pipeline.worker.engine import SLICE
-from pipeline.worker.transaction import BrokerClock
+from pipeline.worker.transaction import BrokerClock, Closed
 from pipeline.worker.unit import MAX_SIGNALS
 
 ROOMS, MEMBERS = 5, 3
@@ -26,17 +26,21 @@ class Held:
 
     def __init__(self) -> None:
         self.clock = BrokerClock()
-        self.go_on = asyncio.Event()
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.begun.set()
+        self.places: list[set[TopicPartition]] = []
         self.outputs: list[Mapping[TopicPartition, Iterable[Batch]]] = []
         self.done: list[int] = []
-        """Signals that had been decided when each of them was written."""
+        """Signals that had been decided when each of them was closed."""
 
-    async def write(
-        self, outputs: Mapping[TopicPartition, Iterable[Batch]], offsets: dict[TopicPartition, int], *_: Any
-    ) -> None:
-        self.outputs.append(outputs)
-        self.done.append(sum(offsets.values()))
+    async def write(self, places: set[TopicPartition], close: Callable[[], Closed]) -> Closed:
+        self.places.append(places)
+        await self.begun.wait()
+        unit = close()
+        self.outputs.append(unit.outputs)
+        self.done.append(sum(unit.offsets.values()))
         await self.go_on.wait()
+        return unit
 
 
 def queued(signals: int, partitions: int = 1) -> tuple[Core, Any]:
@@ -67,6 +71,29 @@ async def test_the_next_unit_is_decided_while_a_full_one_is_written() -> None:
             await asyncio.sleep(0.001)
         await core.engine.stop()
         await running
+
+
+async def test_what_comes_while_the_broker_begins_is_of_the_same_unit() -> None:
+    """It stays open until then, or until it is full; then the next one is decided without a word from anybody."""
+    core, writer = queued(MAX_SIGNALS + 3 * SLICE)
+    writer.begun.clear()
+    running = asyncio.create_task(core.engine.run())
+    async with asyncio.timeout(60):
+        while not core.engine._unit.full:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        assert core.engine._unit.signals == MAX_SIGNALS
+        assert len(writer.places) == 1
+        writer.begun.set()
+        while core.engine._unit.signals != 3 * SLICE:
+            await asyncio.sleep(0.001)
+        assert writer.done == [MAX_SIGNALS]
+        writer.go_on.set()
+        await core.engine.stop()
+        await running
+    assert writer.done == [MAX_SIGNALS, MAX_SIGNALS + 3 * SLICE]
+    assert writer.places[0] <= writer.outputs[0].keys()
+    assert writer.places[1] == writer.outputs[1].keys()
 
 
 async def test_a_writer_that_is_free_waits_for_little_more_than_the_last_unit() -> None:

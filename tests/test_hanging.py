@@ -22,7 +22,7 @@ from pipeline.worker import transaction
 from pipeline.worker.batch import batches, encode_row
 from pipeline.worker.offsets import FencedProducer
 from pipeline.worker.take import take
-from pipeline.worker.transaction import Transactions
+from pipeline.worker.transaction import Closed, Transactions
 from tests.pipe import ROOT, Pipe, WorkerProcess
 from tests.servers import Servers
 
@@ -182,10 +182,14 @@ async def test_no_unit_follows_one_that_was_not_committed(pipe: Pipe) -> None:
     try:
         writer.join(7, "nobody")
         with pytest.raises(FencedError, match="has gone on without this worker"):
-            await writer.write({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+            await writer.write(
+                [rooms], lambda: Closed({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+            )
         writer.join(-1, "")
         with pytest.raises(FencedError, match="has gone on without this worker"):
-            await writer.write({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
+            await writer.write(
+                [rooms], lambda: Closed({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
+            )
         with pytest.raises(FencedError, match="has gone on without this worker"):
             await writer.repeat({rooms}, commit=True)
         assert await pipe.records("rooms") == []
@@ -204,7 +208,7 @@ async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new
     writer = Transactions(pipe.settings, nothing_held, look)
     await writer.start()
     try:
-        await writer.write({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+        await writer.write([rooms], lambda: Closed({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1}))
         first = writer.producer
         commit = first.commit_transaction
 
@@ -213,7 +217,7 @@ async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new
             first._sender.client.lost = True
 
         first.commit_transaction = unanswered
-        await writer.write({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
+        await writer.write([rooms], lambda: Closed({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2}))
         assert writer.producer is not first
         assert writer.renewed == 1
         [one, two] = await pipe.records("rooms")
@@ -238,7 +242,7 @@ async def test_a_producer_that_had_to_ask_twice_when_it_took_the_id_is_replaced_
     writer = Transactions(pipe.settings, nothing_held, nothing_hidden)
     await writer.start()
     try:
-        await writer.write({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
+        await writer.write([rooms], lambda: Closed({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1}))
         assert writer.producer is taken[2]
         assert writer.renewed == 2
         [one] = await pipe.records("rooms")

@@ -8,7 +8,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -34,7 +34,7 @@ from pipeline.worker.hanging import Mender
 from pipeline.worker.offsets import _Witness
 from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.store import RoomsStore
-from pipeline.worker.transaction import BrokerClock, Transactions, fatal
+from pipeline.worker.transaction import BrokerClock, Closed, Transactions, fatal
 from pipeline.worker.unit import Names
 from pipeline.worker.watch import Watch
 from pipeline.worker.web import Web
@@ -157,7 +157,7 @@ async def test_a_worker_waits_patiently_and_gives_up_only_on_what_waiting_can_no
 
 async def test_a_producer_that_is_not_started_says_so(settings: Settings) -> None:
     with pytest.raises(FatalError, match="not started"):
-        await Transactions(settings, nothing_held, nothing_hidden).write({}, {})
+        await Transactions(settings, nothing_held, nothing_hidden).write([], lambda: Closed({}, {}))
 
 
 # --- the broker's clock --------------------------------------------------------------------------------------
@@ -384,8 +384,8 @@ async def test_what_was_decided_behind_a_unit_that_failed_is_never_written(setti
         def join(self, generation: int, member_id: str) -> None:
             pass
 
-        async def write(self, _: Any, offsets: dict[TopicPartition, int], also: Any) -> None:
-            written.append(offsets)
+        async def write(self, _: Any, close: Callable[[], Closed]) -> None:
+            written.append(close().offsets)
             await answer.wait()
             raise FencedError("fenced")
 

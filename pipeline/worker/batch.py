@@ -135,6 +135,9 @@ class Batches:
         self._parts: list[bytes] = []
         self._count = self._size = 0
 
+    def __bool__(self) -> bool:
+        return self._count > 0
+
     def add(self, record: bytes) -> None:
         """One more, made by `encode`."""
         if self._count and self._size + len(record) > MAX_BATCH:

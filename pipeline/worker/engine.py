@@ -26,7 +26,7 @@ from pipeline.worker.batch import Batch
 from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
-from pipeline.worker.transaction import Transactions
+from pipeline.worker.transaction import Closed, Transactions
 from pipeline.worker.unit import MAX_SIGNALS, Names, Unit
 
 SLICE: Final = 100
@@ -129,7 +129,6 @@ class Engine(Intake):
             more = self.generation is not None and self._decide()
             due = self._unit and (not more or self._unit.signals >= self._enough)
             if self.generation is not None and self._writing is None and due:
-                more = more or self._unit.full  # what it could not take in waits for nobody
                 self._write()
             await (asyncio.sleep(0) if more else self._wake.wait())
 
@@ -167,29 +166,27 @@ class Engine(Intake):
         return more
 
     def _write(self) -> asyncio.Task[None]:
-        """Close the open unit and begin to write it, with the positions that are behind it now."""
-        unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
-        self._enough = unit.signals + unit.signals // 4
-        inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
-        also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
-        writing = asyncio.create_task(
-            self._commit(unit, unit.records(inputs), unit.offsets(inputs), also), name="unit"
-        )
+        """Begin to write the open unit."""
+        writing = asyncio.create_task(self._commit(), name="unit")
         writing.add_done_callback(lambda _: self._wake.set())
         self._writing, self._began = writing, time.monotonic()
         return writing
 
-    async def _commit(
-        self,
-        unit: Unit,
-        records: dict[TopicPartition, list[Batch]],
-        offsets: dict[TopicPartition, int],
-        also: set[TopicPartition],
-    ) -> None:
-        await self._writer.write(records, offsets, also)
+    async def _commit(self) -> None:
+        unit = self._unit
+        closed = await self._writer.write(unit.places(), self._close)
         self._began = None
-        self._ended |= also
+        self._ended |= closed.also
         self._count(unit)
+
+    def _close(self) -> Closed:
+        """Close the open unit, with the positions that are behind it now."""
+        unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
+        self._enough = unit.signals + unit.signals // 4
+        self._wake.set()  # what a full one could not take in waits for nobody
+        inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
+        also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
+        return Closed(unit.records(inputs), unit.offsets(inputs), also)
 
     def _in_turn(self) -> list[tuple[bool, Lane]]:
         """The lanes, and whether they are busy: have more to do than a slice. Those that are not come first, for they

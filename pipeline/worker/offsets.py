@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -156,6 +157,8 @@ class _AddPartitions(AddPartitionsToTxnHandler):
     """The handler of aiokafka, which asks again sooner, then later and later, up to as late as aiokafka does."""
 
     def handle_response(self, response: Any) -> float | None:
+        if not self._sender._txn_manager.partitions_to_add():
+            return None  # the transaction has failed meanwhile
         backoff: float | None = super().handle_response(response)
         return self._sender.next_backoff() if backoff == BACKOFF_OVERRIDE else backoff
 
@@ -256,17 +259,23 @@ class FencedProducer(AIOKafkaProducer):
         """From now on, commit offsets as this member of this generation."""
         self._sender.membership = (generation, member_id)
 
-    async def begin(self, group_id: str) -> None:
+    async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
         """Begin a transaction with the group's offsets: the broker takes them only when it has ended the transaction
-        before. Raises KafkaError."""
+        before. What is known already of its `partitions` is registered on the way. Raises KafkaError."""
         await self.begin_transaction()
+        self.will_write(partitions)
         while not await self._sender._do_add_offsets_to_txn(group_id):
             pass
-        if (refused := self.failure) is not None:  # without a word here, the next step would stumble over it
+        self._check()
+
+    def _check(self) -> None:
+        """Raise what the transaction has failed of, when it has: without a word here, the next step would stumble."""
+        if (refused := self.failure) is not None:
             raise refused
 
-    def will_write(self, partitions: set[TopicPartition]) -> None:
-        """Register all partitions of a transaction at once; aiokafka would send a request for each."""
+    def will_write(self, partitions: Iterable[TopicPartition]) -> None:
+        """Register partitions of a transaction at once; aiokafka would send a request for each. Raises KafkaError."""
+        self._check()
         for partition in partitions:
             self._txn_manager.maybe_add_partition_to_txn(partition)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from aiokafka import errors as Errors
@@ -65,6 +65,15 @@ def in_rounds(
         for tp, batch in zip(outputs, one_of_each, strict=True):
             if batch is not None:
                 yield tp, batch
+
+
+class Closed(NamedTuple):
+    """What a unit writes, once it takes in nothing more: its records, and the group offsets behind its input. It ends
+    what is open of ours in the partitions `also`, too."""
+
+    outputs: Mapping[TopicPartition, Iterable[Batch]]
+    offsets: dict[TopicPartition, int]
+    also: AbstractSet[TopicPartition] = frozenset()
 
 
 class Transactions:
@@ -127,25 +136,22 @@ class Transactions:
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
             raise fatal(error, self._settings) from error
 
-    async def write(
-        self,
-        outputs: Mapping[TopicPartition, Iterable[Batch]],
-        offsets: dict[TopicPartition, int],
-        also: AbstractSet[TopicPartition] = frozenset(),
-    ) -> None:
-        """One unit, whole or not at all: its records, and the group offsets behind its input. It ends what is
-        open of ours in the partitions `also`, too. When one has failed, no other is written: a process that is ending
-        may still hold the next unit, which goes on from rooms that nobody else will ever see.
+    async def write(self, places: Iterable[TopicPartition], close: Callable[[], Closed]) -> Closed:
+        """One unit, whole or not at all; the one that `close` gives. It is closed when the broker has begun the
+        transaction: what comes meanwhile is of it, too. `places` are those that it will write to, as far as is known:
+        they are registered on the way. When one unit has failed, no other is written: a process that is ending may
+        still hold the next one, which goes on from rooms that nobody else will ever see.
 
         The offsets go only after every record is acknowledged, so that whoever takes over and reads the end of a
         log *after* the rebalance sees all that we could still commit.
         """
         try:
-            producer = await self._begin()
-            producer.will_write({*outputs, *also})
+            producer = await self._begin(places)
+            unit = close()
+            producer.will_write({*unit.outputs, *unit.also})
             sent = [
                 await producer.send_batch(batch, tp.topic, partition=tp.partition)
-                for tp, batch in in_rounds(outputs)
+                for tp, batch in in_rounds(unit.outputs)
             ]
             last: dict[TopicPartition, int] = {}
             for metadata in await asyncio.gather(*sent):
@@ -154,9 +160,10 @@ class Transactions:
                 )  # a batch is visible from its first record on, or not
                 if metadata.timestamp_type == 1:
                     self.clock.heard(metadata.timestamp)
-            await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
+            await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
             await producer.commit_transaction()
             self._written, self._last = True, last
+            return unit
         except (Errors.KafkaError, Errors.IllegalOperation) as error:
             self._failed = fatal(self.producer.failure or error, self._settings)
             await self._abort(self.producer)
@@ -176,7 +183,7 @@ class Transactions:
             self.renewed += 1
         return self.producer
 
-    async def _begin(self) -> FencedProducer:
+    async def _begin(self, places: Iterable[TopicPartition]) -> FencedProducer:
         """Begin a transaction in which nothing of the one before is open any more; the producer that it is of.
 
         The broker may have lost the marker of that one on some partition (see `take`). What is open there takes the
@@ -185,7 +192,7 @@ class Transactions:
         """
         group = self._settings.group_id
         producer = await self._sure()
-        await producer.begin(group)
+        await producer.begin(group, places)
         for _ in range(MENDINGS):
             hangs = await self._hidden(self._last)
             if not hangs:
@@ -194,7 +201,7 @@ class Transactions:
             producer.will_write(hangs)
             await producer.commit_transaction()
             producer = await self._sure()
-            await producer.begin(group)
+            await producer.begin(group, places)
         self._last.clear()
         return producer
 

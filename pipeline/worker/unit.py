@@ -255,6 +255,21 @@ class Unit:
             for source in inputs[partition]
         }
 
+    def places(self) -> set[TopicPartition]:
+        """Where it has something to write, so far."""
+        names = self._names
+        return {
+            TopicPartition(topic, number)
+            for number, output in self._outputs.items()
+            for topic, said in (
+                (names.rooms, True),
+                (names.events, output.events),
+                (names.rejected, output.rejected),
+                (names.dead, output.dead),
+            )
+            if said
+        }
+
     def records(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, list[Batch]]:
         """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
         self.pack()
