@@ -131,6 +131,8 @@ class Core:
                 if not self.engine._unit:
                     break
                 await self.engine._settle()
+                if (failed := self.engine._writing) is not None:
+                    failed.result()
             spent += time.process_time() - began
         gc.unfreeze()
         return spent / len(records) * 1e6

@@ -9,6 +9,7 @@ way to see what a change costs. Run the code before and after in turns, since ma
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 
 from aiokafka.partitioner import murmur2
@@ -48,7 +49,7 @@ def main() -> None:
     engine = core.Core(0, partitions=PARTITIONS)
     engine.run(made[:before], given.per_unit)
     if given.huge and (size := pages.granted(pages.POLICY)):
-        pages.ask(size)
+        asyncio.run(pages.ask(size))
     spent = engine.run(made[before:], given.per_unit)
     CONSOLE.print(
         f"{spent:.2f} µs of CPU a signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)"

@@ -119,7 +119,7 @@ class Bench:
         with self._attempt(f"{one.title} at {rate:,.0f} signals/s"):
             # Near its maximum, what a contestant was behind when it began takes it a while to make up for.
             seconds = (self.given.settle * (4 if nominal else 1), self.given.seconds)
-            row = latency.measure(one, self.servers, rate, nominal, seconds, self.folder)
+            row = latency.measure(one, self.servers, rate, nominal, seconds, self.folder, self.given.linger)
             self._latency_row(row)
         return row
 
@@ -180,6 +180,7 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
         ),
         "load": f"{given.warm_up:,} + {given.signals:,} signals of {given.rooms:,} rooms, {PARTITIONS} partitions, "
         f"Avro, two thirds API, one third media; {given.rounds} rounds, {given.break_in} runs before them thrown away",
+        "latency": f"{given.seconds:g} s at each rate, after {given.settle:g} s; producer: linger {given.linger} ms",
     }
     for one in taking_part:
         part = f"; at most {one.most:,} signals a run, with the same share of warm-up" if one.most else ""
@@ -217,6 +218,7 @@ def _arguments() -> argparse.Namespace:
         default=[100, 500, 2000, 10000],
     )
     add("--seconds", type=float, default=20.0, help="of measuring a latency")
+    add("--linger", type=int, default=5, help="milliseconds that what sends signals at a rate waits for more")
     add("--settle", type=float, default=5.0, help="seconds before that at the same rate")
     add(
         "--out",

@@ -1,9 +1,11 @@
 """From the append of a signal until its event is visible to a read_committed consumer, at fixed rates.
 
-A process of its own writes pre-encoded signals at an even pace (acks=all, linger 1 ms); the consumer here notes the
-wall time at which it has an event in hand, and nothing else. Afterwards the signals are read back with the broker's
-append times, and matched by signal_id = meta.cause. One machine, one clock; append times are whole milliseconds, cut,
-so a latency is up to 1 ms too long. "overloaded": not all events were there 5 s after the last signal.
+A process of its own writes pre-encoded signals at an even pace (acks=all, idempotent). It lingers for 5 ms, as clients
+do by default (librdkafka; the Java client since Kafka 4.0, KIP-1030), unless `--linger` says otherwise; latency begins
+with the append. The consumer here notes the wall time at which it has an event in hand, and nothing else. Afterwards
+the signals are read back with the broker's append times, and matched by signal_id = meta.cause. One machine, one
+clock; append times are whole milliseconds, cut, so a latency is up to 1 ms too long. "overloaded": not all events were
+there 5 s after the last signal.
 """
 
 from __future__ import annotations
@@ -51,11 +53,18 @@ class Latency:
         return {"bench": "latency", **asdict(self)}
 
 
-def pace(pipe: Connection, servers: str, site: tuple[str, dict[str, int]], rate: float, signals: int) -> None:
+def pace(
+    pipe: Connection,
+    servers: str,
+    site: tuple[str, dict[str, int]],
+    rate: float,
+    signals: int,
+    linger_ms: int,
+) -> None:
     """The producer's process: the creates of all rooms; then, when told to, `signals` at an even pace. It answers with
     the time it took."""
     prefix, ids = site
-    load, out = Load(Codec(ids), prefix, ROOMS), producer(servers, 1)
+    load, out = Load(Codec(ids), prefix, ROOMS), producer(servers, linger_ms)
     made = list(islice(load, ROOMS + signals))
     for record in made[:ROOMS]:
         send(out, record)
@@ -125,6 +134,7 @@ def measure(
     nominal: str,
     seconds: tuple[float, float],
     folder: Path,
+    linger_ms: int,
 ) -> Latency:
     """One contestant at one rate; `seconds` of warm-up and of measuring. Raises RuntimeError when it fails."""
     site = Site(servers)
@@ -132,7 +142,7 @@ def measure(
     signals = int(rate * sum(seconds))
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    asked = (theirs, servers.bootstrap, (site.prefix, site.ids), rate, signals)
+    asked = (theirs, servers.bootstrap, (site.prefix, site.ids), rate, signals, linger_ms)
     pacer = context.Process(target=pace, args=asked, daemon=True)
     pacer.start()
     try:

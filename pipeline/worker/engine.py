@@ -22,7 +22,6 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
-from pipeline.worker.batch import Batch
 from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
