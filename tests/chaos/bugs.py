@@ -38,19 +38,20 @@ from pipeline.worker.watch import Watch
 def offsets_before_records() -> None:
     """Offsets go to the group before the records are acknowledged."""
 
-    async def write(self: Any, outputs: Any, committed: Any, also: Any = frozenset()) -> None:
-        producer = self.producer
+    async def write(self: Any, places: Any, close: Any) -> Any:
+        producer, unit = self.producer, close()
         await producer.begin_transaction()
-        producer.will_write({*outputs, *also})
-        await producer.send_offsets_to_transaction(committed, self._settings.group_id)
+        producer.will_write({*unit.outputs, *unit.also})
+        await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
         sent = [
             await producer.send_batch(batch, tp.topic, partition=tp.partition)
-            for tp, batches in outputs.items()
+            for tp, batches in unit.outputs.items()
             for batch in batches
         ]
         for metadata in await asyncio.gather(*sent):
             self.clock.heard(metadata.timestamp)
         await producer.commit_transaction()
+        return unit
 
     _set(Transactions, "write", write)
 
@@ -290,16 +291,29 @@ def rejected_outside_the_transaction() -> None:
     write = Transactions.write
     plain: list[Any] = []
 
-    async def apart(self: Any, outputs: Any, *others: Any) -> None:
-        if not plain:
-            plain.append(AIOKafkaProducer(**self._settings.kafka()))
-            await plain[0].start()
-        for tp in [tp for tp in outputs if tp.topic.endswith(".rejected")]:
-            for batch in outputs.pop(tp):
+    async def say(rejected: dict[TopicPartition, Any]) -> None:
+        for tp, batches in rejected.items():
+            for batch in batches:
                 for one in MemoryRecords(bytes(batch._build())).next_batch():
                     await plain[0].send(tp.topic, one.value, one.key, tp.partition, headers=one.headers)
         await plain[0].flush()
-        await write(self, outputs, *others)
+
+    async def apart(self: Any, places: Any, close: Any) -> Any:
+        if not plain:
+            plain.append(AIOKafkaProducer(**self._settings.kafka()))
+            await plain[0].start()
+        said = []
+
+        def without() -> Any:
+            unit = close()
+            rejected = [tp for tp in unit.outputs if tp.topic.endswith(".rejected")]
+            said.append(asyncio.create_task(say({tp: unit.outputs.pop(tp) for tp in rejected})))
+            return unit
+
+        places = [tp for tp in places if not tp.topic.endswith(".rejected")]
+        unit = await write(self, places, without)
+        await asyncio.gather(*said)
+        return unit
 
     _set(Transactions, "write", apart)
 
