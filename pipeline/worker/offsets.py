@@ -160,7 +160,7 @@ class _AddPartitions(AddPartitionsToTxnHandler):
         if not self._sender._txn_manager.partitions_to_add():
             return None  # the transaction has failed meanwhile
         backoff: float | None = super().handle_response(response)
-        return self._sender.next_backoff() if backoff == BACKOFF_OVERRIDE else backoff
+        return self._sender.next_backoff(_AddPartitions) if backoff == BACKOFF_OVERRIDE else backoff
 
 
 class _AddOffsets(AddOffsetsToTxnHandler):
@@ -169,7 +169,7 @@ class _AddOffsets(AddOffsetsToTxnHandler):
     def handle_response(self, response: Any) -> float | None:
         backoff: float | None = super().handle_response(response)
         busy = Errors.for_code(response.error_code) is Errors.ConcurrentTransactions
-        return self._sender.next_backoff() if busy else backoff
+        return self._sender.next_backoff(_AddOffsets) if busy else backoff
 
 
 class _Witness:
@@ -201,28 +201,32 @@ class _FencedSender(Sender):
 
     membership: tuple[int, str] = (-1, "")
     decided: bool | None = None
-    _backoff = SOON_SECONDS
 
-    def next_backoff(self) -> float:
-        """Seconds until this transaction may be begun again."""
-        backoff, self._backoff = self._backoff, min(2 * self._backoff, float(BACKOFF_OVERRIDE))
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self._backoffs: dict[type, float] = {}
+
+    def next_backoff(self, request: type) -> float:
+        """Seconds until this transaction may be begun again with such a request."""
+        backoff = self._backoffs.get(request, SOON_SECONDS)
+        self._backoffs[request] = min(2 * backoff, float(BACKOFF_OVERRIDE))
         return backoff
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
         node_id = await self._find_coordinator(
             CoordinationType.TRANSACTION, self._txn_manager.transactional_id
         )
-        return self._begun(await _AddPartitions(self, tps).do(node_id))
+        return self._begun(_AddPartitions, await _AddPartitions(self, tps).do(node_id))
 
     async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
         node_id = await self._find_coordinator(
             CoordinationType.TRANSACTION, self._txn_manager.transactional_id
         )
-        return self._begun(await _AddOffsets(self, group_id).do(node_id))
+        return self._begun(_AddOffsets, await _AddOffsets(self, group_id).do(node_id))
 
-    def _begun(self, done: bool) -> bool:
+    def _begun(self, request: type, done: bool) -> bool:
         if done:
-            self._backoff = SOON_SECONDS
+            self._backoffs.pop(request, None)
         return done
 
     async def _do_init_pid(self, node_id: int) -> bool:
