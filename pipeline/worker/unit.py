@@ -257,36 +257,31 @@ class Unit:
 
     def places(self) -> set[TopicPartition]:
         """Where it has something to write, so far."""
-        names = self._names
-        return {
+        rooms = {TopicPartition(self._names.rooms, number) for number in self._outputs}
+        return rooms | {
             TopicPartition(topic, number)
             for number, output in self._outputs.items()
-            for topic, said in (
-                (names.rooms, True),
-                (names.events, output.events),
-                (names.rejected, output.rejected),
-                (names.dead, output.dead),
-            )
+            for topic, said in self._said_by(output)
             if said
         }
+
+    def _said_by(self, output: Output) -> tuple[tuple[str, Batches], ...]:
+        """What a partition says besides its rows, and on which topics."""
+        names = self._names
+        return (names.events, output.events), (names.rejected, output.rejected), (names.dead, output.dead)
 
     def records(self, inputs: dict[int, tuple[Input, Input]]) -> dict[TopicPartition, list[Batch]]:
         """All records of the unit, by where they go: what came in on partition p goes out on partition p."""
         self.pack()
         self.encode_rows()
-        names = self._names
         out: dict[TopicPartition, list[Batch]] = {}
         for number, output in self._outputs.items():
             # The position comes first: it names the owner of this transaction to whoever finds it open.
             rows = [self._position(inputs[number]), *output.rows.values()]
-            for topic, said in (
-                (names.rooms, batches(rows)),
-                (names.events, output.events.close()),
-                (names.rejected, output.rejected.close()),
-                (names.dead, output.dead.close()),
-            ):
+            out[TopicPartition(self._names.rooms, number)] = batches(rows)
+            for topic, said in self._said_by(output):
                 if said:
-                    out[TopicPartition(topic, number)] = said
+                    out[TopicPartition(topic, number)] = said.close()
         return out
 
     def _position(self, inputs: tuple[Input, Input]) -> bytes:
