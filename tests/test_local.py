@@ -84,8 +84,8 @@ async def test_up_again_changes_nothing_and_a_killed_server_comes_back_with_its_
     schema = {"schema": json.dumps({"type": "record", "name": "Kept", "fields": []})}
     registered = post(f"{first.schema_registry_url}/subjects/kept/versions", schema)
 
+    stack.kill("registry")  # at once: what it has answered is on the disk
     stack.kill("kafka-1")
-    stack.kill("registry")
     await asyncio.to_thread(wait_until_dead, stack)
     died = stack.status()
     assert {one.state for one in died.processes} == {"died"}

@@ -20,7 +20,8 @@ def url(port: int) -> str:
 def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -> list[str]:
     """The command line; `ports` are the API's and the management interface's.
 
-    The database is a file, so schema ids outlive a restart.
+    The database is a file, so schema ids outlive a restart, and is written at each commit: H2 else waits up to half
+    a second, and a registry killed meanwhile forgets a schema and gives its id to the next one.
     """
     settings = {
         "quarkus.http.host": HOST,
@@ -31,7 +32,7 @@ def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -
         "quarkus.banner.enabled": "false",
         "quarkus.http.access-log.enabled": "false",
         "apicurio.rest.artifact.deletion.enabled": "true",
-        "apicurio.datasource.url": f"jdbc:h2:file:{make_dir(folder / 'data')}/registry",
+        "apicurio.datasource.url": f"jdbc:h2:file:{make_dir(folder / 'data')}/registry;WRITE_DELAY=0",
         "apicurio.datasource.jdbc.initial-size": 1,
         "apicurio.datasource.jdbc.min-size": 1,
         "apicurio.datasource.jdbc.max-size": 8,
