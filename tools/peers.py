@@ -66,10 +66,11 @@ def _ratio(ours: Rows, theirs: Rows, what: str) -> str:
 
 
 def _latency(rows: Rows, rate: float) -> str:
-    for row in rows:
-        if row["rate"] == rate and not row["nominal"]:
-            return "overloaded" if row["p50"] is None else f"{row['p50']:.0f} / {row['p99']:.0f}"
-    return "–"
+    there = [row for row in rows if row["rate"] == rate and not row["nominal"]]
+    good = [row for row in there if row["p50"] is not None]
+    if good:
+        return f"{_median(good, 'p50'):.0f} / {_median(good, 'p99'):.0f}"
+    return "overloaded" if rows else "–"
 
 
 TABLES: Final[dict[str, Callable[[], list[tuple[str, ...]]]]] = {"peers": table}

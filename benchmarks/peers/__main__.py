@@ -15,10 +15,11 @@ the same moments. Slow contestants get a part of the backlog. A broker that has 
 for a record, so the first runs (`--break-in`) are thrown away. Rounds interleave the contestants in rotating order;
 shown are median and least to greatest, and the ratios of ours to each peer within the same round.
 
-Latency: see `latency.py`. The contestants take turns at each rate. What sends the signals needs a part of the machine,
-so what one carries while they come is less than what it takes from a backlog: each is sent as many a second as it took
-from the backlog, and what it carried meanwhile is its maximum, of which the last rate is 80 %. Both settle four times
-as long as the others.
+Latency: see `latency.py`. The contestants take turns at each rate, in rounds as above; one that was overloaded, or
+takes less from a backlog, is not asked for as much again. What sends the signals needs a part of the machine, so what
+one carries while they come is less than what it takes from a backlog: in each round, each is sent as many a second as
+it took from the backlog, what it carried meanwhile is its maximum, and 80 % of that is the rate of its next run. Both
+settle four times as long as the others.
 
 Broker and contestant share the machine; what one takes the other lacks. Results go to docs/results/peers.md and
 peers.jsonl, the picture to docs/peers.svg.
@@ -47,7 +48,7 @@ import confluent_kafka
 
 from benchmarks.peers import jars, latency, plot, report, throughput
 from benchmarks.peers.contestants import BENCH_PYTHON, ROOT, STREAMS_HEAP, Contestant, contestants
-from benchmarks.peers.latency import Latency
+from benchmarks.peers.latency import Asked, Latency
 from benchmarks.peers.load import Load, fill
 from benchmarks.peers.rooms import Codec
 from benchmarks.peers.site import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Site, servers
@@ -94,38 +95,38 @@ class Bench:
         site.remove()
 
     def latency(self) -> None:
-        """All rates, the contestants in turn."""
+        """All rates, the contestants in turn, in rounds."""
         found = report.by_name(self.runs)
         most = {name: statistics.median(run.k_per_s for run in runs) * 1e3 for name, runs in found.items()}
         taking_part = [one for one in self.taking_part if one.latency]
-        for rate in self.given.rates:
-            for one in taking_part:
-                if rate > 0.95 * most.get(one.name, float("inf")):
-                    self._latency_row(
-                        Latency(one.name, rate, "", 0, 0, None, None, None, "overloaded: not tried")
-                    )
-                else:
-                    self._latency(one, rate, "")
-        carried = {}
-        for one in taking_part:
-            if one.name in most and (row := self._latency(one, most[one.name], " (as from a backlog)")):
-                carried[one.name] = row.carried
-        for one in taking_part:
-            if one.name in carried:
-                self._latency(one, 0.8 * carried[one.name], " (80 %)")
+        too_much: dict[str, float] = {name: 0.95 * rate for name, rate in most.items()}
+        for number in range(self.given.latency_rounds):
+            shift = number % len(taking_part)
+            in_turn = taking_part[shift:] + taking_part[:shift]
+            for rate in self.given.rates:
+                for one in in_turn:
+                    if rate < too_much.get(one.name, float("inf")):
+                        row = self._latency(one, Asked(number + 1, rate))
+                        if row is not None and row.p50 is None:
+                            too_much[one.name] = rate
+            for one in in_turn:
+                if one.name in most:
+                    self._at_its_maximum(one, number + 1, most[one.name])
 
-    def _latency(self, one: Contestant, rate: float, nominal: str) -> Latency | None:
+    def _at_its_maximum(self, one: Contestant, number: int, most: float) -> None:
+        """What one carries while signals are sent, and its latency at 80 % of it."""
+        if row := self._latency(one, Asked(number, most, " (as from a backlog)")):
+            self._latency(one, Asked(number, 0.8 * row.carried, " (80 %)"))
+
+    def _latency(self, one: Contestant, asked: Asked) -> Latency | None:
         row = None
-        with self._attempt(f"{one.title} at {rate:,.0f} signals/s"):
+        with self._attempt(f"{one.title} at {asked.rate:,.0f} signals/s, round {asked.round}"):
             # Near its maximum, what a contestant was behind when it began takes it a while to make up for.
-            seconds = (self.given.settle * (4 if nominal else 1), self.given.seconds)
-            row = latency.measure(one, self.servers, rate, nominal, seconds, self.folder, self.given.linger)
-            self._latency_row(row)
+            seconds = (self.given.settle * (4 if asked.nominal else 1), self.given.seconds)
+            row = latency.measure(one, self.servers, asked, seconds, self.folder, self.given.linger)
+            self.latencies.append(row)
+            say(json.dumps(row.row()))
         return row
-
-    def _latency_row(self, row: Latency) -> None:
-        self.latencies.append(row)
-        say(json.dumps(row.row()))
 
     @contextmanager
     def _attempt(self, what: str) -> Iterator[None]:
@@ -180,7 +181,8 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
         ),
         "load": f"{given.warm_up:,} + {given.signals:,} signals of {given.rooms:,} rooms, {PARTITIONS} partitions, "
         f"Avro, two thirds API, one third media; {given.rounds} rounds, {given.break_in} runs before them thrown away",
-        "latency": f"{given.seconds:g} s at each rate, after {given.settle:g} s; producer: linger {given.linger} ms",
+        "latency": f"{given.latency_rounds} rounds of {given.seconds:g} s at each rate, after {given.settle:g} s; "
+        f"producer: linger {given.linger} ms",
     }
     for one in taking_part:
         part = f"; at most {one.most:,} signals a run, with the same share of warm-up" if one.most else ""
@@ -217,6 +219,7 @@ def _arguments() -> argparse.Namespace:
         type=lambda text: [float(one) for one in text.split(",") if one],
         default=[100, 500, 2000, 10000],
     )
+    add("--latency-rounds", type=int, default=3)
     add("--seconds", type=float, default=20.0, help="of measuring a latency")
     add("--linger", type=int, default=5, help="milliseconds that what sends signals at a rate waits for more")
     add("--settle", type=float, default=5.0, help="seconds before that at the same rate")

@@ -17,7 +17,7 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer
 
@@ -32,11 +32,20 @@ READY_SECONDS: Final = 120.0
 BEHIND_SECONDS: Final = 5.0
 
 
+class Asked(NamedTuple):
+    """A run: the number of its round, and signals per second; `nominal` says what they are of its maximum."""
+
+    round: int
+    rate: float
+    nominal: str = ""
+
+
 @dataclass(frozen=True)
 class Latency:
     """One run, in milliseconds. `rate` is what was asked for, `sent` what the producer achieved, per second."""
 
     contestant: str
+    round: int
     rate: float
     nominal: str
     sent: float
@@ -130,20 +139,19 @@ class Watch:
 def measure(
     contestant: Contestant,
     servers: Servers,
-    rate: float,
-    nominal: str,
+    asked: Asked,
     seconds: tuple[float, float],
     folder: Path,
     linger_ms: int,
 ) -> Latency:
-    """One contestant at one rate; `seconds` of warm-up and of measuring. Raises RuntimeError when it fails."""
+    """One contestant as `asked`; `seconds` of warm-up and of measuring. Raises RuntimeError when it fails."""
     site = Site(servers)
     site.set_up()
-    signals = int(rate * sum(seconds))
+    signals = int(asked.rate * sum(seconds))
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    asked = (theirs, servers.bootstrap, (site.prefix, site.ids), rate, signals, linger_ms)
-    pacer = context.Process(target=pace, args=asked, daemon=True)
+    todo = (theirs, servers.bootstrap, (site.prefix, site.ids), asked.rate, signals, linger_ms)
+    pacer = context.Process(target=pace, args=todo, daemon=True)
     pacer.start()
     try:
         with Running(contestant, site, folder) as running:
@@ -167,9 +175,9 @@ def measure(
     sent = round(signals / took, 1)
     if not complete:
         note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
-        return Latency(contestant.name, rate, nominal, sent, signals, None, None, None, note, carried)
+        return Latency(contestant.name, *asked, sent, signals, None, None, None, note, carried)
     p50, p99, p999 = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
-    return Latency(contestant.name, rate, nominal, sent, len(latencies), p50, p99, p999, "", carried)
+    return Latency(contestant.name, *asked, sent, len(latencies), p50, p99, p999, "", carried)
 
 
 def _latencies(site: Site, watch: Watch, since: float) -> list[float]:

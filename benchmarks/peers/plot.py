@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 from html import escape
 from typing import Final
 
 from benchmarks.peers.contestants import Contestant
 from benchmarks.peers.latency import Latency
-from benchmarks.peers.report import by_name
+from benchmarks.peers.report import by_name, by_rate
 from benchmarks.peers.throughput import Throughput
 
 COLOURS: Final = (
@@ -43,7 +44,7 @@ def _bars(top: float, title: str, bars: list[tuple[str, list[tuple[float, float]
 def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> list[str]:
     """p50 (solid) and p99 (dashed) by rate, both axes logarithmic."""
     out = [_text(20, top, "latency, append to visible, ms: p50 solid, p99 dashed", 'font-weight="bold"')]
-    shown = [run for run in runs if run.p50 is not None and run.p99 is not None]
+    shown = [_middle(mine) for mine in by_rate(run for run in runs if run.p50 is not None)]
     if not shown:
         return out
     low, high = (pick(math.log10(run.rate) for run in shown) for pick in (min, max))
@@ -69,6 +70,14 @@ def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> li
             colour = COLOURS[number % len(COLOURS)]
             out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" {dash}/>')
     return out
+
+
+def _middle(runs: list[Latency]) -> Latency:
+    """The medians of runs at one rate."""
+    rate, p50, p99 = (
+        statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99")
+    )
+    return replace(runs[0], rate=rate, p50=p50, p99=p99)
 
 
 def draw(contestants: list[Contestant], runs: list[Throughput], latencies: list[Latency]) -> str:

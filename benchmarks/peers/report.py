@@ -15,8 +15,8 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
     found = sorted(values)
     if not found:
         return "-"
-    middle = f"{statistics.median(found):,.{digits}f}"
-    return middle if len(found) == 1 else f"{middle} ({found[0]:,.{digits}f}–{found[-1]:,.{digits}f})"
+    middle, least, most = (f"{one:,.{digits}f}" for one in (statistics.median(found), found[0], found[-1]))
+    return middle if least == most else f"{middle} ({least}–{most})"
 
 
 def by_name(runs: list[Throughput]) -> dict[str, list[Throughput]]:
@@ -76,17 +76,37 @@ def throughput(contestants: list[Contestant], runs: list[Throughput], failures: 
 
 
 def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
-    """Append to visible."""
+    """Append to visible: median (least–greatest) over the rounds."""
     titles = {one.name: one.title for one in contestants}
     rows = []
-    for run in runs:
-        figures = ["-" if value is None else f"{value:,.1f}" for value in (run.p50, run.p99, run.p999)]
-        note = run.note
-        if not note and run.sent < 0.95 * run.rate:
-            note = f"the producer came to {run.sent:,.0f} signals/s"
-        rate, carried = f"{run.rate:,.0f}{run.nominal}", f"{run.carried:,.0f}"
-        rows.append([titles[run.contestant], rate, carried, *figures, f"{run.signals:,}", note])
+    for mine in by_rate(runs):
+        good = [run for run in mine if run.p50 is not None]
+        figures = [spread(getattr(run, what) for run in good) for what in ("p50", "p99", "p999")]
+        rate = spread((run.rate for run in mine), 0) if mine[0].nominal else f"{mine[0].rate:,.0f}"
+        slow = [
+            f"the producer came to {run.sent:,.0f} signals/s" for run in good if run.sent < 0.95 * run.rate
+        ]
+        rows.append(
+            [
+                titles[mine[0].contestant],
+                rate + mine[0].nominal,
+                spread((run.carried for run in mine), 0),
+                *figures,
+                f"{sum(run.signals for run in good):,}",
+                f"{len(good)} of {len(mine)}",
+                "; ".join([run.note for run in mine if run.note] + slow),
+            ]
+        )
     head = [
-        "contestant", "signals sent/s", "events seen/s meanwhile", "p50, ms", "p99, ms", "p99.9, ms", "signals", "note",
+        "contestant", "signals sent/s", "events seen/s meanwhile", "p50, ms", "p99, ms", "p99.9, ms", "signals",
+        "rounds with all events", "note",
     ]  # fmt: skip
     return _table(head, rows)
+
+
+def by_rate(runs: Iterable[Latency]) -> list[list[Latency]]:
+    """The runs of a contestant at a rate, in the order in which such were first seen: by rate, then by contestant."""
+    found: dict[tuple[str, float | str], list[Latency]] = {}
+    for run in runs:
+        found.setdefault((run.contestant, run.nominal or run.rate), []).append(run)
+    return sorted(found.values(), key=lambda mine: (mine[0].nominal, 0 if mine[0].nominal else mine[0].rate))
