@@ -39,7 +39,9 @@ def where() -> str:
     """What was run, and on what."""
     rows = results.lines("peers.jsonl")
     facts = next(row for row in rows if row["bench"] == "settings")
-    violations = sum(sum(row["violations"].values()) for row in rows if row["bench"] == "throughput")
+    titles = {one.name: one.title for one in contestants([], 0, 0)}
+    counts = {name: _violations(runs) for name, runs in _by_name(rows, "throughput").items()}
+    violations = ", ".join(f"{titles[name]} {count}" for name, count in counts.items() if count) or "none"
     return (
         f"Measured {facts['at'][:10]} on {facts['machine']}, {facts['Python']}, {facts['broker']}: {facts['load']}. "
         "Medians over the rounds, ratios within a round; violations of sequence and parity in all runs: "
@@ -53,6 +55,10 @@ def _by_name(rows: Rows, bench: str) -> dict[str, Rows]:
         if row["bench"] == bench:
             found[row["contestant"]].append(row)
     return found
+
+
+def _violations(runs: Rows) -> int:
+    return sum(sum(run["violations"].values()) for run in runs)
 
 
 def _median(runs: Rows, what: str) -> float:

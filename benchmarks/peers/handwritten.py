@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from benchmarks.peers.rooms import Codec, Row, headers, member_key, room_key, step
 
-BATCH: Final = 40_000
+BATCH: Final = 40_000  # as many as a unit of ours holds at most
 
 
 class Table:

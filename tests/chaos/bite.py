@@ -54,6 +54,7 @@ PURE: Final = (
     "test_partition.py",
     "test_merge.py",
     "test_worker_parts.py",
+    "test_worker_positions.py",
 )
 IN_THE_CORE: Final = {
     "deadline_new_after_pause",
