@@ -74,7 +74,7 @@ def _ratio(ours: Rows, theirs: Rows, what: str) -> str:
 def _latency(rows: Rows, rate: float) -> str:
     there = [row for row in rows if row["rate"] == rate and not row["nominal"]]
     good = [row for row in there if row["p50"] is not None]
-    if good:
+    if 2 * len(good) > len(there):  # else most rounds, or half, were overloaded, and have no figures
         return f"{_median(good, 'p50'):.0f} / {_median(good, 'p99'):.0f}"
     return "overloaded" if rows else "–"
 
