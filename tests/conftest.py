@@ -31,6 +31,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.local import fetch, terminal_progress
+from pipeline.settings import Settings, load
 from tests.pipe import Pipe
 from tests.servers import BROKER, NoServersError, Servers, sweep
 from tests.servers import servers as find_servers
@@ -45,6 +46,12 @@ FIRST = (
 """Files in the order in which they are begun, by how long they take; then come all others. A process gets its next file
 while it does the last two tests of one, so what waits behind the two of test_chaos.py has to be short."""
 _USED: list[str] = []
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Of servers that are not there."""
+    return load(bootstrap_servers="127.0.0.1:1", registry_url="http://127.0.0.1:1", group_id="g")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from pipeline.metrics import Metrics
 from pipeline.partition import Partition
 from pipeline.records import Member, Room
 from pipeline.rules import Rules
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings
 from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
 from pipeline.wire import ENCODERS, SCHEMAS
 from pipeline.worker import run, schemas
@@ -30,11 +30,6 @@ from pipeline.worker.recovery import Lane
 from pipeline.worker.transaction import BrokerClock, Closed, Transactions, fatal
 from pipeline.worker.watch import Watch
 from pipeline.worker.web import Web
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return load(bootstrap_servers="127.0.0.1:1", registry_url="http://127.0.0.1:1", group_id="g")
 
 
 class Book:

@@ -18,7 +18,7 @@ from pipeline.merge import Input, Merge
 from pipeline.metrics import Metrics
 from pipeline.partition import Partition
 from pipeline.rules import Rules
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings
 from pipeline.signal_decoder import SignalDecoder
 from pipeline.wire import SCHEMAS
 from pipeline.worker import schemas, stuck
@@ -29,12 +29,7 @@ from pipeline.worker.recovery import Lane, Recovery
 from pipeline.worker.store import RoomsStore
 from pipeline.worker.transaction import BrokerClock, Closed
 from pipeline.worker.unit import Names
-from tests.test_worker_parts import Book
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return load(bootstrap_servers="127.0.0.1:1", registry_url="http://127.0.0.1:1", group_id="g")
+from tests.test_worker_parts import Book, nothing_held
 
 
 def an_engine(settings: Settings, writer: Any) -> Engine:
@@ -42,10 +37,6 @@ def an_engine(settings: Settings, writer: Any) -> Engine:
     names, signals = Names("p", dict.fromkeys(SCHEMAS, 1)), SignalDecoder()
     learner = schemas.Learner(Book(), signals)  # type: ignore[arg-type]
     return Engine(settings, names, signals, learner, writer, Metrics())
-
-
-async def nothing_held() -> dict[TopicPartition, int]:
-    return {}
 
 
 async def test_a_rebalance_that_never_ends_ends_the_worker_unless_kafka_is_away(

@@ -84,8 +84,7 @@ class Bench:
             with self._attempt(f"{one.title}, thrown away: the broker warms up"):
                 throughput.measure(one, site, load, given.warm_up, given.signals, 0, self.folder)
         for number in range(given.rounds):
-            shift = number % len(self.taking_part)
-            for one in self.taking_part[shift:] + self.taking_part[:shift]:
+            for one in in_turn(self.taking_part, number):
                 with self._attempt(f"{one.title}, round {number + 1}"):
                     run = throughput.measure(
                         one, site, load, given.warm_up, given.signals, number + 1, self.folder
@@ -101,15 +100,14 @@ class Bench:
         taking_part = [one for one in self.taking_part if one.latency]
         too_much: dict[str, float] = {name: 0.95 * rate for name, rate in most.items()}
         for number in range(self.given.latency_rounds):
-            shift = number % len(taking_part)
-            in_turn = taking_part[shift:] + taking_part[:shift]
+            turn = in_turn(taking_part, number)
             for rate in self.given.rates:
-                for one in in_turn:
+                for one in turn:
                     if rate < too_much.get(one.name, float("inf")):
                         row = self._latency(one, Asked(number + 1, rate))
                         if row is not None and row.p50 is None:
                             too_much[one.name] = rate
-            for one in in_turn:
+            for one in turn:
                 if one.name in most:
                     self._at_its_maximum(one, number + 1, most[one.name])
 
@@ -159,6 +157,12 @@ class Bench:
         (results / "peers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         (folder / "peers.svg").write_text(plot.draw(self.taking_part, self.runs, self.latencies))
         print("\n".join(lines))
+
+
+def in_turn(contestants: list[Contestant], number: int) -> list[Contestant]:
+    """The order of a round: each begins with the next one."""
+    shift = number % len(contestants)
+    return contestants[shift:] + contestants[:shift]
 
 
 def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[str, str]:
