@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ import pytest
 from pipeline.events import EVENTS
 from pipeline.room import NoOp, Rejection
 from pipeline.signals import SIGNALS
+from pipeline.uncollected import uncollected
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
@@ -31,6 +33,15 @@ FOLDERS = "avro|pipeline|tools|tests|examples|docs|requirements|scripts|benchmar
 PATH = re.compile(rf"`((?:{FOLDERS})/[^`\s*]*|Makefile|[A-Z]+\.md)`")
 TO_BE_ADDED = {"avro/conference.MemberSpeaking.avsc", "avro/conference.signal.MemberSpeaking.avsc"}
 """Files that docs/development.md tells to add."""
+
+
+@pytest.fixture(autouse=True)
+def no_garbage() -> Iterator[None]:
+    """Python 3.11 shows where in a line an exception came from by parsing it. What earlier tests left to the collector
+    (the event loop of pytest-asyncio) was found while a page's code was parsed, its report parsed, too, and the
+    parser's count of its depth did not add up: SystemError."""
+    with uncollected():
+        yield
 
 
 def named(page: Path) -> str:
