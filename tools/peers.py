@@ -10,6 +10,7 @@ from typing import Any, Final
 import results
 
 from benchmarks.peers.contestants import contestants
+from benchmarks.peers.latency import Latency, steady
 
 Rows = list[dict[str, Any]]
 OURS: Final = "ours"
@@ -72,9 +73,9 @@ def _ratio(ours: Rows, theirs: Rows, what: str) -> str:
 
 
 def _latency(rows: Rows, rate: float) -> str:
-    there = [row for row in rows if row["rate"] == rate and not row["nominal"]]
-    good = [row for row in there if row["p50"] is not None]
-    if 2 * len(good) > len(there):  # else most rounds, or half, were overloaded, and have no figures
+    runs = [Latency(**{what: row[what] for what in row if what != "bench"}) for row in rows]
+    good = [run.row() for run in steady(run for run in runs if run.rate == rate and not run.nominal)]
+    if good:
         return f"{_median(good, 'p50'):.0f} / {_median(good, 'p99'):.0f}"
     return "overloaded" if rows else "–"
 

@@ -11,7 +11,7 @@ there 5 s after the last signal.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -60,6 +60,14 @@ class Latency:
     def row(self) -> dict[str, Any]:
         """For JSON."""
         return {"bench": "latency", **asdict(self)}
+
+
+def steady(runs: Iterable[Latency]) -> list[Latency]:
+    """Of the runs of a contestant at a rate, those with all events; none when they are not more than half: a median of
+    the good ones would hide the others."""
+    all_runs = list(runs)
+    good = [run for run in all_runs if run.p50 is not None]
+    return good if 2 * len(good) > len(all_runs) else []
 
 
 def pace(

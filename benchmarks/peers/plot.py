@@ -9,7 +9,7 @@ from html import escape
 from typing import Final
 
 from benchmarks.peers.contestants import Contestant
-from benchmarks.peers.latency import Latency
+from benchmarks.peers.latency import Latency, steady
 from benchmarks.peers.report import by_name, by_rate
 from benchmarks.peers.throughput import Throughput
 
@@ -44,7 +44,7 @@ def _bars(top: float, title: str, bars: list[tuple[str, list[tuple[float, float]
 def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> list[str]:
     """p50 (solid) and p99 (dashed) by rate, both axes logarithmic."""
     out = [_text(20, top, "latency, append to visible, ms: p50 solid, p99 dashed", 'font-weight="bold"')]
-    shown = [_middle(mine) for mine in by_rate(run for run in runs if run.p50 is not None)]
+    shown = [_middle(good) for mine in by_rate(runs) if (good := steady(mine))]
     if not shown:
         return out
     low, high = (pick(math.log10(run.rate) for run in shown) for pick in (min, max))

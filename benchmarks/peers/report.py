@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable
 
 from benchmarks.peers.contestants import Contestant
-from benchmarks.peers.latency import Latency
+from benchmarks.peers.latency import Latency, steady
 from benchmarks.peers.throughput import Throughput
 
 
@@ -81,7 +81,7 @@ def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
     rows = []
     for mine in by_rate(runs):
         good = [run for run in mine if run.p50 is not None]
-        figures = [spread(getattr(run, what) for run in good) for what in ("p50", "p99", "p999")]
+        figures = [spread(getattr(run, what) for run in steady(mine)) for what in ("p50", "p99", "p999")]
         rate = spread((run.rate for run in mine), 0) if mine[0].nominal else f"{mine[0].rate:,.0f}"
         slow = [
             f"the producer came to {run.sent:,.0f} signals/s" for run in good if run.sent < 0.95 * run.rate
