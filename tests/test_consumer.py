@@ -16,7 +16,7 @@ from faust.types import TP
 
 from pipeline.worker.bare import LOOK_SECONDS
 from pipeline.worker.consumer import IDLE_POLL_SECONDS, POLL_SECONDS, Consumer, Fetch, _Thread
-from pipeline.worker.pace import PAUSE_SECONDS, Pace
+from pipeline.worker.pace import FEW, MANY, PAUSE_SECONDS, SHORT_SECONDS, Pace, pause_after
 from tests.pipe import Pipe
 
 RECORDS, COMMITTED, OURS = 10, 3, 7
@@ -149,7 +149,7 @@ async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(p
         loop = asyncio.get_running_loop()
         began, before = loop.time(), sent
         await polling
-        most = (loop.time() - began) / PAUSE_SECONDS + 2
+        most = (loop.time() - began) / SHORT_SECONDS + 2
         assert RECORDS < sent - before <= most, "one after each pause, not one for each record"
 
 
@@ -163,6 +163,20 @@ def _assignment(consumer: AIOKafkaConsumer) -> Any:
     return consumer._subscription.subscription.assignment
 
 
+@pytest.mark.parametrize(
+    ("records", "seconds"),
+    [
+        (0, SHORT_SECONDS),
+        (FEW - 1, SHORT_SECONDS),
+        (FEW, PAUSE_SECONDS),
+        (MANY - 1, PAUSE_SECONDS),
+        (MANY, 0.0),
+    ],
+)
+def test_the_pause_is_as_long_as_it_pays(records: int, seconds: float) -> None:
+    assert pause_after(records) == seconds
+
+
 async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
     async def answer(*_: object) -> bool:
         return True
@@ -172,7 +186,7 @@ async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
     await asyncio.sleep(0)
     assert fetch.done()
     assert fetch.result()
-    own.few = True
+    own.pause = PAUSE_SECONDS
     late = asyncio.ensure_future(own(None, 0, None))
     await asyncio.sleep(0)
     assert not late.done()

@@ -23,7 +23,7 @@ from pipeline import topics
 from pipeline.merge import Record
 from pipeline.settings import Settings
 from pipeline.worker.bare import by_batch, check_tasks, look_rarely, records_of
-from pipeline.worker.pace import FEW, pace
+from pipeline.worker.pace import pace, pause_after
 
 POLL_SECONDS = 0.2
 """How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
@@ -275,7 +275,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if assignment is None:
             return []
         found = {tp: records_of(batches) for tp, batches in fetched.items()}
-        pace(consumer).few = sum(map(len, found.values())) < FEW
+        pace(consumer).pause = pause_after(sum(map(len, found.values())))
         parent.sink.polled()
         polled = []
         for tp in wanted:

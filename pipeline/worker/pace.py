@@ -13,26 +13,36 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
-FEW: Final = 1000
+MANY: Final = 1000
 """A poll that brought less records than this calls for a pause: each poll costs two switches of thread, and the broker
 a look at all partitions. Records that come at a rate bring less; of a backlog, a partition alone has more."""
 PAUSE_SECONDS: Final = 0.01
 """As long as a unit takes at a low rate. With half of it the worker spent 0.55 of a core on 500 signals a second, not
 0.38, and on two cores, which it shares with the broker, the latency's 99th percentile was longer, not shorter."""
+FEW: Final = 3
+SHORT_SECONDS: Final = 0.005
+"""The pause after less than `FEW` records: a longer one would not bring more with the next, only later."""
+
+
+def pause_after(records: int) -> float:
+    """Seconds to pause after a poll that brought so many records."""
+    if records >= MANY:
+        return 0.0
+    return SHORT_SECONDS if records < FEW else PAUSE_SECONDS
 
 
 class Pace:
-    """When the next fetches of a consumer are sent. `few`: the latest poll brought few records."""
+    """When the next fetches of a consumer are sent: `pause` seconds later than they could be."""
 
     def __init__(self, send: Any) -> None:
         self._send = send
-        self.few = False
+        self.pause = 0.0
 
     async def __call__(self, assignment: Any, node_id: int, request: Any) -> bool:
         """In place of `Fetcher._proc_fetch_request`; whether it brought anything."""
-        if self.few:
+        if self.pause:
             try:
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(self.pause)
             except asyncio.CancelledError:
                 return False  # as the original, whose caller asks for the result
         return bool(await self._send(assignment, node_id, request))
