@@ -10,7 +10,7 @@ from typing import Any, Final
 import results
 
 from benchmarks.peers.contestants import contestants
-from benchmarks.peers.latency import Latency, steady
+from benchmarks.peers.latency import Latency, middle, steady
 
 Rows = list[dict[str, Any]]
 OURS: Final = "ours"
@@ -74,9 +74,10 @@ def _ratio(ours: Rows, theirs: Rows, what: str) -> str:
 
 def _latency(rows: Rows, rate: float) -> str:
     runs = [Latency(**{what: row[what] for what in row if what != "bench"}) for row in rows]
-    good = [run.row() for run in steady(run for run in runs if run.rate == rate and not run.nominal)]
+    good = steady([run for run in runs if run.rate == rate and not run.nominal])
     if good:
-        return f"{_median(good, 'p50'):.0f} / {_median(good, 'p99'):.0f}"
+        shown = middle(good)
+        return f"{shown.p50:.0f} / {shown.p99:.0f}"
     return "overloaded" if rows else "–"
 
 

@@ -105,7 +105,7 @@ class Bench:
                 for one in turn:
                     if rate < too_much.get(one.name, float("inf")):
                         row = self._latency(one, Asked(number + 1, rate))
-                        if row is not None and row.p50 is None:
+                        if row is not None and not row.complete:
                             too_much[one.name] = rate
             for one in turn:
                 if one.name in most:

@@ -10,9 +10,10 @@ there 5 s after the last signal.
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -57,17 +58,29 @@ class Latency:
     carried: float = 0.0
     """Events per second that were seen while signals were sent, without the warm-up."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether all events were there; else it was overloaded, and has no figures."""
+        return self.p50 is not None
+
     def row(self) -> dict[str, Any]:
         """For JSON."""
         return {"bench": "latency", **asdict(self)}
 
 
-def steady(runs: Iterable[Latency]) -> list[Latency]:
+def steady(runs: list[Latency]) -> list[Latency]:
     """Of the runs of a contestant at a rate, those with all events; none when they are not more than half: a median of
     the good ones would hide the others."""
-    all_runs = list(runs)
-    good = [run for run in all_runs if run.p50 is not None]
-    return good if 2 * len(good) > len(all_runs) else []
+    good = [run for run in runs if run.complete]
+    return good if 2 * len(good) > len(runs) else []
+
+
+def middle(runs: list[Latency]) -> Latency:
+    """The medians of such runs, of which there is one at least."""
+    rate, p50, p99 = (
+        statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99")
+    )
+    return replace(runs[0], rate=rate, p50=p50, p99=p99)
 
 
 def pace(

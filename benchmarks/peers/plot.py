@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import replace
 from html import escape
 from typing import Final
 
 from benchmarks.peers.contestants import Contestant
-from benchmarks.peers.latency import Latency, steady
+from benchmarks.peers.latency import Latency, middle, steady
 from benchmarks.peers.report import by_name, by_rate
 from benchmarks.peers.throughput import Throughput
 
@@ -44,7 +43,7 @@ def _bars(top: float, title: str, bars: list[tuple[str, list[tuple[float, float]
 def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> list[str]:
     """p50 (solid) and p99 (dashed) by rate, both axes logarithmic."""
     out = [_text(20, top, "latency, append to visible, ms: p50 solid, p99 dashed", 'font-weight="bold"')]
-    shown = [_middle(good) for mine in by_rate(runs) if (good := steady(mine))]
+    shown = [middle(good) for mine in by_rate(runs) if (good := steady(mine))]
     if not shown:
         return out
     low, high = (pick(math.log10(run.rate) for run in shown) for pick in (min, max))
@@ -70,14 +69,6 @@ def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> li
             colour = COLOURS[number % len(COLOURS)]
             out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" {dash}/>')
     return out
-
-
-def _middle(runs: list[Latency]) -> Latency:
-    """The medians of runs at one rate."""
-    rate, p50, p99 = (
-        statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99")
-    )
-    return replace(runs[0], rate=rate, p50=p50, p99=p99)
 
 
 def draw(contestants: list[Contestant], runs: list[Throughput], latencies: list[Latency]) -> str:

@@ -80,7 +80,7 @@ def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
     titles = {one.name: one.title for one in contestants}
     rows = []
     for mine in by_rate(runs):
-        good = [run for run in mine if run.p50 is not None]
+        good = [run for run in mine if run.complete]
         figures = [spread(getattr(run, what) for run in steady(mine)) for what in ("p50", "p99", "p999")]
         rate = spread((run.rate for run in mine), 0) if mine[0].nominal else f"{mine[0].rate:,.0f}"
         slow = [
