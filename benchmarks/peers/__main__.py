@@ -18,8 +18,9 @@ shown are median and least to greatest, and the ratios of ours to each peer with
 Latency: see `latency.py`. The contestants take turns at each rate, in rounds as above; one that was overloaded, or
 takes less from a backlog, is not asked for as much again. What sends the signals needs a part of the machine, so what
 one carries while they come is less than what it takes from a backlog: in each round, each is sent as many a second as
-it took from the backlog, what it carried meanwhile is its maximum, and 80 % of that is the rate of its next run. Both
-settle four times as long as the others.
+it took from the backlog, what it carried meanwhile, once it had settled, is its maximum, and 80 % of that is the rate
+of its next run. Near the maximum it takes a while to make up for what was behind at the beginning, so that run settles
+four times as long as the others.
 
 Broker and contestant share the machine; what one takes the other lacks. Results go to docs/results/peers.md and
 peers.jsonl, the picture to docs/peers.svg.
@@ -104,7 +105,9 @@ class Bench:
             for rate in self.given.rates:
                 for one in turn:
                     if rate < too_much.get(one.name, float("inf")):
-                        row = self._latency(one, Asked(number + 1, rate))
+                        row = self._latency(
+                            one, Asked(number + 1, rate), (self.given.settle, self.given.seconds)
+                        )
                         if row is not None and not row.complete:
                             too_much[one.name] = rate
             for one in turn:
@@ -113,14 +116,16 @@ class Bench:
 
     def _at_its_maximum(self, one: Contestant, number: int, most: float) -> None:
         """What one carries while signals are sent, and its latency at 80 % of it."""
-        if row := self._latency(one, Asked(number, most, " (as from a backlog)")):
-            self._latency(one, Asked(number, 0.8 * row.carried, " (80 %)"))
+        settle, seconds = self.given.settle, self.given.seconds
+        # Large units come seldom, so what is carried takes a while to measure; there is no latency to wait for.
+        row = self._latency(one, Asked(number, most, " (as from a backlog)"), (settle, 3 * settle + seconds))
+        if row is not None:
+            self._latency(one, Asked(number, 0.8 * row.carried, " (80 %)"), (4 * settle, seconds))
 
-    def _latency(self, one: Contestant, asked: Asked) -> Latency | None:
+    def _latency(self, one: Contestant, asked: Asked, seconds: tuple[float, float]) -> Latency | None:
+        """`seconds` of warm-up and of measuring."""
         row = None
         with self._attempt(f"{one.title} at {asked.rate:,.0f} signals/s, round {asked.round}"):
-            # Near its maximum, what a contestant was behind when it began takes it a while to make up for.
-            seconds = (self.given.settle * (4 if asked.nominal else 1), self.given.seconds)
             row = latency.measure(one, self.servers, asked, seconds, self.folder, self.given.linger)
             self.latencies.append(row)
             say(json.dumps(row.row()))

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, IsolationLevel
 
 from benchmarks.peers.contestants import Contestant, Running
 from benchmarks.peers.events import messages
@@ -133,7 +133,7 @@ class Watch:
         self._consumer.assign(site.partitions())
 
     def until(self, enough: Callable[[], bool], seconds: float) -> bool:
-        """Look at events until `enough`, asked for now and then; False when that took too long."""
+        """Look at events until `enough`, asked for now and then; False when that took too long. Raises RuntimeError."""
         limit = time.monotonic() + seconds
         while not enough():
             if time.monotonic() > limit:
@@ -142,7 +142,10 @@ class Watch:
             if first is None:
                 self._running.check()
                 continue
-            values = [first.value(), *(each.value() for each in self._consumer.consume(5_000, 0))]
+            found = [first, *self._consumer.consume(5_000, 0)]
+            if error := next((each.error() for each in found if each.error()), None):
+                raise RuntimeError(f"the consumer of the events failed: {error}")
+            values = [each.value() for each in found]
             self.seen.append((time.time() * 1000, values))
             self.count += len(values)
         return True
@@ -179,7 +182,8 @@ def measure(
             watch = Watch(site, running)
             if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
                 seen = f"{watch.count:,} of {ROOMS:,} events seen, {site.written():,} offsets written"
-                raise RuntimeError(f"{running.group} is not ready: {seen}:\n{running.tail()}")
+                stable = f"{site.written(IsolationLevel.READ_COMMITTED):,} of them stable"
+                raise RuntimeError(f"{running.group} is not ready: {seen}, {stable}:\n{running.tail()}")
             ours.recv()
             began = time.time() * 1000
             ours.send("go")
@@ -188,7 +192,7 @@ def measure(
             carried = watch.carried(began + seconds[0] * 1000, time.time() * 1000)
             complete = watch.until(lambda: watch.count >= ROOMS + signals, BEHIND_SECONDS)
             watch.close()
-        latencies = sorted(_latencies(site, watch, began + seconds[0] * 1000))
+        latencies = sorted(_latencies(site, watch, began + seconds[0] * 1000)) if complete else []
     finally:
         pacer.kill()
         pacer.join()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.local import Stack
@@ -100,12 +100,13 @@ class Site:
         """Those of one of the six topics."""
         return [TopicPartition(f"{self.prefix}.{topic}", number) for number in range(PARTITIONS)]
 
-    def written(self) -> int:
+    def written(self, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> int:
         """Offsets used in the topic of events: events, and a few markers and aborted records. Cheap."""
         asked = dict.fromkeys(self.partitions(), OffsetSpec.latest())
         while True:
             try:
-                return sum(one.result().offset for one in self.servers.admin.list_offsets(asked).values())
+                found = self.servers.admin.list_offsets(asked, isolation_level=isolation)
+                return sum(one.result().offset for one in found.values())
             except KafkaException as error:  # topics that have just been made anew may have no leader yet
                 if error.args[0].code() not in NO_LEADER_YET:
                     raise
