@@ -101,7 +101,8 @@ class Site:
         return [TopicPartition(f"{self.prefix}.{topic}", number) for number in range(PARTITIONS)]
 
     def written(self, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> int:
-        """Offsets used in the topic of events: events, and a few markers and aborted records. Cheap."""
+        """Offsets used in the topic of events: events, and a few markers and aborted records; `READ_COMMITTED`: those
+        before the first open transaction. Cheap."""
         asked = dict.fromkeys(self.partitions(), OffsetSpec.latest())
         while True:
             try:
