@@ -117,7 +117,7 @@ class Bench:
     def _at_its_maximum(self, one: Contestant, number: int, most: float) -> None:
         """What one carries while signals are sent, and its latency at 80 % of it."""
         settle, seconds = self.given.settle, self.given.seconds
-        # Large units come seldom, so what is carried takes a while to measure; there is no latency to wait for.
+        # Large units come seldom, so what is carried takes a while to measure.
         row = self._latency(one, Asked(number, most, " (as from a backlog)"), (settle, 3 * settle + seconds))
         if row is not None:
             self._latency(one, Asked(number, 0.8 * row.carried, " (80 %)"), (4 * settle, seconds))
