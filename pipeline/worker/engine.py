@@ -58,6 +58,8 @@ class Engine(Intake):
         until all that has come meanwhile is decided, too."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
+        self._rows_due = False
+        """Whether to encode the open unit's rows after this slice, see `unit`."""
         self._lock = asyncio.Lock()
         self._touch: set[int] = set()
         self._also: set[TopicPartition] = set()
@@ -129,6 +131,7 @@ class Engine(Intake):
             due = self._unit and (not more or self._unit.signals >= self._enough)
             if self.generation is not None and self._writing is None and due:
                 self._write()
+                more = True  # rows: they are encoded once the question to the broker is on its way
             await (asyncio.sleep(0) if more else self._wake.wait())
 
     async def _settle(self) -> None:
@@ -151,24 +154,24 @@ class Engine(Intake):
             number = self._touch.pop()
             if number in self.lanes:
                 unit.touch(number)
-        turn, until = self._turn, unit.signals + SLICE
+        until = unit.signals + SLICE
         for busy, lane in self._in_turn():
             self._advance(lane, unit, until)
             if unit.full or unit.signals >= until:
-                if busy:
-                    self._had_a_slice(lane.number)
+                if busy and self._had_its_share(lane.number):
+                    self._rows_due = True
                 break
         unit.pack()
-        more = unit.signals >= until and not unit.full
-        if self._turn != turn or not more:
+        if self._rows_due:
             unit.encode_rows()
-        return more
+            self._rows_due = False
+        return unit.signals >= until and not unit.full
 
     def _write(self) -> asyncio.Task[None]:
         """Begin to write the open unit."""
         writing = asyncio.create_task(self._commit(), name="unit")
         writing.add_done_callback(lambda _: self._wake.set())
-        self._writing, self._began = writing, time.monotonic()
+        self._writing, self._began, self._rows_due = writing, time.monotonic(), True
         return writing
 
     async def _commit(self) -> None:
@@ -193,12 +196,15 @@ class Engine(Intake):
         lanes = [(lane.merge.queued > SLICE, lane) for lane in self.lanes.values()]
         return sorted(lanes, key=lambda one: (one[0], one[1].number < self._turn, one[1].number))
 
-    def _had_a_slice(self, number: int) -> None:
-        """A busy lane goes on, for its rooms are in the processor's cache now, until it has had its share of a unit."""
+    def _had_its_share(self, number: int) -> bool:
+        """A busy lane has had a slice. It goes on, for its rooms are in the processor's cache now, until it has had its
+        share of a unit: whether it has."""
         self._slices = self._slices + 1 if number == self._turn else 1
         self._turn = number
-        if self._slices * SLICE * len(self.lanes) >= MAX_SIGNALS:
-            self._turn, self._slices = number + 1, 0
+        if self._slices * SLICE * len(self.lanes) < MAX_SIGNALS:
+            return False
+        self._turn, self._slices = number + 1, 0
+        return True
 
     def _advance(self, lane: Lane, unit: Unit, until: int) -> None:
         """Apply what is next of a lane, as long as something is, need not wait, and fits: `until` is in signals."""

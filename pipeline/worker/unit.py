@@ -1,8 +1,9 @@
 """What one unit says: events, table changes, rejected signals and dead letters of the partitions it worked on.
 
-Events are encoded as they are said; a table row is written once per unit, with its last value. It is encoded when its
-lane has had its turn (`encode_rows`): after each slice of signals most were encoded in vain, for the next slice changed
-them again, and at the end of the unit they were out of the processor's cache, and the writer waited for it.
+Events are encoded as they are said; a table row is written once per unit, with its last value. It is encoded
+(`encode_rows`) while the broker begins the unit's transaction: earlier, most were encoded in vain, for the next signals
+changed them again, and later, the writer would wait for it. In a backlog it is encoded when its lane has had its share
+of the unit: at the end it would be out of the processor's cache.
 """
 
 from __future__ import annotations
