@@ -53,9 +53,10 @@ class Engine(Intake):
         self._unit = Unit(names, settings.worker_id)
         """The open one."""
         self._enough = 0
-        """Signals in the open unit with which it is written as soon as it can be, though there is more: a quarter over
-        the last one. So in a backlog units grow until they are full, and close to the end of the log none waits
-        until all that has come meanwhile is decided, too."""
+        """Signals in the open unit with which it is written as soon as it can be, though there is more: as many as the
+        last one had, and a quarter over that if more than another one was queued behind it. So in a backlog units grow
+        until they are full, and close to the end of the log none waits until all that has come meanwhile is decided,
+        too."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._rows_due = False
@@ -184,7 +185,8 @@ class Engine(Intake):
     def _close(self) -> Closed:
         """Close the open unit, with the positions that are behind it now."""
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
-        self._enough = unit.signals + unit.signals // 4
+        behind = sum(lane.merge.queued for lane in self.lanes.values()) > unit.signals or bool(self.full())
+        self._enough = unit.signals + (unit.signals // 4 if behind else 0)
         self._wake.set()  # what a full one could not take in waits for nobody
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
