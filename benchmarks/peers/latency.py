@@ -13,11 +13,9 @@ Python's garbage collector rests in both processes meanwhile: at 66,000 signals 
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
@@ -32,6 +30,7 @@ from benchmarks.peers.events import messages
 from benchmarks.peers.load import Load, flush, producer, send
 from benchmarks.peers.rooms import Codec
 from benchmarks.peers.site import Servers, Site
+from pipeline.uncollected import uncollected
 
 ROOMS: Final = 2_000
 READY_SECONDS: Final = 120.0
@@ -104,17 +103,17 @@ def pace(
     for record in made[:ROOMS]:
         send(out, record)
     flush(out)
-    gc.disable()
     pipe.send("ready")
     pipe.recv()
     began, done = time.monotonic(), ROOMS
-    while done < len(made):
-        due = ROOMS + int((time.monotonic() - began) * rate)
-        while done < min(due, len(made)):
-            send(out, made[done])
-            done += 1
-        out.poll(0)
-        time.sleep(0.0005)
+    with uncollected():
+        while done < len(made):
+            due = ROOMS + int((time.monotonic() - began) * rate)
+            while done < min(due, len(made)):
+                send(out, made[done])
+                done += 1
+            out.poll(0)
+            time.sleep(0.0005)
     flush(out)
     pipe.send(time.monotonic() - began)
 
@@ -184,7 +183,7 @@ def measure(
     pacer = context.Process(target=pace, args=todo, daemon=True)
     pacer.start()
     try:
-        with Running(contestant, site, folder) as running, _no_collector():
+        with Running(contestant, site, folder) as running, uncollected():
             watch = Watch(site, running)
             if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
                 seen = f"{watch.count:,} of {ROOMS:,} events seen, {site.written():,} offsets written"
@@ -209,17 +208,6 @@ def measure(
         return Latency(contestant.name, *asked, sent, signals, None, None, None, note, carried)
     p50, p99, p999 = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
     return Latency(contestant.name, *asked, sent, len(latencies), p50, p99, p999, "", carried)
-
-
-@contextlib.contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without pauses for the garbage of cycles, of which the consumer makes none."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _latencies(site: Site, watch: Watch, since: float) -> list[float]:
