@@ -54,9 +54,9 @@ class Engine(Intake):
         """The open one."""
         self._enough = 0
         """Signals in the open unit with which it is written as soon as it can be, though there is more: as many as the
-        last one had, and a quarter over that if more than another one was queued behind it. So in a backlog units grow
-        until they are full, and close to the end of the log none waits until all that has come meanwhile is decided,
-        too."""
+        last one had, and a quarter over that if more than another one was queued behind it, or a queue was full. So in
+        a backlog units grow until they are full, and close to the end of the log none waits until all that has come
+        meanwhile is decided, too."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._rows_due = False
