@@ -1,11 +1,11 @@
 """From the append of a signal until its event is visible to a read_committed consumer, at fixed rates.
 
-A process of its own writes pre-encoded signals at an even pace (acks=all, idempotent). It lingers for 5 ms, as clients
-do by default (librdkafka; the Java client since Kafka 4.0, KIP-1030), unless `--linger` says otherwise; latency begins
-with the append. The consumer here notes the wall time at which it has an event in hand, and nothing else. Afterwards
-the signals are read back with the broker's append times, and matched by signal_id = meta.cause. One machine, one
-clock; append times are whole milliseconds, cut, so a latency is up to 1 ms too long. "overloaded": not all events were
-there 5 s after the last signal.
+A process of its own writes signals at an even pace, see `pacer`. It lingers for 5 ms, as clients do by default
+(librdkafka; the Java client since Kafka 4.0, KIP-1030), unless `--linger` says otherwise; latency begins with the
+append. The consumer here notes the wall time at which it has an event in hand, and nothing else. Afterwards the signals
+are read back with the broker's append times, and matched by signal_id = meta.cause. One machine, one clock; append
+times are whole milliseconds, cut, so a latency is up to 1 ms too long. "overloaded": not all events were there 5 s
+after the last signal.
 
 Python's garbage collector rests in both processes meanwhile: at 66,000 signals a second it stopped the consumer for
 0.65 s in 15, for up to 0.1 s at once, which were added to the latencies of whoever was measured.
@@ -17,9 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,9 +25,9 @@ from confluent_kafka import Consumer, IsolationLevel
 
 from benchmarks.peers.contestants import Contestant, Running
 from benchmarks.peers.events import messages
-from benchmarks.peers.load import Load, flush, producer, send
+from benchmarks.peers.pacer import Todo, pace
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import Servers, Site
+from benchmarks.peers.site import PARTITIONS, Servers, Site
 from pipeline.uncollected import uncollected
 
 ROOMS: Final = 2_000
@@ -85,37 +83,6 @@ def middle(runs: list[Latency]) -> Latency:
         statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99")
     )
     return replace(runs[0], rate=rate, p50=p50, p99=p99)
-
-
-def pace(
-    pipe: Connection,
-    servers: str,
-    site: tuple[str, dict[str, int]],
-    rate: float,
-    signals: int,
-    linger_ms: int,
-) -> None:
-    """The producer's process: the creates of all rooms; then, when told to, `signals` at an even pace. It answers with
-    the time it took."""
-    prefix, ids = site
-    load, out = Load(Codec(ids), prefix, ROOMS), producer(servers, linger_ms)
-    made = list(islice(load, ROOMS + signals))
-    for record in made[:ROOMS]:
-        send(out, record)
-    flush(out)
-    pipe.send("ready")
-    pipe.recv()
-    began, done = time.monotonic(), ROOMS
-    with uncollected():
-        while done < len(made):
-            due = ROOMS + int((time.monotonic() - began) * rate)
-            while done < min(due, len(made)):
-                send(out, made[done])
-                done += 1
-            out.poll(0)
-            time.sleep(0.0005)
-    flush(out)
-    pipe.send(time.monotonic() - began)
 
 
 class Watch:
@@ -179,8 +146,8 @@ def measure(
     signals = int(asked.rate * sum(seconds))
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    todo = (theirs, servers.bootstrap, (site.prefix, site.ids), asked.rate, signals, linger_ms)
-    pacer = context.Process(target=pace, args=todo, daemon=True)
+    todo = Todo(servers.bootstrap, site.prefix, site.ids, ROOMS, PARTITIONS, asked.rate, signals, linger_ms)
+    pacer = context.Process(target=pace, args=(theirs, todo), daemon=True)
     pacer.start()
     try:
         with Running(contestant, site, folder) as running, uncollected():
