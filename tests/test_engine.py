@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
@@ -111,6 +112,25 @@ async def test_a_writer_that_is_free_waits_for_little_more_than_the_last_unit() 
     assert len(sizes) > 5
     for last, unit in pairwise(sizes[:-1]):
         assert 1.25 * last <= unit <= 1.25 * last + 4 * SLICE
+
+
+def closed_with_queued(decided: int, queued_behind: int) -> tuple[int, int]:
+    """The signals of a unit that is closed when so many are queued behind it, and how many are enough for the next."""
+    core, _ = queued(decided + queued_behind)
+    while core.engine._unit.signals < decided:
+        core.engine._decide()
+    size = core.engine._unit.signals
+    core.engine._close()
+    return size, core.engine._enough
+
+
+@pytest.mark.parametrize(
+    ("behind", "enough"),
+    [(8 * SLICE + 1, 10 * SLICE), (8 * SLICE, 8 * SLICE), (4 * SLICE, 8 * SLICE), (4 * SLICE - 1, 6 * SLICE)],
+)
+def test_units_grow_in_a_backlog_and_shrink_close_to_the_end_of_the_log(behind: int, enough: int) -> None:
+    """There, one that waits to be as large as the last makes all that is in it late."""
+    assert closed_with_queued(8 * SLICE, behind) == (8 * SLICE, enough)
 
 
 def test_busy_lanes_take_turns_of_an_equal_share_of_a_unit() -> None:

@@ -53,10 +53,7 @@ class Engine(Intake):
         self._unit = Unit(names, settings.worker_id)
         """The open one."""
         self._enough = 0
-        """Signals in the open unit with which it is written as soon as it can be, though there is more: as many as the
-        last one had, and a quarter over that if more than another one was queued behind it, or a queue was full. So in
-        a backlog units grow until they are full, and close to the end of the log none waits until all that has come
-        meanwhile is decided, too."""
+        """Signals in the open unit with which it is written as soon as it can be, though there is more."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._rows_due = False
@@ -185,12 +182,21 @@ class Engine(Intake):
     def _close(self) -> Closed:
         """Close the open unit, with the positions that are behind it now."""
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
-        behind = sum(lane.merge.queued for lane in self.lanes.values()) > unit.signals or bool(self.full())
-        self._enough = unit.signals + (unit.signals // 4 if behind else 0)
+        self._enough = self._enough_after(unit.signals)
         self._wake.set()  # what a full one could not take in waits for nobody
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
         return Closed(unit.records(inputs), unit.offsets(inputs), also)
+
+    def _enough_after(self, last: int) -> int:
+        """How many signals are enough for the unit after one of `last`: a quarter more if more than another one is
+        queued behind it, or a queue is full; a quarter less if less than half of one is. So in a backlog units grow
+        until they are full, and close to the end of the log none waits until all that has come meanwhile is decided,
+        too, nor do they stay as large as some pause has made them."""
+        queued = sum(lane.merge.queued for lane in self.lanes.values())
+        if queued > last or self.full():
+            return last + last // 4
+        return last - last // 4 if 2 * queued < last else last
 
     def _in_turn(self) -> list[tuple[bool, Lane]]:
         """The lanes, and whether they are busy: have more to do than a slice. Those that are not come first, for they
