@@ -191,6 +191,7 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
         "load": f"{given.warm_up:,} + {given.signals:,} signals of {given.rooms:,} rooms, {PARTITIONS} partitions, "
         f"Avro, two thirds API, one third media; {given.rounds} rounds, {given.break_in} runs before them thrown away",
         "latency": f"{given.latency_rounds} rounds of {given.seconds:g} s at each rate, after {given.settle:g} s; "
+        f"as from a backlog {3 * given.settle + given.seconds:g} s, 80 % of it after {4 * given.settle:g} s; "
         f"producer: linger {given.linger} ms",
     }
     for one in taking_part:
@@ -204,6 +205,12 @@ def _bench_version(package: str) -> str:
     return subprocess.run(
         [BENCH_PYTHON, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def _milliseconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of milliseconds, 1 or more")
+    return int(text)
 
 
 def _arguments() -> argparse.Namespace:
@@ -230,7 +237,12 @@ def _arguments() -> argparse.Namespace:
     )
     add("--latency-rounds", type=int, default=3)
     add("--seconds", type=float, default=20.0, help="of measuring a latency")
-    add("--linger", type=int, default=5, help="milliseconds that what sends signals at a rate waits for more")
+    add(
+        "--linger",
+        type=_milliseconds,
+        default=5,
+        help="milliseconds that what sends signals at a rate waits for more",
+    )
     add("--settle", type=float, default=5.0, help="seconds before that at the same rate")
     add(
         "--out",
