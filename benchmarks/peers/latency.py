@@ -149,6 +149,7 @@ def measure(
     todo = Todo(servers.bootstrap, site.prefix, site.ids, ROOMS, PARTITIONS, asked.rate, signals, linger_ms)
     pacer = context.Process(target=pace, args=(theirs, todo), daemon=True)
     pacer.start()
+    theirs.close()  # the pacer has the only one now: if it fails, `recv` says so
     try:
         with Running(contestant, site, folder) as running, uncollected():
             watch = Watch(site, running)

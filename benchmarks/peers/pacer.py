@@ -147,8 +147,10 @@ class Todo(NamedTuple):
 
 
 def pace(pipe: Connection, todo: Todo) -> None:
-    """The process: the creates of all rooms; then, when told to, the signals. It answers with the time it took."""
-    asyncio.run(_pace(pipe, todo))
+    """The process: the creates of all rooms; then, when told to, the signals. It answers with the time it took; when it
+    fails, who waits for the answer gets EOFError."""
+    with pipe:
+        asyncio.run(_pace(pipe, todo))
 
 
 async def _pace(pipe: Connection, todo: Todo) -> None:
