@@ -12,10 +12,8 @@ from __future__ import annotations
 import asyncio
 from itertools import islice
 
-from aiokafka.partitioner import murmur2
-
 from benchmarks import core
-from benchmarks.peers.load import Load
+from benchmarks.peers.load import Load, room_partition
 from benchmarks.peers.rooms import AVRO, Codec
 from benchmarks.shared import CONSOLE, parser
 from pipeline import room
@@ -30,7 +28,7 @@ def records(count: int, rooms: int) -> list[tuple[int, str, Record]]:
     ids = {name: number for name, number in core.IDS.items() if (AVRO / f"{name}.avsc").exists()}
     made, offsets = [], dict[tuple[int, str], int]()
     for n, (topic, key, value) in enumerate(islice(Load(Codec(ids), "x", rooms), count)):
-        place = (murmur2(key) & 0x7FFFFFFF) % PARTITIONS, topic.split(".")[1]
+        place = room_partition(key, PARTITIONS), topic.split(".")[1]
         offset = offsets[place] = offsets.get(place, -1) + 1
         made.append((*place, Record(core.NOW + n, offset, key, value, ())))
     return made

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer
 
 from benchmarks.peers.rooms import Codec
@@ -93,6 +94,11 @@ class Load:
         kind, signal = life.next()
         topic = f"{self._prefix}.{'media' if kind.startswith('Member') else 'api'}.signals"
         return topic, life.room_id.encode(), self._codec.encode(f"conference.signal.{kind}", signal)
+
+
+def room_partition(key: bytes, partitions: int) -> int:
+    """Where the contract wants the records of a room (§2)."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 def producer(servers: str, linger_ms: int) -> Producer:

@@ -18,12 +18,11 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
-from aiokafka.partitioner import murmur2
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from benchmarks.peers.load import Load, flush, producer, send
+from benchmarks.peers.load import Load, flush, producer, room_partition, send
 from benchmarks.peers.rooms import Codec
 from pipeline.uncollected import uncollected
 
@@ -48,7 +47,7 @@ class Id(NamedTuple):
 
 
 def plan(signals: Iterable[Signal], rate: float, linger_ms: int, partitions: int, who: Id) -> list[Due]:
-    """The requests for signals that come evenly, `rate` a second, each sent when its first one is `linger_ms` old."""
+    """The requests for signals that come evenly, `rate` a second: those of each `linger_ms` are sent at its end."""
     sequences: Counter[tuple[str, int]] = Counter()
     ticks = groupby(enumerate(signals), lambda one: int(one[0] * 1000 / rate / linger_ms))
     return [
@@ -62,7 +61,7 @@ def _request(
 ) -> ProduceRequest:
     found: dict[tuple[str, int], list[tuple[bytes, bytes]]] = defaultdict(list)
     for topic, key, value in signals:
-        found[topic, (murmur2(key) & 0x7FFFFFFF) % partitions].append((key, value))
+        found[topic, room_partition(key, partitions)].append((key, value))
     topics: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for place, records in found.items():
         topics[place[0]].append((place[1], _batch(records, who, sequences[place])))
