@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # docker build --build-arg REVISION="$(git rev-parse HEAD)" -t conference-pipeline:0.1.0 .
-# Python is the version that all tests run on. tests/test_image.py replays the RUN steps in a clean folder.
+# Python is the version that all tests run on. tests/deploy/test_image.py replays the RUN steps in a clean folder.
 ARG PYTHON=3.11
 
 # The whole image, not the slim one: it has a C compiler.

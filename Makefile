@@ -58,11 +58,12 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 compile: $(DEV_STAMP) ## the hot path as C extensions in build/compiled (needs a C compiler; 1.5 to 1.7 times as fast)
 	@$(MAKE) --no-print-directory $(COMPILED)
 
-test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests/test_room.py …")
-	@PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. $(BIN)/python -c "import pipeline.room as r; assert r.__file__.endswith('.so'), r.__file__"
+test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests/core/test_room.py …")
+	@PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. $(BIN)/python -c "import pipeline.core.room as r; assert r.__file__.endswith('.so'), r.__file__"
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m pytest --import-mode=append -n auto --dist loadfile $(TESTS)
 
-CORE_TESTS := $(foreach part,avro batch codec engine merge packed partition produce recent room room_rules wire worker_parts,tests/test_$(part).py)
+CORE_TESTS := tests/model tests/core tests/kafka/test_record_batch.py tests/kafka/test_produce_request.py \
+	tests/worker/test_engine.py tests/worker/test_worker_parts.py
 test-compiled-core: ## those of them that need no servers
 	@$(MAKE) --no-print-directory test-compiled TESTS="$(CORE_TESTS)"
 

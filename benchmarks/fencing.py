@@ -16,8 +16,8 @@ import time
 from aiokafka.errors import KafkaError
 
 from benchmarks.shared import Row, parser, pipeline, save, servers, show
-from pipeline import signals as s
-from tests.pipe import Pipe
+from pipeline.model import signals as s
+from testkit.pipe import Pipe
 
 PARTITIONS = 12
 OCCURRED_AT = 1_795_354_386_106_600

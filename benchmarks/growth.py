@@ -11,7 +11,7 @@ partitions  1 to 48, a backlog of signals, a whole worker process and a broker: 
 rate        100 to 4,000 signals/s on 12 partitions, a whole worker process: what a small unit costs
 
 All but the last two are the engine in this process, from fetched records to the bytes of its batches (see
-benchmarks/core.py), as the least of three runs; `×` is the cost relative to the first row of its kind.
+testkit/engine.py), as the least of three runs; `×` is the cost relative to the first row of its kind.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.core import Core, stream
 from benchmarks.shared import CONSOLE, Row, cpu_seconds, parser, pipeline, save, servers, show
-from tests.chaos.load import Load
-from tests.pipe import Pipe, WorkerProcess
-from tests.servers import Servers
+from testkit.chaos.load import Load
+from testkit.engine import Core, stream
+from testkit.pipe import Pipe, WorkerProcess
+from testkit.servers import Servers
 
 RUNS: Final = 3
 SECONDS: Final = 10.0

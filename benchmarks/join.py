@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from pipeline.partition import Partition
-from pipeline.room import Rules
-from pipeline.signals import ConferenceCreate, MemberJoined, MemberLeft
+from pipeline.core.partition import Partition
+from pipeline.core.room import Rules
+from pipeline.model.signals import ConferenceCreate, MemberJoined, MemberLeft
 
 ROUNDS, PAIRS = 15, 2_000
 

@@ -21,9 +21,9 @@ from benchmarks.peers.contestants import Running, contestants
 from benchmarks.peers.load import Load, fill
 from benchmarks.peers.rooms import Codec
 from benchmarks.peers.site import Site, servers
-from pipeline.codec import signal_json
-from pipeline.signal_decoder import SignalDecoder
-from pipeline.wire import SCHEMAS
+from pipeline.model.codec import signal_json
+from pipeline.model.decoders import SignalDecoder
+from pipeline.model.wire import SCHEMAS
 
 
 class JsonLoad:

@@ -18,21 +18,21 @@ from typing import Any, Final
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from benchmarks import core
-from benchmarks.rows import member, recents, room
 from benchmarks.shared import Row, parser, save, show
-from pipeline import signals
-from pipeline.codec import signal_json
-from pipeline.merge import Input, Record
-from pipeline.packed import deadline_of
-from pipeline.records import Position, Room, TopicPosition
-from pipeline.room import Rules, decide
-from pipeline.wire import DECODERS, ENCODERS, decode_room
-from pipeline.worker.batch import batches, encode, encode_row, header
-from pipeline.worker.unit import Names, Unit
+from pipeline.core.lazy_rooms import deadline_of
+from pipeline.core.merge import Input, Record
+from pipeline.core.room import Rules, decide
+from pipeline.kafka.record_batch import batches, encode, encode_row, header
+from pipeline.model import signals
+from pipeline.model.codec import signal_json
+from pipeline.model.records import Position, Room, TopicPosition
+from pipeline.model.wire import DECODERS, ENCODERS, decode_room
+from pipeline.worker.unit import OutputEncoder, Unit
+from testkit import engine
+from testkit.rows import member, recents, room
 
 LOOP: Final = 2000
-NOW: Final = core.NOW
+NOW: Final = engine.NOW
 RULES: Final = Rules()
 Step = tuple[str, str, Callable[[], Any]]
 
@@ -68,24 +68,24 @@ def of_signals() -> Iterator[tuple[str, Room, Any]]:
     yield "mute", still, signals.ConferenceMute(*ids, session)
     yield "member.muted", still, signals.MemberMuted(*ids, session)
     yield "unmute (no-op)", still, signals.ConferenceUnmute(*ids, session)
-    yield "play", still, signals.ConferencePlay(*ids, (core.URL,), "operation-2")
+    yield "play", still, signals.ConferencePlay(*ids, (engine.URL,), "operation-2")
     yield "pause", playing, signals.ConferencePause(*ids, "operation-3")
     yield "stop", playing, signals.ConferenceStop(*ids, "operation-3")
     yield "volume", still, signals.ConferenceVolume(*ids, 3, "operation-4")
-    yield "play.progress", playing, signals.PlayProgress(*ids, core.URL)
-    yield "play.finished", playing, signals.PlayFinished(*ids, core.URL)
-    yield "play.failed", playing, signals.PlayFailed(*ids, urls=(core.URL,))
+    yield "play.progress", playing, signals.PlayProgress(*ids, engine.URL)
+    yield "play.finished", playing, signals.PlayFinished(*ids, engine.URL)
+    yield "play.failed", playing, signals.PlayFailed(*ids, urls=(engine.URL,))
     yield "destroy (100 members)", still, signals.ConferenceDestroy(*ids)
 
 
 def steps() -> Iterator[Step]:
     """(group, step, call) of all."""
-    decode = core.Core(1).signals.decode
+    decode = engine.Core(1).signals.decode
     members = {one.session_uuid: one for one in (member(room(1).room_id, n) for n in range(100))}
-    names: Any = Names("conference", core.IDS)
+    names: Any = OutputEncoder("conference", engine.IDS)
     for name, before, signal in of_signals():
         text = signal_json(signal)[:-1]
-        avro = ENCODERS[type(signal)](signal, b"\0" + core.IDS[signal.RECORD].to_bytes(4))
+        avro = ENCODERS[type(signal)](signal, b"\0" + engine.IDS[signal.RECORD].to_bytes(4))
         yield "decode JSON", name, partial(decode, text)
         yield "decode Avro", name, partial(decode, avro)
         yield "decide", name, partial(decide, before, members, signal, NOW, RULES)
@@ -151,8 +151,8 @@ def whole(rounds: int) -> Iterator[Row]:
     for kind, members in (("3 members", 3), ("1,000 members", 1000)):
         least = sys.float_info.max
         for seed in range(rounds):
-            made = core.Core(100, members)
-            least = min(least, made.run(core.stream(made, 10_000, 100, members, seed=seed), 1000))
+            made = engine.Core(100, members)
+            least = min(least, made.run(engine.stream(made, 10_000, 100, members, seed=seed), 1000))
         yield {"step": "a signal, whole", "of": f"100 rooms, {kind}", "µs": least}
 
 

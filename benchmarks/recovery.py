@@ -23,11 +23,11 @@ import sys
 import time
 from typing import Any, Final
 
-from benchmarks.rows import fill, recents, room
 from benchmarks.shared import CONSOLE, Row, cpu_seconds, memory, parser, pipeline, save, servers, show
-from pipeline.wire import decode_room, encode_room
-from tests.pipe import Pipe, WorkerProcess
-from tests.servers import Servers
+from pipeline.model.wire import decode_room, encode_room
+from testkit.pipe import Pipe, WorkerProcess
+from testkit.rows import fill, recents, room
+from testkit.servers import Servers
 
 PARTITIONS: Final = 12
 SESSION: Final = 6.0

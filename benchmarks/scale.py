@@ -21,8 +21,8 @@ import time
 from typing import Final
 
 from benchmarks.shared import CONSOLE, Row, cpu_seconds, parser, save, show
-from tests.chaos.checker import Verdict, check
-from tests.chaos.world import Setting, Slot, World
+from testkit.chaos.checker import Verdict, check
+from testkit.chaos.world import Setting, Slot, World
 
 AROUND: Final = 8.0
 """Seconds after a change in which silences are looked for."""

@@ -18,9 +18,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.local import Stack
-from tests.pipe import Pipe
-from tests.servers import Servers
+from pipeline.devstack import Stack
+from testkit.pipe import Pipe
+from testkit.servers import Servers
 
 RESULTS: Final = Path(__file__).resolve().parent.parent / "docs" / "results"
 CONSOLE: Final = Console()

@@ -14,9 +14,9 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from pipeline.events import EVENTS
-from pipeline.room import NoOp, Rejection
-from pipeline.signals import SIGNALS
+from pipeline.core.room import NoOp, Rejection
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS
 
 _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

@@ -13,11 +13,11 @@ from typing import Protocol
 
 import msgspec
 
-from pipeline.codec import decode_line, event_json
+from pipeline.core.partition import Partition
+from pipeline.core.room import Decision, Rules
 from pipeline.errors import SignalError
-from pipeline.partition import Partition
-from pipeline.room import Decision, Rules
-from pipeline.signals import AnySignal
+from pipeline.model.codec import decode_line, event_json
+from pipeline.model.signals import AnySignal
 
 
 class Write(Protocol):

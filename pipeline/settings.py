@@ -18,8 +18,8 @@ from urllib.parse import quote, unquote
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.core.room import SECOND, Rules
 from pipeline.errors import ConfigError
-from pipeline.room import SECOND, Rules
 
 SHORTEST_SECRET: Final = 4
 """Shorter ones are not blotted out of texts: nothing would be left of them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from pipeline.events import EVENTS as ALL_EVENTS
-from pipeline.signals import SIGNALS
+from pipeline.model.events import EVENTS as ALL_EVENTS
+from pipeline.model.signals import SIGNALS
 
 MAX_OUTPUT: Final = 4 << 20
 """`max.message.bytes` of the output topics."""

@@ -11,7 +11,9 @@ python=python
 [ ! -x .venv/bin/python ] || python=$PWD/.venv/bin/python
 packages=${2:-$python}
 # Not codec: it makes Micros for msgspec, and compiled, a call of a type whose alias is int makes a plain int.
-modules="avro decision ids merge packed partition recent room shared signal_decoder times wire worker/batch worker/engine worker/intake worker/unit"
+modules="core/decision core/event_id core/interning core/lazy_rooms core/merge core/partition core/room
+    model/avro model/decoders model/signal_ids model/times model/wire kafka/record_batch
+    worker/engine worker/intake worker/unit"
 
 command -v "${CC:-cc}" >/dev/null 2>&1 || { echo "compile: needs a C compiler (Debian, Ubuntu: apt install gcc)" >&2; exit 1; }
 rm -rf "$into"

@@ -1,4 +1,4 @@
-"""Resolves the two servers and writes `pipeline/local/parts.txt`: .venv/bin/python scripts/pin_parts.py"""
+"""Resolves the two servers and writes `pipeline/devstack/parts.txt`: .venv/bin/python scripts/pin_parts.py"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jgo.maven import Artifact, MavenContext, PythonResolver
 
 BROKER = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
 REGISTRY = ("io.apicurio", "apicurio-registry-app", "3.3.2", "all", "tar.gz")
-LIST = Path(__file__).parent.parent / "pipeline" / "local" / "parts.txt"
+LIST = Path(__file__).parent.parent / "pipeline" / "devstack" / "parts.txt"
 HEAD = """\
 # What `up` runs: sha256, size in bytes, coordinate. Kafka with every run-time dependency, then the registry.
 # Pinned, so that nothing is resolved at run time; scripts/pin_parts.py makes this file anew for another version.

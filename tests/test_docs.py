@@ -14,10 +14,10 @@ from typing import get_args
 
 import pytest
 
-from pipeline.events import EVENTS
-from pipeline.room import NoOp, Rejection
-from pipeline.signals import SIGNALS
-from pipeline.uncollected import uncollected
+from pipeline.core.room import NoOp, Rejection
+from pipeline.gc_pause import gc_paused
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
@@ -40,7 +40,7 @@ def no_garbage() -> Iterator[None]:
     """Python 3.11 shows where in a line an exception came from by parsing it. What earlier tests left to the collector
     (the event loop of pytest-asyncio) was found while a page's code was parsed, its report parsed, too, and the
     parser's count of its depth did not add up: SystemError."""
-    with uncollected():
+    with gc_paused():
         yield
 
 

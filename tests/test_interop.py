@@ -25,12 +25,12 @@ from confluent_kafka.schema_registry import SchemaRegistryClient, topic_record_s
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from pipeline import signals as s
-from pipeline.events import EVENTS
-from pipeline.times import format_time
-from pipeline.wire import SCHEMAS
-from tests.pipe import ROOT, Pipe, WorkerProcess, event_line
-from tests.servers import Servers
+from pipeline.model import signals as s
+from pipeline.model.events import EVENTS
+from pipeline.model.times import format_time
+from pipeline.model.wire import SCHEMAS
+from testkit.pipe import ROOT, Pipe, WorkerProcess, event_line
+from testkit.servers import Servers
 
 pytestmark = pytest.mark.broker
 

@@ -23,8 +23,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 WORKER = [
     *sorted((ROOT / "pipeline/worker").glob("*.py")),
-    ROOT / "pipeline/access.py",
-    ROOT / "pipeline/questions.py",
+    ROOT / "pipeline/kafka/authorization.py",
+    ROOT / "pipeline/kafka/admin.py",
 ]
 OTHERS = sorted(set((ROOT / "pipeline").rglob("*.py")) - set(WORKER))
 FOREIGN = ("faust", "mode", "aiokafka")
@@ -229,7 +229,7 @@ def test_what_is_imported_from_inside_is_there(module: str) -> None:
 
 
 def test_the_offset_commit_of_aiokafka_is_still_too_old() -> None:
-    """When aiokafka sends generations itself, pipeline/worker/offsets.py has done its duty."""
+    """When aiokafka sends generations itself, pipeline/kafka/fenced_producer.py has done its duty."""
     from aiokafka.protocol.transaction import TxnOffsetCommitRequest
 
     assert len(inspect.signature(TxnOffsetCommitRequest).parameters) == 5

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.codec import MAX_VALUE
+from pipeline.core.room import Rules
+from pipeline.model.codec import MAX_VALUE
+from pipeline.model.times import parse_time
 from pipeline.replay import Replay
-from pipeline.room import Rules
-from pipeline.times import parse_time
-from tests.examples import ROOM, START, api, create, finished, member, play
-from tests.model import Model, line, replay, rfc3339
-from tests.test_room_rules import random_history
+from testkit.model import Model, line, replay, rfc3339
+from tests.core.test_room_rules import random_history
+from tests.support.examples import ROOM, START, api, create, finished, member, play
 
 Json = dict[str, Any]
 

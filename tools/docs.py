@@ -27,13 +27,13 @@ import results
 import states
 from pydantic import SecretStr
 
-from pipeline.events import EVENTS
+from pipeline.core.room import NoOp, Rejection
 from pipeline.metrics import Metrics
-from pipeline.room import NoOp, Rejection
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS
+from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
-from pipeline.signals import SIGNALS
 from pipeline.topics import TOPICS
-from pipeline.wire import SCHEMAS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MARK: Final = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Emits pipeline/wire.py for tools/generate.py: one encoder and one decoder for each record."""
+"""Emits pipeline/model/wire.py for tools/generate.py: one encoder and one decoder for each record."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from pipeline import recent as remembered
-from pipeline.avro import (
-    HEAD, LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL,
-    explain, read_block, read_bytes, read_number, read_string, read_time, strings, time,
-)
 from pipeline.errors import SignalError
+from pipeline.model import signal_ids as remembered
+from pipeline.model.avro import (
+    HEAD, LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL, explain, read_block, read_bytes, read_number, read_string,
+    read_time, strings, time,
+)
 """
 INT = (-(2**31), 2**31 - 1)
 LONG = (-(2**63), 2**63 - 1)
 
 
 def module(records: list[Record], header: str) -> str:
-    """The text of pipeline/wire.py."""
+    """The text of pipeline/model/wire.py."""
     text = header.format(title=TITLE) + IMPORTS + _class_imports(records) + "\nSCHEMAS: dict[str, str] = {\n"
     text += "".join(f"    {r.full!r}: {r.text!r},\n" for r in records)
     text += '}\n"""Full name of a record → its schema as it is registered, self-contained."""\n\n'
@@ -51,7 +51,7 @@ def _class_imports(records: list[Record]) -> str:
     for home in ("events", "records", "signals"):
         members = [r for r in records if homes[r.kind] == home]
         names = [r.name if r.name == r.alias else f"{r.name} as {r.alias}" for r in members]
-        text += f"from pipeline.{home} import (\n" + "".join(f"    {n},\n" for n in names) + ")\n"
+        text += f"from pipeline.model.{home} import (\n" + "".join(f"    {n},\n" for n in names) + ")\n"
     return text
 
 

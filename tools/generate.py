@@ -1,4 +1,4 @@
-"""Writes pipeline/events.py, signals.py, records.py and wire.py from the schemas in avro/ (`make events`).
+"""Writes pipeline/model/events.py, signals.py, records.py and wire.py from the schemas in avro/ (`make events`).
 
 A record's kind follows from its schema: a first field with a "const" makes it an event, attributes "signal"
 and "topic" make it a signal, anything else but conference.Meta is a record of the tables. So a new event is a
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 else:
 
     class Recent(bytes):
-        """An array of strings as the bytes that Avro makes of it (pipeline/recent.py).
+        """An array of strings as the bytes that Avro makes of it (pipeline/model/signal_ids.py).
 
         A type of its own at run time so that msgspec asks `dec_hook` to convert a list; everybody else passes plain
         bytes.
@@ -221,10 +221,10 @@ def modules() -> dict[str, str]:
     """All generated files: path below the repository → text."""
     records = load(ROOT / "avro")
     return {
-        "pipeline/events.py": events_module(records),
-        "pipeline/signals.py": signals_module(records),
-        "pipeline/records.py": records_module(records),
-        "pipeline/wire.py": emit_wire.module(records, HEADER),
+        "pipeline/model/events.py": events_module(records),
+        "pipeline/model/signals.py": signals_module(records),
+        "pipeline/model/records.py": records_module(records),
+        "pipeline/model/wire.py": emit_wire.module(records, HEADER),
     }
 
 

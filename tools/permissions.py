@@ -1,12 +1,12 @@
-"""The permissions of each role as tables and as commands, for docs/security.md; pipeline/acls.py is the list."""
+"""The permissions of each role as tables and as commands, for docs/security.md; pipeline/kafka/acls.py is the list."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from pipeline import acls
-from pipeline.acls import Acl
+from pipeline.kafka import acls
+from pipeline.kafka.acls import Acl
 from pipeline.settings import Settings
 
 DEFAULTS: Final = Settings.model_construct(

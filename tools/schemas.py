@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PACKED: Final = frozenset({"recent"})
-"""Fields, arrays of strings, that are kept as the bytes of their array (pipeline/recent.py)."""
+"""Fields, arrays of strings, that are kept as the bytes of their array (pipeline/model/signal_ids.py)."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline import signals as s
-from pipeline.events import Event, MemberLeft, PlayFailed, PlayFinished
-from pipeline.partition import Partition
-from pipeline.records import Room
-from pipeline.room import PAUSED, PLAYING, SECOND, STOPPED, Decision, Rules
-from pipeline.signals import AnySignal
+from pipeline.core.partition import Partition
+from pipeline.core.room import PAUSED, PLAYING, SECOND, STOPPED, Decision, Rules
+from pipeline.model import signals as s
+from pipeline.model.events import Event, MemberLeft, PlayFailed, PlayFinished
+from pipeline.model.records import Room
+from pipeline.model.signals import AnySignal
 
 UNKNOWN, DISCOVERED = "unknown", "discovered"
 STATES: Final = (UNKNOWN, DISCOVERED, STOPPED, PLAYING, PAUSED)

@@ -54,7 +54,7 @@ from benchmarks.peers.load import Load, fill
 from benchmarks.peers.rooms import Codec
 from benchmarks.peers.site import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Site, servers
 from benchmarks.peers.throughput import Throughput
-from pipeline.local.cache import java
+from pipeline.devstack.cache import java
 
 
 def say(text: str) -> None:

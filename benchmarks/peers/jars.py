@@ -17,9 +17,9 @@ from typing import Final
 
 from jgo.maven import MavenContext, PythonResolver
 
-from pipeline.local.cache import cache_dir, java, make_dir
-from pipeline.local.fetch import MIRROR, kafka_jars
-from pipeline.local.progress import Silent
+from pipeline.devstack.cache import cache_dir, java, make_dir
+from pipeline.devstack.fetch import MIRROR, kafka_jars
+from pipeline.devstack.progress import Silent
 
 HERE: Final = Path(__file__).parent
 KAFKA: Final = (

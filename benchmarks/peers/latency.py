@@ -28,7 +28,7 @@ from benchmarks.peers.events import messages
 from benchmarks.peers.pacer import Todo, pace
 from benchmarks.peers.rooms import Codec
 from benchmarks.peers.site import PARTITIONS, Servers, Site
-from pipeline.uncollected import uncollected
+from pipeline.gc_pause import gc_paused
 
 ROOMS: Final = 2_000
 READY_SECONDS: Final = 120.0
@@ -151,7 +151,7 @@ def measure(
     pacer.start()
     theirs.close()  # the pacer has the only one now: if it fails, `recv` says so
     try:
-        with Running(contestant, site, folder) as running, uncollected():
+        with Running(contestant, site, folder) as running, gc_paused():
             watch = Watch(site, running)
             if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
                 seen = f"{watch.count:,} of {ROOMS:,} events seen, {site.written():,} offsets written"

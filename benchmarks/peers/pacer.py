@@ -24,7 +24,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from benchmarks.peers.load import Load, flush, producer, room_partition, send
 from benchmarks.peers.rooms import Codec
-from pipeline.uncollected import uncollected
+from pipeline.gc_pause import gc_paused
 
 IN_FLIGHT: Final = 5
 TIMEOUT_MS: Final = 30_000
@@ -109,7 +109,7 @@ class Sender:
         """Send each when it is due, and as soon as it can be after that; the seconds it took until all were
         acknowledged. Raises KafkaError."""
         began, flying = time.monotonic(), set[asyncio.Task[None]]()
-        with uncollected():  # see `latency`
+        with gc_paused():  # see `latency`
             for due in planned:
                 await asyncio.sleep(began + due.at - time.monotonic())
                 while len(flying) >= IN_FLIGHT:

@@ -1,8 +1,8 @@
 """What the Python peers share: Avro by fastavro with the schemas of `avro/`, a room's rules, an event's headers.
 
-It is the work of `pipeline/room.py` for the signals of the load (`load.py`), written as one would without it: a room
-and a member are dicts of the fields of `conference.Room` and `conference.Member`. There is no watchdog, nothing is
-rejected, and the last 16 API signals are remembered as in the contract. It imports nothing of the pipeline.
+It does the work of `pipeline/core/room.py` for the signals of the load (`load.py`), written as one would without
+it: a room and a member are dicts of the fields of `conference.Room` and `conference.Member`. There is no watchdog,
+nothing is rejected, and the last 16 API signals are remembered as in the contract. It imports nothing of the pipeline.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from typing import Final
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from pipeline.local import Stack
-from pipeline.registry import Registry
+from pipeline.admin.setup import setup
+from pipeline.devstack import Stack
+from pipeline.kafka.schema_registry import Registry
 from pipeline.settings import load
-from pipeline.setup import setup
 
 PARTITIONS: Final = 12
 NO_LEADER_YET: Final = {

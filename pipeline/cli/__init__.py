@@ -12,16 +12,16 @@ from pipeline.errors import PipelineError
 
 COMMANDS: Final = {
     "demo": "demo",
-    "up": "stack",
-    "down": "stack",
-    "status": "stack",
-    "setup": "work",
-    "worker": "work",
+    "up": "up",
+    "down": "up",
+    "status": "up",
+    "setup": "setup",
+    "worker": "setup",
     "doctor": "doctor",
-    "send": "feed",
-    "events": "follow",
-    "replay": "offline",
-    "import": "importer",
+    "send": "send",
+    "events": "events",
+    "replay": "replay",
+    "import": "import_",
 }
 """Command to the module below `pipeline.cli` that has a function of that name, in the order of `--help`."""
 

@@ -18,8 +18,8 @@ from pipeline.cli.servers import kafka_errors
 from pipeline.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.cli.play import Screen
-    from pipeline.local import Stack
+    from pipeline.cli.demo_run import Screen
+    from pipeline.devstack import Stack
     from pipeline.settings import Settings
 
 PARTITIONS: Final = 4
@@ -58,7 +58,7 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
     [dim]$ conference-pipeline demo
     $ conference-pipeline demo --speed 3 --json | jq -c '[.meta.sequence, .event]'[/dim]
     """
-    from pipeline.cli.play import DemoError, Screen, play
+    from pipeline.cli.demo_run import DemoError, Screen, play
 
     screen = Screen(as_json)
     with _orderly() as number, contextlib.ExitStack() as closing:
@@ -118,7 +118,7 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
             f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_shown}"
         )
         return named
-    from pipeline.local import Stack, terminal_progress
+    from pipeline.devstack import Stack, terminal_progress
 
     status = Stack().status()
     if status.state == "running":
@@ -140,8 +140,8 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
 
 def _own_stack(closing: contextlib.ExitStack, *, nodes: int, registry: bool) -> Stack:
     """A stack that is gone after this run: `demo`, and under another name while another demo has that one."""
-    from pipeline.local import Stack
-    from pipeline.local.cache import cache_dir, make_dir
+    from pipeline.devstack import Stack
+    from pipeline.devstack.cache import cache_dir, make_dir
 
     path = make_dir(cache_dir()) / "demo.running"
     lock = closing.enter_context(path.open("w"))
@@ -162,7 +162,7 @@ def _down(stack: Stack, screen: Screen) -> None:
 
 
 def _topics(closing: contextlib.ExitStack, found: Settings, screen: Screen) -> None:
-    from pipeline.setup import setup
+    from pipeline.admin.setup import setup
 
     screen.progress("creating topics, registering schemas")
     closing.callback(_remove, found)
@@ -184,7 +184,7 @@ async def _remove_all(found: Settings) -> None:
     """Servers that outlive this run get nothing of it to keep; the group, without members, expires by itself."""
     from aiokafka.admin import AIOKafkaAdminClient
 
-    from pipeline.registry import Registry
+    from pipeline.kafka.schema_registry import Registry
     from pipeline.topics import TOPICS
 
     admin = AIOKafkaAdminClient(**found.kafka())

@@ -14,7 +14,7 @@ import typer
 from pipeline.cli.servers import settings
 
 if TYPE_CHECKING:
-    from pipeline.doctor import Line
+    from pipeline.admin.doctor import Line
 
 WRONG: Final = 1
 """Exit code when something is wrong."""
@@ -38,7 +38,7 @@ def doctor(
     $ conference-pipeline doctor --json | jq -r 'select(.state == "wrong") | .remedy'
     $ kubectl exec NAME-0 -- conference-pipeline doctor[/dim]
     """
-    from pipeline.doctor import examine
+    from pipeline.admin.doctor import examine
 
     found = settings()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would say the same, first, in other words

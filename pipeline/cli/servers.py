@@ -21,7 +21,7 @@ def settings(**overrides: Any) -> Settings:
     found = load(**overrides)
     if found.bootstrap_servers and found.registry_url:
         return found
-    from pipeline.local import resolve  # only here: production images don't carry the local stack
+    from pipeline.devstack import resolve
 
     urls = resolve()
     return found.model_copy(
@@ -42,7 +42,7 @@ def kafka_errors(found: Settings) -> Iterator[None]:
         yield
     except KafkaError as error:
         if isinstance(error, KafkaConnectionError):
-            from pipeline.access import explained
+            from pipeline.kafka.authorization import explained
 
             why = asyncio.run(explained(error, found))
             if isinstance(why, ConfigError):

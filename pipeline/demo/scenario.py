@@ -15,9 +15,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pipeline.codec import decode_json, signal_json
-from pipeline.freeswitch import Adapter
-from pipeline.signals import AnySignal
+from pipeline.engines.freeswitch.adapter import Adapter
+from pipeline.model.codec import decode_json, signal_json
+from pipeline.model.signals import AnySignal
 
 CAPTURE: Final = "freeswitch-mod_conference.jsonl"
 SCENARIO: Final = "scenario.jsonl"

@@ -15,11 +15,11 @@ from faust.app.base import BootStrategy
 
 from pipeline import topics
 from pipeline.settings import Settings
-from pipeline.worker.assignor import Assignor
-from pipeline.worker.consumer import Transport
 from pipeline.worker.engine import Engine
+from pipeline.worker.faust_assignor import Assignor
+from pipeline.worker.faust_consumer import Transport
+from pipeline.worker.faust_store import RoomsStore, RoomsTable
 from pipeline.worker.recovery import Recovery
-from pipeline.worker.store import RoomsStore, RoomsTable
 
 
 class _NoProducer(BootStrategy):

@@ -16,17 +16,17 @@ import structlog
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
+from pipeline.core.merge import Input, Record
 from pipeline.errors import PipelineError, SignalError
-from pipeline.merge import Input, Record
 from pipeline.metrics import Metrics
+from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
+from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.settings import Settings
-from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
-from pipeline.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Lane
 from pipeline.worker.schemas import Learner
-from pipeline.worker.transaction import Closed, Transactions
-from pipeline.worker.unit import MAX_SIGNALS, Names, Unit
+from pipeline.worker.transactions import SealedUnit, Transactions
+from pipeline.worker.unit import MAX_SIGNALS, OutputEncoder, Unit
 
 SLICE: Final = 100
 """Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop. A commit
@@ -40,7 +40,7 @@ class Engine(Intake):
     def __init__(
         self,
         settings: Settings,
-        names: Names,
+        names: OutputEncoder,
         signals: SignalDecoder,
         learner: Learner,
         writer: Transactions,
@@ -179,14 +179,14 @@ class Engine(Intake):
         self._ended |= closed.also
         self._count(unit)
 
-    def _close(self) -> Closed:
+    def _close(self) -> SealedUnit:
         """Close the open unit, with the positions that are behind it now."""
         unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
         self._enough = self._enough_after(unit.signals)
         self._wake.set()  # what a full one could not take in waits for nobody
         inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
         also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
-        return Closed(unit.records(inputs), unit.offsets(inputs), also)
+        return SealedUnit(unit.records(inputs), unit.offsets(inputs), also)
 
     def _enough_after(self, last: int) -> int:
         """How many signals are enough for the unit after one of `last`: a quarter more if more than another one is

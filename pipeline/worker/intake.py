@@ -13,9 +13,9 @@ from typing import Final
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.merge import Input
+from pipeline.core.merge import Input
 from pipeline.topics import API
-from pipeline.worker.consumer import Fetch
+from pipeline.worker.faust_consumer import Fetch
 from pipeline.worker.recovery import Lane
 
 QUEUE_RECORDS: Final = 8000

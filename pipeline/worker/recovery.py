@@ -20,18 +20,18 @@ from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
-from pipeline.begin import begin_at
+from pipeline.core.merge import Input, Merge
+from pipeline.core.partition import Partition
 from pipeline.errors import FatalError, LossError
-from pipeline.merge import Input, Merge
-from pipeline.partition import Partition
-from pipeline.records import Position
-from pipeline.registry import Registry
+from pipeline.gc_pause import gc_paused
+from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely, records_of
+from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.schema_registry import Registry
+from pipeline.kafka.transaction_state import ending
+from pipeline.model.records import Position
 from pipeline.settings import Settings
-from pipeline.uncollected import uncollected
-from pipeline.worker.bare import by_batch, check_tasks, look_rarely, records_of
-from pipeline.worker.decided import ending
-from pipeline.worker.rows import Rows
-from pipeline.worker.take import Held, Unknown, nobody_knows, take
+from pipeline.worker.fencing import OpenTransactions, Unknown, nobody_knows, take
+from pipeline.worker.table_log import Rows
 
 PATIENCE: Final = 0.3
 """Seconds without a record after which we look whether an open transaction holds us back."""
@@ -129,7 +129,7 @@ class Recovery:
         ends = await self.ends(late) if late else {}
         return {tp for tp in late if stable[tp] < ends[tp]}
 
-    async def held(self, numbers: Iterable[int] | None = None) -> Held:
+    async def held(self, numbers: Iterable[int] | None = None) -> OpenTransactions:
         """In which output partitions of these numbers (all) a transaction is open. Raises KafkaError."""
         numbers = range(self._settings.partitions) if numbers is None else numbers
         outputs = [TopicPartition(topic, number) for number in numbers for topic in self._outputs]
@@ -152,7 +152,7 @@ class Recovery:
             gc.collect()
             # The collector would look through all that is loaded again and again. What is there in the end lives long,
             # and is taken out of its sight.
-            with uncollected():
+            with gc_paused():
                 lanes = await self._load(tables)
                 gc.freeze()
         finally:
@@ -164,7 +164,7 @@ class Recovery:
         partitions = {tp.partition: Partition(self._settings.rules) for tp in tables}
         positions: dict[int, Position] = {}
         starts, ends = await asyncio.gather(self._committed.beginning_offsets(tables), self.ends(tables))
-        begin_at(self._committed, starts)
+        assign_and_seek(self._committed, starts)
         try:
             await self._read(
                 ends, lambda tp, records: self._rows.take(partitions[tp.partition], positions, tp, records)
@@ -266,7 +266,7 @@ class Recovery:
         """Who wrote the first position record in [start, end), the owner of the oldest open transaction; and whether
         that transaction wrote nothing else to this log."""
         reader = self._everything
-        begin_at(reader, {tp: start})
+        assign_and_seek(reader, {tp: start})
         owner: str | None = None
         try:
             while await reader.position(tp) < end:

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import structlog
 
-from pipeline.codec import decoder
 from pipeline.errors import FatalError, SignalError
-from pipeline.records import Member, Position, Room
-from pipeline.registry import Registry, RegistryDownError
-from pipeline.signal_decoder import SignalDecoder
+from pipeline.kafka.schema_registry import Registry, RegistryDownError
+from pipeline.model.codec import decoder
+from pipeline.model.decoders import SignalDecoder
+from pipeline.model.records import Member, Position, Room
 
 ROWS: Final = {row.RECORD: row for row in (Room, Member, Position)}
 ASK_AGAIN: Final = 30.0

@@ -16,17 +16,17 @@ import msgspec
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
-from pipeline.avro import LENGTH, length
-from pipeline.codec import MAX_VALUE
-from pipeline.events import EVENTS, Event
-from pipeline.merge import Input, Record
-from pipeline.records import Member, Position, Rejected, Room, TopicPosition
-from pipeline.room import Decision
-from pipeline.signals import AnySignal
-from pipeline.times import format_time
-from pipeline.trace import context
-from pipeline.wire import ENCODERS, encode_member, encode_room
-from pipeline.worker.batch import Batch, Batches, batches, encode, encode_row, header
+from pipeline.core.merge import Input, Record
+from pipeline.core.room import Decision
+from pipeline.kafka.record_batch import Batch, Batches, batches, encode, encode_row, header
+from pipeline.model.avro import LENGTH, length
+from pipeline.model.codec import MAX_VALUE
+from pipeline.model.events import EVENTS, Event
+from pipeline.model.records import Member, Position, Rejected, Room, TopicPosition
+from pipeline.model.signals import AnySignal
+from pipeline.model.times import format_time
+from pipeline.model.trace_context import context
+from pipeline.model.wire import ENCODERS, encode_member, encode_room
 
 MAX_SIGNALS: Final = 40_000
 MAX_BYTES: Final = 32 << 20
@@ -44,11 +44,14 @@ _SUBJECT: Final = header("ce_subject", b"")[:-1]
 _TIME: Final = header("ce_time", bytes(27))[:-27]
 _END: Final = header("content-type", b"application/avro")
 _SIGNAL: Final = header("ce_signal", b"")[:-1]
+_SIGNAL_ERROR: Final = b"pipeline.errors.SignalError"
+"""The class of a dead letter's error, as consumers of the dead letters know it. Published text: it does not follow the
+code when a module moves."""
 _HEADERS: Final = 7
 """Headers of an event that no signal caused."""
 
 
-class Names:
+class OutputEncoder:
     """Topics and registered schemas of one pipeline: what the outputs of a unit need to know of the world."""
 
     def __init__(self, prefix: str, schema_ids: dict[str, int], *, trace: bool = True) -> None:
@@ -99,7 +102,7 @@ class Output:
 class Unit:
     """One unit of work. Empty until the first signal, dead letter, timeout or `touch`."""
 
-    def __init__(self, names: Names, owner: str) -> None:
+    def __init__(self, names: OutputEncoder, owner: str) -> None:
         self._names = names
         self._owner = owner
         self._outputs: dict[int, Output] = {}
@@ -181,12 +184,11 @@ class Unit:
         if (size := sum(len(name) + len(data or b"") + 10 for name, data in headers)) > MAX_VALUE:
             more.append(("original-headers-size", str(size).encode()))
             headers = ()
-        kind = type(error)
         why = [
             ("__connect.errors.topic", source.topic.encode()),
             ("__connect.errors.partition", str(source.partition).encode()),
             ("__connect.errors.offset", str(record.offset).encode()),
-            ("__connect.errors.exception.class.name", f"{kind.__module__}.{kind.__qualname__}".encode()),
+            ("__connect.errors.exception.class.name", _SIGNAL_ERROR),
             ("__connect.errors.exception.message", str(error).encode("utf-8", "replace")),
         ]
         letter = encode(key, value, [header(*one) for one in (*headers, *why, *more)])

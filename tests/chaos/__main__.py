@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from testkit.chaos.world import Setting
 from tests.chaos.faults import BY_NAME, FAULTS
 from tests.chaos.run import run
-from tests.chaos.world import Setting
 
 CONSOLE = Console(stderr=True)
 

@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from testkit.chaos.world import Setting
+from testkit.pipe import ROOT
 from tests.chaos.bugs import BUGS
 from tests.chaos.faults import BY_NAME
 from tests.chaos.run import run
-from tests.chaos.world import Setting
-from tests.pipe import ROOT
 
 SHOWN_BY: Final = {
     "offsets_before_records": "stall_records",

@@ -18,21 +18,22 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from pipeline import packed, recent
-from pipeline import partition as partitions
-from pipeline.merge import GRACE, Input, Merge
-from pipeline.partition import Partition
-from pipeline.records import Position
-from pipeline.worker import offsets
-from pipeline.worker.batch import encode_row
+from pipeline.core import lazy_rooms
+from pipeline.core import partition as partitions
+from pipeline.core.merge import GRACE, Input, Merge
+from pipeline.core.partition import Partition
+from pipeline.kafka import fenced_producer
+from pipeline.kafka.record_batch import encode_row
+from pipeline.model import signal_ids
+from pipeline.model.records import Position
+from pipeline.worker.barrier import Watch
 from pipeline.worker.engine import Engine
+from pipeline.worker.faust_store import RoomsStore
 from pipeline.worker.intake import Intake
 from pipeline.worker.recovery import Recovery
-from pipeline.worker.rows import Rows
-from pipeline.worker.store import RoomsStore
-from pipeline.worker.transaction import Transactions
+from pipeline.worker.table_log import Rows
+from pipeline.worker.transactions import Transactions
 from pipeline.worker.unit import Unit
-from pipeline.worker.watch import Watch
 
 
 def offsets_before_records() -> None:
@@ -58,7 +59,7 @@ def offsets_before_records() -> None:
 
 def no_generation_fence() -> None:
     """Offsets are committed as nobody of no generation, which the group lets everybody do."""
-    _set(offsets.FencedProducer, "join", lambda self, generation, member_id: None)
+    _set(fenced_producer.FencedProducer, "join", lambda self, generation, member_id: None)
 
 
 def no_owner_fence() -> None:
@@ -124,7 +125,7 @@ def positions_of_the_group() -> None:
 
 def no_new_producer() -> None:
     """A transactional request that got lost is sent again, and the producer goes on as if nothing was."""
-    _set(offsets.FencedProducer, "unsure", property(lambda self: False))
+    _set(fenced_producer.FencedProducer, "unsure", property(lambda self: False))
 
 
 def watchdog_by_wall_clock() -> None:
@@ -182,7 +183,7 @@ def toggle_without_memory() -> None:
 
     def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
         if signal.TYPE == "conference.pause" and room is not None:
-            others = recent.of(i for i in recent.ids(room.recent) if i != signal.signal_id)
+            others = signal_ids.of(i for i in signal_ids.ids(room.recent) if i != signal.signal_id)
             room = msgspec.structs.replace(room, recent=others)
         return decide(room, members, signal, now, rules)
 
@@ -211,12 +212,12 @@ def sequence_anew_after_restore() -> None:
 
 def recent_not_restored() -> None:
     """A restored room does not know the signals again that its producer repeats."""
-    _restored(recent=recent.NONE)
+    _restored(recent=signal_ids.NONE)
 
 
 def _restored(**changes: Any) -> None:
     """Rooms come back with these changes: those that stay rows for a while, and the others."""
-    read, restore = packed.read, Partition.restore_room
+    read, restore = lazy_rooms.read, Partition.restore_room
 
     def changed(room: Any) -> Any:
         return None if room is None else msgspec.structs.replace(room, **changes)
@@ -224,7 +225,7 @@ def _restored(**changes: Any) -> None:
     def restored(self: Any, room_id: str, room: Any) -> None:
         restore(self, room_id, changed(room))
 
-    packed.read = lambda row: changed(read(row))
+    lazy_rooms.read = lambda row: changed(read(row))
     _set(Partition, "restore_room", restored)
 
 

@@ -6,8 +6,8 @@ import json
 import time
 from datetime import UTC, datetime
 
-from tests.chaos.logs import Reader
-from tests.chaos.world import World
+from testkit.chaos.logs import Reader
+from testkit.chaos.world import World
 
 
 def evidence(world: World) -> str:

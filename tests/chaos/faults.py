@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from testkit.chaos.proxy import ADD_PARTITIONS, END_TXN, OFFSETS, PRODUCE
+from testkit.chaos.world import World
 from tests.chaos import of_data, of_network, of_servers, of_workers
-from tests.chaos.proxy import ADD_PARTITIONS, END_TXN, OFFSETS, PRODUCE
-from tests.chaos.world import World
 
 Kind = Literal["worker", "broker", "cluster", "network", "data"]
 

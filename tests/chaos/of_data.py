@@ -15,10 +15,10 @@ from aiokafka.structs import TopicPartition as Place
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from tests.chaos.load import RoomLife
-from tests.chaos.logs import API, MEDIA
+from testkit.chaos.load import RoomLife
+from testkit.chaos.logs import API, MEDIA
+from testkit.chaos.world import World
 from tests.chaos.of_workers import end, end_hard
-from tests.chaos.world import World
 
 
 def large(world: World) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from tests.chaos.proxy import Hold, Late
-from tests.chaos.world import World
+from testkit.chaos.proxy import Hold, Late
+from testkit.chaos.world import World
 
 
 def broken(

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tests.chaos.logs import API, MEDIA
+from testkit.chaos.logs import API, MEDIA
+from testkit.chaos.world import World
 from tests.chaos.of_workers import end
-from tests.chaos.world import World
 
 _BROKERS: Final = threading.Lock()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from tests.chaos.world import Slot, World
+from testkit.chaos.world import Slot, World
 
 
 def kill(world: World) -> None:

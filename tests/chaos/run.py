@@ -14,13 +14,13 @@ from aiokafka.errors import KafkaError
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from pipeline.devstack import Stack
 from pipeline.errors import ConfigError
-from pipeline.local import Stack
-from tests.chaos.checker import Verdict, check
+from testkit.chaos.checker import Verdict, check
+from testkit.chaos.world import Setting, World, quantiles
+from testkit.pipe import ROOT
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
-from tests.chaos.world import Setting, World, quantiles
-from tests.pipe import ROOT
 
 ATTEMPTS: Final = 3
 """Tries to do one injection."""

@@ -22,8 +22,8 @@ from typing import Final
 
 from rich.console import Console
 
+from testkit.pipe import ROOT
 from tests.chaos.faults import FAULTS, Fault
-from tests.pipe import ROOT
 
 TARGET: Final = {"worker": 100, "broker": 30, "cluster": 30, "network": 30, "data": 30}
 """Injections of each class of a kind that the file shall hold."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from pipeline.avro import long
-from pipeline.wire import SCHEMAS
+from pipeline.model.avro import long
+from pipeline.model.wire import SCHEMAS
 
 MIB = 1 << 20
 T = 1_767_225_600_000_000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from pipeline.avro import long
+from pipeline.model.avro import long
 
 MIB = 1 << 20
 KEPT = 64

@@ -10,13 +10,13 @@ from typing import Any
 import fastavro
 import msgspec
 
-from pipeline import recent
-from pipeline.codec import signal_json
 from pipeline.demo.scenario import CAPTURE, SCENARIO
-from pipeline.events import EVENTS
-from pipeline.records import Member, Position, Rejected, Room
-from pipeline.signals import SIGNALS
-from pipeline.wire import ENCODERS, SCHEMAS
+from pipeline.model import signal_ids
+from pipeline.model.codec import signal_json
+from pipeline.model.events import EVENTS
+from pipeline.model.records import Member, Position, Rejected, Room
+from pipeline.model.signals import SIGNALS
+from pipeline.model.wire import ENCODERS, SCHEMAS
 
 NOW = 1_795_354_386_106_600
 TEXTS = {
@@ -63,7 +63,7 @@ def _value(schema: Any, name: str, full: bool) -> Any:
         return NOW
     if schema["type"] == "array":
         items = tuple(_value(schema["items"], name, full) for _ in range(3 if full else 1))
-        return recent.of(items) if name == "recent" else items
+        return signal_ids.of(items) if name == "recent" else items
     return _record(schema, full)
 
 

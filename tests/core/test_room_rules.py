@@ -1,0 +1,301 @@
+"""Random histories: the same as the slow model in testkit/model.py, and the promises that a pure function keeps.
+
+Few rooms, sessions, ids and urls, so that they collide; times that jump around the deadlines.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from pipeline.core.partition import Partition
+from pipeline.core.room import Decision, Rules
+from pipeline.model import signal_ids
+from pipeline.model.codec import decode_json, event_json
+from pipeline.model.records import Member, Room
+from pipeline.model.signals import AnySignal
+from pipeline.model.wire import DECODERS, ENCODERS
+from testkit.model import API, Model, Outcome, line, rfc3339
+
+Json = dict[str, Any]
+START = 1_767_225_600_000_000
+STEPS = (0, 0, 0, 0, 1, 1_000_000, 1_000_000, 4_000_000, 9_999_999, 10_000_000, 10_000_001, -3_000_000)
+ROOMS, SESSIONS, OPERATIONS = ("r", "é"), ("a", "b", "c"), ("o1", "o2", "o3")
+URLS = ("http://x/1", "http://x/2", "http://x/3")
+FIELDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "conference.create": {"app_id": ("app", "other"), "name": ("", "Team")},
+    "conference.destroy": {},
+    "conference.play": {"urls": (URLS[:1], URLS[:2], URLS, (URLS[0], URLS[0])), "operation_id": OPERATIONS},
+    "conference.pause": {"operation_id": OPERATIONS},
+    "conference.stop": {"operation_id": OPERATIONS},
+    "conference.volume": {"volume": (-51, -50, 0, 7, 8), "operation_id": OPERATIONS},
+    "conference.join": {"session_uuid": SESSIONS},
+    "conference.leave": {"session_uuid": SESSIONS},
+    "conference.mute": {"session_uuid": SESSIONS},
+    "conference.unmute": {"session_uuid": SESSIONS},
+    "member.joined": {"session_uuid": SESSIONS, "caller_id": ("", "+1"), "muted": (True, False)},
+    "member.left": {"session_uuid": SESSIONS, "reason": (None, "", "orphan")},
+    "member.muted": {"session_uuid": SESSIONS},
+    "member.unmuted": {"session_uuid": SESSIONS},
+    "play.progress": {"operation_id": (None, *OPERATIONS), "url": (None, *URLS)},
+    "play.finished": {"operation_id": (None, None, *OPERATIONS), "url": (*URLS, "/file")},
+    "play.failed": {"operation_id": (None, *OPERATIONS), "urls": ((), ("/file",), URLS[1:])},
+}
+OFTEN = ("member.joined", "conference.play", "play.finished", "conference.pause", "conference.create")
+TYPES = (*FIELDS, *3 * OFTEN, *2 * ("conference.stop", "conference.pause", "play.progress"))
+
+
+@st.composite
+def signals(draw: Any, ids: int = 40) -> tuple[Json, int]:
+    """A signal without its time, and how much later than the one before it happened."""
+    kind = draw(st.sampled_from(TYPES))
+    signal = {
+        "type": kind,
+        "signal_id": f"s{draw(st.integers(0, ids))}",
+        "room_id": draw(st.sampled_from(ROOMS)),
+    }
+    fields = {name: draw(st.sampled_from(values)) for name, values in FIELDS[kind].items()}
+    return {**signal, **fields}, draw(st.sampled_from(STEPS))
+
+
+def random_history(seed: int, length: int, ids: int = 10**6) -> list[tuple[Json, int]]:
+    chance = random.Random(seed)
+    history = []
+    for _ in range(length):
+        kind = chance.choice(TYPES)
+        fields = {name: chance.choice(values) for name, values in FIELDS[kind].items()}
+        signal = {"type": kind, "signal_id": f"s{chance.randrange(ids)}", "room_id": chance.choice(ROOMS)}
+        history.append(({**signal, **fields}, chance.choice(STEPS)))
+    return history
+
+
+class Both:
+    """A partition and the model side by side; every step is compared."""
+
+    def __init__(self, mode: str = "dispatch") -> None:
+        self.mode, self.at, self.now = mode, START, START
+        self.partition = Partition(Rules(progress=mode == "progress"))
+        self.model = Model(mode=mode)
+        self.rows: dict[tuple[str, ...], bytes | None] = {}
+        self.events: list[Json] = []
+
+    def feed(self, signal: Json, step: int) -> list[Outcome]:
+        self.at += step
+        self.now = max(self.now, self.at)
+        signal = {**signal, "occurred_at": rfc3339(self.at)}
+        expected = self.model.due(self.now) + self.model.signal(signal, self.now)
+        found: list[Outcome] = []
+        for timeout in self.partition.due(self.now):
+            found += self._outcomes(None, timeout.room_id, self.partition.expire(timeout))
+        decoded = decode_json(json.dumps(signal).encode())
+        found += self._outcomes(decoded, decoded.room_id, self.partition.apply(decoded, self.now))
+        assert found == expected
+        self.events += [outcome["event"] for outcome in found if "event" in outcome]
+        return found
+
+    def _outcomes(self, signal: AnySignal | None, room_id: str, decision: Decision) -> list[Outcome]:
+        self._write(("room", room_id), decision.room)
+        for session, member in decision.members:
+            self._write(("member", room_id, session), member)
+        lines = [event_json(event) for event in decision.events]
+        found: list[Outcome] = [{"event": json.loads(text)} for text in lines]
+        assert lines == [
+            line(outcome["event"]) for outcome in found
+        ]  # the form of contract §3, byte for byte
+        if signal is not None and decision.rejected:
+            fields = {"signal_id": signal.signal_id, "room_id": room_id}
+            found.append({"rejected": {**fields, "type": signal.TYPE, "reason": decision.rejected}})
+        return found + ([{"no_op": decision.no_op}] if decision.no_op else [])
+
+    def _write(self, key: tuple[str, ...], row: Room | Member | None) -> None:
+        self.rows[key] = None if row is None else ENCODERS[type(row)](row, b"")
+
+    def restore(self) -> None:
+        """Go on with a partition made from the table's rows, as after a crash."""
+        self.partition = restored(self.rows, self.mode)
+
+    def check_state(self) -> None:
+        partition, model = self.partition, self.model
+        assert partition.rooms.keys() == model.rooms.keys()
+        for room_id, room in partition.rooms.items():
+            expected = model.rooms[room_id]
+            assert signal_ids.ids(room.recent) == tuple(expected["recent"])
+            assert len(signal_ids.ids(room.recent)) <= 16
+            assert (room.app_id, room.name, room.sequence) == tuple(
+                expected[name] for name in ("app_id", "name", "sequence")
+            )
+            assert (room.playback_status, room.deadline, room.remaining, room.files_finished) == tuple(
+                expected[name] for name in ("status", "deadline", "remaining", "finished")
+            )
+            members = sorted(partition.members.get(room_id, {}).values(), key=lambda m: m.sequence)
+            assert [(m.session_uuid, m.muted, m.leaving) for m in members] == [
+                (m["session_uuid"], m["muted"], m["leaving"]) for m in expected["members"]
+            ]
+        assert partition.members.keys() <= partition.rooms.keys()
+        assert partition.armed == sum(room["status"] == "playing" for room in model.rooms.values())
+
+
+def restored(rows: dict[tuple[str, ...], bytes | None], mode: str) -> Partition:
+    partition = Partition(Rules(progress=mode == "progress"))
+    shuffled = list(rows.items())
+    random.Random(len(rows)).shuffle(shuffled)  # compaction keeps no order between keys
+    for key, data in shuffled:
+        if key[0] == "room":
+            partition.restore_room(key[1], None if data is None else DECODERS["conference.Room"](data, 0))
+        else:
+            member = None if data is None else DECODERS["conference.Member"](data, 0)
+            partition.restore_member(key[1], key[2], member)
+    partition.restored()
+    return partition
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(signals(), max_size=60), st.sampled_from(["dispatch", "progress"]))
+def test_any_history_gives_what_the_model_gives(history: list[tuple[Json, int]], mode: str) -> None:
+    both = Both(mode)
+    for signal, step in history:
+        both.feed(signal, step)
+    both.check_state()
+
+
+@pytest.mark.parametrize("mode", ["dispatch", "progress"])
+def test_a_thousand_random_histories_give_what_the_model_gives(mode: str) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(1000):
+        both = Both(mode)
+        for signal, step in random_history(seed, 60, ids=10**6 if seed % 2 else 30):
+            for outcome in both.feed(signal, step):
+                name = outcome.get("no_op") or outcome.get("rejected", {}).get("reason")
+                seen[name or outcome["event"]["event"]] += 1
+        both.check_state()
+    assert len(seen) == 13 + 6 + 8  # every event, rejection and no-op came up
+    assert min(seen.values()) > 50
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(signals(), max_size=60), st.data())
+def test_a_partition_restored_from_its_rows_has_the_same_future(
+    history: list[tuple[Json, int]], data: Any
+) -> None:
+    both = Both()
+    crashes = data.draw(st.sets(st.integers(0, max(0, len(history) - 1)), max_size=4))
+    for at, (signal, step) in enumerate(history):
+        if at in crashes:
+            before = both.partition
+            both.restore()
+            assert (both.partition.rooms, both.partition.members) == (before.rooms, before.members)
+        both.feed(signal, step)
+    both.check_state()
+
+
+def promises(events: list[Json]) -> None:
+    """Promises 1, 3 and 4 of contract §6, for events of rooms whose plays have an operation_id of their own."""
+    sequence: Counter[str] = Counter()
+    open_: dict[str, str | None] = {}
+    paused: dict[str, bool] = defaultdict(bool)
+    ends: Counter[str] = Counter()
+    started = set()
+    for event in events:
+        room, name, meta = event["room_id"], event["event"], event["meta"]
+        assert meta["sequence"] in {sequence[room] + 1, 1}
+        if meta["sequence"] == 1:  # a new life: the one before has ended all
+            assert open_.get(room) is None
+        sequence[room] = meta["sequence"]
+        live = open_.get(room)
+        if name == "conference.play.started":
+            assert live is None
+            open_[room], paused[room] = event["operation_id"], False
+            started.add(event["operation_id"])
+        elif name in {"conference.play.paused", "conference.play.resumed"}:
+            assert paused[room] is (name == "conference.play.resumed")
+            assert meta["playback_id"] == live is not None
+            paused[room] = not paused[room]
+        elif meta["ends_playback"]:
+            assert meta["playback_id"] == live is not None
+            ends[live] += 1
+            open_[room] = None
+        elif name.startswith("conference.play."):
+            assert meta["playback_id"] in {live, None}
+        else:
+            assert meta["playback_id"] is None
+    assert set(ends.values()) <= {1}
+    assert started - {live for live in open_.values() if live} == set(ends)
+
+
+def test_the_promises_hold_whatever_comes() -> None:
+    for seed in range(300):
+        both = Both("progress" if seed % 2 else "dispatch")
+        for at, (signal, step) in enumerate(random_history(seed, 80, ids=60)):
+            own = {"operation_id": f"play-{at}"} if signal["type"] == "conference.play" else {}
+            both.feed({**signal, **own}, step)
+        promises(both.events)
+
+
+def test_a_destroyed_room_leaves_nothing() -> None:
+    for seed in range(100):
+        both = Both()
+        for signal, step in random_history(seed, 60):
+            both.feed(signal, step)
+        for room_id in ROOMS:
+            both.feed(
+                {
+                    "type": "conference.create",
+                    "signal_id": "c",
+                    "room_id": room_id,
+                    "app_id": "a",
+                    "name": "",
+                },
+                0,
+            )
+            both.feed({"type": "conference.destroy", "signal_id": "d", "room_id": room_id}, 0)
+        assert (both.partition.rooms, both.partition.members, both.partition.armed) == ({}, {}, 0)
+        assert set(both.rows.values()) == {None}
+        assert both.partition.next_timeout() is None
+        assert both.partition.earliest is None  # what was left of the deadlines has gone with it
+
+
+def test_memory_of_requests_is_bounded_in_a_long_life() -> None:
+    both = Both()
+    both.feed({"type": "conference.create", "signal_id": "c", "room_id": "r", "app_id": "a", "name": ""}, 0)
+    for n in range(200):
+        signal = {"type": "conference.volume", "signal_id": f"v{n}", "room_id": "r", "volume": 0}
+        both.feed({**signal, "operation_id": "o"}, 1)
+    assert signal_ids.ids(both.partition.rooms["r"].recent) == tuple(f"v{n}" for n in range(184, 200))
+
+
+class Histories(RuleBasedStateMachine):
+    """Hypothesis chooses the next signal by what has worked so far, and shrinks a difference to few steps."""
+
+    @initialize(mode=st.sampled_from(["dispatch", "progress"]))
+    def begin(self, mode: str) -> None:
+        self.both = Both(mode)
+
+    @rule(signal=signals(ids=30))
+    def any_signal(self, signal: tuple[Json, int]) -> None:
+        self.both.feed(*signal)
+
+    @rule(room_id=st.sampled_from(ROOMS), operation=st.sampled_from(OPERATIONS), n=st.integers(0, 99))
+    def play(self, room_id: str, operation: str, n: int) -> None:
+        signal = {"type": "conference.play", "signal_id": f"p{n}", "room_id": room_id}
+        self.both.feed({**signal, "operation_id": operation, "urls": URLS}, 0)
+
+    @rule()
+    def crash(self) -> None:
+        self.both.restore()
+
+    @invariant()
+    def same_state(self) -> None:
+        if hasattr(self, "both"):
+            self.both.check_state()
+
+
+Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestHistories = Histories.TestCase
+assert {kind for kind in FIELDS if kind.startswith("conference.")} == API

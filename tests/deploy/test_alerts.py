@@ -1,0 +1,178 @@
+"""Alerts and dashboard: each query parses, and asks for metrics, labels and label values that the code exports."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser as promql
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.metrics import Metrics
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
+
+import dashboard
+
+ROOT = Path(__file__).parent.parent.parent
+CHART = ROOT / "helm" / "conference-pipeline"
+RULES = [
+    rule
+    for group in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+BOARD: dict[str, Any] = json.loads((CHART / "dashboards" / "conference-pipeline.json").read_text())
+PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+QUERIES = {
+    f"{panel['title']} {target['refId']}": target["expr"] for panel in PANELS for target in panel["targets"]
+}
+
+OF_THE_TARGET = {"namespace", "job", "instance", "pod", "container"}
+"""Labels that Prometheus adds."""
+KUBE_STATE = {
+    "kube_pod_container_status_last_terminated_exitcode",
+    "kube_pod_container_status_restarts_total",
+    "kube_pod_container_status_ready",
+}
+"""What alerts ask of kube-state-metrics."""
+
+
+def exported() -> dict[str, dict[str, set[str]]]:
+    """Sample name → label → its values so far; a metric whose series come later has its labels without values."""
+    metrics = Metrics()
+    found: dict[str, dict[str, set[str]]] = {}
+    for metric in vars(metrics).values():
+        if labels := getattr(metric, "_labelnames", ()):
+            family = metric.describe()[0]
+            found[family.name + ("_total" if family.type == "counter" else "")] = {
+                name: set() for name in labels
+            }
+    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
+        for sample in family.samples:
+            labels = found.setdefault(sample.name, {})
+            for name, value in sample.labels.items():
+                labels.setdefault(name, set()).add(value)
+    return found
+
+
+EXPORTED = exported()
+
+
+def parts(expression: Any) -> Iterator[Any]:
+    """Every node of a query."""
+    yield expression
+    for name in ("expr", "lhs", "rhs", "vector_selector", "args", "param"):
+        for below in _several(getattr(expression, name, None)):
+            yield from parts(below)
+
+
+def _several(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def check(query: str) -> set[str]:
+    """The metrics of a query, after a look at all of its labels."""
+    metrics: set[str] = set()
+    named: set[str] = set()
+    for node in parts(promql.parse(query)):
+        if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
+            named |= set(node.modifier.labels)
+        if isinstance(node, promql.VectorSelector):
+            metrics.add(node.name)
+            if node.name in KUBE_STATE:
+                continue
+            labels = EXPORTED[node.name]
+            for matcher in node.matchers.matchers:
+                assert matcher.name in OF_THE_TARGET | set(labels), f"{node.name} has no label {matcher.name}"
+                if matcher.name in labels and matcher.op == promql.MatchOp.Equal:
+                    assert matcher.value in labels[matcher.name], f"{matcher.name} is never {matcher.value}"
+    known = {label for name in metrics for label in EXPORTED.get(name, ())} | OF_THE_TARGET
+    assert named <= known, f"no metric of the query has {named - known}"
+    assert metrics
+    return metrics
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_an_alert_asks_for_what_is_exported(rule: dict[str, Any]) -> None:
+    check(rule["expr"])
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+
+
+def test_every_alert_has_a_section_in_the_runbook_and_no_section_has_none() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    named = [rule["alert"] for rule in RULES]
+    sections = re.findall(r"^### (ConferencePipeline\w+)\n\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in sections] == named
+    for _, section in sections:
+        assert re.findall(r"^\*\*(\w+):\*\*", section, re.MULTILINE) == ["Means", "Look", "Do"]
+    for rule in RULES:
+        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+
+
+def test_every_alert_is_tried_with_promtool() -> None:
+    tried = yaml.safe_load((CHART / "tests" / "promtool.yaml").read_text())
+    fired = {
+        one["alertname"]
+        for test in tried["tests"]
+        for one in test.get("alert_rule_test", ())
+        if one.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in RULES}
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_a_panel_asks_for_what_is_exported(query: str) -> None:
+    check(query.replace("$__rate_interval", "1m"))
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    shown = {name for query in QUERIES.values() for name in check(query.replace("$__rate_interval", "1m"))}
+    samples = {name for name in EXPORTED if not name.endswith("_created")}
+    unseen = families(samples) - families(shown)
+    assert {name for name in unseen if not name.startswith("pipeline_process_")} == set()
+
+
+def families(samples: set[str]) -> set[str]:
+    """A histogram's samples by its name."""
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pipeline_nothing",
+        'pipeline_events_total{kind="x"}',
+        'rate(pipeline_events_total{type="x"}[1m])',
+        "sum by (x) (pipeline_rooms)",
+    ],
+)
+def test_a_query_for_what_is_not_there_is_noticed(query: str) -> None:
+    with pytest.raises((KeyError, AssertionError)):
+        check(f"max(vector(0) + 1 / ({query}))")
+
+
+def test_the_dashboard_is_what_its_tool_makes() -> None:
+    assert dashboard.dashboard() == BOARD, "run `make chart-docs`"
+
+
+def test_panels_have_places_of_their_own() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in BOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+    numbers = [panel["id"] for panel in BOARD["panels"]]
+    assert len(numbers) == len(set(numbers))
+    known = {variable["name"] for variable in BOARD["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(BOARD["panels"]))) - {"__rate_interval"}
+    assert used == known

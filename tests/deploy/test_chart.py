@@ -1,0 +1,185 @@
+"""The chart against the code, without Helm: values, schema, settings, topics, permissions. The rest is `make chart`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from pipeline.kafka import acls
+from pipeline.settings import Settings
+from pipeline.topics import TOPICS
+
+CHART = Path(__file__).parent.parent.parent / "helm" / "conference-pipeline"
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+TEMPLATES = "".join(path.read_text() for path in sorted((CHART / "templates").rglob("*")) if path.is_file())
+FIELDS = {field.validation_alias.choices[0]: field for field in Settings.model_fields.values()}  # type: ignore[union-attr]
+
+VALUE_OF = {
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka.bootstrapServers",
+    "SCHEMA_REGISTRY_URL": "registry.url",
+    "PIPELINE_TOPIC_PREFIX": "pipeline.topicPrefix",
+    "PIPELINE_GROUP_ID": "pipeline.groupId",
+    "PIPELINE_PARTITIONS": "pipeline.partitions",
+    "PIPELINE_REPLICATION_FACTOR": "pipeline.replicationFactor",
+    "PIPELINE_WATCHDOG_SECONDS": "pipeline.watchdogSeconds",
+    "PIPELINE_WATCHDOG_MODE": "pipeline.watchdogMode",
+    "PIPELINE_HTTP_PORT": "pipeline.httpPort",
+    "PIPELINE_SESSION_TIMEOUT_SECONDS": "pipeline.sessionTimeoutSeconds",
+    "PIPELINE_TRACE_CONTEXT": "pipeline.traceContext",
+    "PIPELINE_LOG_LEVEL": "pipeline.logLevel",
+    "PIPELINE_LOG_FORMAT": "pipeline.logFormat",
+    "KAFKA_SECURITY_PROTOCOL": "kafka.securityProtocol",
+    "KAFKA_SASL_MECHANISM": "kafka.sasl.mechanism",
+    "KAFKA_SASL_USERNAME": "kafka.sasl.username",
+    "KAFKA_SSL_VERIFY_HOSTNAME": "kafka.tls.verifyHostname",
+}
+"""Settings that a value gives as it is."""
+OTHERWISE = {"PIPELINE_LOG_FORMAT", "KAFKA_SASL_MECHANISM"}
+"""Settings whose default in the chart is another: a pod has no terminal, and a cluster has SCRAM."""
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no map with names of ours."""
+    for key, value in values.items():
+        name = f"{path}{key}"
+        if isinstance(value, dict) and "properties" in raw(name):
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def raw(name: str) -> dict[str, Any]:
+    """What the schema says of a value, maybe a reference."""
+    found = SCHEMA
+    for key in name.split("."):
+        found = found["properties"][key]
+    return found
+
+
+def resolve(name: str) -> dict[str, Any]:
+    """What the schema says of a value."""
+    found = raw(name)
+    if "$ref" in found:
+        found = SCHEMA["definitions"][found["$ref"].removeprefix("#/definitions/")]
+    return found
+
+
+def properties(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Every name that the schema has."""
+    for key, below in schema.get("properties", {}).items():
+        yield f"{path}{key}"
+        yield from properties(below, f"{path}{key}.")
+
+
+def test_the_schema_has_every_value_and_no_other() -> None:
+    names = set(properties(SCHEMA)) - {"global"}
+    parents = {name.rsplit(".", n)[0] for name, _ in leaves(VALUES) for n in range(name.count(".") + 1)}
+    assert names == {name for name, _ in leaves(VALUES)} | parents
+
+    def strict(schema: dict[str, Any]) -> None:
+        if "properties" in schema:
+            assert schema["additionalProperties"] is False
+            for below in schema["properties"].values():
+                strict(below)
+
+    strict(SCHEMA)
+    for definition in SCHEMA["definitions"].values():
+        strict(definition)
+
+
+def test_every_value_is_explained_and_the_page_is_made_of_it() -> None:
+    text = (CHART / "values.yaml").read_text()
+    page = (CHART / "README.md").read_text()
+    rows = re.findall(r"^\| ([\w.]+) \| [a-z]+ \| .* \| (.+) \|$", page, re.MULTILINE)
+    assert [name for name, _ in rows] == [name for name, _ in leaves(VALUES)], "run `make chart-docs`"
+    assert text.count("# -- ") == len(rows)
+
+
+def test_every_value_is_used() -> None:
+    unused = [
+        name
+        for name, _ in leaves(VALUES)
+        if not re.search(rf"\.{re.escape(name.rpartition('.')[2])}\b", TEMPLATES)
+    ]
+    assert unused == []
+
+
+def test_every_setting_can_be_set() -> None:
+    in_templates = set(re.findall(r"\b((?:KAFKA|SCHEMA_REGISTRY|PIPELINE)_[A-Z_]+)\b", TEMPLATES))
+    assert in_templates == set(FIELDS)
+    assert {name for name in FIELDS if isinstance(FIELDS[name].default, SecretStr)} & set(VALUE_OF) == set()
+
+
+@pytest.mark.parametrize(("setting", "name"), VALUE_OF.items(), ids=list(VALUE_OF))
+def test_a_value_is_what_the_setting_is(setting: str, name: str) -> None:
+    field, schema = FIELDS[setting], resolve(name)
+    value = dict(leaves(VALUES))[name]
+    assert setting in OTHERWISE or value == field.default
+    if get_origin(field.annotation) is not None:
+        assert schema["enum"] == list(get_args(field.annotation))
+    limits = {
+        "ge": "minimum",
+        "gt": "exclusiveMinimum",
+        "le": "maximum",
+        "max_length": "maxLength",
+        "pattern": "pattern",
+    }
+    for metadata in field.metadata:
+        for attribute, keyword in limits.items():
+            if (limit := getattr(metadata, attribute, None)) is not None and setting != "PIPELINE_HTTP_PORT":
+                assert schema[keyword] == limit, f"{name}: {keyword}"
+
+
+def test_the_topics_of_strimzi_are_ours() -> None:
+    found = yaml.safe_load((CHART / "files" / "topics.yaml").read_text())["topics"]
+    assert found == [{"name": topic.name, "config": topic.config} for topic in TOPICS]
+
+
+def granted(entries: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    kinds = {"transactionalId": "transactional-id"}
+    return {
+        (kinds.get(entry["type"], entry["type"]), entry.get("name", ""), operation)
+        for entry in entries
+        for operation in entry["operations"]
+    }
+
+
+def needed(listed: list[acls.Acl], settings: Settings) -> set[tuple[str, str, str]]:
+    assert all(acl.name == settings.group_id for acl in listed if acl.kind != "topic")
+    prefix = f"{settings.topic_prefix}."
+    return {
+        (acl.kind, acl.name.removeprefix(prefix) if acl.kind == "topic" else "", acl.operation)
+        for acl in listed
+    }
+
+
+def test_the_user_of_strimzi_may_do_what_is_needed_and_no_more() -> None:
+    files = yaml.safe_load((CHART / "files" / "acls.yaml").read_text())
+    settings = Settings(transactional_id="conference-pipeline-worker-0")
+    assert granted(files["acls"]) == needed(acls.worker(settings) + acls.setup(settings), settings)
+    assert granted(files["test"]) == needed(acls.producer(settings) + acls.consumer(settings), settings)
+
+
+def test_the_chart_has_an_example_of_each_kind() -> None:
+    examples = {
+        path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text())
+        for path in (CHART / "ci").iterdir()
+    }
+    assert {found.get("setup", {}).get("mode", "hook") for found in examples.values()} == {
+        "hook",
+        "job",
+        "none",
+    }
+    assert {found.get("autoscaling", {}).get("mode", "none") for found in examples.values()} == {
+        "hpa",
+        "keda",
+        "none",
+    }

@@ -1,0 +1,270 @@
+"""The image without a Docker engine: the Dockerfile's steps, replayed in a clean folder, and what comes of them.
+
+With COMPILE=1 in the environment it compiles the hot path, too. Not tested here: the base image itself, and a root file system that is read-only; that commands and workers write
+nothing is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.devstack.ports import choose
+from testkit.pipe import Pipe
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "Dockerfile").read_text()
+SMOKE = ROOT / "helm" / "conference-pipeline" / "files" / "smoke.sh"
+
+
+class Step(NamedTuple):
+    """One instruction of one stage."""
+
+    stage: int
+    word: str
+    rest: str
+
+
+def steps() -> list[Step]:
+    """The instructions, continued lines joined, comments left out."""
+    lines = re.sub(r"^\s*#.*\n", "", TEXT, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+    found: list[Step] = []
+    for line in filter(None, map(str.strip, lines)):
+        word, rest = line.split(maxsplit=1)
+        stage = (found[-1].stage if found else 0) + (word == "FROM")
+        found.append(Step(stage, word, rest.strip()))
+    return found
+
+
+def last(word: str) -> list[str]:
+    """What the final stage says with `word`."""
+    return [step.rest for step in steps() if step.stage == 2 and step.word == word]
+
+
+class Image(NamedTuple):
+    """A folder that stands for the image's root, and one that stands for /tmp."""
+
+    root: Path
+    tmp: Path
+
+    @property
+    def python(self) -> Path:
+        return self.root / "opt" / "venv" / "bin" / "python"
+
+    def env(self, more: dict[str, str]) -> dict[str, str]:
+        """The image's environment, nothing of ours."""
+        own = {"PATH": f"{self.python.parent}:{os.environ['PATH']}", "HOME": str(self.tmp)}
+        return {
+            **own,
+            "TMPDIR": str(self.tmp),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **more,
+        }
+
+    def files(self) -> dict[str, int]:
+        """Every file outside of /tmp with its time of change."""
+        return {str(path): path.lstat().st_mtime_ns for path in self.root.rglob("*")}
+
+
+def context(into: Path) -> None:
+    """Copy what .dockerignore leaves of the checkout; it lets in by name, so that a new file is left out."""
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert rules[0] == "*"
+    for rule in rules[1:]:
+        if rule.startswith("!"):
+            (target := into / rule[1:]).parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / rule[1:]).is_dir() else shutil.copy
+            copy(ROOT / rule[1:], target)
+        else:
+            for path in list(into.glob(rule)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def replay(folder: Path) -> Image:
+    """Do what the Dockerfile says, below `folder`; a fresh environment stands for the base image's Python."""
+    image, sent, base = Image(folder / "root", folder / "tmp"), folder / "context", folder / "base"
+    context(sent)
+    image.tmp.mkdir()
+    if subprocess.run([sys.executable, "-m", "venv", base], capture_output=True, check=False).returncode:
+        subprocess.run(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, base], check=True)
+    env = {
+        "PATH": f"{base / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(image.tmp),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "COMPILE": os.environ.get("COMPILE", "0"),  # a minute, and a C compiler
+    }
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith(("PIP_", "SSL_")) or "proxy" in key.lower()
+    }
+    here = image.root
+    for step in steps():
+        match step.word:
+            case "WORKDIR" if step.stage == 1:
+                here = Path(f"{image.root}{step.rest}")
+                here.mkdir(parents=True)
+            case "COPY" if not step.rest.startswith("--from"):
+                *sources, target = shlex.split(step.rest)
+                for source in sources:
+                    to = here / target
+                    if (sent / source).is_dir():
+                        shutil.copytree(sent / source, to)
+                    else:
+                        to.mkdir(parents=True, exist_ok=True)
+                        shutil.copy(sent / source, to)
+            case "RUN":
+                command = re.sub(r"(?<=\s)/(opt|dist|src)\b", rf"{image.root}/\1", step.rest)
+                done = subprocess.run(
+                    ["sh", "-ec", command],
+                    cwd=here,
+                    env={**kept, **env},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode == 0, f"RUN {step.rest}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    for built in ("src", "dist"):  # the first stage's; the last one copies /opt/venv alone
+        shutil.rmtree(image.root / built)
+    assert not (base / "bin" / "pip").exists()
+    return image
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return replay(tmp_path_factory.mktemp("image"))
+
+
+def test_what_the_last_stage_says() -> None:
+    assert last("FROM") == ["python:${PYTHON}-slim-bookworm"]
+    assert last("COPY") == ["--from=build /opt/venv /opt/venv"]
+    assert last("USER") == ["10001:10001"]
+    assert last("STOPSIGNAL") == ["SIGTERM"]
+    assert last("ENTRYPOINT") == ['["conference-pipeline"]']
+    assert last("CMD") == ['["worker"]']
+    assert last("EXPOSE") == ["8080"]
+    (labels,) = last("LABEL")
+    found = {label.partition("=")[0] for label in shlex.split(labels)}
+    names = ("title", "description", "version", "revision", "licenses", "base.name")
+    assert found == {f"org.opencontainers.image.{name}" for name in names}
+
+
+def test_what_is_in_it_is_what_the_lock_says_and_nothing_that_builds(image: Image) -> None:
+    code = "import importlib.metadata as m; print(*sorted(d.metadata['Name'] + '==' + d.version for d in m.distributions()))"
+    done = subprocess.run(
+        [image.python, "-c", code], env=image.env({}), capture_output=True, text=True, check=True
+    )
+    installed = {re.sub(r"[-_.]+", "-", name).lower() for name in done.stdout.split()}
+    lock = (ROOT / "requirements" / "base.txt").read_text()
+    pinned = {re.sub(r"\[.*\]", "", pin) for pin in re.findall(r"^(\S+==\S+)", lock, re.MULTILINE)}
+    ours = {name for name in installed if name.startswith("conference-pipeline==")}
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    assert len(ours) == 1
+    assert installed - ours <= names
+    assert not {name.partition("==")[0] for name in installed} & {
+        "pip",
+        "setuptools",
+        "wheel",
+        "hatchling",
+        "pytest",
+    }
+
+
+def test_commands_answer_and_write_nothing(image: Image) -> None:
+    before = image.files()
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    done = run(image, "--version")
+    assert version is not None
+    assert (done.returncode, done.stdout.strip()) == (0, version[1])
+    assert last("ARG")[0] == f"VERSION={version[1]}"
+    wrong = run(image, "worker", KAFKA_BOOTSTRAP_SERVERS="no-port", SCHEMA_REGISTRY_URL="http://x")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    nothing = run(image, "worker")
+    assert nothing.returncode == 2
+    assert "KAFKA_BOOTSTRAP_SERVERS" in nothing.stderr
+    assert "Traceback" not in nothing.stderr
+    assert image.files() == before
+
+
+def run(image: Image, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The entry point with these arguments."""
+    command = [image.python.parent / "conference-pipeline", *arguments]
+    return subprocess.run(
+        command, cwd=image.tmp, env=image.env(env), capture_output=True, text=True, check=False
+    )
+
+
+@contextlib.contextmanager
+def worker(image: Image, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The image's worker, ready."""
+    command = [image.python.parent / "conference-pipeline", "worker"]
+    with subprocess.Popen(command, cwd=image.tmp, env=env, stderr=subprocess.DEVNULL) as process:
+        try:
+            limit = time.monotonic() + 60
+            while not ready(int(env["PIPELINE_HTTP_PORT"])):
+                assert process.poll() is None
+                assert time.monotonic() < limit, "not ready after 60 s"
+                time.sleep(0.2)
+            yield process
+        finally:
+            process.kill()
+
+
+def ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.mark.broker
+async def test_a_worker_and_the_smoke_test_of_helm_write_nothing_and_end_with_0(
+    image: Image, pipe: Pipe
+) -> None:
+    ours = {
+        key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))
+    }
+    env = image.env({**ours, "PIPELINE_HTTP_PORT": str(choose(None, (), "port")), "TIMEOUT_SECONDS": "60"})
+    await asyncio.to_thread(serve, image, env)
+
+
+def serve(image: Image, env: dict[str, str]) -> None:
+    before, temporary = image.files(), list(image.tmp.iterdir())
+    with worker(image, env) as process:
+        done = smoke(env)
+        assert done.returncode == 0, done.stderr
+        assert '"event":"conference.member.joined"' in done.stdout
+        assert done.stdout.endswith("the event came: Kafka, the registry and a worker do their work\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    assert image.files() == before
+    assert list(image.tmp.iterdir()) == temporary
+
+
+def smoke(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What `helm test` runs."""
+    command = ["sh", "-euc", SMOKE.read_text()]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+def test_the_smoke_test_fails_when_nothing_comes(image: Image) -> None:
+    env = image.env({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"})
+    done = smoke(env)
+    assert done.returncode != 0
+    assert "error: " in done.stderr

@@ -1,0 +1,112 @@
+"""pipeline/devstack/{cache,jvm,ports,process}.py: what a machine may lack, without starting a server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.devstack import cache, jvm, ports, process
+from pipeline.errors import ConfigError
+
+
+def test_an_account_without_a_home_has_a_cache_in_the_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (cache.ENV, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert cache.cache_dir() == Path(tempfile.gettempdir()) / f"conference-pipeline-{os.getuid()}"
+
+
+def test_a_cache_that_is_not_ours_to_write_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(ConfigError) as caught:
+        cache.make_dir(tmp_path)
+    assert str(caught.value) == f"{tmp_path} is not writable; name a writable folder in {cache.ENV}"
+
+
+def java_that_fails(folder: Path) -> Path:
+    """A Java whose `-Xshare:dump` ends with 1, as of an image without a base to dump."""
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib" / "modules").touch()
+    (folder / "bin").mkdir()
+    (folder / "bin" / "java").symlink_to("/bin/false")
+    return folder / "bin" / "java"
+
+
+def test_a_java_that_can_not_make_archives_runs_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    java = java_that_fails(tmp_path / "java")
+    monkeypatch.setattr(jvm, "java", lambda: java)
+    monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))
+    (classes := tmp_path / "cache" / "classes").mkdir(parents=True)
+    old, recent = classes / "kafka-old.jsa", classes / "kafka-recent.jsa"
+    for archive, days in ((old, 31), (recent, 29)):
+        archive.touch()
+        os.utime(archive, (0, time.time() - days * 86400))
+    machine = jvm.Jvm(jvm.server_archive("kafka", []), 64, ["-Dx=y"])
+    command = jvm.options(machine, tmp_path)
+    assert command[:3] == [str(java), "-Xmx64m", "-Dx=y"]
+    assert not [one for one in command if "Archive" in one]
+    assert sorted(path.name for path in classes.iterdir()) == ["java.lock", "kafka-recent.jsa"]
+
+
+def test_an_archive_that_a_server_wrote_is_kept_and_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    java = java_that_fails(tmp_path / "java")
+    monkeypatch.setattr(jvm, "java", lambda: java)
+    monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))
+    archive = jvm.server_archive("kafka", [])
+    jvm.keep(tmp_path, str(archive))
+    assert not archive.exists(), "none was written"
+    (tmp_path / "classes.jsa").write_bytes(b"x")
+    jvm.keep(tmp_path, str(archive))
+    assert archive.read_bytes() == b"x"
+    assert jvm.options(jvm.Jvm(archive, 64, []), tmp_path)[1] == f"-XX:SharedArchiveFile={archive}"
+
+
+def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        used = taken.getsockname()[1]
+        assert not ports.free(used)
+    assert ports.choose(used, (), "--x") == used
+    for wrong, others in ((used, (used,)), (0, ()), (65536, ())):
+        with pytest.raises(ConfigError, match=rf"port {wrong} is in use or not allowed: .* --x"):
+            ports.choose(wrong, others, "--x")
+    taken_but_one = set(range(*ports.RANGE)) - {ports.RANGE[0]}
+    monkeypatch.setattr(ports, "RANGE", (ports.RANGE[0], ports.RANGE[0] + 200))
+    monkeypatch.setattr(ports, "free", lambda _: True)
+    assert ports.choose(None, taken_but_one, "--x") == ports.RANGE[0]
+    with pytest.raises(ConfigError, match=r"no free port found between \d+ and \d+: name one with --x"):
+        ports.choose(None, range(*ports.RANGE), "--x")
+
+
+def test_a_process_that_is_gone_has_no_birth_and_no_memory() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as done:
+        done.wait()
+    assert process.birth(done.pid) is None
+    assert process.rss(done.pid) is None
+    assert process.birth(os.getpid())
+    assert (process.rss(os.getpid()) or 0) > 1_000_000
+
+
+def test_the_tail_of_a_log_leaves_the_lines_of_stack_traces_out(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert process.tail(log) == "(no log)"
+    log.write_text("\n \n")
+    assert process.tail(log) == "(empty log)"
+    log.write_text("one\ntwo\n\tat com.x.Y(Z.java:1)\n\t... 3 more\nthree\n")
+    assert process.tail(log, 2) == "two | three"

@@ -1,0 +1,173 @@
+"""A short run of `make fuzz`, and proof that it would find what it looks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from pipeline.errors import SignalError
+from tests.fuzz import seeds
+from tests.fuzz.mutate import MIB, Mutator
+from tests.fuzz.run import FoundError, Runner
+from tests.fuzz.targets import Target, targets
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = [target.name for target in targets()]
+
+
+def test_mutants(tmp_path: Path) -> None:
+    runner = Runner(targets(), 1, tmp_path)
+    runner.mutate(27_000, seconds=60)
+    assert runner.mutated == 27_000
+    assert {tally.inputs for tally in runner.tallies.values()} == {3000}
+    for name, tally in runner.tallies.items():
+        assert tally.inputs == tally.ok + tally.dead.total()
+        assert len(tally.dead) >= 4, f"{name}: mutants that all fail the same way find nothing"
+        assert tally.ok > 0
+
+
+def test_what_hypothesis_draws(tmp_path: Path) -> None:
+    runner = Runner(targets(), 1, tmp_path)
+    runner.draw(450)
+    assert runner.examples >= 450
+    assert all(tally.inputs >= 50 for tally in runner.tallies.values())
+
+
+@pytest.mark.parametrize("target", targets(), ids=NAMES)
+def test_the_seeds_are_sound(target: Target) -> None:
+    for value in target.seeds:
+        try:
+            target.check(target.read(value))
+        except SignalError:
+            if target.name != "writer's schema":  # there, the one value fits one schema only
+                raise
+
+
+def test_the_seeds_have_everything() -> None:
+    lines = [json.loads(line)["type"] for line in seeds.json_lines()]
+    assert len(set(lines)) == 17
+    assert (len(seeds.SIGNAL_RECORDS), len(seeds.EVENT_RECORDS), len(seeds.ROWS)) == (17, 13, 4)
+    assert {value[4] for value in seeds.wire(seeds.SIGNAL_RECORDS)} == set(range(1, 18))
+    assert {value[4] for value in seeds.foreign(seeds.SIGNAL_RECORDS)} == set(range(1, 18))
+    assert len(seeds.engine_lines()) > 50
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_the_same_seed_makes_the_same_mutants_of_up_to_1_mib(text: bool) -> None:
+    found = [
+        [mutator.mutant() for _ in range(800)]
+        for mutator in (Mutator(seeds.json_lines(), Random(seed), text) for seed in ("a", "a", "b"))
+    ]
+    assert found[0] == found[1] != found[2]
+    assert len(set(found[0])) > 700
+    assert MIB / 4 < max(map(len, found[0])) <= MIB + 1
+
+
+# --- it finds what it looks for ---
+
+
+def target(read: Any, **more: Any) -> Target:
+    return Target("a target", [b"seed"], read, more.pop("check", lambda _: None), **more)
+
+
+def escapes(value: bytes) -> None:
+    raise KeyError(value)
+
+
+def slow(value: bytes) -> None:
+    end = time.thread_time() + 0.015
+    while time.thread_time() < end:
+        pass
+
+
+def endless(value: bytes) -> None:
+    raise SignalError("x" * 500)
+
+
+def unprintable(value: bytes) -> None:
+    raise SignalError("a\nb")
+
+
+def differs(value: Any) -> None:
+    assert value is None, "it does not come back"
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (target(escapes), "KeyError escaped: b'in'"),
+        (target(slow), "took 15.* ms of CPU"),
+        (target(endless), "AssertionError: xxx"),
+        (target(unprintable), "AssertionError: 'a.nb'"),
+        (target(bytes.upper, check=differs), "AssertionError: it does not come back"),
+    ],
+)
+def test_what_breaks_is_told_and_kept(bad: Target, told: str, tmp_path: Path) -> None:
+    runner = Runner([bad], 5, tmp_path / "found")
+    with pytest.raises(
+        FoundError, match=rf"^a target, seed 5, input 1: (?s:{told}.*); .*found.a-target\.[0-9a-f]{{12}}$"
+    ):
+        runner.one(bad, b"in")
+    (kept,) = (tmp_path / "found").iterdir()
+    assert kept.read_bytes() == b"in"
+
+
+def test_an_input_that_is_slow_once_is_no_find(tmp_path: Path) -> None:
+    calls: list[bytes] = []
+
+    def read(value: bytes) -> None:
+        calls.append(value)
+        if len(calls) == 1:
+            slow(value)
+
+    once = target(read)
+    runner = Runner([once], 5, tmp_path)
+    assert runner.one(once, b"in")
+    assert len(calls) == 4
+    assert runner.tallies[once.name].slowest < 0.01
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.fuzz", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_program(tmp_path: Path) -> None:
+    results, found = tmp_path / "fuzz.jsonl", str(tmp_path / "found")
+    small = (
+        "--count",
+        "1000",
+        "--examples",
+        "40",
+        "--seed",
+        "7",
+        "--target",
+        "signal, Avro",
+        "--found",
+        found,
+    )
+    done = run(*small, "--results", str(results))
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "1,000 mutants, " in done.stdout
+    (first,) = (json.loads(line) for line in results.read_text().splitlines())
+    assert (first["mutated"], first["seed"]) == (1000, 7)
+    counted = first["targets"]["signal, Avro"]
+    assert counted["ok"] + sum(counted["dead"].values()) == counted["inputs"] >= 1040
+    assert first["peak_mib_above_start"] < 50
+    done = run("--target", "signal, Arvo")
+    assert done.returncode == 2
+    assert "there are signal, JSON, signal, Avro, " in done.stderr
+
+
+def test_a_kept_input_is_read_again(tmp_path: Path) -> None:
+    kept = tmp_path / "signal--JSON.0123456789ab"
+    kept.write_bytes(seeds.json_lines()[0])
+    done = run("--reproduce", str(kept))
+    assert done.stdout.startswith("signal, JSON ConferenceCreate(")

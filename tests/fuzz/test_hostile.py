@@ -1,0 +1,228 @@
+"""No value of up to 1 MiB costs more than a few milliseconds, whatever stands in it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline.engines.freeswitch.adapter import MAX_KINDS, MAX_MEMBERS, OTHER_KINDS, Adapter, read_event
+from pipeline.errors import SignalError
+from pipeline.model.avro import long
+from pipeline.model.codec import MAX_FAILED, MAX_SCHEMA, MAX_URLS, decode_json, decoder
+from pipeline.model.schema_resolution import MAX_VALUES, resolving
+from pipeline.model.signals import SIGNALS
+from pipeline.model.wire import SCHEMAS
+from tests.fuzz import hostile
+from tests.fuzz.hostile import Value
+from tests.fuzz.run import untraced
+from tests.support.slowness import slowness
+
+HEAD = b"\0\0\0\0\1"
+CLASSES: dict[str, Any] = {signal.RECORD.rpartition(".")[2]: signal for signal in SIGNALS}
+MOST = 0.01
+"""Seconds of CPU: the bound. What is built to be expensive takes up to 8 ms on a machine of 2020, most of it 2."""
+
+
+def costs_little(read: Callable[[bytes], object], value: bytes) -> None:
+    """`read` gives a value or a SignalError of one line; the best of some tries counts, for a machine may be busy."""
+    assert len(value) <= hostile.MIB
+    best, said = 1.0, ""
+    for _ in range(20):
+        with untraced():
+            slow = slowness()
+            began = time.thread_time()
+            try:
+                read(value)
+            except SignalError as error:
+                said = str(error)
+            best = min(best, (time.thread_time() - began) / slow)
+        assert len(said) < 400
+        assert said.isprintable()
+        if best <= MOST / 2:
+            return
+    assert best <= MOST
+
+
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in hostile.json_values()])
+def test_json(value: Value) -> None:
+    costs_little(decode_json, value())
+
+
+@pytest.mark.parametrize(
+    ("record", "body"), [pytest.param(*rest, id=name) for name, *rest in hostile.avro_values()]
+)
+def test_avro(record: str, body: Value) -> None:
+    costs_little(decoder(1, SCHEMAS[f"conference.signal.{record}"]), HEAD + body())
+
+
+@pytest.mark.parametrize(
+    ("record", "schema", "body"), [pytest.param(*rest, id=name) for name, *rest in hostile.foreign_values()]
+)
+def test_avro_of_another_writer(record: str, schema: Any, body: Value) -> None:
+    costs_little(resolving(schema, CLASSES[record]), HEAD + body())
+
+
+@pytest.mark.parametrize("line", [pytest.param(value, id=name) for name, value in hostile.engine_events()])
+def test_an_engine_event(line: Value) -> None:
+    adapter = Adapter([("/a", "http://x"), ("/", "http://y/")])
+    costs_little(lambda line: adapter.signal(read_event(line)), line())
+
+
+# --- the bounds ---
+
+
+def failed(urls: int, size: int = 1, /, **more: Any) -> bytes:
+    fields = {"signal_id": "s", "room_id": "r", "occurred_at": "2026-01-01T00:00:00Z"}
+    return json.dumps({"type": "play.failed", **fields, "urls": ["x" * size] * urls} | more).encode()
+
+
+@pytest.mark.parametrize("size", [1, 500])
+def test_a_failure_names_at_most_1024_files(size: int) -> None:
+    assert len(decode_json(failed(MAX_FAILED, size)).urls) == MAX_FAILED  # type: ignore[union-attr]
+    with pytest.raises(SignalError, match=r"^urls: Expected array of length <= 1024, got "):
+        decode_json(failed(MAX_FAILED + 1, size))
+    schema = json.loads(SCHEMAS["conference.signal.PlayFailed"])
+    (field,) = (field for field in schema["fields"] if field["name"] == "urls")
+    assert field["maxItems"] == MAX_FAILED
+
+
+def test_in_a_long_value_the_same_is_ignored_and_the_same_is_refused_as_in_a_short_one() -> None:
+    padding = {"x": "x" * 70_000}
+    assert decode_json(failed(2, **padding)) == decode_json(failed(2))
+    other = {"type": "member.left", "session_uuid": "a", "volume": [1], "muted": None}
+    assert decode_json(failed(5000, 20, **other)) == decode_json(failed(5000, **other))  # it has no urls
+    faults: tuple[dict[str, Any], ...] = (
+        {"type": "play"}, {"type": 5}, {"type": None}, {"type": "x" * 5000}, {"urls": {}}, {"urls": [None]}, {"urls": 7},
+        {"room_id": ""}, {"room_id": [["r"]]}, {"occurred_at": []}, {"occurred_at": {"a": 1}}, {"occurred_at": 7},
+        {"operation_id": 1.5}, {"type": "conference.play", "urls": ["http://x"] * (MAX_URLS + 1), "operation_id": "o"},
+    )  # fmt: skip
+    for fault in faults:
+        said = []
+        for value in (failed(0, **fault), failed(0, **fault, **padding)):
+            with pytest.raises(SignalError) as caught:
+                decode_json(value)
+            said.append(str(caught.value).partition(", got ")[0])
+        assert said[0] == said[1]
+    with pytest.raises(SignalError, match='room_id: Expected str of length <= 255, got "aaa'):
+        decode_json(failed(0, room_id="a" * 70_000))
+    assert decode_json(failed(0, room_id="\U0001f600" * 255, **padding)).room_id == "\U0001f600" * 255
+
+
+def test_a_key_that_comes_again_counts_last() -> None:
+    again = b',"room_id":"z"' * 6_000
+    assert decode_json(failed(1)[:-1] + again[:14] + b"}").room_id == "z"
+    assert decode_json(failed(1)[:-1] + again + b"}").room_id == "z"
+
+
+def test_another_writer_may_add_some_thousand_values() -> None:
+    schema = json.loads(SCHEMAS["conference.signal.MemberMuted"])
+    schema["fields"].append({"name": "x", "type": {"type": "array", "items": "boolean"}})
+    read = resolving(schema, CLASSES["MemberMuted"])
+    count = MAX_VALUES - 6  # the record, its four fields, the array
+    body = HEAD + hostile.FOUR + b"\2a" + long(count) + b"\0" * count + b"\0"
+    assert read(body).session_uuid == "a"
+    body = HEAD + hostile.FOUR + b"\2a" + long(count + 1) + b"\0" * (count + 2)
+    with pytest.raises(SignalError, match="field x: expected at most 2048 values in a record, found more"):
+        read(body)
+
+
+NO_SCHEMAS: tuple[Any, ...] = (
+    {"type": {"type": "fixed", "name": "F", "size": "1"}}, {"type": {"type": "enum", "name": "E", "symbols": 5}},
+    {"type": {"type": "record", "name": "R"}}, {"type": {"type": "array"}}, {"type": 7}, {"type": [7]}, {},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_SCHEMAS, ids=str)
+def test_a_registry_that_takes_what_is_no_schema_hurts_nobody(kind: Any) -> None:
+    schema = hostile._first("null")
+    schema["fields"][0] = {"name": "x", **kind}
+    with pytest.raises(SignalError):
+        decoder(1, json.dumps(schema))(HEAD + b"\2" * 100)
+
+
+def test_a_schema_that_is_no_json_or_too_deep_or_too_long_is_refused() -> None:
+    large = json.dumps({**hostile._first("null"), "doc": "x" * MAX_SCHEMA})
+    with pytest.raises(
+        SignalError, match=r"^schema id 7 is of a schema of 13.... characters, more than 131072$"
+    ):
+        decoder(7, large)(HEAD)
+    deep = b"[" * 100_000
+    for text, told in (
+        ("syntax = proto3;", "can't be read"),
+        (deep.decode(), "can't be read"),
+        ("[]", "no record"),
+    ):
+        with pytest.raises(SignalError, match=told):
+            decoder(7, text)(HEAD)
+    nested: Any = "int"
+    for _ in range(400):
+        nested = {"type": "array", "items": nested}
+    with pytest.raises(SignalError):
+        decoder(7, json.dumps(hostile._first(nested)))(HEAD + b"\2" * 500)
+
+
+def member(action: str, unique_id: str, **more: str) -> dict[str, str]:
+    return {
+        "Event-Name": "CUSTOM", "Event-Subclass": "conference::maintenance", "Core-UUID": "core",
+        "FreeSWITCH-Switchname": "sw", "Event-Date-Timestamp": "1795354386106600", "Event-Sequence": "7",
+        "Conference-Name": "room", "Action": action, "Unique-ID": unique_id, **more,
+    }  # fmt: skip
+
+
+def test_an_adapter_forgets_the_oldest_when_ends_are_lost() -> None:
+    adapter = Adapter()
+    for action, held in (("add-member", adapter._room_of), ("kick-member", adapter._removing)):
+        for number in range(MAX_MEMBERS):
+            adapter.signal(member(action, str(number)))
+        adapter.signal(member(action, "0"))  # seen again: no longer the oldest
+        adapter.signal(member(action, "new"))
+        assert len(held) == MAX_MEMBERS
+        assert {"0", "2", "new"} <= held.keys()
+        assert "1" not in held
+    with untraced():
+        began = time.thread_time()
+        adapter.signal(member("conference-destroy", "x"))
+        assert time.thread_time() - began < 2 * MOST
+    assert not adapter._room_of
+    assert not adapter._removing
+
+
+def test_an_adapter_counts_a_thousand_kinds() -> None:
+    adapter = Adapter()
+    for number in range(MAX_KINDS + 5):
+        adapter.signal({"Event-Name": f"kind {number}"})
+    adapter.signal({"Event-Name": "kind 1"})
+    assert (adapter.counts[OTHER_KINDS], adapter.counts["kind 1"]) == (5, 2)
+    assert len(adapter.counts) == MAX_KINDS + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b" [1]", "expected a JSON object, got an array"), (b'"x"', "got a string"), (b"1", "got a number"),
+        (b"null", "got null"), (b"true", "got a boolean"), (b'{"a":"\xff"}', "no JSON: "), (b"", "no JSON: "),
+        (b"{" + b" " * hostile.MIB + b"}", "the event has 1048578 bytes, more than 1048576"),
+    ],
+)  # fmt: skip
+def test_what_is_no_event(line: bytes, told: str) -> None:
+    with pytest.raises(SignalError, match=told):
+        read_event(line)
+
+
+def test_of_an_event_only_what_matters_is_read() -> None:
+    line = (
+        b'{"File":["a"],"api":null,"Speak":{"a":1},"Action":1.5,"Error":false,"x":"y","Unique-ID":"\\u00e9"}'
+    )
+    found: dict[str, object] = {
+        "File": [],
+        "api": None,
+        "Speak": {},
+        "Action": 0,
+        "Error": False,
+        "Unique-ID": "é",
+    }
+    assert read_event(line) == found

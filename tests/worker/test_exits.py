@@ -1,0 +1,52 @@
+"""How a worker ends when it can't go on, and how it waits when it only has to (exit codes of `worker --help`)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline.model import signals as s
+from testkit.pipe import Pipe
+
+pytestmark = pytest.mark.broker
+T = 1_795_354_386_106_600
+
+
+async def test_what_does_not_fit_ends_it_with_2_and_the_remedy(pipe: Pipe) -> None:
+    cases = {
+        "set PIPELINE_PARTITIONS to what the topics have": {"PIPELINE_PARTITIONS": "3"},
+        "run `conference-pipeline setup`": {"PIPELINE_TOPIC_PREFIX": "nothing-here"},
+        "no schema registry": {"SCHEMA_REGISTRY_URL": pipe.settings.registry_url.partition("/apis")[0]},
+    }
+    for remedy, env in cases.items():
+        with pipe.worker(ready=False, **env) as worker:
+            assert await asyncio.to_thread(worker.wait, 30) == 2, worker.lines
+            assert remedy in worker.log[-1]["msg"]
+            assert not any("Traceback" in line for line in worker.lines)
+
+
+async def test_servers_that_are_not_there_yet_are_waited_for(pipe: Pipe) -> None:
+    cases = {
+        "waiting for Kafka at 127.0.0.1:1": {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        "waiting for the schema registry at http://127.0.0.1:1": {
+            "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"
+        },
+    }
+    for line, env in cases.items():
+        with pipe.worker(ready=False, **env) as worker:
+            await asyncio.to_thread(worker.until_log, line)
+            assert worker.get("/livez")[0] == 200
+            assert worker.get("/readyz")[0] == 503
+            assert await asyncio.to_thread(worker.stop) == 0
+
+
+async def test_two_workers_with_one_transactional_id_fence_each_other(pipe: Pipe) -> None:
+    same = {"PIPELINE_TRANSACTIONAL_ID": f"{pipe.prefix}-same"}
+    rooms = [f"room-{number}" for number in range(12)]
+    with pipe.worker(**same) as first, pipe.worker(**same):
+        await pipe.send(*(s.ConferenceCreate("c", room, T, "app", "name") for room in rooms))
+        assert await asyncio.to_thread(first.wait, 30) == 3
+        assert "PIPELINE_TRANSACTIONAL_ID of its own" in first.log[-1]["msg"]
+        events = await pipe.until_events(len(rooms))
+    assert sorted(event["room_id"] for event in events) == sorted(rooms)

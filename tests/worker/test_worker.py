@@ -1,0 +1,283 @@
+"""One worker on a real broker: signals in, events out, state kept, health told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import sys
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.metrics import package_version
+from pipeline.model import signal_ids
+from pipeline.model import signals as s
+from pipeline.model.codec import decoder
+from pipeline.model.records import Member, Position, Room
+from pipeline.model.wire import DECODERS
+from testkit.pipe import Pipe
+
+pytestmark = pytest.mark.broker
+URL = "https://cdn.example.com/audio/announcement.wav"
+T = 1_795_354_386_106_600
+
+
+def history(room: str) -> list[s.AnySignal]:
+    """A life of a room in which most things happen once."""
+    return [
+        s.ConferenceCreate("c-1", room, T, "my-app", "Team Standup"),
+        s.ConferenceJoin("c-2", room, T, "alice"),
+        s.MemberJoined("m-1", room, T, "alice", "+15551234567", True),
+        s.MemberJoined("m-2", room, T, "bob", "+15557654321"),
+        s.ConferenceUnmute("c-3", room, T, "alice"),
+        s.ConferencePlay("c-4", room, T, (URL,), "play-1"),
+        s.ConferencePause("c-5", room, T, "pause-1"),
+        s.ConferencePause("c-5", room, T, "pause-1"),
+        s.ConferencePause("c-6", room, T, "pause-2"),
+        s.ConferenceVolume("c-7", room, T, 9, "volume-1"),
+        s.ConferenceVolume("c-8", room, T, 2, "volume-2"),
+        s.PlayFinished("m-3", room, T, URL),
+        s.ConferenceLeave("c-9", room, T, "bob"),
+        s.MemberLeft("m-4", room, T, "bob"),
+        s.ConferenceDestroy("c-10", room, T),
+    ]
+
+
+EXPECTED = [
+    "created member.joined member.muted member.joined member.unmuted play.started play.paused play.resumed",
+    "play.volume_changed play.finished member.left member.left destroyed",
+]
+NAMES = [f"conference.{name}" for line in EXPECTED for name in line.split()]
+
+
+def row(record: Any) -> Any:
+    """A row of the table topic, None for a tombstone."""
+    if record.value is None:
+        return None
+    kind = {"room": Room, "member": Member, "position": Position}[json.loads(record.key)[0]]
+    return DECODERS[kind.RECORD](record.value, 5)
+
+
+async def test_signals_in_events_out_in_order(pipe: Pipe) -> None:
+    rooms = [f"acW68-room-{number}" for number in range(6)]
+    with pipe.worker() as worker:
+        await pipe.send(*(one for steps in zip(*map(history, rooms), strict=True) for one in steps))
+        events = await pipe.until_events(len(NAMES) * len(rooms))
+        assert worker.stop() == 0
+    for room in rooms:
+        mine = [event for event in events if event["room_id"] == room]
+        assert [event["event"] for event in mine] == NAMES
+        assert [event["meta"]["sequence"] for event in mine] == list(range(1, len(NAMES) + 1))
+        assert [event["reason"] for event in mine if event["event"] == "conference.member.left"] == [
+            "removed"
+        ] * 2
+    for record in await pipe.records():
+        headers = dict(record.headers)
+        topic, partition, _ = headers["ce_signal"].decode().split("/")
+        assert int(partition) == record.partition == pipe.partition(record.key.decode())
+        assert topic in (pipe.topic("api.signals"), pipe.topic("media.signals"))
+
+
+async def test_every_signal_is_accounted_for(pipe: Pipe) -> None:
+    with pipe.worker() as worker:
+        steps = history("room")
+        await pipe.send(*steps, s.ConferencePause("late", "room", T, "x"))
+        await pipe.until_events(len(NAMES))
+        while len(await pipe.records("signals.rejected")) < 2:
+            await asyncio.sleep(0.1)
+        with_events = sum(
+            worker.metric(f'pipeline_signals_total{{type="{kind.TYPE}"}}') for kind in s.SIGNALS
+        )
+        assert with_events == len(steps) + 1
+        reasons = ("repeated", "join", "leave")
+        assert [worker.metric(f'pipeline_no_ops_total{{reason="{r}"}}') for r in reasons] == [1, 1, 1]
+        assert worker.metric('pipeline_rejected_total{reason="room_unknown"}') == 1
+        assert worker.metric('pipeline_rejected_total{reason="volume_out_of_range"}') == 1
+        assert worker.metric('pipeline_events_total{type="conference.play.paused"}') == 1
+        assert worker.metric("pipeline_latency_seconds_count") > 0
+        assert worker.metric("pipeline_rooms") == 0
+        assert worker.metric("pipeline_partitions") == pipe.settings.partitions
+        python, version = platform.python_version(), package_version()
+        assert worker.metric(f'pipeline_build_info{{python="{python}",version="{version}"}}') == 1
+    rejected = [DECODERS["conference.Rejected"](r.value, 5) for r in await pipe.records("signals.rejected")]
+    assert sorted((r.signal_id, r.reason) for r in rejected) == [
+        ("c-7", "volume_out_of_range"),
+        ("late", "room_unknown"),
+    ]
+
+
+async def test_a_pause_is_a_toggle_over_restarts(pipe: Pipe) -> None:
+    create = s.ConferenceCreate("c", "room", T, "app", "name")
+    await pipe.send(create, s.ConferencePlay("p", "room", T, (URL,), "play-1"))
+    seen = 2
+    for number in range(3):
+        # Before the worker is there: on a slow machine its start alone may take the 10 s after which a playback fails.
+        await pipe.send(s.ConferencePause(f"pause-{number}", "room", T, f"op-{number}"))
+        seen += 1
+        with pipe.worker() as worker:
+            await pipe.until_events(seen)
+            assert worker.stop() == 0
+    events = await pipe.events()
+    toggles = [event["event"].rpartition(".")[2] for event in events[2:]]
+    assert toggles == ["paused", "resumed", "paused"]
+    assert [event["meta"]["sequence"] for event in events] == [1, 2, 3, 4, 5]
+
+
+async def test_the_table_is_a_public_view_of_the_rooms(pipe: Pipe) -> None:
+    with pipe.worker() as worker:
+        await pipe.send(
+            *history("gone"),
+            s.ConferenceCreate("c-1", "stays", T, "my-app", "Name"),
+            s.MemberJoined("m-1", "stays", T, 'odd "id", ünï', "+1"),
+            s.ConferencePlay("c-2", "stays", T, (URL,), "play-1"),
+            s.ConferencePause("c-3", "stays", T, "pause-1"),
+        )
+        await pipe.until_events(len(NAMES) + 4)
+        assert worker.stop() == 0
+    table = {record.key: row(record) for record in await pipe.records("rooms")}
+    live = {key: value for key, value in table.items() if value is not None and b"position" not in key}
+    assert set(live) == {b'["room","stays"]', '["member","stays","odd \\"id\\", ünï"]'.encode()}
+    room = live[b'["room","stays"]']
+    assert (room.playback_status, room.operation_id, room.sequence) == ("paused", "play-1", 4)
+    assert signal_ids.ids(room.recent) == ("c-1", "c-2", "c-3")
+    assert room.deadline is None
+    assert 0 < room.remaining <= 10_000_000
+    assert table[b'["room","gone"]'] is None
+    assert table[b'["member","gone","alice"]'] is None
+
+
+async def test_positions_stand_in_the_table_and_in_the_group(pipe: Pipe) -> None:
+    with pipe.worker() as worker:
+        await pipe.send(*history("room"))
+        await pipe.until_events(len(NAMES))
+        assert worker.stop() == 0
+    number = pipe.partition("room")
+    rows = [r for r in await pipe.records("rooms") if r.key == b'["position"]' and r.partition == number]
+    position = row(rows[-1])
+    offsets = {p.topic: p.offset for p in position.positions}
+    api = sum(one.TOPIC == "api" for one in history("room"))
+    assert offsets == {
+        pipe.topic("api.signals"): api,
+        pipe.topic("media.signals"): len(history("room")) - api,
+    }
+    assert position.transactional_id.startswith(pipe.settings.group_id)
+    assert await _committed(pipe, number) == offsets
+
+
+async def _committed(pipe: Pipe, number: int) -> dict[str, int]:
+    from aiokafka import AIOKafkaConsumer, TopicPartition
+
+    inputs = [TopicPartition(pipe.topic(f"{kind}.signals"), number) for kind in ("api", "media")]
+    async with AIOKafkaConsumer(**pipe.settings.kafka(), group_id=pipe.settings.group_id) as consumer:
+        return {tp.topic: await consumer.committed(tp) for tp in inputs}
+
+
+async def test_a_row_with_a_field_more_is_read(pipe: Pipe) -> None:
+    """A newer worker's rows are understood by this one: rolling back must work."""
+    from pipeline.model.wire import SCHEMAS
+
+    schema = msgspec.json.decode(SCHEMAS["conference.Room"])
+    schema["fields"].append({"name": "more", "type": "string", "default": "", "doc": "New."})
+    read = decoder(7, msgspec.json.encode(schema).decode(), {"conference.Room": Room})
+    from pipeline.model.wire import ENCODERS
+
+    room = Room("room", "app", "name", 3, recent=signal_ids.of(("a", "b")))
+    assert read(ENCODERS[Room](room, b"\0\0\0\0\7") + b"\6new") == room
+
+
+async def test_probes_and_a_clean_stop(pipe: Pipe) -> None:
+    with pipe.worker() as worker:
+        assert worker.get("/livez")[0] == 200
+        assert json.loads(worker.get("/readyz")[1]) == {"ready": True, "reason": None}
+        began = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - began < 5
+    assert worker.log[-1]["msg"] == "stopped"
+    assert all({"ts", "level", "msg"} <= set(line) for line in worker.log)
+    said = [line["msg"] for line in worker.log if "fine for development" not in line["msg"]]
+    assert said == ["starting", "partitions assigned", "stopped"], "quiet by default"
+
+
+STANDING = """
+import asyncio, sys
+from pipeline import settings
+from pipeline.worker import faust_consumer, process, liveness
+
+liveness.LOOK_SECONDS = 0.2
+perform_seek = faust_consumer.Consumer.perform_seek
+
+async def and_stand(self):
+    await perform_seek(self)
+    asyncio.get_running_loop().call_later(1, self.stop_flow)
+
+faust_consumer.Consumer.perform_seek = and_stand
+process.main(settings.load())
+"""
+
+
+UNFETCHED = """
+from aiokafka.consumer.fetcher import Fetcher
+from pipeline import settings
+from pipeline.worker import process
+
+async def unexpected(*_):
+    raise LookupError("a node that is gone")
+
+Fetcher._proc_fetch_request = unexpected
+process.main(settings.load())
+"""
+UNCOORDINATED = """
+from aiokafka import errors
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from pipeline import settings
+from pipeline.worker import process
+
+async def away(*_):
+    raise errors.KafkaError("CoordinatorNotAvailable")  # as aiokafka does for an answer of a broker that starts
+
+GroupCoordinator._do_fetch_commit_offsets = away
+process.main(settings.load())
+"""
+DEAF = """
+from pipeline import settings
+from pipeline.worker import engine, process, liveness
+
+liveness.DEAF_LOOK_SECONDS = 0.4
+engine.Engine._take = lambda self, fetch: None
+process.main(settings.load())
+"""
+
+
+async def said_in_the_end(pipe: Pipe, program: str) -> bytes:
+    """What a worker said that this program runs, and that ends with an error whose remedy is a restart."""
+    command = [sys.executable, "-c", program]
+    process = await asyncio.create_subprocess_exec(*command, env=pipe.env, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    return said
+
+
+async def test_a_worker_whose_fetches_have_ended_ends_and_says_why(pipe: Pipe) -> None:
+    said = await said_in_the_end(pipe, UNFETCHED)
+    assert b"aiokafka has ceased to fetch (LookupError('a node that is gone')): start again" in said
+
+
+async def test_a_worker_whose_membership_has_ended_ends_and_says_why(pipe: Pipe) -> None:
+    """aiokafka waits with all that until somebody asks for the error, and Faust asks for none."""
+    assert b"CoordinatorNotAvailable" in await said_in_the_end(pipe, UNCOORDINATED)
+
+
+async def test_a_worker_that_signals_do_not_reach_ends_and_says_where_they_lie(pipe: Pipe) -> None:
+    await pipe.send(*history("room-1"))
+    said = await said_in_the_end(pipe, DEAF)
+    assert f"nothing was read of {pipe.topic('api.signals')} partition".encode() in said
+    assert b"though there is more (we in 1, generation 1, drainers 1, flow active True" in said
+
+
+async def test_a_worker_whose_polls_have_ended_ends_and_says_what_they_lack(pipe: Pipe) -> None:
+    said = await said_in_the_end(pipe, STANDING)
+    assert b"polled nothing" in said
+    assert b"drainers 1, flow active False, partitions 12, of them to be polled 8, in place True" in said
