@@ -63,7 +63,7 @@ test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m pytest --import-mode=append -n auto --dist loadfile $(TESTS)
 
 CORE_TESTS := tests/model tests/core tests/kafka/test_record_batch.py tests/kafka/test_produce_request.py \
-	tests/worker/test_engine.py tests/worker/test_worker_parts.py
+	tests/worker/test_engine.py tests/worker/test_unit.py tests/worker/test_faust_store.py
 test-compiled-core: ## those of them that need no servers
 	@$(MAKE) --no-print-directory test-compiled TESTS="$(CORE_TESTS)"
 

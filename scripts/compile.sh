@@ -13,7 +13,7 @@ packages=${2:-$python}
 # Not codec: it makes Micros for msgspec, and compiled, a call of a type whose alias is int makes a plain int.
 modules="core/decision core/event_id core/interning core/lazy_rooms core/merge core/partition core/room
     model/avro model/decoders model/signal_ids model/times model/wire kafka/record_batch
-    worker/engine worker/intake worker/unit"
+    worker/engine worker/intake worker/output_encoder worker/statistics worker/task worker/unit"
 
 command -v "${CC:-cc}" >/dev/null 2>&1 || { echo "compile: needs a C compiler (Debian, Ubuntu: apt install gcc)" >&2; exit 1; }
 rm -rf "$into"

@@ -97,6 +97,14 @@ class Input:
         self.end = None
         self.probe = None
 
+    def announce(self, coming: bool) -> None:
+        """Records of this input are on their way, or no longer."""
+        self.coming = coming
+
+    def observe_end(self, asked_at: int, end: int) -> None:
+        """The log ended at offset `end` when the broker's clock showed at least `asked_at`."""
+        self.probe = asked_at, end
+
     def fetched(self, records: Iterable[Record], position: int, end: int) -> None:
         """Take what a fetch delivered; it left the log at `position` and saw its end at `end`."""
         for record in records:
