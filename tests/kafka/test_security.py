@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from pipeline.admin.setup import setup
 from pipeline.cli import build
-from pipeline.cli.send import require_topics
+from pipeline.kafka.required_topics import require_topics
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
