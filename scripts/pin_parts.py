@@ -13,8 +13,8 @@ BROKER = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
 REGISTRY = ("io.apicurio", "apicurio-registry-app", "3.3.2", "all", "tar.gz")
 LIST = Path(__file__).parent.parent / "pipeline" / "devstack" / "parts.txt"
 HEAD = """\
-# What `up` runs: sha256, size in bytes, coordinate. Kafka with every run-time dependency, then the registry.
-# Pinned, so that nothing is resolved at run time; scripts/pin_parts.py makes this file anew for another version.
+# The files of `up`: sha256, size in bytes, Maven coordinate. Kafka with its run-time dependencies, then the registry.
+# Pinned: no version is resolved at run time. Written by scripts/pin_parts.py.
 """
 
 

@@ -109,9 +109,7 @@ async def test_chunk_after_cancellation_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 5.0])
-def test_progress_bar_appears_after_one_second(
-    monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> None:
+def test_progress_bar_appears_after_one_second(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     now = [100.0]
     monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setenv("TERM", "xterm")

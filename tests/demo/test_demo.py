@@ -198,9 +198,7 @@ def test_interrupted_demo_stops_its_servers(
 
 
 @pytest.mark.broker
-async def test_interrupted_demo_on_user_servers_leaves_nothing_behind(
-    pipe: Pipe, tmp_path: Path
-) -> None:
+async def test_interrupted_demo_on_user_servers_leaves_nothing_behind(pipe: Pipe, tmp_path: Path) -> None:
     env = {**named(pipe), "CONFERENCE_PIPELINE_CACHE": own_cache(tmp_path)["CONFERENCE_PIPELINE_CACHE"]}
     before = await everything(pipe)
     assert interrupted(env, signal.SIGTERM, in_play) == 143
@@ -276,9 +274,7 @@ def demo_run_with_silent_worker() -> demo_run.DemoRun:
 
 async def test_missing_event_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_run, "LATE_SECONDS", 0.1)
-    with pytest.raises(
-        DemoError, match=r"no event within 0\.1 s\nlast lines of the worker's log"
-    ):
+    with pytest.raises(DemoError, match=r"no event within 0\.1 s\nlast lines of the worker's log"):
         await demo_run_with_silent_worker()._show(1)
 
 
