@@ -1,4 +1,4 @@
-"""Resolves the two servers and writes `pipeline/devstack/parts.txt`: .venv/bin/python scripts/pin_parts.py"""
+"""Resolves Kafka and the registry and writes `pipeline/devstack/parts.txt`: .venv/bin/python scripts/pin_parts.py"""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEAD = """\
 
 
 def line(artifact: Artifact) -> str:
-    """Downloads one file and describes it."""
+    """Download a file and return its line."""
     data = Path(artifact.resolve()).read_bytes()
     names = (artifact.groupId, artifact.artifactId, artifact.version, artifact.classifier, artifact.packaging)
     return f"{hashlib.sha256(data).hexdigest()} {len(data)} {':'.join(name for name in names if name)}\n"
 
 
 def main() -> None:
-    """Writes the list."""
+    """Write the list."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(6) as pool:
         context = MavenContext(resolver=PythonResolver(), repo_cache=Path(scratch), local_repos=[])
         asked, needed = context.resolver.resolve([context.create_dependency(text) for text in BROKER])

@@ -114,7 +114,7 @@ def _ignore_signals() -> None:
 
 
 def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
-    """Return the settings of this run: running servers, a topic prefix and a group of its own."""
+    """Return the settings of this run: running servers, and a new topic prefix and group."""
     from pipeline.settings import load
 
     run = f"demo-{secrets.token_hex(3)}"

@@ -48,7 +48,7 @@ def freeswitch(file: File, media_map: MediaMap = None, output: Output = "-") -> 
     json). A line that is not an event is reported on standard error and
     skipped. The counts by kind follow at the end.
 
-    Exit codes: 0 the input was read, whatever its lines, 2 a file can't be
+    Exit codes: 0 the input was read, even with bad lines, 2 a file can't be
     opened.
 
     [dim]$ conference-pipeline import freeswitch events.jsonl -o signals.jsonl

@@ -55,7 +55,7 @@ def replay(
 
     The rules are the worker's. A signal's time is its occurred_at.
 
-    Exit codes: 0 the input was read, whatever its lines, 2 a file can't be
+    Exit codes: 0 the input was read, even with bad lines, 2 a file can't be
     opened or a setting is invalid.
 
     [dim]$ conference-pipeline replay signals.jsonl
