@@ -55,22 +55,22 @@ def as_records(batch: Iterable[Any], start: int = 0) -> list[Record]:
 class Input:
     """One signal topic-partition: its fetched records that are not applied yet, and how far its log is known.
 
-    offset     the next offset to apply
-    time       the highest time of a signal so far
-    queue      records that are fetched and not applied; `size` is the bytes of their values
-    coming     whether fetched records are on their way into `queue`
-    position   the next offset to fetch (beyond transaction markers and aborted records)
-    end        the end of the log that the latest fetch reported; None before the first fetch
-    probe      (broker time, end of the log at that time) from the latest request for the end; None before one
-    place      `topic/partition/`; with an offset appended it identifies a record
+    offset       the next offset to apply
+    time         the highest time of a signal so far
+    queue        records that are fetched and not applied; `size` is the bytes of their values
+    in_flight    whether fetched records are on their way into `queue`
+    position     the next offset to fetch (beyond transaction markers and aborted records)
+    end          the end of the log that the latest fetch reported; None before the first fetch
+    probe        (broker time, end of the log at that time) from the latest request for the end; None before one
+    name_prefix  `topic/partition/`; with an offset appended it identifies a record
     """
 
     __slots__ = (
-        "coming",
         "end",
+        "in_flight",
+        "name_prefix",
         "offset",
         "partition",
-        "place",
         "position",
         "probe",
         "queue",
@@ -82,12 +82,12 @@ class Input:
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
         self.topic = topic
         self.partition = partition
-        self.place: Final = f"{topic}/{partition}/".encode()
+        self.name_prefix: Final = f"{topic}/{partition}/".encode()
         self.offset = offset
         self.time = time
         self.queue: deque[Record] = deque()
         self.size = 0
-        self.coming = False
+        self.in_flight = False
         self.position = offset
         self.end: int | None = None
         self.probe: tuple[int, int] | None = None
@@ -96,7 +96,7 @@ class Input:
         """Drop the records that are not applied: they will be fetched again from `offset`."""
         self.queue.clear()
         self.size = 0
-        self.coming = False
+        self.in_flight = False
         self.position = self.offset
         self.end = None
         self.probe = None
@@ -125,7 +125,7 @@ class Input:
     @property
     def caught_up(self) -> bool:
         """Whether everything up to the end that the latest fetch reported has been applied or is being applied."""
-        return not self.queue and not self.coming and self.end is not None and self.position >= self.end
+        return not self.queue and not self.in_flight and self.end is not None and self.position >= self.end
 
     def reached(self, deadline: int) -> bool:
         """Return whether every record that was appended before `deadline` has been applied (contract §5, barrier)."""

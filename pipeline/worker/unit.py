@@ -295,5 +295,5 @@ class Unit:
 
 def _place(source: Input, record: Record) -> bytes:
     """The header that names the record of the cause."""
-    place = source.place + str(record.offset).encode()
+    place = source.name_prefix + str(record.offset).encode()
     return b"".join((_SIGNAL, length(len(place)), place))

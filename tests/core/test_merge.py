@@ -65,14 +65,14 @@ def test_straggler_is_applied_on_arrival() -> None:
 
 def test_head_waits_for_records_in_flight() -> None:
     both = merge([10], [])
-    both.media.coming = True
+    both.media.in_flight = True
     assert both.next() is None
     both.media.fetched(records(3), 1, 1)
-    both.media.coming = False
+    both.media.in_flight = False
     assert drain(both) == [("media", 3), ("api", 10)]
-    both.media.coming = True
+    both.media.in_flight = True
     both.media.rewind()
-    assert not both.media.coming
+    assert not both.media.in_flight
 
 
 def test_empty_inputs_have_no_next() -> None:
