@@ -69,7 +69,7 @@ def test_check_names_the_page_that_differs_and_writing_mends_it(tmp_path: Path) 
     for name in ("pipeline", "tools", "docs", "examples"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", copy)
-    room = copy / "pipeline" / "room.py"
+    room = copy / "pipeline" / "core" / "room.py"
     room.write_text(room.read_text().replace("-50 <= signal.volume <= 7", "-50 <= signal.volume <= 6"))
 
     def run(*arguments: str) -> tuple[int, str, str]:
