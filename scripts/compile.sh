@@ -11,7 +11,8 @@ python=python
 [ ! -x .venv/bin/python ] || python=$PWD/.venv/bin/python
 packages=${2:-$python}
 # Not codec: it creates Micros for msgspec, and compiled code creates a plain int instead.
-modules="core/decision core/event_id core/interning core/lazy_rooms core/merge core/partition core/room
+modules="core/deadlines core/decision core/event_id core/interning core/lazy_rooms core/membership core/merge
+    core/partition core/playback core/room
     model/avro model/decoders model/signal_ids model/times model/wire kafka/record_batch
     worker/engine worker/intake worker/output_encoder worker/statistics worker/task worker/unit"
 

@@ -14,7 +14,7 @@ import typer
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.core.room import Rules
+    from pipeline.core.watchdog import Rules
 
 
 def _time(text: str) -> int:
@@ -63,7 +63,7 @@ def replay(
     $ conference-pipeline import freeswitch events.jsonl |
         conference-pipeline replay - --rejected no.jsonl --dead dead.jsonl[/dim]
     """
-    from pipeline.replay import Replay, nowhere
+    from pipeline.replay import Replay, discard
 
     rules = _rules()
     gc.freeze()
@@ -71,7 +71,7 @@ def replay(
     with ExitStack() as files:
 
         def target(path: str | None) -> Any:
-            return nowhere if path is None else files.enter_context(_open(path, "wb")).write
+            return discard if path is None else files.enter_context(_open(path, "wb")).write
 
         source = sys.stdin.buffer if file == "-" else files.enter_context(_open(file, "rb"))
         out = _large(sys.stdout.buffer)
@@ -86,7 +86,7 @@ def replay(
 
 def _rules() -> Rules:
     """Return the watchdog settings. The settings class takes 0.2 s to load: import it only when one is set."""
-    from pipeline.core.room import Rules
+    from pipeline.core.watchdog import Rules
 
     if not any(name.startswith("PIPELINE_WATCHDOG_") for name in os.environ):
         return Rules()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from pipeline.core.partition import Partition
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.demo.scenario import steps
 from pipeline.demo.worker_process import DemoError, WorkerProcess, running_worker
 from pipeline.kafka.event_reader import EventReader

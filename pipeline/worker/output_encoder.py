@@ -77,7 +77,7 @@ class OutputEncoder:
 
 def signal_header(source: Input, record: Record) -> bytes:
     """Return the header `ce_signal`, which names the record that caused an event."""
-    place = source.place + str(record.offset).encode()
+    place = source.name_prefix + str(record.offset).encode()
     return b"".join((_SIGNAL, length(len(place)), place))
 
 
