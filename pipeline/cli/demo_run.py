@@ -154,6 +154,7 @@ class Performance:
         import msgspec
 
         from pipeline.model.codec import signal_json
+        from pipeline.topics import signal_topics
 
         step = one.step
         if one.before:
@@ -163,7 +164,7 @@ class Performance:
         self._screen.comment(step.title)
         signal = msgspec.structs.replace(step.signal, occurred_at=time.time_ns() // 1000)
         self.sent.append(signal_json(signal))
-        topic = f"{self._settings.topic_prefix}.{step.topic}.signals"
+        topic = signal_topics(self._settings.topic_prefix)[step.topic]
         await producer.send_and_wait(topic, self.sent[-1].rstrip(b"\n"), signal.room_id.encode())
         last = time.monotonic()
         await self._show(len(one.events))

@@ -130,8 +130,10 @@ class Follower:
     """
 
     def __init__(self, found: Settings, *, from_beginning: bool = False) -> None:
+        from pipeline.topics import EVENTS
+
         self._settings = found
-        self._topic = f"{found.topic_prefix}.events"
+        self._topic = EVENTS.full_name(found.topic_prefix)
         self._from_beginning = from_beginning
         self._open = contextlib.AsyncExitStack()
         self._decoders: dict[int, Any] = {}

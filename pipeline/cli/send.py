@@ -111,11 +111,14 @@ class Sending:
         bulk: bool,
         due: Callable[[AnySignal, int], float],
     ) -> None:
+        from pipeline.topics import signal_topics
+
         self.sent: Counter[str] = Counter()
         self.skipped = self.refused = 0
         self.show: Callable[[int, str], None] = lambda size, text: None
         self._settings, self._strict, self._avro, self._due = found, strict, avro, due
         self._bulk = bulk
+        self._topics = signal_topics(found.topic_prefix)
         self._ids: dict[str, int] = {}
         self._under_way: dict[str, str] = {}
 
@@ -134,8 +137,8 @@ class Sending:
         try:
             await require_topics(self._settings, acls.producer(self._settings))
             await producer.start()
-            for topic in ("api", "media"):  # asked for now, so that the first signal needn't wait
-                await producer.partitions_for(f"{self._settings.topic_prefix}.{topic}.signals")
+            for topic in self._topics.values():  # asked for now, so that the first signal needn't wait
+                await producer.partitions_for(topic)
             await self._lines(producer, source)
         finally:
             await producer.stop()  # waits for what is on its way
@@ -162,9 +165,8 @@ class Sending:
                 await asyncio.sleep(wait)
             if not self._bulk:
                 await self._in_order(producer, signal)
-            topic = f"{self._settings.topic_prefix}.{signal.TOPIC}.signals"
             value = self._value(signal, line)
-            sending = await producer.send(topic, value, signal.room_id.encode())
+            sending = await producer.send(self._topics[signal.TOPIC], value, signal.room_id.encode())
             sending.add_done_callback(self._counter(signal.TOPIC, number))
             self.show(len(line) + 1, self.summary())
 
@@ -207,18 +209,19 @@ class Sending:
 async def require_topics(found: Settings, needed: list[Acl]) -> dict[str, int]:
     """The topics that these permissions are about, with their numbers of partitions. Raises ConfigError that names the
     remedy when one does not exist, or a permission is missing; KafkaError."""
-    from pipeline.kafka.authorization import admin_client, look, require
+    from pipeline.kafka.admin import admin_client, describe_topics
+    from pipeline.kafka.authorization import require_permissions
 
     async with admin_client(found) as admin:
-        await require(admin, needed, found)
-        shapes = (await look(admin, [acl.name for acl in needed])).topics
-    missing = [name for name, shape in shapes.items() if shape.missing]
+        await require_permissions(admin, needed, found)
+        found_topics = (await describe_topics(admin, [acl.name for acl in needed])).topics
+    missing = [name for name, topic in found_topics.items() if topic.missing]
     if missing:
         raise ConfigError(
             f"no topic {' and no topic '.join(missing)} at {found.bootstrap_servers}: "
             "run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX"
         )
-    return {name: shape.partitions for name, shape in shapes.items()}
+    return {name: topic.partitions for name, topic in found_topics.items()}
 
 
 def _pace(rate: float | None, speed: float | None) -> Callable[[AnySignal, int], float]:

@@ -42,9 +42,9 @@ def kafka_errors(found: Settings) -> Iterator[None]:
         yield
     except KafkaError as error:
         if isinstance(error, KafkaConnectionError):
-            from pipeline.kafka.authorization import explained
+            from pipeline.kafka.connection import diagnose_connection
 
-            why = asyncio.run(explained(error, found))
+            why = asyncio.run(diagnose_connection(error, found))
             if isinstance(why, ConfigError):
                 raise why from None
             error = why

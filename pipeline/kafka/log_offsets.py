@@ -1,4 +1,4 @@
-"""Where a consumer that belongs to no group begins to read."""
+"""Offsets from which a consumer without a group reads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from aiokafka.structs import TopicPartition
 
 
 def assign_and_seek(reader: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
-    """Read these partitions, and no others, from these offsets on.
+    """Assign exactly these partitions, and seek to these offsets.
 
-    Ask for beginnings and ends by `beginning_offsets` and `end_offsets`, which look for the leader. aiokafka's own
-    look-ups (`auto_offset_reset`, `seek_to_beginning`, `seek_to_end`) go on asking a broker that has ceased to lead,
-    until the metadata are five minutes old. And pause what is to be read no further: `unsubscribe`, right behind
-    `assign`, ends the task that fetches, for good.
+    Get the offsets from `beginning_offsets` or `end_offsets`, which find a new leader. aiokafka's own lookups
+    (`auto_offset_reset`, `seek_to_beginning`, `seek_to_end`) repeat the request to the old leader until the metadata
+    expire, after five minutes. To stop reading, pause: calling `unsubscribe` right after `assign` kills the fetch task.
     """
     reader.assign(list(offsets))
     for tp, offset in offsets.items():

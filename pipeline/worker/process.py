@@ -27,7 +27,8 @@ from aiokafka import errors as Errors
 from pipeline.admin.setup import check_topics
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.kafka import acls
-from pipeline.kafka.authorization import admin_client, precisely, require
+from pipeline.kafka.admin import admin_client
+from pipeline.kafka.authorization import refine_denied_error, require_permissions
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.metrics import Metrics, package_version
 from pipeline.model.decoders import SignalDecoder
@@ -108,7 +109,7 @@ class Worker:
             await _unless(stop, self._work(stop))
         except PipelineError as error:
             if isinstance(error, DeniedError):
-                error = await precisely(error, acls.worker(self._settings), self._settings)
+                error = await refine_denied_error(error, acls.worker(self._settings), self._settings)
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
@@ -199,7 +200,7 @@ class Worker:
         async def ask() -> list[str]:
             said.clear()
             async with admin_client(self._settings, request_timeout_ms=10_000) as admin:
-                await require(admin, acls.worker(self._settings), self._settings)
+                await require_permissions(admin, acls.worker(self._settings), self._settings)
                 return await check_topics(admin, self._settings, said.append, force=self._force)
 
         differences = await _patiently(ask, f"Kafka at {self._settings.bootstrap_servers}", self._settings)

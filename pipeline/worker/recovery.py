@@ -29,6 +29,7 @@ from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.transaction_state import ending
 from pipeline.model.records import Position
+from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.worker.fencing import OpenTransactions, Unknown, nobody_knows, take
 from pipeline.worker.table_log import Rows
@@ -274,7 +275,7 @@ class Recovery:
                 if not fetched:
                     break
                 for record in fetched[tp]:
-                    position = record.key == b'["position"]'
+                    position = record.key == POSITION_KEY
                     if owner is not None:
                         return owner, position
                     if position and record.value is not None:

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
 from pipeline.kafka import acls
-from pipeline.kafka.authorization import told
+from pipeline.kafka.authorization import denied_message
 from pipeline.kafka.fenced_producer import LEFT_OUT, FencedProducer
 from pipeline.kafka.record_batch import Batch
 from pipeline.settings import Settings
@@ -255,4 +255,4 @@ def _denied(error: Errors.KafkaError, settings: Settings) -> DeniedError:
         return DeniedError(f"not authorised: {error}: see docs/reference/security.md")
     [needed] = (acl for acl in acls.worker(settings) if acl.kind == "transactional-id")
     which = error.args[0] if error.args else settings.worker_id
-    return DeniedError(f"{told([needed], settings)} (refused was {which!r})")
+    return DeniedError(f"{denied_message([needed], settings)} (refused was {which!r})")

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from typing import Final
 
-import msgspec
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
@@ -23,6 +22,7 @@ from pipeline.model.avro import LENGTH, length
 from pipeline.model.codec import MAX_VALUE
 from pipeline.model.events import EVENTS, Event
 from pipeline.model.records import Member, Position, Rejected, Room, TopicPosition
+from pipeline.model.row_keys import MEMBER, POSITION_KEY, ROOM, encode_key
 from pipeline.model.signals import AnySignal
 from pipeline.model.times import format_time
 from pipeline.model.trace_context import context
@@ -35,8 +35,6 @@ FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts"
 SHOWN_OF_LARGE: Final = 64 << 10
 """How much of a value over 1 MiB its dead letter carries (contract §4)."""
 
-_POSITION_KEY: Final = b'["position"]'
-_key = msgspec.json.Encoder().encode
 
 # What all events' headers have in common, once. The ids' length is always that of a UUID, the times' that of a time.
 _ID: Final = header("ce_specversion", b"1.0") + header("ce_id", bytes(36))[:-36]
@@ -242,10 +240,10 @@ class Unit:
         for output in self._outputs.values():
             rows = output.rows
             for room_id, room in output.rooms.items():
-                key = _key(("room", room_id))
+                key = encode_key((ROOM, room_id))
                 rows[room_id] = encode_row(key, None if room is None else encode_room(room, room_head))
             for both, member in output.members.items():
-                key = _key(("member", both[0], both[1]))
+                key = encode_key((MEMBER, both[0], both[1]))
                 rows[both] = encode_row(key, None if member is None else encode_member(member, member_head))
             output.rooms.clear()
             output.members.clear()
@@ -290,7 +288,7 @@ class Unit:
     def _position(self, inputs: tuple[Input, Input]) -> bytes:
         positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs)
         position = Position(transactional_id=self._owner, positions=positions)
-        return encode_row(_POSITION_KEY, self._names.encode(position))
+        return encode_row(POSITION_KEY, self._names.encode(position))
 
 
 def _place(source: Input, record: Record) -> bytes:

@@ -419,7 +419,7 @@ async def test_events_of_another_version_of_the_schema_are_read_and_strangers_ar
     event = Created("app", "room", "name", Meta("e", 1, 5, "app", "c", None, False, False))
     async with Registry(pipe.settings) as registry:
         subject = f"{pipe.topic('events')}-conference.Created"
-        status, answer = await registry._ask(
+        status, answer = await registry._request(
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)}
         )
     assert status == 200, answer
@@ -447,10 +447,10 @@ async def test_setup_says_what_it_did_once_and_what_differs(pipe: Pipe) -> None:
     assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + 17 + 3 + 1
     differs = run("setup", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert differs.returncode == 1
-    assert b"1 partitions, PIPELINE_PARTITIONS says 2" in differs.stderr
+    assert b"1 partitions, expected 2" in differs.stderr
     worker = run("worker", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert worker.returncode == 2
-    assert b"PIPELINE_PARTITIONS says 2" in worker.stderr
+    assert b"1 partitions, expected 2: " in worker.stderr
 
 
 def test_replay_loads_no_library_that_it_does_not_need() -> None:

@@ -262,7 +262,7 @@ async def said_in_the_end(pipe: Pipe, program: str) -> bytes:
 
 async def test_a_worker_whose_fetches_have_ended_ends_and_says_why(pipe: Pipe) -> None:
     said = await said_in_the_end(pipe, UNFETCHED)
-    assert b"aiokafka has ceased to fetch (LookupError('a node that is gone')): start again" in said
+    assert b"aiokafka's fetch task has ended (LookupError('a node that is gone')): restart" in said
 
 
 async def test_a_worker_whose_membership_has_ended_ends_and_says_why(pipe: Pipe) -> None:

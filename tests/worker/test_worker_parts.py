@@ -19,7 +19,7 @@ from pipeline.core.merge import Input, Merge
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
-from pipeline.kafka.fenced_producer import _Witness
+from pipeline.kafka.fenced_producer import _SenderClient
 from pipeline.metrics import Metrics
 from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.model.records import Member, Room
@@ -174,15 +174,15 @@ async def test_a_transactional_request_without_an_answer_is_remembered() -> None
                 raise Errors.RequestTimedOutError
             return f"{request} answered"
 
-    witness = _Witness(Client())
-    assert witness.name == "client"
-    assert await witness.send(1, "end", group=ConnectionGroup.COORDINATION) == "end answered"
+    client = _SenderClient(Client())
+    assert client.name == "client"
+    assert await client.send(1, "end", group=ConnectionGroup.COORDINATION) == "end answered"
     with pytest.raises(Errors.RequestTimedOutError):
-        await witness.send(1, "lost")
-    assert witness.lost is False, "a produce request is idempotent"
+        await client.send(1, "lost")
+    assert client.lost is False, "a produce request is idempotent"
     with pytest.raises(Errors.RequestTimedOutError):
-        await witness.send(1, "lost", group=ConnectionGroup.COORDINATION)
-    assert witness.lost is True
+        await client.send(1, "lost", group=ConnectionGroup.COORDINATION)
+    assert client.lost is True
 
 
 # --- schemas -------------------------------------------------------------------------------------------------
