@@ -165,7 +165,10 @@ def _missing(cluster: ClusterMetadata) -> list[str]:
         if topic.error.errno and not topic.missing:
             raise ConfigError(f"topic {name} can't be described: {topic.error.__name__}")
     missing = [name for name, topic in cluster.topics.items() if topic.missing]
-    return [f"{', '.join(missing)} do not exist: run `conference-pipeline setup`"] if missing else []
+    if not missing:
+        return []
+    subject = f"topic {missing[0]} does" if len(missing) == 1 else f"topics {', '.join(missing)} do"
+    return [f"{subject} not exist: run `conference-pipeline setup`"]
 
 
 def _wrong_partitions(cluster: ClusterMetadata, settings: Settings) -> list[str]:
