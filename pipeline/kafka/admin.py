@@ -1,4 +1,4 @@
-"""An admin client, and what it reads: topics, brokers, consumer groups, the controller's clock. It changes nothing."""
+"""The admin client, and read-only requests: topics, brokers, consumer groups, the controller's clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.kafka.protocol import DescribeGroups, DescribeQuorum, Metadata
 from pipeline.settings import Settings
 
 REQUIRED_APIS: Final = {"Metadata": (3, 8), "DescribeGroups": (15, 3), "TxnOffsetCommit": (28, 3)}
-"""Name of an API to its key and the lowest version that works. Kafka 2.5 is the first release with all of them."""
+"""Name of an API to its key and the lowest version that works. Kafka 2.5 is the first release with all."""
 
 
 class TopicMetadata(NamedTuple):

@@ -15,8 +15,8 @@ MANY: Final = 1000
 """Pause after a poll with fewer records: a poll costs two thread switches, and the broker a pass over all partitions.
 Live signals stay below this number; with a backlog, a single partition exceeds it."""
 PAUSE_SECONDS: Final = 0.01
-"""About the duration of a unit at a low rate. With half of it, a worker used 0.55 of a core for 500 signals/s (0.38),
-and on two cores shared with the broker the 99th percentile of the latency rose."""
+"""About the duration of a unit at a low rate. With half of it, a worker used 0.55 instead of 0.38 of a core for 500
+signals/s, and on two cores shared with the broker the 99th percentile of the latency rose."""
 FEW: Final = 3
 SHORT_SECONDS: Final = 0.005
 """The pause after fewer than `FEW` records: a longer one would only add latency."""

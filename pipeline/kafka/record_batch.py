@@ -1,8 +1,8 @@
 """Record batches (Kafka's message format 2, KIP-98) made of records that are already encoded.
 
-aiokafka's builder encodes key, value and headers for each record, although most of them are the same for all events of
-a room or of a type. Here, `encode` makes the bytes of a record when its event is created; they do not depend on its
-offset in the batch. `Batches` adds lengths and offsets, and `Batch` the batch header.
+aiokafka's builder encodes key, value and headers for each record, although most are the same for all events of a room
+or of a type. Here, `encode` makes the bytes of a record when its event is created; they do not depend on its offset in
+the batch. `Batches` adds lengths and offsets, and `Batch` the batch header.
 
 `Batch` has the methods of aiokafka's `BatchBuilder` that the producer calls.
 """
@@ -19,7 +19,7 @@ import google_crc32c
 from pipeline.model.avro import LONG, length
 
 MAX_BATCH: Final = 900_000
-"""Maximum bytes of the records of a batch; a larger record gets a batch of its own."""
+"""Maximum bytes of the records in a batch; a larger record gets its own batch."""
 OVERHEAD: Final = 61
 """Bytes of a batch header."""
 

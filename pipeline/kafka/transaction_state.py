@@ -29,7 +29,7 @@ _RETRIABLE: Final = (
 
 
 async def decided(client: Any, node_id: int, transactional_id: str) -> bool | None:
-    """Return whether the last transaction of this id was committed; None when the coordinator, `node_id`, can't tell.
+    """Return whether the last transaction of this id was committed, from its coordinator `node_id`; None when unknown.
 
     Raises KafkaError, a retriable one while the coordinator is unavailable.
     """
@@ -51,7 +51,7 @@ async def ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
 
 
 async def _state(client: Any, node_id: int, transactional_id: str) -> str:
-    """Return Kafka's name of the state; "" when the coordinator, `node_id`, can't tell. Raises KafkaError."""
+    """Return Kafka's name of the state, from the coordinator `node_id`; "" when unknown. Raises KafkaError."""
     try:
         response = await client.send(node_id, DescribeTransactions(transactional_id))
     except Errors.IncompatibleBrokerVersion:  # before Kafka 3.0

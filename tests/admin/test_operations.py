@@ -281,45 +281,56 @@ def newer(folder: Path) -> Path:
     return folder
 
 
+def start_worker(folder: Path, pipe: Pipe) -> WorkerProcess:
+    """Start a worker of the program in this folder."""
+    command = [sys.executable, "-m", "pipeline", "worker"]
+    return WorkerProcess(
+        subprocess.Popen(
+            command, cwd=folder, env=pipe.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+    )
+
+
+async def run_in(folder: Path, pipe: Pipe, *arguments: str) -> list[str]:
+    """Run a command of the program in this folder; return its lines."""
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=folder, env=pipe.env, capture_output=True, text=True, check=True
+    )
+    lines: list[str] = done.stdout.splitlines()
+    return lines
+
+
+async def new_rows(pipe: Pipe) -> int:
+    """The number of rows that the newer version wrote."""
+    return sum(b"\x06new" in row for row in (await rows(pipe)).values())
+
+
 async def test_two_versions_run_side_by_side_and_back(pipe: Pipe, tmp_path: Path) -> None:
     """The new version adds a field to a row and to an event; the old version drops it."""
     folder = await asyncio.to_thread(newer, tmp_path / "newer")
-
-    def start() -> WorkerProcess:
-        command = [sys.executable, "-m", "pipeline", "worker"]
-        process = subprocess.Popen(
-            command, cwd=folder, env=pipe.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        return WorkerProcess(process)
+    rooms = [f"room-{n}" for n in range(8)]
 
     def volumes(name: str) -> list[s.AnySignal]:
         return [s.ConferenceVolume(f"{name}-{room}", room, T, 1, name) for room in rooms]
 
-    rooms = [f"room-{n}" for n in range(8)]
-    creates = [s.ConferenceCreate(f"c-{room}", room, T, "app", "name") for room in rooms]
     with pipe.worker() as old:
-        early = start()
+        early = start_worker(folder, pipe)
         assert await asyncio.to_thread(early.wait, 30) == 2
         assert "run `conference-pipeline setup`" in early.log[-1]["msg"]
-        command = [sys.executable, "-m", "pipeline", "setup"]
-        done = await asyncio.to_thread(
-            subprocess.run, command, cwd=folder, env=pipe.env, capture_output=True, text=True, check=True
-        )
-        assert sorted(line.rpartition("-")[2] for line in done.stdout.splitlines()) == [
-            "conference.Created",
-            "conference.Room",
-        ]
-        new = start()
+        created = sorted(line.rpartition("-")[2] for line in await run_in(folder, pipe, "setup"))
+        assert created == ["conference.Created", "conference.Room"]
+        new = start_worker(folder, pipe)
         try:
             await asyncio.to_thread(new.until_log, "partitions assigned")
             assert {old.metric("pipeline_partitions"), new.metric("pipeline_partitions")} == {2}
-            await pipe.send(*creates)
+            await pipe.send(*(s.ConferenceCreate(f"c-{room}", room, T, "app", "name") for room in rooms))
             await until(pipe, "events", 8)
             assert old.stop() == 0
-            assert 0 < sum(b"\x06new" in row for row in (await rows(pipe)).values()) < 8
+            assert 0 < await new_rows(pipe) < 8
             await pipe.send(*volumes("v"))
             await until(pipe, "events", 16)
-            assert 0 < sum(b"\x06new" in row for row in (await rows(pipe)).values()) < 8
+            assert 0 < await new_rows(pipe) < 8
             with pipe.worker() as back:
                 assert new.stop() == 0
                 await pipe.send(*volumes("w"))
@@ -327,22 +338,9 @@ async def test_two_versions_run_side_by_side_and_back(pipe: Pipe, tmp_path: Path
                 assert back.stop() == 0
         finally:
             new.end()
-    assert not any(b"\x06new" in row for row in (await rows(pipe)).values())
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "events",
-        "--from-beginning",
-        "--max",
-        "24",
-        "--timeout",
-        "30",
-    ]
-    read = await asyncio.to_thread(
-        subprocess.run, command, cwd=ROOT, env=pipe.env, capture_output=True, check=True
-    )
-    found = [msgspec.json.decode(line) for line in read.stdout.splitlines()]
+    assert await new_rows(pipe) == 0
+    options = ("--from-beginning", "--max", "24", "--timeout", "30")
+    found = [msgspec.json.decode(line) for line in await run_in(ROOT, pipe, "events", *options)]
     assert len(records) == len(found) == 24
     for room in rooms:
         assert [one["meta"]["sequence"] for one in found if one["room_id"] == room] == [1, 2, 3]

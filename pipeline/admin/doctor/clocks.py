@@ -41,7 +41,7 @@ class ClockOffsets(NamedTuple):
 async def check_clocks(context: CheckContext) -> list[CheckResult]:
     """Compare the clocks without writing anything.
 
-    A broker's clock is known only from the last append time, which proves only that the clock is not behind it.
+    A broker's clock is known only from its last append time, which is a lower bound.
     """
     controller = await _controller_offset(context)
     last: dict[int, LastRecords] = {}

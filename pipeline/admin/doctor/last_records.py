@@ -81,7 +81,7 @@ async def position_decoders(
 ) -> dict[bytes, Callable[[bytes], Position]]:
     """Map the magic byte and schema id of these encoded positions to a decoder.
 
-    While the registry is unavailable, decode all of them with this program's schema.
+    While the registry is unavailable, use this program's schema for all positions.
     """
     decoders: dict[bytes, Callable[[bytes], Position]] = {}
     async with Registry(settings) as registry:
