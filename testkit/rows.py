@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
 from pipeline.kafka.schema_registry import Registry
+from pipeline.model import framing
 from pipeline.model import signal_ids as remembered
 from pipeline.model.records import Member, Position, Recent, Room, TopicPosition
 from pipeline.model.wire import ENCODERS, encode_member, encode_room
@@ -56,8 +57,8 @@ def recents(count: int = 512) -> list[Recent]:
 
 def table(rooms: int, members: int, ids: dict[str, int], partitions: int) -> Iterator[tuple[int, Record]]:
     """(partition, (key, value)) of all rows; members are dealt out evenly."""
-    head = b"\0" + ids[Room.RECORD].to_bytes(4)
-    own = b"\0" + ids[Member.RECORD].to_bytes(4)
+    head = framing.head(ids[Room.RECORD])
+    own = framing.head(ids[Member.RECORD])
     tails = recents()
     where = partition_of(partitions)
     for n in range(rooms):
@@ -120,7 +121,7 @@ def _writer(
 ) -> Callable[[dict[int, list[Record]]], Awaitable[int]]:
     """A function that writes one unit."""
     topics = (pipe.topic("api.signals"), pipe.topic("media.signals"))
-    head = b"\0" + ids[Position.RECORD].to_bytes(4)
+    head = framing.head(ids[Position.RECORD])
 
     async def write(pending: dict[int, list[Record]]) -> int:
         size, sent = 0, []

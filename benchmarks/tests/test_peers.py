@@ -18,6 +18,7 @@ from benchmarks.peers.pacer import Todo, pace
 from benchmarks.peers.rooms import AVRO, Codec, Row, step
 from pipeline.core.partition import Partition
 from pipeline.core.room import Rules
+from pipeline.model import framing
 from pipeline.model.records import Member, Room
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.pipe import PARTITIONS, Pipe
@@ -33,17 +34,17 @@ def test_peers_say_what_we_say() -> None:
     members: dict[str, Row] = {}
 
     def encoded(record: Room | Member) -> bytes:
-        return ENCODERS[type(record)](record, b"\0" + IDS[record.RECORD].to_bytes(4))
+        return ENCODERS[type(record)](record, framing.head(IDS[record.RECORD]))
 
     for _, key, value in islice(Load(codec, "any", 20), 1_000):
-        signal = DECODERS[records[int.from_bytes(value[1:5])]](value, 5)
+        signal = DECODERS[records[framing.schema_id(value)]](value)
         decision = ours.apply(signal, signal.occurred_at)
         [event] = decision.events
         kind, fields = codec.decode(value)
         session: Any = fields.get("session_uuid")
         room, member, said = step(codec.names, rooms.get(key.decode()), members.get(session), kind, fields)
         assert said is not None
-        assert codec.event(said) == ENCODERS[type(event)](event, b"\0" + IDS[event.RECORD].to_bytes(4))
+        assert codec.event(said) == ENCODERS[type(event)](event, framing.head(IDS[event.RECORD]))
         assert decision.room is not None
         row = {
             **room,

@@ -134,7 +134,6 @@ class Follower:
         self._topic = f"{found.topic_prefix}.events"
         self._from_beginning = from_beginning
         self._open = contextlib.AsyncExitStack()
-        self._decoders: dict[int, Any] = {}
 
     async def __aenter__(self) -> Follower:
         from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -143,7 +142,10 @@ class Follower:
         from pipeline.kafka import acls
         from pipeline.kafka.log_offsets import assign_and_seek
         from pipeline.kafka.schema_registry import Registry
+        from pipeline.model.decoders import Decoders
+        from pipeline.model.events import EVENTS
 
+        self._decoders = Decoders(EVENTS)
         topics = await require_topics(self._settings, acls.consumer(self._settings))
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
@@ -175,17 +177,15 @@ class Follower:
                     yield event
 
     async def _decode(self, value: bytes | None) -> Event:
-        from pipeline.model.codec import decoder
-        from pipeline.model.events import EVENTS
+        from pipeline.model.decoders import UnknownSchemaError
 
-        if value is None or len(value) < 5 or value[0] != 0:
-            raise SignalError("not in the registry's wire format")
-        schema_id = int.from_bytes(value[1:5])
-        decode = self._decoders.get(schema_id)
-        if decode is None:
-            text = await self._registry.schema(schema_id)
-            decode = decoder(schema_id, text, {one.RECORD: one for one in EVENTS})
-            if text is not None:  # an id that is unknown now may be known later
-                self._decoders[schema_id] = decode
-        event: Event = decode(value)
+        event: Event
+        try:
+            event = self._decoders.decode(value)
+        except UnknownSchemaError as error:
+            text = await self._registry.schema(error.schema_id)
+            if text is None:  # not learnt: the registry may have the id later
+                raise SignalError(f"the registry has no schema with id {error.schema_id}") from None
+            self._decoders.learn(error.schema_id, text)
+            event = self._decoders.decode(value)
         return event

@@ -180,9 +180,10 @@ class Sending:
     def _value(self, signal: AnySignal, line: bytes) -> bytes:
         if not self._avro:
             return line.strip(b" \t\r\n")
+        from pipeline.model import framing
         from pipeline.model.wire import ENCODERS
 
-        return ENCODERS[type(signal)](signal, b"\0" + self._ids[signal.RECORD].to_bytes(4))
+        return ENCODERS[type(signal)](signal, framing.head(self._ids[signal.RECORD]))
 
     def _counter(self, topic: str, number: int) -> Callable[[asyncio.Future[Any]], None]:
         def count(done: asyncio.Future[Any]) -> None:

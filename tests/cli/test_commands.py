@@ -22,6 +22,7 @@ from pipeline import cli
 from pipeline.cli import replay
 from pipeline.core.room import Rules
 from pipeline.demo.scenario import steps
+from pipeline.model import framing
 from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS, Created, Meta
 from pipeline.model.signals import AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
@@ -423,7 +424,7 @@ async def test_events_of_another_version_of_the_schema_are_read_and_strangers_ar
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)}
         )
     assert status == 200, answer
-    value = b"\0" + int(answer["id"]).to_bytes(4) + ENCODERS[Created](event, b"") + b"\x06red"
+    value = framing.head(int(answer["id"])) + ENCODERS[Created](event, b"") + b"\x06red"
     async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
         await producer.send_and_wait(pipe.topic("events"), b"{}", b"room")
         await producer.send_and_wait(pipe.topic("events"), value, b"room")

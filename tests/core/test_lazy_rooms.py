@@ -14,7 +14,7 @@ from pipeline.core.lazy_rooms import Rooms, deadline_of
 from pipeline.core.partition import Partition
 from pipeline.core.room import Rules
 from pipeline.errors import FatalError
-from pipeline.model import signal_ids
+from pipeline.model import framing, signal_ids
 from pipeline.model.records import Member, Position, Room
 from pipeline.model.signals import ConferencePause
 from pipeline.model.wire import ENCODERS, SCHEMAS
@@ -26,7 +26,7 @@ TEXT = st.text(max_size=80)
 
 
 def row(record: Any) -> bytes:
-    return ENCODERS[type(record)](record, b"\0" + IDS[record.RECORD].to_bytes(4))
+    return ENCODERS[type(record)](record, framing.head(IDS[record.RECORD]))
 
 
 def playing(room_id: str = "r", deadline: int = 5_000_000) -> Room:
@@ -163,5 +163,5 @@ async def test_rows_in_the_order_of_the_log(ours: bool) -> None:
 )
 @pytest.mark.parametrize("known", [True, False])
 async def test_what_is_no_row_is_fatal(key: bytes, value: bytes, known: bool) -> None:
-    with pytest.raises(FatalError, match=r"no row of ours|key of another kind"):
+    with pytest.raises(FatalError, match=r"not a row of the table|is of another kind"):
         await taken(*(ROWS if known else []), (key, value))

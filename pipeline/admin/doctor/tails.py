@@ -6,8 +6,7 @@ read.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -16,9 +15,10 @@ from aiokafka.structs import TopicPartition
 from pipeline.errors import PipelineError
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.schema_registry import Registry
-from pipeline.model.codec import decoder
+from pipeline.model import framing
+from pipeline.model.decoders import Decoders
 from pipeline.model.records import Position
-from pipeline.model.wire import DECODERS
+from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 
 KEY: Final = b'["position"]'
@@ -47,9 +47,9 @@ async def tails(
         last |= found
         todo = {tp: end for tp, end in todo.items() if begins[tp] > starts[tp] and found[tp][0] is None}
         window *= 8
-    read = await reading({value for value, _ in last.values() if value}, settings)
+    decoders = await position_decoders((value for value, _ in last.values() if value), settings)
     return {
-        tp.partition: Tail(None if value is None else read[value[:5]](value), time)
+        tp.partition: Tail(None if value is None else decoders.decode(value), time)
         for tp, (value, time) in last.items()
     }
 
@@ -73,20 +73,18 @@ async def _read(
     return found
 
 
-async def reading(values: Iterable[bytes], settings: Settings) -> dict[bytes, Callable[[bytes], Position]]:
-    """How to read positions, by the head that names their schema: as written, or by our own schema where the registry
-    can't be asked."""
-    found: dict[bytes, Callable[[bytes], Position]] = {}
+async def position_decoders(values: Iterable[bytes], settings: Settings) -> Decoders:
+    """Return decoders for these positions, by their writers' schemas; by our schema if the registry fails.
+
+    Raises SignalError for a value that is not in the registry's wire format.
+    """
+    decoders = Decoders([Position])
+    ids = {framing.schema_id(value) for value in values}
     async with Registry(settings) as registry:
-        for head in {value[:5] for value in values}:
-            schema_id = int.from_bytes(head[1:])
-            try:
-                text = await registry.schema(schema_id)
-            except PipelineError:
-                return defaultdict(lambda: _ours)
-            found[head] = decoder(schema_id, text, {Position.RECORD: Position})
-    return found
-
-
-def _ours(value: bytes) -> Position:
-    return DECODERS[Position.RECORD](value, 5)  # type: ignore[no-any-return]
+        try:
+            for schema_id in ids:
+                decoders.learn(schema_id, await registry.schema(schema_id))
+        except PipelineError:
+            for schema_id in ids:
+                decoders.learn(schema_id, SCHEMAS[Position.RECORD])
+    return decoders

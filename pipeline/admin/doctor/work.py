@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from pipeline.admin.doctor.site import CheckContext, CheckResult
-from pipeline.admin.doctor.tails import KEY, Tail, reading
+from pipeline.admin.doctor.tails import KEY, Tail, position_decoders
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
 
@@ -247,8 +247,8 @@ async def _opener(site: CheckContext, reader: AIOKafkaConsumer, tp: TopicPartiti
     first = fetched[tp][0]
     if first.key != KEY or not first.value:
         return Opener(first.timestamp, "")
-    read = await reading({first.value}, site.settings)
-    return Opener(first.timestamp, read[first.value[:5]](first.value).transactional_id)
+    decoders = await position_decoders([first.value], site.settings)
+    return Opener(first.timestamp, decoders.decode(first.value).transactional_id)
 
 
 def _held(
