@@ -134,11 +134,20 @@ ROWS: list[tuple[bytes, bytes | None]] = [
 ]
 
 
-@pytest.mark.parametrize("ours", [True, False])
-async def test_rows_in_the_order_of_the_log(ours: bool) -> None:
-    other = SCHEMAS[Room.RECORD].replace('"doc":"The conference room."', '"doc":"Another."')
-    partition, positions = await taken(*ROWS, registry=None if ours else Registry(other))
-    assert partition.rooms.is_packed("a") == ours
+@pytest.mark.parametrize(
+    ("change", "packed"),
+    [
+        pytest.param(("", ""), True, id="our schema"),
+        pytest.param(('"doc":"The conference room."', '"doc":"Another."'), True, id="another doc"),
+        pytest.param(
+            ('"files_finished","type":"int"', '"files_finished","type":"long"'), False, id="another type"
+        ),
+    ],
+)
+async def test_rows_in_the_order_of_the_log(change: tuple[str, str], packed: bool) -> None:
+    assert change[0] in SCHEMAS[Room.RECORD]
+    partition, positions = await taken(*ROWS, registry=Registry(SCHEMAS[Room.RECORD].replace(*change)))
+    assert partition.rooms.is_packed("a") == packed
     assert partition.rooms["a"] == playing("a")
     assert partition.rooms[LONG] == Room(LONG)
     assert partition.rooms.keys() == {"a", LONG}
