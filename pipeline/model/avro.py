@@ -163,7 +163,7 @@ def read_block(data: bytes, at: int) -> tuple[int, int, int]:
     """Decode the head of an array block; return its item count, where its items must end (-1: not given), and where
     they begin.
 
-    Raises ValueError if fewer bytes than items are left: every item of our schemas takes at least one byte.
+    Raises ValueError if fewer bytes than items are left: every item in the schemas of avro/ takes at least one byte.
     """
     count, at = read_long(data, at)
     end = -1

@@ -1,8 +1,8 @@
 """Reads one Avro value step by step, as its schema describes it.
 
-It serves two purposes. `explain` reads bytes that a generated decoder (`pipeline.model.wire`) refused and names the
-field that is wrong. `schema_resolution` reads values written with other schemas than ours. It is some ten times slower
-than a generated decoder, and just as strict: a length, count or branch is checked before it is used.
+It serves two purposes. `explain` reads bytes that a generated decoder (`pipeline.model.wire`) refused, and names the
+wrong field. `schema_resolution` reads values written with any other schema. A length, count or branch is checked
+before it is used.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pipeline.model.error_text import shorten
 
 MAX_VALUES: Final = 2048
 """Most values in a record of another writer's schema. Array items, map entries and union branches count one by one,
-because a value of no bytes (a null) costs time too: about a microsecond. Our `play.failed` has up to 1,030; the rest
-is for fields that we do not know."""
+because a value without bytes (a null) also takes time, about a microsecond. A `play.failed` has up to 1,030; the rest
+is for fields that a writer adds."""
 _NO_LIMIT: Final = 1 << 62
 _NO_RULES: Final[dict[str, Any]] = {}
 _FLOAT: Final = Struct("<f").unpack
@@ -38,10 +38,10 @@ _DOUBLE: Final = Struct("<d").unpack
 
 
 def explain(schema: str, data: bytes, start: int = 0) -> str:
-    """Return what is wrong with `data[start:]` as a value of our `schema`: field, expectation and finding."""
+    """Return the fault of `data[start:]` as a value of `schema`, one of `wire.SCHEMAS`: field, expected, found."""
     record = json.loads(schema)
     name = f"{record['namespace']}.{record['name']}"
-    reader = Reader(data, start, ours=True)
+    reader = Reader(data, start, check_rules=True)
     try:
         reader.read(record)
     except (IndexError, ValueError) as error:
@@ -50,27 +50,27 @@ def explain(schema: str, data: bytes, start: int = 0) -> str:
 
 
 class Reader:
-    """Reads the value at `at` of `data`, and knows which field it was reading when it failed.
+    """Reads the value at offset `at` of `data`, and keeps track of the field for error messages.
 
-    With `ours` it checks the rules that our schemas add to Avro ("minLength", "maxItems", "pattern", ...). Without, the
-    schema is another writer's: such attributes mean nothing there, and the record may hold MAX_VALUES values.
+    With `check_rules` it checks the attributes that avro/ adds to Avro ("minLength", "maxItems", ...). Without, the
+    schema is another writer's: such attributes are ignored, and the record may hold MAX_VALUES values.
     """
 
-    def __init__(self, data: bytes, at: int, *, ours: bool = False) -> None:
+    def __init__(self, data: bytes, at: int, *, check_rules: bool = False) -> None:
         self.at = at
         """Offset of the next byte to read."""
         self._data = data
-        self._ours = ours
-        self._left = _NO_LIMIT if ours else MAX_VALUES
+        self._check_rules = check_rules
+        self._left = _NO_LIMIT if check_rules else MAX_VALUES
         self._path: list[Any] = []
         """Field names, and ints for array items, down to the value that is being read."""
         self._expected: Any = "a value"
-        """What comes next, made into text only when it fails (`_described`)."""
+        """What to expect next; `_described` makes it text when reading fails."""
         self._named: dict[str, Any] = {}
-        """Name → schema of the records, enums and fixed types met so far, which later fields may refer to."""
+        """Name → schema of the records, enums and fixed types read already; later fields may refer to them."""
 
     def fault(self, error: Exception) -> str:
-        """Return the field that `read` failed at, what was expected there, and what was found, for its `error`."""
+        """Return the text for an `error` of `read`: the field, what was expected and what was found."""
         if isinstance(error, IndexError):
             found = "the end of the data"
         elif isinstance(error, UnicodeDecodeError):
@@ -122,7 +122,7 @@ class Reader:
         for field in schema["fields"]:
             name = field["name"]
             path.append(name)
-            values[name] = self.read(field["type"], field if self._ours else _NO_RULES)
+            values[name] = self.read(field["type"], field if self._check_rules else _NO_RULES)
             path.pop()
         return values
 
@@ -136,7 +136,7 @@ class Reader:
     def _array(self, schema: Any, rules: Any) -> list[Any]:
         kind, item_rules = schema["items"], rules.get("items", _NO_RULES)
         low, high = 0, _NO_LIMIT
-        if self._ours:
+        if self._check_rules:
             most = MAX_RECORDS if isinstance(kind, dict) else MAX_ITEMS
             low, high = rules.get("minItems", 0), rules.get("maxItems", most)
         return self._blocks(partial(self.read, kind, item_rules), low, high)
@@ -171,16 +171,16 @@ class Reader:
 
     def _block(self) -> tuple[int, int]:
         """Read the head of a block: the number of its items, and where they must end (-1: anywhere)."""
-        if self._ours:
+        if self._check_rules:
             count, end, self.at = read_block(self._data, self.at)
             return count, end
         count = self._varint()
         if count < 0:
             count = -count
-            self._varint()  # the size in bytes, which is there for readers that skip the block
-        if count > len(self._data):  # not the bytes that are left: items may take none
+            self._varint()  # the size in bytes, for readers that skip the block
+        if count > len(self._data):  # all bytes, not the bytes left: items may take none
             raise ValueError(f"a block of {count} items, more than there are bytes")
-        if count > self._left:  # before the first of them is read
+        if count > self._left:  # before reading the first
             raise self._too_many()
         return count, -1
 
@@ -272,7 +272,7 @@ class Reader:
 
 
 def _described(expected: Any) -> str:
-    """Return the text of what was expected: text, (name, lowest, highest) of a number, or the branches of a union."""
+    """Return the text for an expectation: a text, (name, lowest, highest) of a number, or the branches of a union."""
     if isinstance(expected, tuple):
         name, low, high = expected
         return f"{name} from {low} to {high}"

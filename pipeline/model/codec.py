@@ -135,7 +135,7 @@ def _reduced(value: bytes) -> bytes:
         if name == "urls":
             _check_count(raw, MAX_URLS if kind == _PLAY else MAX_FAILED)
         elif raw[0] in _HOLLOW:
-            raw = _HOLLOW[raw[0]]  # an error whatever it holds: no other field is an array or an object
+            raw = _HOLLOW[raw[0]]  # an error in any case: no other field is an array or an object
         elif len(raw) > MAX_RAW and name in _IDS and raw[0] == 0x22:
             shown = one_line(raw[: 4 * MAX_SHOWN].decode("utf-8", "replace"), MAX_SHOWN)
             raise SignalError(f"{name}: Expected str of length <= 255, got {shown}")

@@ -37,15 +37,15 @@ class Decoders:
         """Magic byte and schema id → decoder."""
 
     def learn(self, schema_id: int, text: str | None) -> None:
-        """Use the schema `text` for this id. If it is None, the registry has no such id: its values are refused."""
+        """Use the schema `text` for this id. None: the registry has no such id, and its values are errors."""
         self._by_head[framing.head(schema_id)] = decoder(schema_id, text, self._records)
 
     def forget(self, schema_id: int) -> None:
         """Delete an id, so that its next value raises UnknownSchemaError."""
         self._by_head.pop(framing.head(schema_id), None)
 
-    def is_ours(self, value: bytes) -> bool:
-        """Return whether the learnt schema of `value` has exactly our encoding (`schema_resolution.is_ours`)."""
+    def is_current(self, value: bytes) -> bool:
+        """Return whether `value` has exactly the encoding of a current schema (`schema_resolution.is_current`)."""
         return self._by_head.get(value[:HEAD]) in _GENERATED
 
     def decode(self, value: bytes | None) -> Any:

@@ -1,8 +1,8 @@
-"""Decoders for what a writer's schema describes (Avro 1.12, "Schema Resolution").
+"""Decoders for a writer's schema (Avro 1.12, "Schema Resolution").
 
-A generated decoder reads what was written with exactly our schema. `resolving` reads what was written with any other
-version: fields that we do not know are read and dropped, fields that the writer does not know take our defaults, and
-the rules of contract §4 are checked as for JSON.
+A value of the current schema, the one in avro/, is read by its generated decoder. `resolving` reads values of other
+versions: extra fields are dropped, missing fields take their defaults, and the rules of contract §4 are checked as for
+JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.model.times import FIRST_TIME, LAST_TIME
 from pipeline.model.wire import DECODERS, SCHEMAS
 
 MAX_SCHEMA: Final = 1 << 17
-"""Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Ours have 2,000."""
+"""Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Those in avro/ have 2,000."""
 
 Decode = Callable[[bytes], Any]
 """A decoder of framed values. Raises SignalError."""
@@ -32,8 +32,8 @@ Decode = Callable[[bytes], Any]
 def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decode:
     """Return a decoder of framed values of the writer's schema `text` (None: the registry has no such id).
 
-    `known` maps the full names of the records that may occur to their classes. If the schema is not one of them, the
-    decoder refuses every value.
+    `known` maps the full name of each record that may occur to its class. For any other record, and for an invalid
+    schema, the decoder raises SignalError.
     """
     if text is None:
         return _refusing(f"the registry has no schema with id {schema_id}")
@@ -47,24 +47,24 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decod
     if name not in known:
         found = one_line(name, 120) or "no record"
         return _refusing(f"schema id {schema_id}: expected a record of this topic, found {found}")
-    if is_ours(schema, name):
+    if is_current(schema, name):
         return DECODERS[name]
     return resolving(schema, known[name])
 
 
-def is_ours(schema: Any, name: str) -> bool:
-    """Return whether the parsed `schema` has exactly the encoding of our record `name`.
+def is_current(schema: Any, name: str) -> bool:
+    """Return whether the parsed `schema` has exactly the encoding of the current schema of record `name`.
 
-    True means that our generated decoder may read its values. The two are compared in Avro's Parsing Canonical Form,
-    which keeps what the bytes depend on (names, types, the order of fields and branches) and drops docs, defaults
-    and other attributes. So a version of ours with other docs still counts.
+    If so, the generated decoder may read its values. The two are compared in Avro's Parsing Canonical Form: it keeps
+    names, types and the order of fields and branches, which determine the bytes, and drops docs, defaults and other
+    attributes. So a version that differs in its docs only is current, too.
     """
     canonical = _canonical(schema)
     return canonical is not None and canonical == _canonical(msgspec.json.decode(SCHEMAS[name]))
 
 
 def _canonical(schema: Any) -> str | None:
-    """Return None for a schema that refers to others (the registry's references) or is invalid: ours never is."""
+    """Return None for an invalid schema, and for one that refers to others (the registry's references)."""
     from fastavro import schema as avro  # here, so that `replay` starts without it
 
     try:
@@ -90,7 +90,7 @@ def _refusing(reason: str) -> Decode:
 
 
 def resolving(schema: Any, record: Any) -> Decode:
-    """Return a decoder of framed values of the writer's parsed `schema` to our class `record`."""
+    """Return a decoder of framed values of the writer's parsed `schema` to the class `record`."""
 
     def decode(value: bytes) -> Any:
         reader = Reader(value, HEAD)

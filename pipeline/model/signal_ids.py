@@ -1,6 +1,6 @@
 """The last signal_ids of a room, kept as the bytes of the Avro array in its row.
 
-Every accepted API signal adds one, and every row holds all of them. As strings they took a fifth of the time of a
+Every accepted API signal adds one, and every row holds them all. As strings they took a fifth of the time of a
 signal and half of the memory of a room.
 """
 

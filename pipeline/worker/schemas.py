@@ -38,7 +38,7 @@ class Learner:
         self._unknown: dict[int, float] = {}
 
     async def learn(self, schema_id: int) -> None:
-        """Request the schema of an id that the decoder does not know."""
+        """Request the schema of an id, and pass it to the decoder."""
         text = await ask(self._registry, schema_id)
         self._signals.learn(schema_id, text)
         if text is None:
@@ -84,6 +84,6 @@ class RowDecoder:
             )
         self._decoders.learn(schema_id, text)
 
-    def is_ours(self, value: bytes) -> bool:
-        """Return whether a row that `decode` has read was written with exactly our encoding."""
-        return self._decoders.is_ours(value)
+    def is_current(self, value: bytes) -> bool:
+        """Return whether a row that `decode` has read has exactly the encoding of a current schema."""
+        return self._decoders.is_current(value)

@@ -1,7 +1,7 @@
 """Loads the table's records, in the order of their log, into the rooms, members and position of a partition.
 
-Rows written with our schemas take the fast path: a room stays encoded (pipeline/core/lazy_rooms.py), a member is read
-by its generated decoder. All other rows, those of other versions of a schema included, go through `RowDecoder`.
+Rows written with the current schemas take the fast path: a room stays encoded (pipeline/core/lazy_rooms.py), a member
+is read by its generated decoder. All other rows go through `RowDecoder`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Rows:
     def __init__(self, registry: Registry) -> None:
         self._decoder = RowDecoder(registry)
         self._own: dict[bytes, type[Room | Member] | None] = {}
-        """Magic byte and schema id → the record whose encoding is ours; None if it is not, or a position."""
+        """Magic byte and schema id → the record of a current schema; None for other schemas and for positions."""
 
     async def decode(self, value: bytes) -> Room | Member | Position:
         """Return the row in `value`. Raises ValueError if it is not a row, FatalError if its schema is lost."""
@@ -70,8 +70,8 @@ class Rows:
         value = record.value
         row = None if value is None else await self.decode(value)
         if value is not None and value[:HEAD] not in self._own:
-            ours = isinstance(row, Room | Member) and self._decoder.is_ours(value)
-            self._own[value[:HEAD]] = type(row) if ours else None  # type: ignore[assignment]
+            current = isinstance(row, Room | Member) and self._decoder.is_current(value)
+            self._own[value[:HEAD]] = type(row) if current else None  # type: ignore[assignment]
         match word, row:
             case "room", Room() | None:
                 partition.restore_room(ids[0], row)
@@ -81,7 +81,7 @@ class Rows:
                 positions[tp.partition] = row
             case _:
                 raise FatalError(
-                    f"{tp.topic}/{tp.partition}/{record.offset}: the row under a key {word!r} is of another kind"
+                    f"{tp.topic}/{tp.partition}/{record.offset}: the row does not match the kind of its key, {word!r}"
                 )
 
 

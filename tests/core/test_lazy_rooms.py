@@ -172,5 +172,5 @@ async def test_rows_in_the_order_of_the_log(change: tuple[str, str], packed: boo
 )
 @pytest.mark.parametrize("known", [True, False])
 async def test_what_is_no_row_is_fatal(key: bytes, value: bytes, known: bool) -> None:
-    with pytest.raises(FatalError, match=r"not a row of the table|is of another kind"):
+    with pytest.raises(FatalError, match=r"not a row of the table|does not match the kind of its key"):
         await taken(*(ROWS if known else []), (key, value))

@@ -83,7 +83,9 @@ EVENT_RECORDS = [event.RECORD for event in EVENTS]
 
 def wire(records: list[str]) -> list[bytes]:
     """In the registry's wire format; the schema's id is the record's place in the list, from 1."""
-    return [ENCODERS[type(one)](one, framing.head(records.index(one.RECORD) + 1)) for one in examples(records)]
+    return [
+        ENCODERS[type(one)](one, framing.head(records.index(one.RECORD) + 1)) for one in examples(records)
+    ]
 
 
 def foreign_schema(record: str, turn: int) -> dict[str, Any]:

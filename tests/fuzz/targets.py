@@ -144,7 +144,10 @@ def targets() -> list[Target]:
             "event, another's", seeds.foreign(events), _event(_by_id(Decoders(EVENTS), newer)), _writes_again
         ),
         Target(
-            "table row", seeds.wire(rows), _by_id(Decoders(seeds.ROWS.values()), [SCHEMAS[r] for r in rows]), _writes_again
+            "table row",
+            seeds.wire(rows),
+            _by_id(Decoders(seeds.ROWS.values()), [SCHEMAS[r] for r in rows]),
+            _writes_again,
         ),
         Target("writer's schema", texts, _schema, comes_back, text=True, most=0.5),  # learnt once
     ]

@@ -148,9 +148,7 @@ def test_a_registry_that_takes_what_is_no_schema_hurts_nobody(kind: Any) -> None
 
 def test_a_schema_that_is_no_json_or_too_deep_or_too_long_is_refused() -> None:
     large = json.dumps({**hostile._first("null"), "doc": "x" * MAX_SCHEMA})
-    with pytest.raises(
-        SignalError, match=r"^schema id 7: a schema of 13.... characters, more than 131072$"
-    ):
+    with pytest.raises(SignalError, match=r"^schema id 7: a schema of 13.... characters, more than 131072$"):
         decoder(7, large, KNOWN)(HEAD)
     deep = b"[" * 100_000
     for text, told in (

@@ -90,18 +90,18 @@ def test_large_records_are_decoded() -> None:
     assert decoders.decode(ENCODERS[Room](room, head(7))) == room
 
 
-def test_a_schema_with_other_docs_is_ours() -> None:
+def test_a_schema_with_other_docs_is_current() -> None:
     decoders = Decoders([Member])
-    assert not decoders.is_ours(A_MEMBER)
+    assert not decoders.is_current(A_MEMBER)
     schema = json.loads(SCHEMAS["conference.Member"])
     decoders.learn(7, json.dumps(schema | {"doc": "Another text."}))
-    assert decoders.is_ours(A_MEMBER)
+    assert decoders.is_current(A_MEMBER)
     assert decoders.decode(A_MEMBER) == MEMBER
 
 
-def test_a_schema_with_another_field_is_not_ours() -> None:
+def test_a_schema_with_another_field_is_not_current() -> None:
     decoders, schema = Decoders([Member]), json.loads(SCHEMAS["conference.Member"])
     schema["fields"].append({"name": "more", "type": "string", "default": ""})
     decoders.learn(7, json.dumps(schema))
-    assert not decoders.is_ours(A_MEMBER)
+    assert not decoders.is_current(A_MEMBER)
     assert decoders.decode(A_MEMBER + b"\6new") == MEMBER

@@ -14,7 +14,7 @@ from pipeline.errors import SignalError
 from pipeline.model import records, signal_ids, signals
 from pipeline.model.avro import long
 from pipeline.model.decoders import SignalDecoder
-from pipeline.model.schema_resolution import decoder, is_ours, resolving
+from pipeline.model.schema_resolution import decoder, is_current, resolving
 from pipeline.model.wire import SCHEMAS
 
 NAME = "conference.signal.MemberJoined"
@@ -73,12 +73,12 @@ EXTRAS: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize(("kind", "value"), EXTRAS.values(), ids=EXTRAS)
-def test_an_unknown_field_is_dropped(kind: Any, value: Any) -> None:
+def test_an_extra_field_is_dropped(kind: Any, value: Any) -> None:
     writer = changed(extra=({"name": "extra", "type": kind},))
     assert read(writer, written(writer, extra=value)) == JOINED
 
 
-def test_a_field_unknown_to_the_writer_takes_our_default() -> None:
+def test_a_missing_field_takes_its_default() -> None:
     writer = changed(without=("muted",))
     assert read(writer, written(writer)) == signals.MemberJoined("s", "r", NOW, "a", "+1", False)
     old = changed("conference.Room", without=("recent", "urls", "deadline"))
@@ -118,12 +118,12 @@ def test_fields_in_another_order_and_plain_longs_are_read() -> None:
     assert read(writer, written(writer)) == JOINED
 
 
-def test_other_docs_and_rules_are_still_our_schema() -> None:
+def test_other_docs_and_rules_are_the_same_schema() -> None:
     writer = schema()
     for field in writer["fields"]:
         field.pop("doc"), field.pop("maxLength", None)
     writer["name"], writer["namespace"] = NAME, ""
-    assert is_ours(writer, NAME)
+    assert is_current(writer, NAME)
     assert read(writer, written(writer)) == JOINED
 
 
@@ -137,7 +137,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
 
 
 @pytest.mark.parametrize(("writer", "fields", "expected"), BAD.values(), ids=BAD)
-def test_our_rules_apply_to_other_versions(writer: Any, fields: Any, expected: str) -> None:
+def test_the_rules_apply_to_other_versions(writer: Any, fields: Any, expected: str) -> None:
     with pytest.raises(SignalError) as caught:
         read(writer, written(writer, **fields))
     assert expected in str(caught.value)

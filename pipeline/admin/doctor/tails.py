@@ -74,7 +74,7 @@ async def _read(
 
 
 async def position_decoders(values: Iterable[bytes], settings: Settings) -> Decoders:
-    """Return decoders for these positions, by their writers' schemas; by our schema if the registry fails.
+    """Return decoders for these positions: by their writers' schemas, or by the current one if the registry fails.
 
     Raises SignalError for a value that is not in the registry's wire format.
     """
