@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.admin.doctor.site import CheckContext, CheckResult
 from pipeline.admin.doctor.tails import KEY, Tail, position_decoders
+from pipeline.kafka import admin as kafka_admin
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
 
@@ -30,7 +31,7 @@ async def group(site: CheckContext) -> list[CheckResult]:
     """The members of the group, and the partitions that nobody has."""
     settings = site.settings
     async with site.admin() as admin:
-        found = await admin.group(admin, settings.group_id)
+        found = await kafka_admin.group(admin, settings.group_id)
     name = f"group {settings.group_id!r}"
     if not found.members:
         state = "is not known" if found.state == "Dead" else "has no members"
