@@ -84,7 +84,7 @@ chaos: $(DEV_STAMP) ## faults of every class, on one broker, through proxies and
 soak: $(DEV_STAMP) ## the same for an hour, by new seeds; appends to docs/results/chaos.jsonl (MINUTES=60)
 	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
 
-bite: $(DEV_STAMP) ## does the checker catch every seeded bug? half an hour; writes docs/results/bugs.jsonl
+bite: $(DEV_STAMP) ## check that the checker catches each seeded bug; half an hour; writes docs/results/bugs.jsonl
 	$(BIN)/python -m tests.chaos.bite --file docs/results/bugs.jsonl
 
 lock: ## pin the newest versions that fit pyproject.toml (needs uv)

@@ -20,7 +20,7 @@ from benchmarks.peers import throughput
 from benchmarks.peers.contestants import Running, contestants
 from benchmarks.peers.load import Load, fill
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import Site, servers
+from benchmarks.peers.workspace import Workspace, servers
 from pipeline.model.codec import signal_json
 from pipeline.model.decoders import SignalDecoder
 from pipeline.model.wire import SCHEMAS
@@ -52,18 +52,18 @@ def main() -> int:
     ours = [one for one in contestants([], 0, 0) if one.name.startswith("ours")]
     rates: dict[str, list[float]] = {one.title: [] for one in ours}
     with tempfile.TemporaryDirectory() as folder, servers() as running:
-        site = Site(running)
-        site.set_up()
-        load = JsonLoad(Load(Codec(site.ids), site.prefix, 20_000), site.ids)
+        workspace = Workspace(running)
+        workspace.set_up()
+        load = JsonLoad(Load(Codec(workspace.ids), workspace.prefix, 20_000), workspace.ids)
         fill(
             running.bootstrap, load, given.warm_up + given.signals, lambda text: print(text, file=sys.stderr)
         )
         for _ in range(given.rounds):
             for one in ours:
-                site.empty_outputs()
-                with Running(one, site, Path(folder)) as worker:
-                    before = throughput.reach(site, worker, given.warm_up)
-                    after = throughput.reach(site, worker, given.warm_up + given.signals)
+                workspace.empty_outputs()
+                with Running(one, workspace, Path(folder)) as worker:
+                    before = throughput.reach(workspace, worker, given.warm_up)
+                    after = throughput.reach(workspace, worker, given.warm_up + given.signals)
                 rate = given.signals / (after.at - before.at)
                 rates[one.title].append(rate)
                 cost = (after.worker - before.worker) / given.signals * 1e6

@@ -30,8 +30,8 @@ from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from pipeline.settings import Settings, load
 from pipeline.topics import TOPICS
+from testkit.fork_server import shared
 from testkit.servers import Servers
-from testkit.zygote import shared
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4

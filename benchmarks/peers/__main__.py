@@ -52,7 +52,7 @@ from benchmarks.peers.contestants import BENCH_PYTHON, ROOT, STREAMS_HEAP, Conte
 from benchmarks.peers.latency import Asked, Latency
 from benchmarks.peers.load import Load, fill
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Site, servers
+from benchmarks.peers.workspace import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Workspace, servers
 from benchmarks.peers.throughput import Throughput
 from pipeline.devstack.cache import java
 
@@ -76,23 +76,23 @@ class Bench:
 
     def throughput(self) -> None:
         """All rounds on one backlog."""
-        site, given = Site(self.servers), self.given
-        site.set_up()
-        load = Load(Codec(site.ids), site.prefix, given.rooms)
+        workspace, given = Workspace(self.servers), self.given
+        workspace.set_up()
+        load = Load(Codec(workspace.ids), workspace.prefix, given.rooms)
         fill(self.servers.bootstrap, load, given.warm_up + given.signals, say)
         for number in range(given.break_in):
             one = self.taking_part[number % len(self.taking_part)]
             with self._attempt(f"{one.title}, thrown away: the broker warms up"):
-                throughput.measure(one, site, load, given.warm_up, given.signals, 0, self.folder)
+                throughput.measure(one, workspace, load, given.warm_up, given.signals, 0, self.folder)
         for number in range(given.rounds):
             for one in in_turn(self.taking_part, number):
                 with self._attempt(f"{one.title}, round {number + 1}"):
                     run = throughput.measure(
-                        one, site, load, given.warm_up, given.signals, number + 1, self.folder
+                        one, workspace, load, given.warm_up, given.signals, number + 1, self.folder
                     )
                     self.runs.append(run)
                     say(json.dumps(run.row()))
-        site.remove()
+        workspace.remove()
 
     def latency(self) -> None:
         """All rates, the contestants in turn, in rounds."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.peers.site import PARTITIONS, Site
+from benchmarks.peers.workspace import PARTITIONS, Workspace
 from pipeline.worker.unit import MAX_SIGNALS
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -118,7 +118,7 @@ def _streams(command: list[str], milliseconds: str) -> Contestant:
 class Running:
     """A contestant at work. Use as a context manager: at the end nothing of it runs."""
 
-    def __init__(self, contestant: Contestant, site: Site, folder: Path) -> None:
+    def __init__(self, contestant: Contestant, workspace: Workspace, folder: Path) -> None:
         """`folder` takes its log and its state."""
         self.group = f"{contestant.name}-{secrets.token_hex(4)}"
         self.log = folder / f"{self.group}.log"
@@ -127,17 +127,17 @@ class Running:
         }
         env = {
             **clean,
-            "KAFKA_BOOTSTRAP_SERVERS": site.servers.bootstrap,
-            "SCHEMA_REGISTRY_URL": site.servers.registry,
-            "PIPELINE_TOPIC_PREFIX": site.prefix,
+            "KAFKA_BOOTSTRAP_SERVERS": workspace.servers.bootstrap,
+            "SCHEMA_REGISTRY_URL": workspace.servers.registry,
+            "PIPELINE_TOPIC_PREFIX": workspace.prefix,
             "PIPELINE_GROUP_ID": self.group,
             "PIPELINE_PARTITIONS": str(PARTITIONS),
             "PIPELINE_HTTP_PORT": "0",
             "PIPELINE_HTTP_HOST": "127.0.0.1",
             "PIPELINE_WATCHDOG_SECONDS": "86400",  # the peers have none
-            "PEER_PREFIX": site.prefix,
+            "PEER_PREFIX": workspace.prefix,
             "PEER_GROUP": self.group,
-            "PEER_SCHEMA_IDS": json.dumps(site.ids),
+            "PEER_SCHEMA_IDS": json.dumps(workspace.ids),
             "PEER_STATE_DIR": str(folder / self.group),
             **contestant.env,
         }

@@ -16,17 +16,17 @@ from confluent_kafka import Consumer, KafkaError, Message
 
 from benchmarks.peers import rooms
 from benchmarks.peers.load import Load
-from benchmarks.peers.site import Site
+from benchmarks.peers.workspace import Workspace
 
 LOOK_CLOSELY: Final = 100
 
 
-def messages(site: Site, topic: str = "events") -> Iterator[list[Message]]:
+def messages(workspace: Workspace, topic: str = "events") -> Iterator[list[Message]]:
     """All committed records of a topic up to its end now, in batches."""
-    partitions = site.partitions(topic)
+    partitions = workspace.partitions(topic)
     consumer = Consumer(
         {
-            "bootstrap.servers": site.servers.bootstrap,
+            "bootstrap.servers": workspace.servers.bootstrap,
             "group.id": "reader",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -53,13 +53,13 @@ def messages(site: Site, topic: str = "events") -> Iterator[list[Message]]:
 class Check:
     """The events of one run. `began` and `ended` are the window, in milliseconds of the broker's clock."""
 
-    def __init__(self, site: Site, codec: rooms.Codec, began: float, ended: float) -> None:
+    def __init__(self, workspace: Workspace, codec: rooms.Codec, began: float, ended: float) -> None:
         self.count = self.in_window = 0
         self.violations: Counter[str] = Counter()
         self._sequences: dict[str, int] = {}
         self._paused: dict[str, bool] = {}
-        self._site, self._codec = site, codec
-        for batch in messages(site):
+        self._site, self._codec = workspace, codec
+        for batch in messages(workspace):
             for message in batch:
                 self.count += 1
                 self.in_window += began < message.timestamp()[1] <= ended

@@ -27,7 +27,7 @@ from benchmarks.peers.contestants import Contestant, Running
 from benchmarks.peers.events import messages
 from benchmarks.peers.pacer import Todo, pace
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import PARTITIONS, Servers, Site
+from benchmarks.peers.workspace import PARTITIONS, Servers, Workspace
 from pipeline.gc_pause import gc_paused
 
 ROOMS: Final = 2_000
@@ -88,13 +88,13 @@ def middle(runs: list[Latency]) -> Latency:
 class Watch:
     """The consumer: when each event was seen."""
 
-    def __init__(self, site: Site, running: Running) -> None:
+    def __init__(self, workspace: Workspace, running: Running) -> None:
         self._running = running
         self.seen: list[tuple[float, list[bytes]]] = []
         self.count = 0
         self._consumer = Consumer(
             {
-                "bootstrap.servers": site.servers.bootstrap,
+                "bootstrap.servers": workspace.servers.bootstrap,
                 "group.id": "watch",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -102,7 +102,7 @@ class Watch:
                 "log_level": 3,
             }
         )
-        self._consumer.assign(site.partitions())
+        self._consumer.assign(workspace.partitions())
 
     def until(self, enough: Callable[[], bool], seconds: float) -> bool:
         """Look at events until `enough`, asked for now and then; False when that took too long. Raises RuntimeError."""
@@ -141,21 +141,21 @@ def measure(
     linger_ms: int,
 ) -> Latency:
     """One contestant as `asked`; `seconds` of warm-up and of measuring. Raises RuntimeError when it fails."""
-    site = Site(servers)
-    site.set_up()
+    workspace = Workspace(servers)
+    workspace.set_up()
     signals = int(asked.rate * sum(seconds))
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    todo = Todo(servers.bootstrap, site.prefix, site.ids, ROOMS, PARTITIONS, asked.rate, signals, linger_ms)
+    todo = Todo(servers.bootstrap, workspace.prefix, workspace.ids, ROOMS, PARTITIONS, asked.rate, signals, linger_ms)
     pacer = context.Process(target=pace, args=(theirs, todo), daemon=True)
     pacer.start()
     theirs.close()  # the pacer has the only one now: if it fails, `recv` says so
     try:
-        with Running(contestant, site, folder) as running, gc_paused():
-            watch = Watch(site, running)
+        with Running(contestant, workspace, folder) as running, gc_paused():
+            watch = Watch(workspace, running)
             if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
-                seen = f"{watch.count:,} of {ROOMS:,} events seen, {site.written():,} offsets written"
-                stable = f"{site.written(IsolationLevel.READ_COMMITTED):,} of them stable"
+                seen = f"{watch.count:,} of {ROOMS:,} events seen, {workspace.written():,} offsets written"
+                stable = f"{workspace.written(IsolationLevel.READ_COMMITTED):,} of them stable"
                 raise RuntimeError(f"{running.group} is not ready: {seen}, {stable}:\n{running.tail()}")
             ours.recv()
             began = time.time() * 1000
@@ -165,11 +165,11 @@ def measure(
             carried = watch.carried(began + seconds[0] * 1000, time.time() * 1000)
             complete = watch.until(lambda: watch.count >= ROOMS + signals, BEHIND_SECONDS)
             watch.close()
-        latencies = sorted(_latencies(site, watch, began + seconds[0] * 1000)) if complete else []
+        latencies = sorted(_latencies(workspace, watch, began + seconds[0] * 1000)) if complete else []
     finally:
         pacer.kill()
         pacer.join()
-        site.remove()
+        workspace.remove()
     sent = round(signals / took, 1)
     if not complete:
         note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
@@ -178,12 +178,12 @@ def measure(
     return Latency(contestant.name, *asked, sent, len(latencies), p50, p99, p999, "", carried)
 
 
-def _latencies(site: Site, watch: Watch, since: float) -> list[float]:
+def _latencies(workspace: Workspace, watch: Watch, since: float) -> list[float]:
     """Of the signals that were appended after `since` and whose event was seen."""
-    codec = Codec(site.ids)
+    codec = Codec(workspace.ids)
     appended: dict[str, int] = {}
     for topic in ("api.signals", "media.signals"):
-        for batch in messages(site, topic):
+        for batch in messages(workspace, topic):
             for message in batch:
                 if (at := message.timestamp()[1]) > since:
                     appended[codec.decode(message.value())[1]["signal_id"]] = at

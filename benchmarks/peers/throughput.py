@@ -11,7 +11,7 @@ from benchmarks.peers.contestants import Contestant, Running, cpu
 from benchmarks.peers.events import Check
 from benchmarks.peers.load import Load
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import Site
+from benchmarks.peers.workspace import Workspace
 
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 90.0
@@ -49,19 +49,19 @@ class Throughput:
 
 
 def measure(
-    contestant: Contestant, site: Site, load: Load, warm_up: int, signals: int, number: int, folder: Path
+    contestant: Contestant, workspace: Workspace, load: Load, warm_up: int, signals: int, number: int, folder: Path
 ) -> Throughput:
     """One contestant on the backlog that is there. Raises RuntimeError when it fails."""
     total = warm_up + signals
     aimed = min(total, contestant.most or total)
-    site.empty_outputs()
-    with Running(contestant, site, folder) as running:
-        before = reach(site, running, aimed * warm_up // total)
-        after = reach(site, running, aimed)
+    workspace.empty_outputs()
+    with Running(contestant, workspace, folder) as running:
+        before = reach(workspace, running, aimed * warm_up // total)
+        after = reach(workspace, running, aimed)
         peak = running.peak_mb
         if aimed == total:
-            _settle(site, running)
-    check = Check(site, Codec(site.ids), before.at * 1000, after.at * 1000)
+            _settle(workspace, running)
+    check = Check(workspace, Codec(workspace.ids), before.at * 1000, after.at * 1000)
     if aimed == total:
         check.complete(load)
     seconds, count = after.at - before.at, max(check.in_window, 1)
@@ -79,10 +79,10 @@ def measure(
     )
 
 
-def reach(site: Site, running: Running, events: int) -> Snapshot:
+def reach(workspace: Workspace, running: Running, events: int) -> Snapshot:
     """When the topic of events has got so long."""
     last, changed = -1, time.monotonic()
-    while (written := site.written()) < events:
+    while (written := workspace.written()) < events:
         running.check()
         if written != last:
             last, changed = written, time.monotonic()
@@ -91,14 +91,14 @@ def reach(site: Site, running: Running, events: int) -> Snapshot:
                 f"{running.group} stands still at {written:,} of {events:,}:\n{running.tail()}"
             )
         time.sleep(POLL_SECONDS)
-    return Snapshot(time.time(), running.cpu, cpu(site.servers.broker))
+    return Snapshot(time.time(), running.cpu, cpu(workspace.servers.broker))
 
 
-def _settle(site: Site, running: Running) -> None:
+def _settle(workspace: Workspace, running: Running) -> None:
     """Until nothing more comes."""
     last, changed = -1, time.monotonic()
     while time.monotonic() - changed < SETTLED_SECONDS:
         running.check()
-        if (written := site.written()) != last:
+        if (written := workspace.written()) != last:
             last, changed = written, time.monotonic()
         time.sleep(POLL_SECONDS)

@@ -62,7 +62,7 @@ def servers() -> Iterator[Servers]:
         stack.down()
 
 
-class Site:
+class Workspace:
     """The six topics under a prefix, and the ids of their schemas. The peers take the same names."""
 
     def __init__(self, where: Servers) -> None:
