@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from testkit.chaos.logs import API, MEDIA, Event, Key, PartitionLog, Signal
+from testkit.chaos.history import RoomHistory, histories
+from testkit.chaos.logs import Event, Key, PartitionLog, Signal
 from testkit.chaos.scan import caught_up, scan, shown
 from testkit.model import Model, micros
 
@@ -60,32 +61,6 @@ class Verdict:
         self.excused += other.excused
 
 
-@dataclass
-class RoomHistory:
-    """The signals, events and rejections of one room."""
-
-    room_id: str
-    api: list[Signal] = field(default_factory=list)
-    media: list[Signal] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    rejected: dict[Key, dict[str, Any]] = field(default_factory=dict)
-
-    def render(self, most: int = 400) -> str:
-        """Format the history by append time; the last `most` lines."""
-        lines: list[tuple[int, str]] = [
-            (signal.time, f"{signal.time} signal {shown(signal.at)} {json.dumps(signal.value)}")
-            for signal in (*self.api, *self.media)
-        ]
-        for event in self.events:
-            cause = shown(event.cause) if event.cause else "a deadline"
-            lines.append(
-                (event.time, f"{event.time} EVENT {shown(event.at)} of {cause} {json.dumps(event.json)}")
-            )
-        for where, rejection in self.rejected.items():
-            lines.append((0, f"rejected {shown(where)} {rejection['reason']}"))
-        return "\n".join(text for _, text in sorted(lines)[-most:])
-
-
 def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, int]) -> Verdict:
     """Check one partition number.
 
@@ -98,7 +73,7 @@ def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, in
     verdict = Verdict(violations=[f"partition {log.number}: {problem}" for problem in log.problems])
     verdict.violations += scan(log)
     _account(log, verdict)
-    for history in _histories(log, verdict).values():
+    for history in histories(log, verdict.violations).values():
         if len(verdict.violations) > MAX_VIOLATIONS:
             verdict.violations.append(f"partition {log.number}: more rooms, not checked")
             break
@@ -146,32 +121,6 @@ def _account(log: PartitionLog, verdict: Verdict) -> None:
             verdict.violations.append(
                 f"{shown(records[-1].at)} is the last signal, the position is {position}"
             )
-
-
-def _histories(log: PartitionLog, verdict: Verdict) -> dict[str, RoomHistory]:
-    histories: dict[str, RoomHistory] = {}
-
-    def of(room_id: str) -> RoomHistory:
-        return histories.setdefault(room_id, RoomHistory(room_id))
-
-    for name in (API, MEDIA):
-        for signal in log.signals[name]:
-            if signal.value is not None:
-                history = of(signal.value["room_id"])
-                (history.api if name == API else history.media).append(signal)
-    for event in log.events:
-        of(event.json["room_id"]).events.append(event)
-    raw = {s.at: s.raw for records in log.signals.values() for s in records}
-    for place, rejection in log.rejected:
-        history = of(rejection["room_id"])
-        if place in history.rejected:
-            verdict.violations.append(f"{shown(place)} was rejected twice\n{history.render()}")
-        if rejection["signal"] != raw.get(place):
-            verdict.violations.append(
-                f"{shown(place)}: the rejected record has another value than this signal"
-            )
-        history.rejected[place] = rejection
-    return histories
 
 
 _ROOM: Final = {
