@@ -63,7 +63,7 @@ def main() -> None:
     columns = {
         "all committed": [free for free, _ in found],
         "a transaction open": [held for _, held in found],
-        "what it costs": [held - free for free, held in found],
+        "difference": [held - free for free, held in found],
     }
     rows: list[Row] = [
         {"": name, "median, s": statistics.median(seconds), "max, s": max(seconds)}

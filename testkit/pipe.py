@@ -30,7 +30,7 @@ from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from pipeline.settings import Settings, load
 from pipeline.topics import TOPICS
-from testkit.fork_server import shared
+from testkit.fork_server import ForkedWorker, shared
 from testkit.servers import Servers
 
 ROOT = Path(__file__).parent.parent
@@ -172,7 +172,7 @@ class Pipe:
 class WorkerProcess:
     """A worker process. `lines` is its standard error so far."""
 
-    def __init__(self, process: Any) -> None:
+    def __init__(self, process: ForkedWorker | subprocess.Popen[str]) -> None:
         """Read the standard error of `process`, which has the interface of `subprocess.Popen`."""
         self.lines: list[str] = []
         self._process = process

@@ -263,7 +263,7 @@ def test_late_acknowledgement_alone_does_not_move_the_timeout_forward() -> None:
     for offset, (time, value) in enumerate(
         ((START, create), (START + 1, play), (START + WATCHDOG - 5, again))
     ):
-        log.signals[API].append(Signal((f"t.{API}", 0, offset), time, value, str(value).encode()))
+        log.signals[API].append(Signal((f"t.{API}", 0, offset), time, dict(value), str(value).encode()))
     model = Model(WATCHDOG)
     for signal in log.signals[API]:
         assert signal.value is not None
