@@ -53,8 +53,8 @@ def main() -> int:
     add("--warm-up", type=int, default=300_000, help="signals before them (%(default)s)")
     add("--rounds", type=int, default=3, help="runs of each contestant (%(default)s)")
     given = parser.parse_args()
-    ours = [one for one in contestants([], 0, 0) if one.name.startswith("ours")]
-    rates: dict[str, list[float]] = {one.title: [] for one in ours}
+    pipelines = [one for one in contestants([], 0, 0) if one.name.startswith("ours")]
+    rates: dict[str, list[float]] = {one.title: [] for one in pipelines}
     with tempfile.TemporaryDirectory() as folder, servers() as running:
         workspace = Workspace(running)
         workspace.set_up()
@@ -63,7 +63,7 @@ def main() -> int:
             running.bootstrap, load, given.warm_up + given.signals, lambda text: print(text, file=sys.stderr)
         )
         for _ in range(given.rounds):
-            for one in ours:
+            for one in pipelines:
                 workspace.empty_outputs()
                 with Running(one, workspace, Path(folder)) as worker:
                     before = throughput.reach(workspace, worker, given.warm_up)

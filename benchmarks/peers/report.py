@@ -28,10 +28,10 @@ def by_name(runs: list[Throughput]) -> dict[str, list[Throughput]]:
 
 
 def _paired(
-    ours: list[Throughput], theirs: list[Throughput], what: Callable[[Throughput], float]
+    pipeline: list[Throughput], peer: list[Throughput], what: Callable[[Throughput], float]
 ) -> list[float]:
-    rounds = {run.round: what(run) for run in ours}
-    return [rounds[run.round] / max(what(run), 1e-9) for run in theirs if run.round in rounds]
+    rounds = {run.round: what(run) for run in pipeline}
+    return [rounds[run.round] / max(what(run), 1e-9) for run in peer if run.round in rounds]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -42,7 +42,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 def throughput(contestants: list[Contestant], runs: list[Throughput], failures: list[str]) -> list[str]:
     """Return the throughput table: median (range) over the rounds."""
     found = by_name(runs)
-    ours = found.get("ours", [])
+    pipeline = found.get("ours", [])
     rows = []
     for one in contestants:
         mine = found.get(one.name, [])
@@ -60,9 +60,9 @@ def throughput(contestants: list[Contestant], runs: list[Throughput], failures: 
                 spread(run.k_per_s for run in mine),
                 spread(run.worker_us for run in mine),
                 spread(run.broker_us for run in mine),
-                spread(_paired(ours, mine, lambda run: run.k_per_s), 2),
-                spread(_paired(ours, mine, lambda run: run.worker_us), 2),
-                spread(_paired(ours, mine, lambda run: run.worker_us + run.broker_us), 2),
+                spread(_paired(pipeline, mine, lambda run: run.k_per_s), 2),
+                spread(_paired(pipeline, mine, lambda run: run.worker_us), 2),
+                spread(_paired(pipeline, mine, lambda run: run.worker_us + run.broker_us), 2),
                 spread((run.peak_mb for run in mine), 0),
                 ", ".join(f"{kind}: {count}" for kind, count in wrong.items()) or "0",
             ]

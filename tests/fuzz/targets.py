@@ -136,15 +136,15 @@ def targets() -> list[Target]:
     """Return all targets, with fresh state."""
     signals, events, rows = seeds.SIGNAL_RECORDS, seeds.EVENT_RECORDS, list(seeds.ROWS)
     lines, engine = seeds.json_lines(), Engine()
-    ours = _worker([SCHEMAS[record] for record in signals])
+    current = _worker([SCHEMAS[record] for record in signals])
     theirs = [json.dumps(seeds.foreign_schema(record, n)) for n, record in enumerate(signals)]
     kinds = {event.RECORD: event for event in EVENTS}
     spaced = [b" \t" + line + b"\r\n" for line in lines]
     newer = [json.dumps(seeds.foreign_schema(record, n)) for n, record in enumerate(events)]
     texts = [SCHEMAS[record].encode() for record in signals] + [schema.encode() for schema in theirs]
     return [
-        Target("signal, JSON", lines, ours, round_trips, text=True),
-        Target("signal, Avro", seeds.wire(signals), ours, round_trips),
+        Target("signal, JSON", lines, current, round_trips, text=True),
+        Target("signal, Avro", seeds.wire(signals), current, round_trips),
         Target("signal, foreign Avro", seeds.foreign(signals), _worker(theirs), round_trips),
         Target("signal, line of a file", spaced, decode_line, round_trips, text=True),
         Target("engine event", seeds.engine_lines(), engine.read, engine.check, text=True),
