@@ -21,13 +21,15 @@ from aiokafka.record.memory_records import MemoryRecords
 from benchmarks.shared import Row, parser, save, show
 from pipeline.core.lazy_rooms import deadline_of
 from pipeline.core.merge import Input, Record
-from pipeline.core.room import Rules, decide
+from pipeline.core.room import decide
+from pipeline.core.watchdog import Rules
 from pipeline.kafka.record_batch import batches, encode, encode_row, header
 from pipeline.model import signals
 from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, Room, TopicPosition
 from pipeline.model.wire import DECODERS, ENCODERS, decode_room
-from pipeline.worker.unit import OutputEncoder, Unit
+from pipeline.worker.output_encoder import OutputEncoder
+from pipeline.worker.unit import Unit
 from testkit import engine
 from testkit.rows import member, recents, room
 

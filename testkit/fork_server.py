@@ -166,7 +166,7 @@ def _call(patch: str) -> None:
 
 
 if __name__ == "__main__":
-    for imported in ("pipeline.cli.setup", "pipeline.worker.process", "uvloop"):
+    for imported in ("pipeline.cli.worker", "pipeline.worker.process", "uvloop"):
         importlib.import_module(imported)
     if sys.argv[2:]:
         _call(sys.argv[2])

@@ -27,7 +27,7 @@ import results
 import states
 from pydantic import SecretStr
 
-from pipeline.core.room import NoOp, Rejection
+from pipeline.core.decision import NoOp, Rejection
 from pipeline.metrics import Metrics
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS

@@ -1,8 +1,8 @@
 """The contestants with their settings, and how one is started and stopped.
 
 All get the same environment: KAFKA_BOOTSTRAP_SERVERS, the prefix of the topics, a new group id per run, and the schema
-ids (PEER_SCHEMA_IDS, JSON). Each is one process unless its title names another number. Settings not named in the results
-are the library's defaults.
+ids (PEER_SCHEMA_IDS, JSON). Each is one process unless its title names another number. Settings that the results do
+not name are defaults of the library.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 One agent reads both topics; rooms and members are tables (memory store, changelog in JSON, Faust's default); each event
 is one `send` to the signal's partition number. Only names and paths are set; the web server is disabled, since its port
-is fixed. Its output is correct without faults, but not after a crash (`docs/adr/0001-one-transaction-per-unit.md`).
+is fixed. Its output is correct without faults, but not after a crash
+(`docs/internals/adr/0001-one-transaction-per-unit.md`).
 """
 
 from __future__ import annotations

@@ -53,10 +53,13 @@ OF_A_WORKER: Final = ("no recovery", "recovered only", "workers ended", "fenced"
 """Parts of violations that concern the workers, not the topics."""
 CORE_TESTS: Final = (
     "core/test_room.py",
+    "core/test_deadlines.py",
     "core/test_partition.py",
     "core/test_merge.py",
-    "worker/test_worker_parts.py",
-    "worker/test_worker_positions.py",
+    "worker/test_barrier.py",
+    "worker/test_engine.py",
+    "worker/test_faust_store.py",
+    "worker/test_unit.py",
 )
 """Unit tests, relative to tests/, that run without servers."""
 IN_THE_CORE: Final = {

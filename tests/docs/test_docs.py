@@ -14,7 +14,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.core.room import NoOp, Rejection
+from pipeline.core.decision import NoOp, Rejection
 from pipeline.gc_pause import gc_paused
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
@@ -32,7 +32,7 @@ OURS = [page for page in PAGES if page.name != "contract.md"]
 FOLDERS = "avro|pipeline|tools|tests|examples|docs|requirements|scripts|benchmarks|helm|\\.ci"
 PATH = re.compile(rf"`((?:{FOLDERS})/[^`\s*]*|Makefile|[A-Z]+\.md)`")
 TO_BE_ADDED = {"avro/conference.MemberSpeaking.avsc", "avro/conference.signal.MemberSpeaking.avsc"}
-"""Files that docs/development.md tells to add."""
+"""Files that docs/internals/development.md tells to add."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_check_names_the_page_that_differs_and_writing_mends_it(tmp_path: Path) 
     for name in ("pipeline", "tools", "docs", "examples"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", copy)
-    room = copy / "pipeline" / "room.py"
+    room = copy / "pipeline" / "core" / "room.py"
     room.write_text(room.read_text().replace("-50 <= signal.volume <= 7", "-50 <= signal.volume <= 6"))
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -115,14 +115,14 @@ CELLS = [
     ("conference.pause", "", "stopped", "✗ `playback_inactive`"),
     ("conference.stop", "", "paused", "play.stopped ■<br>→ stopped"),
     ("member.joined", "not a member", "unknown", "member.joined<br>→ discovered"),
-    ("member.left", "a member, without one", "discovered", "member.left `hangup`<br>→ unknown"),
-    ("member.left", "a member, without one, after a leave", "stopped", "member.left `removed`"),
+    ("member.left", "a member, without a reason", "discovered", "member.left `hangup`<br>→ unknown"),
+    ("member.left", "a member, without a reason, after a leave", "stopped", "member.left `removed`"),
     ("play.finished", "the live playback, its last file", "playing", "play.finished ■<br>→ stopped"),
     ("play.finished", "the live playback, an earlier file", "playing", "play.finished<br>→ playing, 10 s"),
     ("play.finished", "the live playback, an earlier file", "paused", "play.finished<br>→ paused, 10 s kept"),
     ("play.finished", "the playback that a stop ended", "stopped", "○ `after_stop`"),
-    ("play.finished", "else", "stopped", "play.finished †"),
-    ("play.failed", "else", "playing", "play.failed `playback_error` †"),
+    ("play.finished", "otherwise", "stopped", "play.finished †"),
+    ("play.failed", "otherwise", "playing", "play.failed `playback_error` †"),
     (
         "the watchdog",
         "deadline reached, behind the barrier",
@@ -135,7 +135,7 @@ CELLS = [
 @pytest.mark.parametrize(("name", "when", "state", "cell"), CELLS)
 def test_cells(name: str, when: str, state: str, cell: str) -> None:
     (row,) = [row for row in states.rows() if (row.name, row.when) == (name, when)]
-    assert states.answer(row, state) == cell
+    assert states.result(row, state) == cell
 
 
 # --- what the pages name -------------------------------------------------------------------------------------
