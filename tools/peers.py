@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
@@ -44,12 +43,11 @@ def where() -> str:
     titles = {one.name: one.title for one in contestants([], 0, 0)}
     counts = {name: _violations(runs) for name, runs in _by_name(rows, "throughput").items()}
     violations = ", ".join(f"{titles[name]} {count}" for name, count in counts.items() if count) or "none"
-    text = (
+    return (
         f"Measured {facts['at'][:10]} on {facts['machine']}, {facts['Python']}, {facts['broker']}: {facts['load']}. "
         "Medians over the rounds, ratios within a round; violations of sequence and parity in all runs: "
-        f"{violations}. All settings, ranges and rates: [docs/results/peers.md](../results/peers.md)."
+        f"{violations}. All settings, ranges and rates: [docs/results/peers.md](docs/results/peers.md)."
     )
-    return textwrap.fill(text, 116, break_long_words=False, break_on_hyphens=False)
 
 
 def _by_name(rows: Rows, bench: str) -> dict[str, Rows]:
