@@ -29,7 +29,7 @@ class ConfigError(FatalError):
 
 
 class DeniedError(ConfigError):
-    """A permission is missing; the text names the operation and the resource (docs/security.md)."""
+    """A permission is missing; the text names the operation and the resource (docs/reference/security.md)."""
 
 
 class FencedError(FatalError):

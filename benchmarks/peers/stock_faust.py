@@ -5,7 +5,7 @@
 One agent on both topics, rooms and members in tables (memory store, changelog in JSON, Faust's default), one `send` per
 event to the partition number of its signal. Only what names and places things is set; the web server is off, as its
 port is fixed. Without a fault it makes no mistake; what a crash does to it is another matter
-(`docs/adr/0001-one-transaction-per-unit.md`).
+(`docs/internals/adr/0001-one-transaction-per-unit.md`).
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def told(lacking: list[Acl], settings: Settings) -> str:
     """One line for people: what is missing, and how it is given."""
     user = settings.sasl_username
     calls = commands(lacking, f"User:{user}" if user else "User:…")
-    remedy = f"`{calls[0]}`" if len(calls) == 1 else "see docs/security.md"
+    remedy = f"`{calls[0]}`" if len(calls) == 1 else "see docs/reference/security.md"
     who = f"user {user!r}" if user else "this client"
     return f"not authorised: {who} lacks {', '.join(map(str, lacking))}: {remedy}"
 

@@ -99,7 +99,7 @@ class Registry:
         if status == 403:
             raise DeniedError(
                 f"the registry at {self._shown} refused us {method} {path} (403): a worker needs to read, setup to "
-                "write, too (docs/security.md); check SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN"
+                "write, too (docs/reference/security.md); check SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN"
             )
         if status >= 500 or status in (408, 429):
             raise RegistryDownError(f"the registry at {self._shown} failed: {status} {content[:200]!r}")

@@ -1,4 +1,4 @@
-"""A partition's rooms and positions from the log of its table: the log is the truth (docs/adr/0002).
+"""A partition's rooms and positions from the log of its table: the log is the truth (docs/internals/adr/0002).
 
 The end is asked for read_uncommitted, after the rebalance; what is read is read_committed. An open transaction of
 an owner that died holds the reader back at the last stable offset: then the position record behind it names the
@@ -258,7 +258,7 @@ class Recovery:
             if tp in still and not bare and TopicPartition(events, tp.partition) not in still:
                 raise FatalError(
                     f"a transaction hangs in {tp.topic} partition {tp.partition}, and nobody knows any more whether it "
-                    "was committed: see docs/operations.md, A transaction that hangs"
+                    "was committed: see docs/howto/runbook.md, A transaction that hangs"
                 )
         return True
 

@@ -252,7 +252,7 @@ def fatal(error: BaseException, settings: Settings) -> FatalError:
 def _denied(error: Errors.KafkaError, settings: Settings) -> DeniedError:
     """Which permission is missing, as far as the broker says."""
     if not isinstance(error, Errors.TransactionalIdAuthorizationFailed):
-        return DeniedError(f"not authorised: {error}: see docs/security.md")
+        return DeniedError(f"not authorised: {error}: see docs/reference/security.md")
     [needed] = (acl for acl in acls.worker(settings) if acl.kind == "transactional-id")
     which = error.args[0] if error.args else settings.worker_id
     return DeniedError(f"{told([needed], settings)} (refused was {which!r})")

@@ -1,4 +1,4 @@
-"""What docs/operations.md tells an operator to do, done on a real broker, and what comes of it."""
+"""What docs/howto/runbook.md tells an operator to do, done on a real broker, and what comes of it."""
 
 from __future__ import annotations
 

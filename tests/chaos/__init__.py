@@ -1,1 +1,1 @@
-"""Proof under faults: a load of room lives, faults by seed, and a checker that reads the logs (docs/guarantees.md)."""
+"""Proof under faults: a load of room lives, faults by seed, and a checker that reads the logs (docs/internals/guarantees.md)."""

@@ -1,6 +1,6 @@
 """Seeded bugs: does the checker bite? `python -m tests.chaos --bug NAME` runs workers that have the bug NAME.
 
-Each is a small switch at a place where the real thing is easy to get wrong. docs/guarantees.md has the table of what
+Each is a small switch at a place that is easy to get wrong. docs/internals/guarantees.md has the table of what
 caught which, and after how many injections.
 """
 

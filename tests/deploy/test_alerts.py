@@ -107,14 +107,14 @@ def test_an_alert_asks_for_what_is_exported(rule: dict[str, Any]) -> None:
 
 
 def test_every_alert_has_a_section_in_the_runbook_and_no_section_has_none() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "howto" / "runbook.md").read_text()
     named = [rule["alert"] for rule in RULES]
     sections = re.findall(r"^### (ConferencePipeline\w+)\n\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in sections] == named
     for _, section in sections:
         assert re.findall(r"^\*\*(\w+):\*\*", section, re.MULTILINE) == ["Means", "Look", "Do"]
     for rule in RULES:
-        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/howto/runbook.md#{rule['alert'].lower()}"
 
 
 def test_every_alert_is_tried_with_promtool() -> None:

@@ -161,7 +161,7 @@ async def test_where_nobody_knows_and_the_events_have_their_marker_nothing_is_gu
     await forget(f"{pipe.prefix}-loser", pipe)
     with pipe.worker(ready=False, PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
         assert worker.wait(40) == 1
-        assert "nobody knows any more whether it was committed: see docs/operations.md" in worker.lines[-1]
+        assert "nobody knows any more whether it was committed: see docs/howto/runbook.md" in worker.lines[-1]
 
 
 async def nothing_held() -> dict[TopicPartition, int]:

@@ -62,7 +62,7 @@ async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]
         (Errors.InvalidProducerEpoch(), FencedError, "PIPELINE_TRANSACTIONAL_ID"),
         (Errors.UnknownMemberIdError(), FencedError, "has gone on without this worker"),
         (Errors.IllegalGenerationError(), FencedError, "start again"),
-        (Errors.TopicAuthorizationFailedError("x"), DeniedError, "x: see docs/security.md"),
+        (Errors.TopicAuthorizationFailedError("x"), DeniedError, "x: see docs/reference/security.md"),
         (
             Errors.TransactionalIdAuthorizationFailed("x"),
             DeniedError,

@@ -92,7 +92,11 @@ async def permissions(site: CheckContext) -> list[CheckResult]:
             found = (
                 "the brokers have no authorizer: everybody may do everything, also write the workers' topics"
             )
-            return [CheckResult("warning", found, "fine on a machine of your own; else see docs/security.md")]
+            return [
+                CheckResult(
+                    "warning", found, "fine on a machine of your own; else see docs/reference/security.md"
+                )
+            ]
         needed = acls.worker(settings)
         lacking = await denied(admin, needed)
         lacking += [

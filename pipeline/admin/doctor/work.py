@@ -127,7 +127,7 @@ def _impossible(tp: TopicPartition, offset: int, start: int, end: int) -> list[C
     place = f"{tp.topic} partition {tp.partition}"
     if offset < start:
         text = f"{start - offset} signals of {place} were deleted unread (offsets {offset} to {start - 1})"
-        remedy = 'docs/operations.md, "Signals were deleted unread"'
+        remedy = 'docs/howto/runbook.md, "Signals were deleted unread"'
         return [CheckResult("wrong", text, remedy)]
     if offset > end:
         text = (
@@ -179,9 +179,7 @@ def _lost(
     if not lost:
         return []
     text = f"the table is empty for {_numbers(lost)}, and the group has worked there: it was lost"
-    remedy = (
-        "stop the workers, they would say all that is retained again; docs/operations.md, 'The table is lost'"
-    )
+    remedy = "stop the workers, they would say all that is retained again; docs/howto/runbook.md, 'The table is lost'"
     return [CheckResult("wrong", text, remedy)]
 
 
@@ -200,7 +198,7 @@ def _lag(inputs: int, waiting: dict[TopicPartition, Waiting], groups: str) -> Ch
     if seconds < LIVE_SECONDS:
         return CheckResult("ok", text)
     return CheckResult(
-        "warning", text, 'docs/operations.md, "ConferencePipelineLag" and "ConferencePipelineNoProgress"'
+        "warning", text, 'docs/howto/runbook.md, "ConferencePipelineLag" and "ConferencePipelineNoProgress"'
     )
 
 

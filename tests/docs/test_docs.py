@@ -32,7 +32,7 @@ OURS = [page for page in PAGES if page.name != "contract.md"]
 FOLDERS = "avro|pipeline|tools|tests|examples|docs|requirements|scripts|benchmarks|helm|\\.ci"
 PATH = re.compile(rf"`((?:{FOLDERS})/[^`\s*]*|Makefile|[A-Z]+\.md)`")
 TO_BE_ADDED = {"avro/conference.MemberSpeaking.avsc", "avro/conference.signal.MemberSpeaking.avsc"}
-"""Files that docs/development.md tells to add."""
+"""Files that docs/internals/development.md tells to add."""
 
 
 @pytest.fixture(autouse=True)
