@@ -9,7 +9,7 @@ import argparse
 import time
 
 from pipeline.core.partition import Partition
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.model.signals import ConferenceCreate, MemberJoined, MemberLeft
 
 ROUNDS, PAIRS = 15, 2_000

@@ -21,7 +21,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from benchmarks.shared import Row, parser, save, show
 from pipeline.core.lazy_rooms import deadline_of
 from pipeline.core.merge import Input, Record
-from pipeline.core.room import Rules, decide
+from pipeline.core.room import decide
+from pipeline.core.watchdog import Rules
 from pipeline.kafka.record_batch import batches, encode, encode_row, header
 from pipeline.model import signals
 from pipeline.model.codec import signal_json

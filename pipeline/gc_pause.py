@@ -1,4 +1,4 @@
-"""Stretches of work that the garbage collector must not come into."""
+"""Pauses of the garbage collector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Without the garbage collector. Whoever calls it says why."""
+    """Disable the garbage collector for the block; callers document why."""
     enabled = gc.isenabled()
     gc.disable()
     try:

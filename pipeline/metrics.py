@@ -14,7 +14,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from pipeline.core.room import NoOp, Rejection
+from pipeline.core.decision import NoOp, Rejection
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
 

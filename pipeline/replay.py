@@ -1,7 +1,8 @@
 """Offline replay (contract §7): the worker's rules without Kafka.
 
-Signals as JSON lines in, events as JSON lines out. A signal's time is its `occurred_at`, which never runs back
-in a file; a deadline fires before the next signal with that or a later time. Nothing is held but the rooms.
+It reads signals and writes events, both as JSON lines. The time of a signal is its `occurred_at`, or that of an earlier
+signal if that is later. A deadline fires before the next signal with that time or a later one. Only rooms are kept in
+memory.
 """
 
 from __future__ import annotations
@@ -13,28 +14,33 @@ from typing import Protocol
 
 import msgspec
 
+from pipeline.core.decision import Decision
 from pipeline.core.partition import Partition
-from pipeline.core.room import Decision, Rules
+from pipeline.core.watchdog import Rules
 from pipeline.errors import SignalError
 from pipeline.model.codec import decode_line, event_json
 from pipeline.model.signals import AnySignal
 
 
 class Write(Protocol):
-    """Takes one line."""
+    """Writes one line."""
 
     def __call__(self, line: bytes, /) -> object: ...
 
 
-def nowhere(_: bytes) -> None:
-    """Takes a line and does nothing with it."""
+def discard(_: bytes) -> None:
+    """Ignore a line."""
 
 
 class Replay:
-    """One replay. `events`, `rejected` and `dead` take the lines of contract §7; `counts` tells what happened."""
+    """One replay.
+
+    `events`, `rejected` and `dead` write the lines of contract §7, each ending in LF. `counts` has the numbers of
+    `lines`, `events`, `rejected`, `dead` and `no_ops`; a name that is missing is 0.
+    """
 
     def __init__(
-        self, rules: Rules, events: Write, *, rejected: Write = nowhere, dead: Write = nowhere
+        self, rules: Rules, events: Write, *, rejected: Write = discard, dead: Write = discard
     ) -> None:
         self._partition = Partition(rules)
         self._events, self._rejected, self._dead = events, rejected, dead
@@ -42,15 +48,15 @@ class Replay:
         self.counts: Counter[str] = Counter()
 
     def feed(self, lines: Iterable[bytes]) -> None:
-        """Replay `lines`, each with or without its LF. A line that is no signal goes to `dead`; none stops it."""
+        """Replay `lines`, with or without their LF. A line that is not a valid signal is written to `dead`."""
         partition, write, now = self._partition, self._events, self._now
-        read = said = 0
+        read = written = 0
         for line in lines:
             read += 1
             try:
                 signal = decode_line(line)
             except SignalError as error:
-                self._bury(line, error)
+                self._write_dead(line, error)
                 continue
             at = signal.occurred_at
             if now is None or at > now:
@@ -59,16 +65,16 @@ class Replay:
                 self.until(now)
             decision = partition.apply(signal, now)
             for event in decision.events:
-                said += 1
+                written += 1
                 write(event_json(event))
             if not decision.events:
                 self._count(signal, decision)
         self._now = now
         self.counts["lines"] += read
-        self.counts["events"] += said
+        self.counts["events"] += written
 
     def until(self, time: int) -> None:
-        """Let the deadlines <= `time` (microseconds) fire."""
+        """Fire the deadlines <= `time` (microseconds since the epoch)."""
         for timeout in self._partition.due(time):
             for event in self._partition.expire(timeout).events:
                 self.counts["events"] += 1
@@ -83,7 +89,7 @@ class Replay:
         line = {**fields, "type": signal.TYPE, "reason": decision.rejected}
         self._rejected(msgspec.json.encode(line) + b"\n")
 
-    def _bury(self, line: bytes, error: SignalError) -> None:
+    def _write_dead(self, line: bytes, error: SignalError) -> None:
         self.counts["dead"] += 1
         text = line.removesuffix(b"\n").decode("utf-8", "replace")
         letter = json.dumps({"line": text, "error": str(error)}, ensure_ascii=False, separators=(",", ":"))

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.core.room import SECOND, Rules
+from pipeline.core.watchdog import SECOND, Rules
 from pipeline.errors import ConfigError
 
 SHORTEST_SECRET: Final = 4

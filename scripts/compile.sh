@@ -11,7 +11,8 @@ python=python
 [ ! -x .venv/bin/python ] || python=$PWD/.venv/bin/python
 packages=${2:-$python}
 # Not codec: it makes Micros for msgspec, and compiled, a call of a type whose alias is int makes a plain int.
-modules="core/decision core/event_id core/interning core/lazy_rooms core/merge core/partition core/room
+modules="core/deadlines core/decision core/event_id core/interning core/lazy_rooms core/membership core/merge
+    core/partition core/playback core/room
     model/avro model/decoders model/signal_ids model/times model/wire kafka/record_batch
     worker/engine worker/intake worker/unit"
 

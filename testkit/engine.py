@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Input, Merge, Record
 from pipeline.core.partition import Partition
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.metrics import Metrics
 from pipeline.model.codec import signal_json
 from pipeline.model.decoders import SignalDecoder

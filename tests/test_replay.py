@@ -1,4 +1,4 @@
-"""Offline replay (contract §7): lines in, lines out, and nothing that a line holds stops it."""
+"""Offline replay (contract §7): signals in, events out; no line stops it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.model.codec import MAX_VALUE
 from pipeline.model.times import parse_time
 from pipeline.replay import Replay
@@ -20,12 +20,13 @@ Json = dict[str, Any]
 
 
 def signal(short: Json, at: float, name: str = "s") -> Json:
+    """Complete a signal of tests.support.examples; `at` is in seconds after START."""
     time = rfc3339(START + round(at * 1_000_000))
     return {"signal_id": name, "room_id": ROOM, "occurred_at": time, **short}
 
 
 class Run:
-    """One replay of a file's bytes."""
+    """The replay of a file with these bytes, and its output."""
 
     def __init__(self, text: bytes, *, rules: Rules | None = None, until: float | None = None) -> None:
         self.lines: list[bytes] = []
@@ -56,7 +57,7 @@ STARTED = text(signal(create(), 0, "c"), signal(play(), 1, "p"))
     ("until", "names"),
     [(None, []), (10.999999, []), (11, ["play.failed"]), (99, ["play.failed"])],
 )
-def test_until_lets_later_deadlines_fire(until: float | None, names: list[str]) -> None:
+def test_until_fires_deadlines_up_to_that_time(until: float | None, names: list[str]) -> None:
     run = Run(STARTED, until=until)
     assert run.names == ["created", "play.started", *names]
     assert run.counts["events"] == len(run.events)
@@ -76,7 +77,7 @@ def test_deadlines_fire_before_the_next_signal_of_any_room() -> None:
     assert [event["meta"]["occurred_at"] for event in run.events[6:]] == ["2026-01-01T00:00:11.000000Z"] * 4
 
 
-def test_time_does_not_run_back_but_occurred_at_is_what_the_signal_says() -> None:
+def test_time_never_runs_back_but_occurred_at_is_unchanged() -> None:
     run = Run(STARTED + text(signal(member("joined"), 60, "m"), signal(play(), 5, "p2")), until=69.9)
     assert run.names == ["created", "play.started", "play.failed", "member.joined", "play.started"]
     assert run.events[-1]["meta"]["occurred_at"] == "2026-01-01T00:00:05.000000Z"
@@ -85,12 +86,12 @@ def test_time_does_not_run_back_but_occurred_at_is_what_the_signal_says() -> Non
     ] == ["play.failed"]
 
 
-def test_a_dead_letter_does_not_move_time() -> None:
+def test_dead_letter_does_not_advance_time() -> None:
     dead = signal({**create(), "app_id": ""}, 3600)
     assert Run(STARTED + text(dead, signal(finished(), 2))).names[2:] == ["play.finished"]
 
 
-def test_a_rejected_signal_moves_time() -> None:
+def test_rejected_signal_advances_time() -> None:
     assert Run(STARTED + text(signal({**api("stop"), "room_id": "x"}, 60), signal(finished(), 2))).names[
         2:
     ] == [
@@ -99,7 +100,7 @@ def test_a_rejected_signal_moves_time() -> None:
     ]
 
 
-def test_rejected_lines() -> None:
+def test_rejected_signals_are_written_with_their_reason() -> None:
     run = Run(
         text(
             signal({**api("mute"), "room_id": "é"}, 0, 'q"\n'), signal(create(), 0, "c"), signal(create(), 0)
@@ -139,7 +140,7 @@ GOOD = json.dumps(signal(create(), 0)).encode()
         ),
     ],
 )
-def test_dead_lines(dead: bytes, shown: str, error: str) -> None:
+def test_invalid_lines_are_written_with_their_error(dead: bytes, shown: str, error: str) -> None:
     run = Run(dead + b"\n" + GOOD)
     letter = json.loads(run.letters[0])
     assert list(letter) == ["line", "error"]
@@ -163,18 +164,18 @@ def test_lines_end_at_lf_only() -> None:
         assert run.letters == []
 
 
-def test_an_empty_file_is_fine() -> None:
+def test_empty_file_gives_no_lines() -> None:
     run = Run(b"", until=5)
     assert (run.lines, run.letters, run.rejections) == ([], [], [])
 
 
-def test_the_watchdog_settings_apply() -> None:
+def test_watchdog_rules_apply() -> None:
     quick = Rules(watchdog=500_000)
     assert Run(STARTED, rules=quick, until=1.5).names[2:] == ["play.failed"]
     assert Run(STARTED, rules=quick, until=1.4).names[2:] == []
 
 
-def test_feeding_in_parts_is_the_same_as_at_once() -> None:
+def test_feeding_in_parts_equals_feeding_at_once() -> None:
     parts = [STARTED, text(signal(member("joined"), 60, "m")), text(signal(play(), 5, "p2"))]
     lines: list[bytes] = []
     run = Replay(Rules(), lines.append)
@@ -185,7 +186,7 @@ def test_feeding_in_parts_is_the_same_as_at_once() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_replay_gives_the_model_s_bytes_and_the_same_again(seed: int) -> None:
+def test_replay_matches_the_model_and_is_repeatable(seed: int) -> None:
     at, signals = START, []
     for short, step in random_history(seed, 200):
         at += step
@@ -200,7 +201,7 @@ def test_replay_gives_the_model_s_bytes_and_the_same_again(seed: int) -> None:
     assert Run(text(*signals), until=10**6).lines == run.lines
 
 
-def test_the_last_play_of_the_calendar_does_not_time_out_beyond_it() -> None:
+def test_play_at_the_last_possible_time_does_not_time_out() -> None:
     late = {"occurred_at": "9999-12-31T23:59:59.999999Z"}
     run = Run(text({**signal(create(), 0, "c"), **late}, {**signal(play(), 0, "p"), **late}))
     end = (parse_time(late["occurred_at"]) - START) / 1_000_000

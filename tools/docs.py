@@ -30,7 +30,7 @@ import states
 from markdown import paragraph, table
 from pydantic import SecretStr
 
-from pipeline.core.room import NoOp, Rejection
+from pipeline.core.decision import NoOp, Rejection
 from pipeline.metrics import Metrics
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.core.decision import PAUSED, PLAYING, STOPPED, Decision
 from pipeline.core.partition import Partition
-from pipeline.core.room import PAUSED, PLAYING, SECOND, STOPPED, Decision, Rules
+from pipeline.core.watchdog import SECOND, Rules
 from pipeline.model import signals as s
 from pipeline.model.events import Event, MemberLeft, PlayFailed, PlayFinished
 from pipeline.model.records import Room

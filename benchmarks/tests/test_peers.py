@@ -17,7 +17,7 @@ from benchmarks.peers.load import Load
 from benchmarks.peers.pacer import Todo, pace
 from benchmarks.peers.rooms import AVRO, Codec, Row, step
 from pipeline.core.partition import Partition
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.model.records import Member, Room
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.pipe import PARTITIONS, Pipe

@@ -49,7 +49,7 @@ class Planned(NamedTuple):
 def plan(speed: float, room_id: str) -> list[Planned]:
     """The recorded conference, with what must come of each step."""
     from pipeline.core.partition import Partition
-    from pipeline.core.room import Rules
+    from pipeline.core.watchdog import Rules
     from pipeline.demo.scenario import steps
 
     partition, planned = Partition(Rules()), []

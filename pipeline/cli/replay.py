@@ -14,7 +14,7 @@ import typer
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.core.room import Rules
+    from pipeline.core.watchdog import Rules
 
 
 def _time(text: str) -> int:
@@ -54,7 +54,7 @@ def replay(
     $ conference-pipeline replay signals.jsonl --until 2026-11-22T14:00:00Z --rejected no.jsonl --dead dead.jsonl
     $ conference-pipeline import freeswitch events.jsonl | conference-pipeline replay -[/dim]
     """
-    from pipeline.replay import Replay, nowhere
+    from pipeline.replay import Replay, discard
 
     rules = _rules()
     gc.freeze()
@@ -62,7 +62,7 @@ def replay(
     with ExitStack() as files:
 
         def target(path: str | None) -> Any:
-            return nowhere if path is None else files.enter_context(_open(path, "wb")).write
+            return discard if path is None else files.enter_context(_open(path, "wb")).write
 
         source = sys.stdin.buffer if file == "-" else files.enter_context(_open(file, "rb"))
         out = _large(sys.stdout.buffer)
@@ -77,7 +77,7 @@ def replay(
 
 def _rules() -> Rules:
     """The watchdog settings; the settings class takes 0.2 s to load, which most replays need not wait for."""
-    from pipeline.core.room import Rules
+    from pipeline.core.watchdog import Rules
 
     if not any(name.startswith("PIPELINE_WATCHDOG_") for name in os.environ):
         return Rules()

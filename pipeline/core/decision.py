@@ -1,19 +1,26 @@
-"""A decision, and its words: what a rejection and a no-op are."""
+"""A `Decision`: what one signal does to its room. A signal is accepted, causes nothing (a no-op), or is rejected."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import msgspec
 from mypy_extensions import mypyc_attr
 
-from pipeline.model.events import Event
+from pipeline.core.event_id import event_id
+from pipeline.core.watchdog import Timeout
+from pipeline.model import signal_ids
+from pipeline.model.events import Event, Meta
 from pipeline.model.records import Member, Room
+from pipeline.model.signals import AnySignal
 
+# The values of Room.playback_status.
 STOPPED: Final = "stopped"
 PLAYING: Final = "playing"
 PAUSED: Final = "paused"
+
 REMEMBERED: Final = 16
-"""How many of a room's last API signals are known again when their producer repeats them (contract §5)."""
+"""How many of a room's latest API signals are recognised when their producer repeats them (contract §5)."""
 
 Rejection = Literal[
     "room_unknown",
@@ -23,32 +30,39 @@ Rejection = Literal[
     "volume_out_of_range",
     "not_a_member",
 ]
-"""Why a well-formed signal made no sense in the room's state."""
+"""Why a well-formed signal does not fit the state of its room."""
 
 NoOp = Literal[
-    "repeated",  # an API signal that the room has seen already
-    "join",  # a request; the engine's member.joined is the fact
-    "leave",  # a request; it decides the reason of the member.left that follows
+    "repeated",  # an API signal that the room has already processed
+    "join",  # a request; the engine's member.joined causes the event
+    "leave",  # a request; it sets the reason of the member.left that follows
     "already_member",
     "already_muted",
     "already_unmuted",
     "progress",
-    "after_stop",  # engines report the end of a file that a stop ended, too
+    "after_stop",  # engines also report the end of a file that a stop ended
 ]
-"""Why a signal that makes sense caused no event."""
+"""Why a signal that fits the state of its room caused no event."""
+
+MemberChanges = tuple[tuple[str, Member | None], ...]
+"""(session_uuid, member) of the members that change; None for one that is removed."""
+
+replace: Final = msgspec.structs.replace
 
 
 @mypyc_attr(acyclic=True)
 class Decision:
-    """What one signal does. `room` is the room afterwards, None when it is unknown or forgotten;
-    `members` are the entries that change, None for one that is gone; at most one of `rejected`, `no_op` is set."""
+    """What one signal does.
+
+    `room` is the room afterwards, None if it is unknown or forgotten. At most one of `rejected` and `no_op` is set.
+    """
 
     __slots__ = ("events", "members", "no_op", "rejected", "room")
 
     def __init__(
         self,
         room: Room | None,
-        members: tuple[tuple[str, Member | None], ...] = (),
+        members: MemberChanges = (),
         events: tuple[Event, ...] = (),
         rejected: Rejection | None = None,
         no_op: NoOp | None = None,
@@ -59,15 +73,53 @@ class Decision:
         self.rejected = rejected
         self.no_op = no_op
 
-    def _all(self) -> tuple[object, ...]:
-        return self.room, self.members, self.events, self.rejected, self.no_op
 
-    def __eq__(self, other: object) -> bool:
-        """Whether it does the same."""
-        return isinstance(other, Decision) and self._all() == other._all()
+def accepted(
+    room: Room, signal: AnySignal | Timeout, *events: Event, members: MemberChanges = (), **changes: Any
+) -> Decision:
+    """Return the decision to publish `events` and to change the room's fields as in `changes`."""
+    changes["sequence"] = room.sequence + len(events)
+    if signal.TOPIC == "api":
+        changes["recent"] = signal_ids.remember(room.recent, signal.signal_id, REMEMBERED)
+    return Decision(replace(room, **changes), members, events)
 
-    __hash__ = None  # type: ignore[assignment]
 
-    def __repr__(self) -> str:
-        """For test reports."""
-        return f"Decision{self._all()}"
+def no_op(room: Room, signal: AnySignal | Timeout, reason: NoOp, members: MemberChanges = ()) -> Decision:
+    """Return the decision to publish no event."""
+    return Decision(_remembering(room, signal), members, no_op=reason)
+
+
+def rejected(room: Room, signal: AnySignal | Timeout, reason: Rejection) -> Decision:
+    """Return the decision to reject the signal."""
+    return Decision(_remembering(room, signal), rejected=reason)
+
+
+def _remembering(room: Room, signal: AnySignal | Timeout) -> Room:
+    """Return the room after a signal without an event: an API signal is remembered all the same."""
+    if signal.TOPIC != "api":
+        return room
+    return replace(room, recent=signal_ids.remember(room.recent, signal.signal_id, REMEMBERED))
+
+
+def forget_if_empty(decision: Decision, members_left: int) -> Decision:
+    """Forget a discovered room that has neither members nor a playback (last row of the state table)."""
+    room = decision.room
+    if room is None or room.app_id or members_left or room.playback_status != STOPPED:
+        return decision
+    return Decision(None, decision.members, decision.events, decision.rejected, decision.no_op)
+
+
+def event_meta(
+    room: Room,
+    signal: AnySignal | Timeout,
+    number: int = 1,
+    *,
+    playback_id: str | None = None,
+    ends: bool = False,
+    synthetic: bool = False,
+) -> Meta:
+    """Return the `meta` of an event; `number` counts the events of this signal from 1."""
+    sequence = room.sequence + number
+    cause = signal.signal_id
+    uuid = event_id(room.room_id, sequence, cause)
+    return Meta(uuid, sequence, signal.occurred_at, room.app_id, cause, playback_id, ends, synthetic)

@@ -1,12 +1,12 @@
-"""The merge of the two signal topics of one partition number, and the barrier of its deadlines (contract §5).
+"""The merge of the two signal topics of one partition number, and the barrier for its deadlines (contract §5).
 
-Two questions are answered here, and no others. Which record is next? The older of the two heads, api before
-media; alone at hand, a head is next only when the other topic was read to the end that its latest fetch
-reported (the idea of KIP-695: no wait when caught up). And may a deadline fire? Only behind the barrier: on each
-topic a record of that time or later was reached, or the end of the log, asked for when the broker's clock was
-past the deadline by the grace, was.
+Which record is next? The older of the two heads, api before media. If only one topic has a head, it is next only when
+the other topic has been read to the end that its latest fetch reported (the idea of KIP-695; no wait when caught up).
 
-Times are microseconds of the broker's clock (append times), offsets are Kafka's.
+May a deadline fire? Only behind the barrier: each topic must have reached a record of that time or later, or the end
+that the log had when the broker's clock was past the deadline by the grace.
+
+Times are microseconds of the broker's clock (append times); offsets are Kafka's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GRACE: Final = 250_000
 
 @mypyc_attr(acyclic=True)
 class Record:
-    """One Kafka record of a signal topic, as it came."""
+    """A Kafka record of a signal topic, not decoded."""
 
     __slots__ = ("headers", "key", "offset", "time", "value")
 
@@ -40,7 +40,7 @@ class Record:
 
 
 def as_records(batch: Iterable[Any], start: int = 0) -> list[Record]:
-    """Kafka's records from the offset `start` on, as aiokafka has parsed them."""
+    """Convert aiokafka's parsed records with an offset >= `start`."""
     found = []
     for r in batch:
         offset: int = r.offset
@@ -53,20 +53,24 @@ def as_records(batch: Iterable[Any], start: int = 0) -> list[Record]:
 
 
 class Input:
-    """One signal topic-partition: what was fetched of it and not yet applied, and how far it is known.
+    """One signal topic-partition: its fetched records that are not applied yet, and how far its log is known.
 
-    `offset` is the next to apply, `time` the highest time that a signal on it had. `position` is where the fetch
-    left the log (markers and aborted records included), `end` the end that the latest fetch reported, None before
-    the first one. `coming`: more was fetched, and is on its way here. `size` is the bytes of the queued values.
-    `place` is what comes before an offset in the name of a record: `topic/partition/`.
+    offset       the next offset to apply
+    time         the highest time of a signal so far
+    queue        records that are fetched and not applied; `size` is the bytes of their values
+    in_flight    whether fetched records are on their way into `queue`
+    position     the next offset to fetch (beyond transaction markers and aborted records)
+    end          the end of the log that the latest fetch reported; None before the first fetch
+    probe        (broker time, end of the log at that time) from the latest request for the end; None before one
+    name_prefix  `topic/partition/`; with an offset appended it identifies a record
     """
 
     __slots__ = (
-        "coming",
         "end",
+        "in_flight",
+        "name_prefix",
         "offset",
         "partition",
-        "place",
         "position",
         "probe",
         "queue",
@@ -78,27 +82,27 @@ class Input:
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
         self.topic = topic
         self.partition = partition
-        self.place: Final = f"{topic}/{partition}/".encode()
+        self.name_prefix: Final = f"{topic}/{partition}/".encode()
         self.offset = offset
         self.time = time
         self.queue: deque[Record] = deque()
         self.size = 0
-        self.coming = False
+        self.in_flight = False
         self.position = offset
         self.end: int | None = None
         self.probe: tuple[int, int] | None = None
 
     def rewind(self) -> None:
-        """Forget what was fetched and not applied: it will be fetched again from `offset`."""
+        """Drop the records that are not applied: they will be fetched again from `offset`."""
         self.queue.clear()
         self.size = 0
-        self.coming = False
+        self.in_flight = False
         self.position = self.offset
         self.end = None
         self.probe = None
 
     def fetched(self, records: Iterable[Record], position: int, end: int) -> None:
-        """Take what a fetch delivered; it left the log at `position` and saw its end at `end`."""
+        """Queue the records of a fetch, which continues at `position` and saw the log end at `end`."""
         for record in records:
             self.queue.append(record)
             self.size += len(record.value or b"")
@@ -106,7 +110,7 @@ class Input:
         self.end = end
 
     def applied(self, record: Record, time: int) -> None:
-        """The head has been applied; `time` is the signal's, or the old one for what was no signal."""
+        """Remove the head, which has been applied. `time` is the signal's time; for a dead letter, the old `time`."""
         self.queue.popleft()
         self.size -= len(record.value or b"")
         self.offset = record.offset + 1
@@ -114,17 +118,17 @@ class Input:
 
     @property
     def head_time(self) -> int:
-        """Time of the head: it never runs back on a topic-partition. Only with a head."""
+        """The time of the head, at least `time`: time never runs back on a topic-partition. There must be a head."""
         time = self.queue[0].time
         return time if time > self.time else self.time
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that the latest fetch knew of has been applied or is being applied now."""
-        return not self.queue and not self.coming and self.end is not None and self.position >= self.end
+        """Whether everything up to the end that the latest fetch reported has been applied or is being applied."""
+        return not self.queue and not self.in_flight and self.end is not None and self.position >= self.end
 
     def reached(self, deadline: int) -> bool:
-        """Whether no record that was appended before `deadline` can still come (contract §5, barrier)."""
+        """Return whether every record that was appended before `deadline` has been applied (contract §5, barrier)."""
         if self.time >= deadline:
             return True
         if self.queue:
@@ -136,7 +140,7 @@ class Input:
 
 
 class Merge:
-    """The two inputs of one partition number; `api` first, which wins ties."""
+    """The two inputs of one partition number; at equal times `api` precedes `media`."""
 
     __slots__ = ("api", "inputs", "media")
 
@@ -147,11 +151,11 @@ class Merge:
 
     @property
     def queued(self) -> int:
-        """How many records wait to be applied."""
+        """The number of fetched records that are not applied yet."""
         return len(self.api.queue) + len(self.media.queue)
 
     def next(self) -> Input | None:
-        """The input whose head is to be applied next; None when that can't be known yet, or nothing is there."""
+        """Return the input whose head must be applied next. None if there is no head, or its order is not known yet."""
         api, media = self.api, self.media
         if api.queue:
             if media.queue:
@@ -160,5 +164,5 @@ class Merge:
         return media if media.queue and api.caught_up else None
 
     def reached(self, deadline: int) -> bool:
-        """Whether `deadline` is behind the barrier."""
+        """Return whether `deadline` is behind the barrier on both topics."""
         return self.api.reached(deadline) and self.media.reached(deadline)

@@ -1,4 +1,4 @@
-"""The watchdog: its rule, and the signal with which it lets a deadline fire."""
+"""The watchdog of a playback: its rules, and the signal of a deadline that is reached."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import ClassVar, Final, Literal
 import msgspec
 
 SECOND: Final = 1_000_000
+"""Microseconds."""
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The watchdog's rule.
+    """When the watchdog fails a playback.
 
-    `watchdog` is the time a playback may go without a terminal event, in microseconds (the page: 10 s).
-    `progress` lets every `play.progress` of a playing playback start that time anew (contract §5).
+    `watchdog` is the time a playback may last without a terminal event, in microseconds (10 s by default). With
+    `progress`, every `play.progress` of a playing playback restarts that time (contract §5).
     """
 
     watchdog: int = 10 * SECOND
@@ -21,7 +22,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Timeout(msgspec.Struct, frozen=True):
-    """The watchdog's own signal: `occurred_at` is the deadline, `signal_id` the playback's operation_id."""
+    """The watchdog's signal. `occurred_at` is the deadline, `signal_id` the playback's operation_id."""
 
     TYPE: ClassVar[Literal["timeout"]] = "timeout"
     TOPIC: ClassVar[str] = "watchdog"

@@ -70,7 +70,7 @@ class Intake:
         for tp in polled:
             self._pending[tp] += 1
             if (source := self._input(tp)) is not None:
-                source.coming = True  # what the same poll brought of the other topic must wait for it
+                source.in_flight = True  # what the same poll brought of the other topic must wait for it
 
     def seen(self, fetch: Fetch) -> None:
         # While a Fetch of this input is on its way through the agent, what we see here would overtake it.
@@ -82,7 +82,7 @@ class Intake:
         if fetch.generation == self.generation:
             self._pending[fetch.tp] -= 1
             if (source := self._input(fetch.tp)) is not None:
-                source.coming = self._pending[fetch.tp] > 0
+                source.in_flight = self._pending[fetch.tp] > 0
         self._take(fetch)
 
     def _take(self, fetch: Fetch) -> None:

@@ -16,8 +16,8 @@ import msgspec
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
+from pipeline.core.decision import Decision
 from pipeline.core.merge import Input, Record
-from pipeline.core.room import Decision
 from pipeline.kafka.record_batch import Batch, Batches, batches, encode, encode_row, header
 from pipeline.model.avro import LENGTH, length
 from pipeline.model.codec import MAX_VALUE
@@ -295,5 +295,5 @@ class Unit:
 
 def _place(source: Input, record: Record) -> bytes:
     """The header that names the record of the cause."""
-    place = source.place + str(record.offset).encode()
+    place = source.name_prefix + str(record.offset).encode()
     return b"".join((_SIGNAL, length(len(place)), place))

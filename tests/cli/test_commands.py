@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.cli import replay
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.demo.scenario import steps
 from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS, Created, Meta

@@ -1,4 +1,4 @@
-"""Rooms that stay rows until they are asked for, and the rows that recovery takes."""
+"""Rooms that stay rows until they are first read, and the rows that recovery restores."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from pipeline.core.lazy_rooms import Rooms, deadline_of
 from pipeline.core.partition import Partition
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.errors import FatalError
 from pipeline.model import signal_ids
 from pipeline.model.records import Member, Position, Room
 from pipeline.model.signals import ConferencePause
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.worker.table_log import Rows
+from tests.support.state import as_dict, is_row
 
 IDS = {Room.RECORD: 1, Member.RECORD: 2, Position.RECORD: 3}
 TABLE = TopicPartition("t.rooms", 0)
@@ -49,42 +50,42 @@ def playing(room_id: str = "r", deadline: int = 5_000_000) -> Room:
         recent=st.lists(TEXT | st.just("\x0eplaying"), max_size=16).map(signal_ids.of),
     )
 )
-def test_the_deadline_of_a_row_is_its_rooms(room: Room) -> None:
+def test_deadline_of_a_row_is_that_of_its_room(room: Room) -> None:
     if room.playback_status != "playing":
         room = Room(**{name: getattr(room, name) for name in room.__struct_fields__} | {"deadline": None})
     assert deadline_of(row(room)) == room.deadline
 
 
-def test_rooms_are_read_when_they_are_asked_for() -> None:
+def test_rooms_are_decoded_on_first_access() -> None:
     rooms = Rooms()
-    rooms.pack("r", row(playing()))
-    rooms.pack("s", row(Room("s")))
+    rooms.put_row("r", row(playing()))
+    rooms.put_row("s", row(Room("s")))
     assert len(rooms) == 2
     assert "r" in rooms
-    assert rooms.is_packed("r")
+    assert is_row(rooms, "r")
     assert list(rooms.deadlines()) == [(5_000_000, "r")]
     assert rooms["r"] == playing()
-    assert not rooms.is_packed("r")
-    assert rooms.is_packed("s")
-    assert rooms.items() == [("r", playing()), ("s", Room("s"))]
+    assert not is_row(rooms, "r")
+    assert is_row(rooms, "s")
+    assert list(as_dict(rooms).items()) == [("r", playing()), ("s", Room("s"))]
     assert rooms.get("s") == Room("s")
-    assert rooms.get("nobody") is None
+    assert rooms.get("unknown") is None
     with pytest.raises(KeyError):
-        rooms["nobody"]
+        rooms["unknown"]
     assert list(rooms.deadlines()) == [(5_000_000, "r")]
 
 
-def test_a_row_that_is_no_room_is_fatal_and_says_so() -> None:
+def test_invalid_row_raises_fatal_error() -> None:
     rooms = Rooms()
-    rooms.pack("r", row(playing())[:-1])
-    with pytest.raises(FatalError, match="no room of ours"):
+    rooms.put_row("r", row(playing())[:-1])
+    with pytest.raises(FatalError, match="not a valid room"):
         rooms.get("r")
-    rooms.pack("r", row(Room("r"))[:5] + b"\x0eplaying")
-    with pytest.raises(FatalError, match="no room of ours"):
+    rooms.put_row("r", row(Room("r"))[:5] + b"\x0eplaying")
+    with pytest.raises(FatalError, match="not a valid room"):
         list(rooms.deadlines())
 
 
-def test_what_is_armed_is_counted_whether_read_or_not() -> None:
+def test_armed_counts_rows_and_decoded_rooms() -> None:
     partition = Partition(Rules())
     for room_id in ("a", "b"):
         partition.restore_row(room_id, row(playing(room_id)))
@@ -100,7 +101,7 @@ def test_what_is_armed_is_counted_whether_read_or_not() -> None:
 
 
 class Registry:
-    """Ours, but for the room's schema, which is `room` there."""
+    """A registry with this version's schemas, except that the schema of a room is `room`."""
 
     def __init__(self, room: str = SCHEMAS[Room.RECORD]) -> None:
         self._texts = {1: room, 2: SCHEMAS[Member.RECORD], 3: SCHEMAS[Position.RECORD]}
@@ -109,7 +110,8 @@ class Registry:
         return self._texts.get(schema_id)
 
 
-async def taken(*rows: tuple[bytes, bytes | None], registry: Any = None) -> tuple[Partition, Any]:
+async def restored(*rows: tuple[bytes, bytes | None], registry: Any = None) -> tuple[Partition, Any]:
+    """Restore a partition from these (key, value) records of the table's log."""
     partition, positions = Partition(Rules()), dict[int, Position]()
     records = [SimpleNamespace(offset=n, key=key, value=value) for n, (key, value) in enumerate(rows)]
     await Rows(registry or Registry()).take(partition, positions, TABLE, records)
@@ -134,14 +136,12 @@ ROWS: list[tuple[bytes, bytes | None]] = [
 ]
 
 
-@pytest.mark.parametrize("ours", [True, False])
-async def test_rows_in_the_order_of_the_log(ours: bool) -> None:
+@pytest.mark.parametrize("own", [True, False])
+async def test_last_row_of_a_key_is_restored(own: bool) -> None:
     other = SCHEMAS[Room.RECORD].replace('"doc":"The conference room."', '"doc":"Another."')
-    partition, positions = await taken(*ROWS, registry=None if ours else Registry(other))
-    assert partition.rooms.is_packed("a") == ours
-    assert partition.rooms["a"] == playing("a")
-    assert partition.rooms[LONG] == Room(LONG)
-    assert partition.rooms.keys() == {"a", LONG}
+    partition, positions = await restored(*ROWS, registry=None if own else Registry(other))
+    assert is_row(partition.rooms, "a") == own
+    assert as_dict(partition.rooms) == {"a": playing("a"), LONG: Room(LONG)}
     assert partition.members == {"a": {"s": Member("a", "s", "+1", muted=True)}}
     assert partition.armed == 1
     assert positions == {0: Position("owner")}
@@ -162,6 +162,6 @@ async def test_rows_in_the_order_of_the_log(ours: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("known", [True, False])
-async def test_what_is_no_row_is_fatal(key: bytes, value: bytes, known: bool) -> None:
+async def test_record_that_is_no_row_raises_fatal_error(key: bytes, value: bytes, known: bool) -> None:
     with pytest.raises(FatalError, match=r"no row of ours|key of another kind"):
-        await taken(*(ROWS if known else []), (key, value))
+        await restored(*(ROWS if known else []), (key, value))

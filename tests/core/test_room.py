@@ -1,4 +1,4 @@
-"""Every row of contract §5 by example, and the page's examples byte for byte."""
+"""Every row of contract §5 by example, and the examples of the product page byte for byte."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.core.decision import Decision
+from pipeline.core.event_id import event_id
 from pipeline.core.partition import Partition
-from pipeline.core.room import MEMBERLESS, Decision, Rules, Timeout, decide, event_id
+from pipeline.core.room import MEMBERLESS, decide
+from pipeline.core.watchdog import Rules, Timeout
 from pipeline.model import events, signal_ids
 from pipeline.model.codec import decode_json, event_json
 from pipeline.model.records import Member, Room
@@ -20,12 +23,13 @@ from testkit.model import Model, micros, replay
 from tests.support.examples import ROOM, Example, expected, timed
 from tests.support.rows import ROWS
 from tests.support.samples import SAMPLES
+from tests.support.state import as_tuple
 
 NAMES = [f"{number:03} {example.row}: {example.signal['type']}" for number, example in enumerate(ROWS)]
 
 
 def run(signals: list[dict[str, Any]], mode: str) -> tuple[Partition, list[Decision]]:
-    """The partition after the signals, and the decisions of the last one and the deadlines before it."""
+    """Return the partition after the signals, and the decisions of the last signal and of the deadlines before it."""
     partition, now, decisions = Partition(Rules(progress=mode == "progress")), 0, []
     for signal in signals:
         now = max(now, micros(signal["occurred_at"]))
@@ -39,7 +43,7 @@ def assert_fields(found: Mapping[str, Any], fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("example", ROWS, ids=NAMES)
-def test_row(example: Example) -> None:
+def test_decision_and_room_match_the_example(example: Example) -> None:
     signals = timed(example)
     before = run(signals[:-1], example.mode)[0].rooms.get(ROOM) if example.given else None
     partition, decisions = run(signals, example.mode)
@@ -65,25 +69,25 @@ def test_row(example: Example) -> None:
         assert_fields(msgspec.structs.asdict(members[session]), fields)
 
 
-class Untouchable(Mapping[str, Member]):
-    """Members that nobody may look at."""
+class UnreadableMembers(Mapping[str, Member]):
+    """Members that fail the test when they are read."""
 
-    def _touched(self, *_: object) -> Any:
-        pytest.fail("looked at the members")
+    def _fail(self, *_: object) -> Any:
+        pytest.fail("the members were read")
 
-    __getitem__ = __iter__ = __len__ = __contains__ = _touched
+    __getitem__ = __iter__ = __len__ = __contains__ = _fail
 
 
 @pytest.mark.parametrize("example", [example for example in ROWS if example.signal["type"] in MEMBERLESS])
-def test_a_signal_that_is_said_to_need_no_members_looks_at_none(example: Example) -> None:
+def test_memberless_signals_read_no_members(example: Example) -> None:
     *before, last = timed(example)
     room, now = run(before, example.mode)[0].rooms.get(ROOM), micros(last["occurred_at"])
     rules = Rules(progress=example.mode == "progress")
-    decide(room, Untouchable(), decode_json(json.dumps(last).encode()), now, rules)
+    decide(room, UnreadableMembers(), decode_json(json.dumps(last).encode()), now, rules)
 
 
 @pytest.mark.parametrize("example", ROWS, ids=NAMES)
-def test_the_model_reads_the_contract_alike(example: Example) -> None:
+def test_model_matches_the_example(example: Example) -> None:
     signals = timed(example)
     outcomes = replay(signals, Model(mode=example.mode))
     count = len(example.events) if example.events else 1
@@ -96,7 +100,7 @@ def test_the_model_reads_the_contract_alike(example: Example) -> None:
         assert [outcome["event"] for outcome in outcomes[-count:]] == expected(example, first - 1)
 
 
-def test_every_outcome_of_the_table_has_an_example() -> None:
+def test_every_event_rejection_and_no_op_has_an_example() -> None:
     text = " ".join(str(example) for example in ROWS)
     assert {name for name in SAMPLES if name not in text} == set()
     found = {example.rejected for example in ROWS} | {example.no_op for example in ROWS}
@@ -107,7 +111,7 @@ def test_every_outcome_of_the_table_has_an_example() -> None:
     }
 
 
-# --- the page's examples ---
+# --- the examples of the product page ---
 
 AT = {"room_id": "acW68-room-abc123", "occurred_at": "2026-11-22T19:00:00Z"}
 SESSION = "acW68-f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -142,20 +146,22 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_pages_example_comes_out_with_meta_behind_it(name: str) -> None:
+def test_page_example_is_published_with_meta_appended(name: str) -> None:
     history = [{"signal_id": f"s{n}", **AT, **signal} for n, signal in enumerate(HISTORIES[name])]
     _, decisions = run(history, "dispatch")
     line = event_json(decisions[0].events[0]).decode()
-    page = re.sub(r'(?<=[{",:\]])\s+(?=["\[])|(?<=[:,])\s+(?=[\d"])', "", SAMPLES[name])  # without its spaces
+    page = re.sub(
+        r'(?<=[{",:\]])\s+(?=["\[])|(?<=[:,])\s+(?=[\d"])', "", SAMPLES[name]
+    )  # without the page's spaces
     assert line.startswith(page.removesuffix("}") + ',"meta":{"event_id":"')
     assert list(json.loads(line)) == [*json.loads(SAMPLES[name]), "meta"]
     assert line.endswith("}}\n")
 
 
-# --- decide() as a function ---
+# --- decide as a function ---
 
 
-def test_decide_changes_nothing_it_is_given() -> None:
+def test_decide_does_not_change_its_arguments() -> None:
     members = {"a": Member("r", "a", "+1", sequence=1)}
     room = Room("r", app_id="app", sequence=1)
     signal = decode_json(
@@ -164,11 +170,11 @@ def test_decide_changes_nothing_it_is_given() -> None:
     first = decide(room, members, signal, 5, Rules())
     assert members == {"a": Member("r", "a", "+1", sequence=1)}
     assert room == Room("r", app_id="app", sequence=1)
-    assert decide(room, members, signal, 5, Rules()) == first
+    assert as_tuple(decide(room, members, signal, 5, Rules())) == as_tuple(first)
     assert first.members == (("a", Member("r", "a", "+1", muted=True, sequence=1)),)
 
 
-def test_the_watchdog_of_the_rules_counts() -> None:
+def test_watchdog_uses_the_time_of_the_rules() -> None:
     start = decode_json(json.dumps({"signal_id": "s", **AT, **PLAY}).encode())
     room = decide(Room(AT["room_id"], app_id="app"), {}, start, 100, Rules(watchdog=7)).room
     assert room is not None
@@ -179,7 +185,7 @@ def test_the_watchdog_of_the_rules_counts() -> None:
 
 
 @pytest.mark.parametrize("room", ["r", "é/1", "", "\x00", "😀" * 255])
-def test_event_ids_are_those_of_the_uuid_module(room: str) -> None:
+def test_event_id_matches_the_uuid_module(room: str) -> None:
     for sequence in range(1, 40):  # all variants of the 16th digit
         wanted = uuid.uuid5(uuid.NAMESPACE_URL, f"{room}/{sequence}/cause")
         assert event_id(room, sequence, "cause") == str(wanted)

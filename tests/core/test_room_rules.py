@@ -1,6 +1,6 @@
-"""Random histories: the same as the slow model in testkit/model.py, and the promises that a pure function keeps.
+"""Random histories: `decide` gives what the independent model (testkit/model.py) gives, and keeps the promises.
 
-Few rooms, sessions, ids and urls, so that they collide; times that jump around the deadlines.
+There are few rooms, sessions, ids and urls, so that they collide, and times that jump around the deadlines.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pipeline.core.decision import Decision
 from pipeline.core.partition import Partition
-from pipeline.core.room import Decision, Rules
+from pipeline.core.watchdog import Rules
 from pipeline.model import signal_ids
 from pipeline.model.codec import decode_json, event_json
 from pipeline.model.records import Member, Room
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.model import API, Model, Outcome, line, rfc3339
+from tests.support.state import as_dict
 
 Json = dict[str, Any]
 START = 1_767_225_600_000_000
@@ -54,7 +56,7 @@ TYPES = (*FIELDS, *3 * OFTEN, *2 * ("conference.stop", "conference.pause", "play
 
 @st.composite
 def signals(draw: Any, ids: int = 40) -> tuple[Json, int]:
-    """A signal without its time, and how much later than the one before it happened."""
+    """Draw a signal without its time, and the microseconds since the one before it."""
     kind = draw(st.sampled_from(TYPES))
     signal = {
         "type": kind,
@@ -66,6 +68,7 @@ def signals(draw: Any, ids: int = 40) -> tuple[Json, int]:
 
 
 def random_history(seed: int, length: int, ids: int = 10**6) -> list[tuple[Json, int]]:
+    """Return signals without their times, each with the microseconds since the one before it."""
     chance = random.Random(seed)
     history = []
     for _ in range(length):
@@ -77,7 +80,7 @@ def random_history(seed: int, length: int, ids: int = 10**6) -> list[tuple[Json,
 
 
 class Both:
-    """A partition and the model side by side; every step is compared."""
+    """A partition and the model, given the same signals; every outcome is compared."""
 
     def __init__(self, mode: str = "dispatch") -> None:
         self.mode, self.at, self.now = mode, START, START
@@ -108,7 +111,7 @@ class Both:
         found: list[Outcome] = [{"event": json.loads(text)} for text in lines]
         assert lines == [
             line(outcome["event"]) for outcome in found
-        ]  # the form of contract §3, byte for byte
+        ]  # the format of contract §3, byte for byte
         if signal is not None and decision.rejected:
             fields = {"signal_id": signal.signal_id, "room_id": room_id}
             found.append({"rejected": {**fields, "type": signal.TYPE, "reason": decision.rejected}})
@@ -118,13 +121,13 @@ class Both:
         self.rows[key] = None if row is None else ENCODERS[type(row)](row, b"")
 
     def restore(self) -> None:
-        """Go on with a partition made from the table's rows, as after a crash."""
+        """Replace the partition by one that is restored from the rows, as after a crash."""
         self.partition = restored(self.rows, self.mode)
 
     def check_state(self) -> None:
         partition, model = self.partition, self.model
-        assert partition.rooms.keys() == model.rooms.keys()
-        for room_id, room in partition.rooms.items():
+        assert set(partition.rooms) == model.rooms.keys()
+        for room_id, room in as_dict(partition.rooms).items():
             expected = model.rooms[room_id]
             assert signal_ids.ids(room.recent) == tuple(expected["recent"])
             assert len(signal_ids.ids(room.recent)) <= 16
@@ -138,7 +141,7 @@ class Both:
             assert [(m.session_uuid, m.muted, m.leaving) for m in members] == [
                 (m["session_uuid"], m["muted"], m["leaving"]) for m in expected["members"]
             ]
-        assert partition.members.keys() <= partition.rooms.keys()
+        assert partition.members.keys() <= set(partition.rooms)
         assert partition.armed == sum(room["status"] == "playing" for room in model.rooms.values())
 
 
@@ -158,7 +161,7 @@ def restored(rows: dict[tuple[str, ...], bytes | None], mode: str) -> Partition:
 
 @settings(max_examples=250, deadline=None)
 @given(st.lists(signals(), max_size=60), st.sampled_from(["dispatch", "progress"]))
-def test_any_history_gives_what_the_model_gives(history: list[tuple[Json, int]], mode: str) -> None:
+def test_any_history_matches_the_model(history: list[tuple[Json, int]], mode: str) -> None:
     both = Both(mode)
     for signal, step in history:
         both.feed(signal, step)
@@ -166,7 +169,7 @@ def test_any_history_gives_what_the_model_gives(history: list[tuple[Json, int]],
 
 
 @pytest.mark.parametrize("mode", ["dispatch", "progress"])
-def test_a_thousand_random_histories_give_what_the_model_gives(mode: str) -> None:
+def test_a_thousand_random_histories_match_the_model(mode: str) -> None:
     seen: Counter[str] = Counter()
     for seed in range(1000):
         both = Both(mode)
@@ -175,28 +178,27 @@ def test_a_thousand_random_histories_give_what_the_model_gives(mode: str) -> Non
                 name = outcome.get("no_op") or outcome.get("rejected", {}).get("reason")
                 seen[name or outcome["event"]["event"]] += 1
         both.check_state()
-    assert len(seen) == 13 + 6 + 8  # every event, rejection and no-op came up
+    assert len(seen) == 13 + 6 + 8  # every event, rejection and no-op occurred
     assert min(seen.values()) > 50
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(signals(), max_size=60), st.data())
-def test_a_partition_restored_from_its_rows_has_the_same_future(
-    history: list[tuple[Json, int]], data: Any
-) -> None:
+def test_restored_partition_continues_like_the_original(history: list[tuple[Json, int]], data: Any) -> None:
     both = Both()
     crashes = data.draw(st.sets(st.integers(0, max(0, len(history) - 1)), max_size=4))
     for at, (signal, step) in enumerate(history):
         if at in crashes:
             before = both.partition
             both.restore()
-            assert (both.partition.rooms, both.partition.members) == (before.rooms, before.members)
+            assert as_dict(both.partition.rooms) == as_dict(before.rooms)
+            assert both.partition.members == before.members
         both.feed(signal, step)
     both.check_state()
 
 
-def promises(events: list[Json]) -> None:
-    """Promises 1, 3 and 4 of contract §6, for events of rooms whose plays have an operation_id of their own."""
+def check_promises(events: list[Json]) -> None:
+    """Check promises 1, 3 and 4 of contract §6. Each play must have a unique operation_id."""
     sequence: Counter[str] = Counter()
     open_: dict[str, str | None] = {}
     paused: dict[str, bool] = defaultdict(bool)
@@ -205,7 +207,7 @@ def promises(events: list[Json]) -> None:
     for event in events:
         room, name, meta = event["room_id"], event["event"], event["meta"]
         assert meta["sequence"] in {sequence[room] + 1, 1}
-        if meta["sequence"] == 1:  # a new life: the one before has ended all
+        if meta["sequence"] == 1:  # the room was forgotten and is new: its playback must have ended
             assert open_.get(room) is None
         sequence[room] = meta["sequence"]
         live = open_.get(room)
@@ -229,16 +231,16 @@ def promises(events: list[Json]) -> None:
     assert started - {live for live in open_.values() if live} == set(ends)
 
 
-def test_the_promises_hold_whatever_comes() -> None:
+def test_promises_hold_for_random_histories() -> None:
     for seed in range(300):
         both = Both("progress" if seed % 2 else "dispatch")
         for at, (signal, step) in enumerate(random_history(seed, 80, ids=60)):
             own = {"operation_id": f"play-{at}"} if signal["type"] == "conference.play" else {}
             both.feed({**signal, **own}, step)
-        promises(both.events)
+        check_promises(both.events)
 
 
-def test_a_destroyed_room_leaves_nothing() -> None:
+def test_destroyed_rooms_leave_no_state() -> None:
     for seed in range(100):
         both = Both()
         for signal, step in random_history(seed, 60):
@@ -255,13 +257,13 @@ def test_a_destroyed_room_leaves_nothing() -> None:
                 0,
             )
             both.feed({"type": "conference.destroy", "signal_id": "d", "room_id": room_id}, 0)
-        assert (both.partition.rooms, both.partition.members, both.partition.armed) == ({}, {}, 0)
+        assert (as_dict(both.partition.rooms), both.partition.members, both.partition.armed) == ({}, {}, 0)
         assert set(both.rows.values()) == {None}
         assert both.partition.next_timeout() is None
-        assert both.partition.earliest is None  # what was left of the deadlines has gone with it
+        assert both.partition.earliest is None  # next_timeout dropped the stale deadlines
 
 
-def test_memory_of_requests_is_bounded_in_a_long_life() -> None:
+def test_room_remembers_only_the_last_16_requests() -> None:
     both = Both()
     both.feed({"type": "conference.create", "signal_id": "c", "room_id": "r", "app_id": "a", "name": ""}, 0)
     for n in range(200):
@@ -271,7 +273,7 @@ def test_memory_of_requests_is_bounded_in_a_long_life() -> None:
 
 
 class Histories(RuleBasedStateMachine):
-    """Hypothesis chooses the next signal by what has worked so far, and shrinks a difference to few steps."""
+    """Steps that Hypothesis chooses one by one, so that it can shrink a difference to a few."""
 
     @initialize(mode=st.sampled_from(["dispatch", "progress"]))
     def begin(self, mode: str) -> None:

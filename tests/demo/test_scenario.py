@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.demo import scenario
 from pipeline.demo.scenario import steps
 from pipeline.model import events, signals

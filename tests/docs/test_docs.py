@@ -14,7 +14,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.core.room import NoOp, Rejection
+from pipeline.core.decision import NoOp, Rejection
 from pipeline.gc_pause import gc_paused
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS

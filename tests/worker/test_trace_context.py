@@ -8,13 +8,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from pipeline.core.merge import Headers, Input, Record
+from pipeline.core.merge import Input, Record
 from pipeline.core.partition import Partition
-from pipeline.core.room import Rules
+from pipeline.core.watchdog import Rules
 from pipeline.kafka.record_batch import header
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json
-from pipeline.model.trace_context import context
+from pipeline.model.trace_context import Headers, context
 from pipeline.model.wire import SCHEMAS
 from pipeline.worker import unit
 from pipeline.worker.unit import OutputEncoder, Unit
