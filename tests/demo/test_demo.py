@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaConnectionError
 from pipeline.cli import demo_run
 from pipeline.cli.demo_run import _difference, plan
 from pipeline.cli.events import Follower
+from pipeline.demo.scenario import steps
 from pipeline.devstack.cache import cache_dir
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.events import EVENTS, Event
@@ -115,7 +116,10 @@ def look_on_servers_of_the_user(pipe: Pipe) -> None:
     assert all(kind in done.stdout for kind in KINDS)
     assert "we wait for the watchdog" in done.stdout
     assert "another POST pause: pause is a toggle" in done.stdout
-    assert "23 events of 13 kinds from 35 signals" in done.stdout
+    counts = (
+        f"{len(EXPECTED.read_text().splitlines())} events of {len(EVENTS)} kinds from {len(steps())} signals"
+    )
+    assert counts in done.stdout
     assert "rejected: volume_out_of_range 1" in done.stdout
     assert "conference-pipeline up" in done.stdout
     assert f"using Kafka at {pipe.settings.bootstrap_servers}" in done.stderr
