@@ -1,4 +1,4 @@
-"""The permissions of each role as tables and as commands, for docs/security.md; pipeline/kafka/acls.py is the list."""
+"""The permissions of each role for docs/reference/security.md, as tables and commands, from pipeline/kafka/acls.py."""
 
 from __future__ import annotations
 
