@@ -1,4 +1,4 @@
-"""The errors of this package. `str(error)` is one line that names what is wrong, where, and the remedy.
+"""The errors of this package. `str(error)` is one line that names the fault, its place and the remedy.
 
 PipelineError                 the base of all
 ├── SignalError               a value is not a valid signal: the worker writes a dead letter and continues (contract §4)

@@ -1,13 +1,13 @@
-"""Contract §5 once more, slow and obvious: an oracle for the tests, written from the contract's text alone.
+"""A slow and simple implementation of contract §5: the oracle of the tests, written from the contract's text alone.
 
-It shares no code with the pipeline. Signals are plain dicts as in JSON (contract §4, valid ones), times are
-microseconds, rooms are dicts and lists that are searched from the front.
+It shares no code with the pipeline. Signals are valid ones, as dicts in their JSON form (contract §4). Times are
+microseconds. Rooms are dicts, and lists are searched from the front.
 
     model = Model()
     outcomes = model.due(now) + model.signal(signal, now)
 
 An outcome is one of
-    {"event": {...}}       an event as JSON has it: the page's fields, then `meta`
+    {"event": {...}}       an event in its JSON form: the fields of the product page, then `meta`
     {"rejected": {...}}    signal_id, room_id, type, reason
     {"no_op": reason}      counted, without an event
 """
@@ -46,23 +46,23 @@ MEMBERS_ONLY = {
 
 
 def micros(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 time."""
+    """Return the microseconds since the epoch of an RFC 3339 time."""
     return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def rfc3339(time: int) -> str:
-    """The time in UTC, with six decimals and Z."""
+    """Format microseconds since the epoch as RFC 3339 in UTC, with six decimals and Z."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def line(event: dict[str, Any]) -> bytes:
-    """The event's line (contract §3)."""
+    """Return the JSON line of an event (contract §3)."""
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def replay(signals: list[Signal], model: Model, until: int | None = None) -> list[Outcome]:
-    """The outcomes of a file of signals (contract §7): their time is `occurred_at`, which never runs back."""
+    """Return the outcomes of a file of signals (contract §7): its time is `occurred_at`, but never runs back."""
     outcomes: list[Outcome] = []
     now: int | None = None
     for signal in signals:
@@ -74,14 +74,14 @@ def replay(signals: list[Signal], model: Model, until: int | None = None) -> lis
 
 
 class Model:
-    """The rooms of one partition; `rooms` is their final state."""
+    """The rooms of one partition; `rooms` is their current state."""
 
     def __init__(self, watchdog_us: int = 10_000_000, mode: str = "dispatch") -> None:
         self.watchdog, self.mode = watchdog_us, mode
         self.rooms: dict[str, Room] = {}
 
     def due(self, now: int) -> list[Outcome]:
-        """Let the deadlines <= `now` fire, in the order of (deadline, room_id as UTF-8)."""
+        """Fire the deadlines <= `now`, ordered by (deadline, room_id as UTF-8)."""
         outcomes: list[Outcome] = []
         while True:
             armed = [r for r in self.rooms.values() if r["status"] == "playing" and r["deadline"] <= now]
@@ -91,7 +91,7 @@ class Model:
             outcomes += self._timeout(first)
 
     def signal(self, signal: Signal, now: int) -> list[Outcome]:
-        """What one signal does, with the deadlines of its room that are <= `now` before it."""
+        """Apply a signal, after the deadline of its room if that is <= `now`."""
         outcomes: list[Outcome] = []
         room = self.rooms.get(signal["room_id"])
         if room is not None and room["status"] == "playing" and room["deadline"] <= now:
@@ -105,7 +105,7 @@ class Model:
         self._forget(signal["room_id"])
         return outcomes
 
-    # --- rows ---
+    # --- the rows of the table ---
 
     def _apply(self, room: Room | None, signal: Signal, now: int) -> list[Outcome]:
         kind = signal["type"]
@@ -127,16 +127,16 @@ class Model:
         return _member(room, signal)
 
     def _destroy(self, room: Room, signal: Signal) -> list[Outcome]:
-        said: list[Outcome] = []
+        outcomes: list[Outcome] = []
         if room["status"] != "stopped":
             stopped = {"room_id": room["room_id"], "operation_id": room["operation_id"]}
             live = {"playback_id": room["operation_id"], "ends_playback": True, "synthetic": True}
-            said.append(_event(room, signal, "conference.play.stopped", stopped, live))
-        said += [_left(room, signal, member, "removed", synthetic=True) for member in room["members"]]
+            outcomes.append(_event(room, signal, "conference.play.stopped", stopped, live))
+        outcomes += [_left(room, signal, member, "removed", synthetic=True) for member in room["members"]]
         fields = {"app_id": room["app_id"], "room_id": room["room_id"]}
-        said.append(_event(room, signal, "conference.destroyed", fields))
+        outcomes.append(_event(room, signal, "conference.destroyed", fields))
         del self.rooms[room["room_id"]]
-        return said
+        return outcomes
 
     def _playback(self, room: Room, signal: Signal, now: int) -> list[Outcome]:
         kind, status, operation = signal["type"], room["status"], signal["operation_id"]
@@ -178,8 +178,8 @@ class Model:
         if kind == "play.failed":
             urls = list(signal.get("urls", [])) or (room["urls"] if names_live else [])
             fields.update(urls=list(urls), error="playback_error")
-            how = _end if names_live else _event
-            return [how(room, signal, "conference.play.failed", fields)]
+            publish = _end if names_live else _event
+            return [publish(room, signal, "conference.play.failed", fields)]
         fields["urls"] = [signal["url"]]
         if names_live:
             room["finished"] += 1
@@ -201,9 +201,9 @@ class Model:
         cause = {"signal_id": room["operation_id"], "occurred_at": rfc3339(room["deadline"])}
         fields = {"room_id": room["room_id"], "operation_id": room["operation_id"]}
         fields.update(urls=list(room["urls"]), error="playback_timeout")
-        said = [_end(room, cause, "conference.play.failed", fields, synthetic=True)]
+        outcomes = [_end(room, cause, "conference.play.failed", fields, synthetic=True)]
         self._forget(room["room_id"])
-        return said
+        return outcomes
 
     def _forget(self, room_id: str) -> None:
         room = self.rooms.get(room_id)
@@ -225,7 +225,7 @@ def _new_room(room_id: str) -> Room:
         "finished": 0,
         "deadline": None,
         "remaining": None,
-        "ended": None,  # the playback that a stop ended
+        "ended": None,  # the playback that a stop ended, with the number of files left
     }
 
 
@@ -233,13 +233,13 @@ def _event(
     room: Room, cause: Signal, name: str, fields: dict[str, Any], more: dict[str, Any] | None = None
 ) -> Outcome:
     room["sequence"] += 1
-    sequence, why = room["sequence"], cause["signal_id"]
+    sequence, signal_id = room["sequence"], cause["signal_id"]
     meta = {
-        "event_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{room['room_id']}/{sequence}/{why}")),
+        "event_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{room['room_id']}/{sequence}/{signal_id}")),
         "sequence": sequence,
         "occurred_at": rfc3339(micros(cause["occurred_at"])),
         "app_id": room["app_id"],
-        "cause": why,
+        "cause": signal_id,
         "playback_id": None,
         "ends_playback": False,
         "synthetic": False,
@@ -250,9 +250,9 @@ def _event(
 
 def _end(room: Room, cause: Signal, name: str, fields: dict[str, Any], *, synthetic: bool = False) -> Outcome:
     more = {"playback_id": room["operation_id"], "ends_playback": True, "synthetic": synthetic}
-    said = _event(room, cause, name, fields, more)
+    outcome = _event(room, cause, name, fields, more)
     room.update(status="stopped", operation_id="", urls=[], finished=0, deadline=None, remaining=None)
-    return said
+    return outcome
 
 
 def _rejected(signal: Signal, reason: str) -> Outcome:
@@ -264,8 +264,8 @@ def _names(signal: Signal, operation_id: str, urls: list[str]) -> bool:
     if signal.get("operation_id") is not None:
         return bool(signal["operation_id"] == operation_id)
     if signal["type"] == "play.failed":
-        said = signal.get("urls", [])
-        return not said or any(url in urls for url in said)
+        named = signal.get("urls", [])
+        return not named or any(url in urls for url in named)
     return signal.get("url") in urls
 
 
@@ -300,7 +300,11 @@ def _member(room: Room, signal: Signal) -> list[Outcome]:
     if member["muted"] == muted:
         return [{"no_op": "already_muted" if muted else "already_unmuted"}]
     member["muted"] = muted
-    return [_event(room, signal, f"conference.member.{'muted' if muted else 'unmuted'}", _who(room, member))]
+    return [
+        _event(
+            room, signal, f"conference.member.{'muted' if muted else 'unmuted'}", _member_fields(room, member)
+        )
+    ]
 
 
 def _joined(room: Room, signal: Signal) -> list[Outcome]:
@@ -308,10 +312,10 @@ def _joined(room: Room, signal: Signal) -> list[Outcome]:
     member = {"session_uuid": signal["session_uuid"], "caller_id": signal["caller_id"]}
     member.update(muted=muted, leaving=False)
     room["members"].append(member)
-    said = [_event(room, signal, "conference.member.joined", _who(room, member))]
+    outcomes = [_event(room, signal, "conference.member.joined", _member_fields(room, member))]
     if muted:
-        said.append(_event(room, signal, "conference.member.muted", _who(room, member)))
-    return said
+        outcomes.append(_event(room, signal, "conference.member.muted", _member_fields(room, member)))
+    return outcomes
 
 
 def _left(room: Room, signal: Signal, member: dict[str, Any], reason: str, **more: bool) -> Outcome:
@@ -320,6 +324,6 @@ def _left(room: Room, signal: Signal, member: dict[str, Any], reason: str, **mor
     return _event(room, signal, "conference.member.left", fields, more)
 
 
-def _who(room: Room, member: dict[str, Any]) -> dict[str, Any]:
+def _member_fields(room: Room, member: dict[str, Any]) -> dict[str, Any]:
     fields = {"session_uuid": member["session_uuid"], "room_id": room["room_id"]}
     return {**fields, "caller_id": member["caller_id"]}

@@ -1,7 +1,7 @@
-"""A table as workers would have left it, written straight to its topic: rooms, members, a position per partition.
+"""Fill the table's topic directly with rooms, members and a position per partition, as workers would have done.
 
-A room has a name, the last 16 signal_ids (UUIDs), and in every third one a playback of a file; members have a UUID and
-a number. They stand on the partitions that their room_ids hash to, in transactions as large as full units.
+A room has a name and 16 signal_ids (UUIDs); every third one plays a file. A member has a UUID and a phone number. Rows
+are on the partition of their room_id, in transactions of the size of a full unit.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from pipeline.model.wire import ENCODERS, encode_member, encode_room
 from testkit.pipe import Pipe
 
 FAR: Final = 4_000_000_000_000_000
-"""A deadline (microseconds) that no benchmark lives to see: in the year 2096."""
+"""A deadline (microseconds) after the end of every benchmark: in the year 2096."""
 URL: Final = "https://cdn.example.com/audio/announcement.wav"
 _HEAD: Final = "acW68-room-f47ac10b-58cc-4372-a567-0"
 _UNIT: Final = 4000
+"""Records of a transaction and partition."""
 _M, _MASK = 0x5BD1E995, 0xFFFFFFFF
+"""The constants of murmur2, which Kafka's default partitioner uses."""
 Record = tuple[bytes, bytes]
 
 
 def room(n: int, recent: Recent = remembered.NONE) -> Room:
-    """The nth room; every third one plays."""
+    """Return room number `n`; every third one plays."""
     room_id, sequence = f"{_HEAD}{n:08x}", 17 + n % 50
     if n % 3:
         return Room(room_id, "my-app", f"Team Standup {n}", sequence, recent=recent)
@@ -41,12 +43,12 @@ def room(n: int, recent: Recent = remembered.NONE) -> Room:
 
 
 def member(room_id: str, n: int) -> Member:
-    """The nth member, in this room."""
+    """Return member number `n`, in this room."""
     return Member(room_id, f"{n:08x}-7a1c-4f0e-8d2b-5e9f0a1b2c3d", f"+1555{n:07}", sequence=1 + n % 50)
 
 
 def recents(count: int = 512) -> list[Recent]:
-    """Some remembered signal_ids, 16 each."""
+    """Return `count` different lists of 16 signal_ids."""
     chance = random.Random(7)
     return [
         remembered.of(str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(16))
@@ -55,7 +57,7 @@ def recents(count: int = 512) -> list[Recent]:
 
 
 def table(rooms: int, members: int, ids: dict[str, int], partitions: int) -> Iterator[tuple[int, Record]]:
-    """(partition, (key, value)) of all rows; members are dealt out evenly."""
+    """Yield (partition, (key, value)) of all rows; the members are distributed evenly."""
     head = b"\0" + ids[Room.RECORD].to_bytes(4)
     own = b"\0" + ids[Member.RECORD].to_bytes(4)
     tails = recents()
@@ -63,7 +65,7 @@ def table(rooms: int, members: int, ids: dict[str, int], partitions: int) -> Ite
     for n in range(rooms):
         made = room(n)
         number = where(n)
-        # Without signal_ids a row ends in the one byte of their empty list.
+        # A row without signal_ids ends with the byte of the empty list.
         value = encode_room(made, head)[:-1] + tails[n % len(tails)]
         yield number, (b'["room","%b"]' % made.room_id.encode(), value)
         for m in range(n * members // rooms, (n + 1) * members // rooms):
@@ -73,20 +75,23 @@ def table(rooms: int, members: int, ids: dict[str, int], partitions: int) -> Ite
 
 
 def partition_of(partitions: int) -> Callable[[int], int]:
-    """From the nth room to its partition. What all rooms begin with is hashed once: the client's takes 20 µs."""
+    """Return a function from a room's number to its partition.
+
+    It hashes the common start of all room_ids once: aiokafka's murmur2 takes 20 µs per room.
+    """
     state = (0x9747B28C ^ (len(_HEAD) + 8)) & _MASK
     for at in range(0, len(_HEAD), 4):
         state = _round(state, int.from_bytes(_HEAD[at : at + 4].encode(), "little"))
 
-    def find(n: int) -> int:
+    def partition(n: int) -> int:
         text = b"%08x" % n
         state_ = _round(_round(state, int.from_bytes(text[:4], "little")), int.from_bytes(text[4:], "little"))
         state_ = ((state_ ^ state_ >> 13) * _M) & _MASK
         return int(((state_ ^ state_ >> 15) & 0x7FFFFFFF) % partitions)
 
     for n in (0, 1, 4711):
-        assert find(n) == (murmur2(f"{_HEAD}{n:08x}".encode()) & 0x7FFFFFFF) % partitions
-    return find
+        assert partition(n) == (murmur2(f"{_HEAD}{n:08x}".encode()) & 0x7FFFFFFF) % partitions
+    return partition
 
 
 def _round(state: int, four: int) -> int:
@@ -96,7 +101,7 @@ def _round(state: int, four: int) -> int:
 
 
 async def fill(pipe: Pipe, rooms: int, members: int) -> int:
-    """Write the table; the bytes that it takes in the log, positions included."""
+    """Write the table. Returns its bytes in the log, positions included."""
     async with Registry(pipe.settings) as registry:
         ids = await registry.schema_ids(pipe.prefix)
     partitions = pipe.settings.partitions
@@ -118,7 +123,7 @@ async def fill(pipe: Pipe, rooms: int, members: int) -> int:
 def _writer(
     pipe: Pipe, producer: AIOKafkaProducer, ids: dict[str, int]
 ) -> Callable[[dict[int, list[Record]]], Awaitable[int]]:
-    """A function that writes one unit."""
+    """Return a function that writes one transaction and returns its bytes."""
     topics = (pipe.topic("api.signals"), pipe.topic("media.signals"))
     head = b"\0" + ids[Position.RECORD].to_bytes(4)
 

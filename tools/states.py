@@ -1,6 +1,7 @@
-"""The state table as markdown: `decide` is asked about every signal in every state, for tools/docs.py.
+"""Print the state table as Markdown, for tools/docs.py.
 
-A cell is what a real room did: a partition is brought into the column's state by signals, then given the row's.
+Each cell is the result of a run: signals bring a partition into the state of the column, then it gets the signal of the
+row.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ LIVE: Final = (PLAYING, PAUSED)
 ROOM, MEMBER, STRANGER = "room", "member", "stranger"
 PLAY, URLS = "play-1", ("https://x/1.wav", "https://x/2.wav")
 PLAYED_AT, PAUSED_AT, NOW = 0, 4 * SECOND, 5 * SECOND
-"""When the play came, when it was paused, and when the row's signal comes: the deadlines in the table follow."""
+"""Times of the play, of the pause and of the row's signal. The deadlines in the table follow from them."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """`signal` (None: the watchdog) in the states `states`, after `before` has come; a playback has `files` files."""
+    """`signal` (None: the watchdog) in each of `states`, after the signals `before`; a playback has `files` files."""
 
     name: str
     when: str
@@ -42,14 +43,14 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """The table's rows: all signals, with each condition that makes a difference."""
+    """Yield the rows: all signals, each with the conditions that change its result."""
     yield Row("conference.create", "", _create("s"))
     yield Row("conference.destroy", "one member", s.ConferenceDestroy("s", ROOM, NOW))
     yield Row("conference.play", "", _play("s", "play-2", 1, NOW))
     yield Row("conference.pause", "", s.ConferencePause("s", ROOM, NOW, "pause-1"))
     yield Row("conference.stop", "", s.ConferenceStop("s", ROOM, NOW, "stop-1"))
     yield Row("conference.volume", "-50 to 7", s.ConferenceVolume("s", ROOM, NOW, 7, "volume-1"))
-    yield Row("conference.volume", "else", s.ConferenceVolume("s", ROOM, NOW, 8, "volume-1"))
+    yield Row("conference.volume", "otherwise", s.ConferenceVolume("s", ROOM, NOW, 8, "volume-1"))
     yield Row("conference.join", "", s.ConferenceJoin("s", ROOM, NOW, STRANGER))
     yield Row("conference.leave", "a member", s.ConferenceLeave("s", ROOM, NOW, MEMBER), KNOWN)
     yield Row("conference.leave", "not a member", s.ConferenceLeave("s", ROOM, NOW, STRANGER))
@@ -58,12 +59,12 @@ def rows() -> Iterator[Row]:
     repeated = s.ConferenceVolume("again", ROOM, NOW, 8, "volume-1")
     yield Row("any API signal", "signal_id among the room's last 16", repeated, KNOWN, (repeated,))
     yield Row("member.joined", "not a member", _joined(STRANGER))
-    yield Row("member.joined", "not a member, says `muted`", _joined(STRANGER, muted=True))
+    yield Row("member.joined", "not a member, with `muted`", _joined(STRANGER, muted=True))
     yield Row("member.joined", "a member", _joined(MEMBER), KNOWN)
     yield Row("member.left", "a member, with a reason", _left(MEMBER, "orphan"), KNOWN)
-    yield Row("member.left", "a member, without one", _left(MEMBER), KNOWN)
+    yield Row("member.left", "a member, without a reason", _left(MEMBER), KNOWN)
     leave = s.ConferenceLeave("leave", ROOM, NOW, MEMBER)
-    yield Row("member.left", "a member, without one, after a leave", _left(MEMBER), KNOWN, (leave,))
+    yield Row("member.left", "a member, without a reason, after a leave", _left(MEMBER), KNOWN, (leave,))
     yield Row("member.left", "not a member", _left(STRANGER))
     yield from _mutes("member.muted", s.MemberMuted, muted=True)
     yield from _mutes("member.unmuted", s.MemberUnmuted, muted=False)
@@ -81,9 +82,9 @@ def _playback() -> Iterator[Row]:
     yield Row("play.finished", "the live playback, an earlier file", done, LIVE, files=2)
     stopped = (_play("p", PLAY, 1, NOW), s.ConferenceStop("q", ROOM, NOW, "stop-1"))
     yield Row("play.finished", "the playback that a stop ended", done, IDLE, stopped)
-    yield Row("play.finished", "else", s.PlayFinished("s", ROOM, NOW, operation_id="other", url=URLS[0]))
+    yield Row("play.finished", "otherwise", s.PlayFinished("s", ROOM, NOW, operation_id="other", url=URLS[0]))
     yield Row("play.failed", "the live playback", s.PlayFailed("s", ROOM, NOW, operation_id=PLAY), LIVE)
-    yield Row("play.failed", "else", s.PlayFailed("s", ROOM, NOW, operation_id="other"))
+    yield Row("play.failed", "otherwise", s.PlayFailed("s", ROOM, NOW, operation_id="other"))
     yield Row("the watchdog", "deadline reached, behind the barrier", None, (PLAYING,))
 
 
@@ -91,7 +92,8 @@ def _mutes(name: str, kind: type, *, muted: bool) -> Iterator[Row]:
     done = s.MemberMuted("m", ROOM, NOW, MEMBER)
     mute, unmuted = (done,), ()
     yield Row(name, "a member", kind("s", ROOM, NOW, MEMBER), KNOWN, unmuted if muted else mute)
-    yield Row(name, "a member, already so", kind("s", ROOM, NOW, MEMBER), KNOWN, mute if muted else unmuted)
+    already = "a member, already muted" if muted else "a member, already unmuted"
+    yield Row(name, already, kind("s", ROOM, NOW, MEMBER), KNOWN, mute if muted else unmuted)
     yield Row(name, "not a member", kind("s", ROOM, NOW, STRANGER))
 
 
@@ -111,11 +113,11 @@ def _play(signal_id: str, operation: str, files: int, at: int) -> s.ConferencePl
     return s.ConferencePlay(signal_id, ROOM, at, URLS[:files], operation)
 
 
-# --- asking --------------------------------------------------------------------------------------------------
+# --- cells ---------------------------------------------------------------------------------------------------
 
 
 def _partition(state: str, row: Row) -> Partition:
-    """A partition whose one room is in `state`, and has seen what the row wants it to have seen."""
+    """Return a partition whose room is in `state` and has processed the row's earlier signals."""
     partition = Partition(row.rules)
     if state in (STOPPED, *LIVE):
         partition.apply(_create("c"), PLAYED_AT)
@@ -130,8 +132,8 @@ def _partition(state: str, row: Row) -> Partition:
     return partition
 
 
-def name_of(room: Room | None) -> str:
-    """The column a room belongs to."""
+def state_of(room: Room | None) -> str:
+    """Return the column of a room."""
     if room is None:
         return UNKNOWN
     if room.playback_status != STOPPED or room.app_id:
@@ -139,8 +141,8 @@ def name_of(room: Room | None) -> str:
     return DISCOVERED
 
 
-def answer(row: Row, state: str) -> str:
-    """The table's cell: what the row's signal does to a room in `state`."""
+def result(row: Row, state: str) -> str:
+    """Return the cell: what the row's signal does to a room in `state`."""
     if state not in row.states:
         return ""
     partition = _partition(state, row)
@@ -161,13 +163,13 @@ def _cell(before: Room | None, decision: Decision) -> str:
 
 
 def _after(before: Room | None, room: Room | None) -> str:
-    state, timer = name_of(room), ""
+    state, timer = state_of(room), ""
     if room is not None and before is not None:
         if room.deadline is not None and room.deadline != before.deadline:
             timer = f"{(room.deadline - NOW) // SECOND} s"
         elif room.remaining is not None and room.remaining != before.remaining:
             timer = f"{room.remaining // SECOND} s kept"
-    if state == name_of(before) and not timer:
+    if state == state_of(before) and not timer:
         return ""
     return f"→ {state}" + (f", {timer}" if timer else "")
 
@@ -185,12 +187,12 @@ def _event(event: Event) -> str:
 
 
 def table() -> str:
-    """The whole table in markdown."""
+    """Return the whole table in Markdown."""
     lines = [f"| signal | when | {' | '.join(STATES)} |", "|---" * (2 + len(STATES)) + "|"]
     last = ""
     for row in rows():
         name = "" if row.name == last else row.name if " " in row.name else f"`{row.name}`"
         last = row.name
-        cells = " | ".join(answer(row, state) for state in STATES)
+        cells = " | ".join(result(row, state) for state in STATES)
         lines.append(f"| {name} | {row.when} | {cells} |")
     return "\n".join(lines)

@@ -61,7 +61,7 @@ def decide(
     """
     match signal.TYPE:
         # Unknown rooms and repeated signals. These rows come first: all rows below need a known room, and a repeated
-        # request must reach none of them.
+        # request must not reach them.
         case "conference.create" if room is None:
             return created(room, signal)
         case "member.joined" if room is None:

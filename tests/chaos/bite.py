@@ -51,6 +51,7 @@ OF_A_WORKER: Final = ("no recovery", "recovered only", "workers ended", "fenced"
 """Signs of what is wrong with the workers, not with what they wrote."""
 PURE: Final = (
     "test_room.py",
+    "test_deadlines.py",
     "test_partition.py",
     "test_merge.py",
     "test_worker_parts.py",

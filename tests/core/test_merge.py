@@ -10,7 +10,7 @@ def records(*times: int, first: int = 0) -> list[Record]:
 
 
 def merge(api: list[int] | None, media: list[int] | None) -> Merge:
-    """Two inputs that fetched these records, up to the end of the log; None for an input without a fetch so far."""
+    """Two inputs that fetched these records, up to the end of the log; None: no fetch."""
     inputs = Input("api", 0, 0), Input("media", 0, 0)
     for source, times in zip(inputs, (api, media), strict=True):
         if times is not None:
@@ -102,7 +102,7 @@ def test_record_at_or_after_the_deadline_is_the_barrier() -> None:
     assert not source.reached(11)
 
 
-def test_unapplied_dead_letter_reaches_its_time_but_does_not_advance_time() -> None:
+def test_dead_letter_is_reached_but_does_not_advance_time() -> None:
     source = Input("api", 0, 0, time=5)
     source.fetched(records(10), 1, 1)
     assert source.reached(10)

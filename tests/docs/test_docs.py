@@ -141,14 +141,14 @@ CELLS = [
     ("conference.pause", "", "stopped", "✗ `playback_inactive`"),
     ("conference.stop", "", "paused", "play.stopped ■<br>→ stopped"),
     ("member.joined", "not a member", "unknown", "member.joined<br>→ discovered"),
-    ("member.left", "a member, without one", "discovered", "member.left `hangup`<br>→ unknown"),
-    ("member.left", "a member, without one, after a leave", "stopped", "member.left `removed`"),
+    ("member.left", "a member, without a reason", "discovered", "member.left `hangup`<br>→ unknown"),
+    ("member.left", "a member, without a reason, after a leave", "stopped", "member.left `removed`"),
     ("play.finished", "the live playback, its last file", "playing", "play.finished ■<br>→ stopped"),
     ("play.finished", "the live playback, an earlier file", "playing", "play.finished<br>→ playing, 10 s"),
     ("play.finished", "the live playback, an earlier file", "paused", "play.finished<br>→ paused, 10 s kept"),
     ("play.finished", "the playback that a stop ended", "stopped", "○ `after_stop`"),
-    ("play.finished", "else", "stopped", "play.finished †"),
-    ("play.failed", "else", "playing", "play.failed `playback_error` †"),
+    ("play.finished", "otherwise", "stopped", "play.finished †"),
+    ("play.failed", "otherwise", "playing", "play.failed `playback_error` †"),
     (
         "the watchdog",
         "deadline reached, behind the barrier",
@@ -161,7 +161,7 @@ CELLS = [
 @pytest.mark.parametrize(("name", "when", "state", "cell"), CELLS)
 def test_cells(name: str, when: str, state: str, cell: str) -> None:
     (row,) = [row for row in states.rows() if (row.name, row.when) == (name, when)]
-    assert states.answer(row, state) == cell
+    assert states.result(row, state) == cell
 
 
 # --- paths and links ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Examples of every row of contract §5, as data: what came before, the signal, its events, what is left.
+"""The form of the examples of contract §5: earlier signals, one signal, its events, and the room afterwards.
 
-Times are seconds after `START`. What came before has the signal ids g0, g1, …, one second apart from second 0 on;
-the signal is `s` and comes one second after them, unless they say otherwise by `at` and `id`.
+Times are seconds after `START`. The earlier signals have the ids g0, g1, … and the times 0, 1, …; the signal has the id
+`s` and follows one second later. The fields `id` and `at` of a signal replace these defaults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ DEFAULTS = {"playback_id": None, "ends_playback": False, "synthetic": False}
 
 @dataclass(frozen=True)
 class Example:
-    """One row. `room` are fields of the room afterwards (None: unknown), `members` its members' fields."""
+    """One example of a row.
+
+    `room` has expected fields of the room afterwards (None: the room is unknown), `members` those of its members.
+    """
 
     row: str
     given: list[Json]
@@ -36,7 +39,7 @@ class Example:
 
 
 def timed(example: Example) -> list[Json]:
-    """All signals of the example as JSON has them, the one in question last."""
+    """Return all signals of the example in their JSON form; the last one is the signal."""
     signals: list[Json] = []
     for n, short in enumerate([*example.given, example.signal]):
         fields = dict(short)
@@ -48,9 +51,9 @@ def timed(example: Example) -> list[Json]:
 
 
 def expected(example: Example, before: int) -> list[Json]:
-    """The events of the example in full; `before` is the room's sequence before the signal."""
+    """Return the complete events of the example; `before` is the room's sequence before the signal."""
     signal = timed(example)[-1]
-    found = []
+    events = []
     for short in example.events:
         fields = {name: value for name, value in short.items() if name != "meta"}
         meta = {"app_id": APP, "cause": signal["signal_id"], "occurred_at": signal["occurred_at"], **DEFAULTS}
@@ -59,11 +62,11 @@ def expected(example: Example, before: int) -> list[Json]:
         name = f"{fields['room_id']}/{before}/{meta['cause']}"
         ordered = {"event_id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "sequence": before}
         order = ("occurred_at", "app_id", "cause", "playback_id", "ends_playback", "synthetic")
-        found.append({**fields, "meta": {**ordered, **{key: meta[key] for key in order}}})
-    return found
+        events.append({**fields, "meta": {**ordered, **{key: meta[key] for key in order}}})
+    return events
 
 
-# --- signals in short ---
+# --- signals without id, time and room ---
 
 
 def create(**more: Any) -> Json:
@@ -95,7 +98,7 @@ def failed(*urls: str, **more: Any) -> Json:
     return {"type": "play.failed", "urls": list(urls), **more}
 
 
-# --- events in short: the page's fields in the page's order ---
+# --- events: the fields of the product page in its order, and what differs in `meta` ---
 
 LIVE = {"playback_id": PLAY}
 ENDS = {"playback_id": PLAY, "ends_playback": True}
@@ -116,7 +119,7 @@ def left(reason: str, session: str = "a", **meta: Any) -> Json:
 
 
 def of_play(kind: str, operation_id: str, meta: Json, **fields: Any) -> Json:
-    """`fields` that the page puts before operation_id are given with a leading underscore."""
+    """Return an event. A leading underscore marks those `fields` that the page puts before operation_id."""
     first = {name[1:]: value for name, value in fields.items() if name[0] == "_"}
     last = {name: value for name, value in fields.items() if name[0] != "_"}
     event = {"event": f"conference.play.{kind}", "room_id": ROOM, **first, "operation_id": operation_id}
@@ -139,12 +142,18 @@ STOPPED: Json = {
 
 
 def playing(seconds: float, **more: Any) -> Json:
-    """A playing room whose deadline is at `seconds`."""
+    """Return the fields of a playing room whose deadline is at `seconds`."""
     at = START + round(seconds * SECOND)
     return {"playback_status": "playing", "deadline": at, "remaining": None, "operation_id": PLAY, **more}
 
 
 def paused(left_over: float, **more: Any) -> Json:
-    """A paused room whose watchdog has `left_over` seconds left."""
-    kept = round(left_over * SECOND)
-    return {"playback_status": "paused", "deadline": None, "remaining": kept, "operation_id": PLAY, **more}
+    """Return the fields of a paused room whose watchdog has `left_over` seconds left."""
+    remaining = round(left_over * SECOND)
+    return {
+        "playback_status": "paused",
+        "deadline": None,
+        "remaining": remaining,
+        "operation_id": PLAY,
+        **more,
+    }

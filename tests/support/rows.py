@@ -1,4 +1,4 @@
-"""The rows of contract §5 in its order, for tests/core/test_room.py: see tests/support/examples.py for the form."""
+"""Examples of the rows of contract §5, in its order. tests/support/examples.py describes their form."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ UNKNOWN = {"rejected": "room_unknown", "room": None}
 REPEATED = [
     Example("repeated", [create()], create(id="g0"), no_op="repeated", room={"recent": ("g0",)}),
     Example("repeated", PLAYING, api("stop", id="g1"), no_op="repeated", room=playing(11)),
-    Example("repeated: a rejected one", [*PLAYING, play()], play(id="g2"), no_op="repeated"),
-    Example("repeated: a toggle", PAUSED, api("pause", id="g2"), no_op="repeated", room=paused(9)),
+    Example("repeated: after a rejection", [*PLAYING, play()], play(id="g2"), no_op="repeated"),
+    Example("repeated: a pause", PAUSED, api("pause", id="g2"), no_op="repeated", room=paused(9)),
     Example(
-        "repeated: the 16th from behind",
+        "repeated: the 16th last id",
         [create(), *SIXTEEN],
         api("volume", volume=8, id="v0", at=1),
         no_op="repeated",
         room={"recent": tuple(f"v{n}" for n in range(16))},
     ),
     Example(
-        "repeated: not the 17th, and in a repeat nothing moves up",
+        "repeated: not the 17th last id; a repeat does not renew its id",
         [create(), *SIXTEEN, api("volume", volume=0, id="v0", at=1), create(id="v16", at=1)],
         api("volume", volume=8, id="v0", at=2),
         rejected="volume_out_of_range",
         room={"recent": (*(f"v{n}" for n in range(2, 17)), "v0")},
     ),
     Example(
-        "repeated: a media signal never is",
+        "repeated: not for media signals",
         [create(), member("joined", id="m")],
         member("muted", id="m"),
         [of_member("muted")],
@@ -71,7 +71,7 @@ REPEATED = [
         members={"a": {"muted": True}},
     ),
     Example(
-        "repeated: in another life it is new",
+        "repeated: not after the room was destroyed",
         [create(id="c"), api("destroy", id="d")],
         create(id="c"),
         [created(sequence=1)],
@@ -101,7 +101,7 @@ ROOMS = [
         members={"a": A},
     ),
     Example(
-        "create: discovered, with a playback that goes on",
+        "create: discovered, with a playback that continues",
         [member("joined"), play()],
         create(),
         [created(sequence=3)],
@@ -123,7 +123,7 @@ ROOMS = [
         room=None,
     ),
     Example(
-        "destroy: playing, two members in join order, one of them back again",
+        "destroy: playing, two members in join order, one rejoined",
         [
             create(),
             member("joined", "a"),
@@ -173,7 +173,7 @@ PLAYBACK = [
         room=playing(69),
     ),
     Example(
-        "pause: what is left is kept over several pauses",
+        "pause: the remaining time is kept over several pauses",
         [*PAUSED, api("pause", at=20), api("pause", at=28), api("pause", at=40)],
         api("pause", at=40.5),
         [of_play("paused", "pause-1", LIVE)],
@@ -206,7 +206,7 @@ PLAYBACK = [
     Example("volume: too high", PLAYING, api("volume", volume=8), rejected="volume_out_of_range", room=playing(11)),
     Example("volume: too low", [create()], api("volume", volume=-51), rejected="volume_out_of_range"),
     Example(
-        "the watchdog fires before a signal of just that time",
+        "the watchdog fires before a signal of the same time",
         PLAYING,
         finished(at=11),
         [
@@ -264,7 +264,7 @@ MEMBERS = [
         members={"a": {"muted": True, "sequence": 2}},
     ),
     Example(
-        "member.joined: a member, whatever else it says",
+        "member.joined: a member, with other fields",
         MEMBER,
         member("joined", muted=True, caller_id="+9"),
         no_op="already_member",
@@ -274,7 +274,7 @@ MEMBERS = [
     Example("member.left: null", MEMBER, member("left", reason=None), [left("hangup")]),
     Example("member.left: empty", MEMBER, member("left", reason=""), [left("")]),
     Example("member.left: after a leave", [*MEMBER, api("leave")], member("left"), [left("removed")]),
-    Example("member.left: says why", [*MEMBER, api("leave")], member("left", reason="orphan"), [left("orphan")]),
+    Example("member.left: with a reason, after a leave", [*MEMBER, api("leave")], member("left", reason="orphan"), [left("orphan")]),
     Example("member.left: empty after a leave", [*MEMBER, api("leave")], member("left", reason=""), [left("")]),
     Example(
         "member.left: a leave of an earlier stay",
@@ -284,7 +284,7 @@ MEMBERS = [
     ),
 ]  # fmt: skip
 
-STRAY = of_play("finished", "", {}, urls=[ONE])
+OTHER_FINISHED = of_play("finished", "", {}, urls=[ONE])
 STOPPED_PLAY = [create(), play(ONE, TWO, ONE), finished(ONE), api("stop")]
 TWO_FILES = [create(), play(ONE, TWO)]
 MEDIA = [
@@ -306,33 +306,33 @@ MEDIA = [
             room=playing(12, files_finished=1)),
     Example("finished: not the last, paused", [*TWO_FILES, api("pause")], finished(),
             [of_play("finished", PLAY, LIVE, urls=[ONE])], room=paused(10, files_finished=1)),
-    Example("finished: as many as files, the same url twice", [*TWO_FILES, finished()], finished(),
+    Example("finished: the last of two, the same url twice", [*TWO_FILES, finished()], finished(),
             [of_play("finished", PLAY, ENDS, urls=[ONE])], room=STOPPED),
     Example("finished: the last, paused", [*TWO_FILES, finished(), api("pause")], finished(TWO),
             [of_play("finished", PLAY, ENDS, urls=[TWO])], room=STOPPED),
     Example("finished: another url", PLAYING, finished("/file"), [of_play("finished", "", {}, urls=["/file"])],
             room=playing(11)),
-    Example("finished: an old operation_id, though the url fits", PLAYING, finished(operation_id="old"), [STRAY],
+    Example("finished: an old operation_id, though the url fits", PLAYING, finished(operation_id="old"), [OTHER_FINISHED],
             room=playing(11, files_finished=0)),
-    Example("finished: stopped", [create()], finished(operation_id=PLAY), [STRAY], room=STOPPED),
-    Example("finished: after the last one", [*PLAYING, finished()], finished(), [STRAY]),
-    Example("finished: after a failure", [*PLAYING, failed()], finished(), [STRAY]),
+    Example("finished: stopped", [create()], finished(operation_id=PLAY), [OTHER_FINISHED], room=STOPPED),
+    Example("finished: after the last one", [*PLAYING, finished()], finished(), [OTHER_FINISHED]),
+    Example("finished: after a failure", [*PLAYING, failed()], finished(), [OTHER_FINISHED]),
     Example("after_stop: first", STOPPED_PLAY, finished(TWO), no_op="after_stop", room={"stopped_files_left": 1}),
     Example("after_stop: by id", STOPPED_PLAY, finished("/x", operation_id=PLAY), no_op="after_stop"),
-    Example("after_stop: other id", STOPPED_PLAY, finished(operation_id="p2"), [STRAY], room={"stopped_files_left": 2}),
+    Example("after_stop: other id", STOPPED_PLAY, finished(operation_id="p2"), [OTHER_FINISHED], room={"stopped_files_left": 2}),
     Example("after_stop: other url", STOPPED_PLAY, finished(THREE), [of_play("finished", "", {}, urls=[THREE])]),
-    Example("after_stop: no more than files were left", [*STOPPED_PLAY, finished(), finished()], finished(), [STRAY],
+    Example("after_stop: no more than files were left", [*STOPPED_PLAY, finished(), finished()], finished(), [OTHER_FINISHED],
             room={"stopped_files_left": 0}),
-    Example("after_stop: not after another play", [*STOPPED_PLAY, play(THREE, operation_id="p2")], finished(), [STRAY],
+    Example("after_stop: not after another play", [*STOPPED_PLAY, play(THREE, operation_id="p2")], finished(), [OTHER_FINISHED],
             room={"operation_id": "p2", "stopped_operation_id": "", "stopped_urls": (), "stopped_files_left": 0}),
-    Example("after_stop: a refused play changes nothing", [*STOPPED_PLAY, api("pause")], finished(), no_op="after_stop"),
+    Example("after_stop: still after a rejected request", [*STOPPED_PLAY, api("pause")], finished(), no_op="after_stop"),
     Example("failed: with urls", TWO_FILES, failed(TWO, "/x"),
             [of_play("failed", PLAY, ENDS, urls=[TWO, "/x"], error="playback_error")], room=STOPPED),
     Example("failed: without", [*TWO_FILES, api("pause")], failed(),
             [of_play("failed", PLAY, ENDS, urls=[ONE, TWO], error="playback_error")], room=STOPPED),
-    Example("failed: by id, foreign urls", PLAYING, failed("/x", operation_id=PLAY),
+    Example("failed: by id, other urls", PLAYING, failed("/x", operation_id=PLAY),
             [of_play("failed", PLAY, ENDS, urls=["/x"], error="playback_error")], room=STOPPED),
-    Example("failed: foreign urls", PLAYING, failed("/x"),
+    Example("failed: other urls", PLAYING, failed("/x"),
             [of_play("failed", "", {}, urls=["/x"], error="playback_error")], room=playing(11)),
     Example("failed: another id", PLAYING, failed(operation_id="old"),
             [of_play("failed", "", {}, urls=[], error="playback_error")], room=playing(11)),
@@ -343,22 +343,22 @@ DISCOVERED = [member("joined"), play(ONE, TWO), member("left")]
 BARE = {"app_id": ""}
 FORGOTTEN = [
     Example("forgotten: the last member left", [member("joined")], member("left"), [left("hangup", app_id="")], room=None),
-    Example("forgotten: not with a playback", DISCOVERED[:2], member("left"), [left("hangup", app_id="")],
+    Example("forgotten: not while it has a playback", DISCOVERED[:2], member("left"), [left("hangup", app_id="")],
             room=playing(11)),
     Example("forgotten: stopped", DISCOVERED, api("stop"), [of_play("stopped", "stop-1", ENDS | BARE)], room=None),
     Example("forgotten: failed", DISCOVERED, failed(),
             [of_play("failed", PLAY, ENDS | BARE, urls=[ONE, TWO], error="playback_error")], room=None),
     Example("forgotten: finished", [*DISCOVERED, finished()], finished(),
             [of_play("finished", PLAY, ENDS | BARE, urls=[ONE])], room=None),
-    Example("forgotten: not with a member", [member("joined"), play()], finished(),
+    Example("forgotten: not while it has a member", [member("joined"), play()], finished(),
             [of_play("finished", PLAY, ENDS | BARE, urls=[ONE])], room=STOPPED, members={"a": A}),
-    Example("forgotten: timed out, then known anew", DISCOVERED, member("joined", "b", at=30),
+    Example("forgotten: timed out, then discovered again", DISCOVERED, member("joined", "b", at=30),
             [of_play("failed", PLAY, ENDS | BARE | {"synthetic": True, "cause": PLAY,
                                                     "occurred_at": rfc3339(START + 11_000_000)},
                      urls=[ONE, TWO], error="playback_timeout"),
              of_member("joined", "b", app_id="", sequence=1)],
             room={"sequence": 1, "recent": ()}, members={"b": B}),
-    Example("forgotten: never once it has an app", [create(), member("joined")], member("left"), [left("hangup")]),
+    Example("forgotten: not with an app", [create(), member("joined")], member("left"), [left("hangup")]),
     Example("resumed of a discovered room", [*DISCOVERED, api("pause")], api("pause"),
             [resumed("")], room=playing(12)),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The example of every event as the product's page prints it, and the fields that the page lists, in its order."""
+"""The example of every event on the product page, and the fields that the page lists, in its order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLES: dict[str, str] = {
     "conference.play.finished": '{ "event": "conference.play.finished", "room_id": "acW68-room-abc123", "operation_id": "d4e5f6a7-b8c9-0123-4567-89abcdef0123", "urls": ["https://cdn.example.com/audio/announcement.wav"]}',
     "conference.play.failed": '{ "event": "conference.play.failed", "room_id": "acW68-room-abc123", "operation_id": "d4e5f6a7-b8c9-0123-4567-89abcdef0123", "urls": ["https://cdn.example.com/audio/announcement.wav"], "error": "playback_timeout"}',
 }
-"""Name of the event → its example, byte for byte."""
+"""Event name → its example, byte for byte."""
 
 FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
     "conference.created": (
@@ -98,4 +98,4 @@ FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("error", "string"),
     ),
 }
-"""Name of the event → its fields with the types that the page gives them, all required."""
+"""Event name → its fields and their types on the page. All are required."""
