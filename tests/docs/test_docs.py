@@ -217,7 +217,7 @@ def test_code_names_existing_pages_and_sections() -> None:
     missing = []
     for path in SOURCES:
         for name, anchor in re.findall(
-            r"\b(docs/[\w/-]+\.\w+)(?:#([\w-]+))?", path.read_text(errors="replace")
+            r"(?<![\w/])(docs/[\w/-]+\.\w+)(?:#([\w-]+))?", path.read_text(errors="replace")
         ):
             page = ROOT / name
             if name.startswith("docs/results/") or name.endswith("/x.md"):
