@@ -1,4 +1,4 @@
-# Needs Python >= 3.11 and make; takes uv when it is on PATH. No Java, no Docker.
+# Needs Python >= 3.11 and make; uses uv if it is on PATH. Java and Docker are not needed.
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check events docs bench fuzz lock clean
 
@@ -9,40 +9,40 @@ DEV_STAMP := .venv/.installed-dev
 COVERAGE := 95
 COMPILED := build/compiled/.stamp
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' Makefile
 
-install: $(DEV_STAMP) ## .venv with everything, pinned by hash (quick when nothing changed)
+install: $(DEV_STAMP) ## create .venv with the pinned requirements
 
-demo: $(RUN_STAMP) ## a recorded conference through a real Kafka and a real registry
+demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 	@$(BIN)/conference-pipeline demo
 
-test: $(DEV_STAMP) ## all tests, on a real Kafka and a real registry, with coverage
+test: $(DEV_STAMP) ## run all tests with coverage; starts Kafka and a registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=$(COVERAGE)
 
-check: $(DEV_STAMP) ## format, lint, types, import contracts
+check: $(DEV_STAMP) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-events: $(DEV_STAMP) ## generate the classes and codecs from avro/ again
+events: $(DEV_STAMP) ## generate the classes and codecs from avro/
 	$(BIN)/python tools/generate.py
 
-docs: $(DEV_STAMP) ## fill the generated sections of README.md and docs/ again
+docs: $(DEV_STAMP) ## generate the sections of README.md and docs/
 	$(BIN)/python tools/docs.py
 
 .PHONY: chart chart-full chart-docs
-chart: $(DEV_STAMP) ## the chart and the Dockerfile with the real tools (the first time builds them: minutes)
+chart: $(DEV_STAMP) ## check the chart and the Dockerfile; the first run builds the tools (minutes)
 	@scripts/chart.sh fast
 
-chart-full: $(DEV_STAMP) ## the same with more tools; its output is kept in helm/conference-pipeline/tests/full.txt
+chart-full: $(DEV_STAMP) ## the same with more tools; writes helm/conference-pipeline/tests/full.txt
 	@scripts/chart.sh full
 
-chart-docs: $(DEV_STAMP) ## make the chart's README.md and its dashboard again
+chart-docs: $(DEV_STAMP) ## generate the chart's README.md and dashboard
 	@scripts/chart.sh docs
 
-bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/results/*.json (then: make docs)
+bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/results/*.json, then run make docs
 	$(BIN)/python -m benchmarks.micro --save
 	$(BIN)/python -m benchmarks.growth --save
 	$(BIN)/python -m benchmarks.recovery --save
@@ -55,42 +55,42 @@ bench: $(DEV_STAMP) ## all benchmarks; an hour on a quiet machine; writes docs/r
 	eval "$$($(BIN)/conference-pipeline up)" && $(BIN)/python benchmarks/takeover.py
 
 .PHONY: compile test-compiled test-compiled-core
-compile: $(DEV_STAMP) ## the hot path as C extensions in build/compiled (needs a C compiler; 1.5 to 1.7 times as fast)
+compile: $(DEV_STAMP) ## compile the hot path to C extensions in build/compiled (needs a C compiler)
 	@$(MAKE) --no-print-directory $(COMPILED)
 
-test-compiled: compile ## the tests again, on the compiled modules (TESTS="tests/core/test_room.py …")
+test-compiled: compile ## run the tests on the compiled modules (TESTS="tests/core/test_room.py …")
 	@PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. $(BIN)/python -c "import pipeline.core.room as r; assert r.__file__.endswith('.so'), r.__file__"
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m pytest --import-mode=append -n auto --dist loadfile $(TESTS)
 
 CORE_TESTS := tests/model tests/core tests/kafka/test_record_batch.py tests/kafka/test_produce_request.py \
-	tests/worker/test_engine.py tests/worker/test_worker_parts.py
-test-compiled-core: ## those of them that need no servers
+	tests/worker/test_engine.py tests/worker/test_unit.py tests/worker/test_faust_store.py
+test-compiled-core: ## the same without the tests that need servers
 	@$(MAKE) --no-print-directory test-compiled TESTS="$(CORE_TESTS)"
 
 .PHONY: bench-peers
-bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## ours beside Kafka Streams, Quix Streams and others; hours (PEERS="--rounds 1 --signals 100000")
+bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## compare with Kafka Streams, Quix Streams and others (hours; PEERS="--rounds 1")
 	$(BIN)/python -m benchmarks.peers $(PEERS)
 
-fuzz: $(DEV_STAMP) ## 10,000,000 mutants and 100,000 inputs of Hypothesis to all readers (FUZZ="--count 1000 --seed 7")
+fuzz: $(DEV_STAMP) ## fuzz all readers: 10,000,000 mutants, 100,000 Hypothesis inputs (FUZZ="--count 1000")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 .PHONY: chaos soak bite
-chaos: $(DEV_STAMP) ## faults of every class, on one broker, through proxies and on three brokers (CHAOS="--count 3 --seed 7")
+chaos: $(DEV_STAMP) ## inject faults of every class, on one and on three brokers (CHAOS="--count 3 --seed 7")
 	$(BIN)/python -m tests.chaos --faults worker,broker,data --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults network --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults cluster,kill,freeze_long --nodes 3 --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults late_end,late_add,lost_answer --nodes 3 --count 3 $(CHAOS)
 
-soak: $(DEV_STAMP) ## the same for an hour, by new seeds; appends to docs/results/chaos.jsonl (MINUTES=60)
+soak: $(DEV_STAMP) ## inject random faults for MINUTES=60; appends to docs/results/chaos.jsonl
 	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
 
-bite: $(DEV_STAMP) ## does the checker catch every seeded bug? half an hour; writes docs/results/bugs.jsonl
+bite: $(DEV_STAMP) ## check that chaos tests find every seeded bug (30 min); writes docs/results/bugs.jsonl
 	$(BIN)/python -m tests.chaos.bite --file docs/results/bugs.jsonl
 
-lock: ## pin the newest versions that fit pyproject.toml (needs uv)
+lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	scripts/lock.sh --upgrade
 
-clean: ## remove .venv and everything made by tools (not the downloads of `up`)
+clean: ## delete .venv, caches and build output; keeps the downloads of `up`
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

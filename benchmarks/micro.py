@@ -28,7 +28,8 @@ from pipeline.model import signals
 from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, Room, TopicPosition
 from pipeline.model.wire import DECODERS, ENCODERS, decode_room
-from pipeline.worker.unit import OutputEncoder, Unit
+from pipeline.worker.output_encoder import OutputEncoder
+from pipeline.worker.unit import Unit
 from testkit import engine
 from testkit.rows import member, recents, room
 

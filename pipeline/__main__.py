@@ -1,4 +1,4 @@
-"""`python -m pipeline` is `conference-pipeline`."""
+"""Runs the command line as `python -m pipeline`."""
 
 from pipeline.cli import main
 

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: one line per fact, quiet by default."""
+"""Structured logs on standard error, one line each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIBRARIES = ("faust", "mode", "aiokafka", "kafka", "asyncio", "aiohttp")
 
 
 def configure(settings: Settings) -> None:
-    """Log as the settings say: JSON lines where a program reads them, text on a terminal."""
+    """Configure logging for this process: level and format of the settings, secrets replaced by `***`."""
     level = getattr(logging, settings.log_level.upper())
     json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
@@ -37,7 +37,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # The libraries talk a lot: only their errors, in our format.
+    # The libraries log too much for operators: at debug all of it, else nothing below critical; in the same format.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -48,7 +48,7 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    # At debug, a connection writes down the very bytes that it logs in with.
+    # Never at debug: aiokafka.conn then logs the bytes of the login.
     logging.getLogger("aiokafka.conn").setLevel(logging.INFO if level == logging.DEBUG else logging.CRITICAL)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Every metric, in one list. Labels are closed: types, reasons and topics, never ids (contract §4, §5)."""
+"""All metrics of a worker. Labels have a fixed set of values, never ids (contract §4, §5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 def package_version() -> str:
-    """The version of the installed distribution."""
+    """Return the version of the installed distribution, `unknown` in a checkout."""
     try:
         return version("conference-pipeline")
     except PackageNotFoundError:
@@ -30,7 +30,7 @@ def package_version() -> str:
 
 
 class Durations(Collector):
-    """A histogram of seconds that takes many equal observations at once; the library's own locks twice for each."""
+    """A histogram of seconds. It adds many equal observations in one call; the library's takes two locks for each."""
 
     def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
         self._name, self._text = name, text
@@ -39,30 +39,30 @@ class Durations(Collector):
         registry.register(self)
 
     def observe(self, seconds: float, times: int = 1) -> None:
-        """Something took so long, so often."""
+        """Add `times` observations of `seconds`."""
         self._counts[bisect_left(_LATENCY, seconds)] += times
         self._sum += seconds * times
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
-        """What it is, for the registry."""
+        """Yield the metric without values (called by the registry)."""
         yield HistogramMetricFamily(self._name, self._text)
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        """What it has counted, for the registry."""
+        """Yield the metric with its values (called by the registry)."""
         bounds = [*map(floatToGoString, (*_LATENCY, float("inf")))]
         buckets = [*zip(bounds, accumulate(self._counts), strict=True)]
         yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
 
 
 class Metrics:
-    """The metrics of one worker, on a registry of their own. All names begin with `pipeline_`."""
+    """The metrics of one worker, in their own registry. All names begin with `pipeline_`."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
 
         def counter(name: str, text: str, label: str | None = None, values: tuple[str, ...] = ()) -> Counter:
             metric = Counter(f"pipeline_{name}", text, [label] if label else [], registry=registry)
-            for value in values:  # a series that can be alerted on exists before its first increment
+            for value in values:  # an alert needs the series before its first increment
                 metric.labels(value)
             return metric
 
@@ -74,49 +74,65 @@ class Metrics:
 
         types = tuple(signal.TYPE for signal in SIGNALS)
         names = tuple(event.EVENT for event in EVENTS)
-        self.signals = counter("signals_total", "Signals taken in, by type.", "type", types)
+        self.signals = counter("signals_total", "Signals read, by type.", "type", types)
         self.events = counter("events_total", "Events published, by type.", "type", names)
         self.rejected = counter(
             "rejected_total",
-            "Signals that made no sense in their room's state.",
+            "Signals that the state of their room does not allow, by reason.",
             "reason",
             get_args(Rejection),
         )
         self.no_ops = counter(
-            "no_ops_total", "Signals that made sense and caused no event.", "reason", get_args(NoOp)
+            "no_ops_total", "Valid signals that caused no event, by reason.", "reason", get_args(NoOp)
         )
-        self.dead = counter("dead_letters_total", "Records that are no signals, by topic.", "topic")
-        self.timeouts = counter("watchdog_fired_total", "Playbacks that the watchdog failed.")
+        self.dead = counter(
+            "dead_letters_total", "Records that are not valid signals (dead letters), by topic.", "topic"
+        )
+        self.timeouts = counter("watchdog_fired_total", "Playbacks ended by the watchdog.")
         self.wrong_partition = counter(
-            "wrong_partition_total", "Records of rooms whose key murmur2 puts on another partition."
+            "wrong_partition_total", "Records on another partition than murmur2 of their room id gives."
         )
-        self.armed = gauge("watchdog_armed", "Playbacks with a watchdog running.")
-        self.rooms = gauge("rooms", "Rooms in the table of this worker.")
-        self.members = gauge("members", "Members in those rooms.")
-        self.partitions = gauge("partitions", "Partition numbers that this worker owns.")
-        self.lag = gauge("lag_records", "Records appended and not yet applied.", "topic", "partition")
+        self.armed = gauge("watchdog_armed", "Playbacks with a running watchdog.")
+        self.rooms = gauge("rooms", "Rooms in this worker's partitions.")
+        self.members = gauge("members", "Members in these rooms.")
+        self.partitions = gauge(
+            "partitions",
+            "Partition numbers assigned to this worker; each is one partition of both signal topics.",
+        )
+        self.lag = gauge(
+            "lag_records", "Backlog in records: appended and not yet applied.", "topic", "partition"
+        )
         self.latency = histogram(
-            "latency_seconds", "From a signal's append to the commit of its events, by the broker's clock."
+            "latency_seconds",
+            "Seconds from the append of a signal to the commit of its events, by the broker's clock.",
         )
         self.units = histogram(
-            "unit_seconds", "Duration of a unit: decide, write, commit; its count is the units."
+            "unit_seconds",
+            "Seconds to decide, write and commit a unit of work; the count is the number of units.",
         )
-        self.unit_signals = counter("unit_signals_total", "Signals in committed units.")
-        self.barrier_waits = counter(
-            "barrier_waits_total", "Times a signal had to wait for a deadline before it."
-        )
+        self.unit_signals = counter("unit_signals_total", "Signals in committed units of work.")
+        self.barrier_waits = counter("barrier_waits_total", "Times a signal waited for an earlier deadline.")
         self.barrier_questions = gauge(
-            "barrier_questions", "Ends of logs asked for, for the barrier, since the start."
+            "barrier_questions", "Log end offsets requested for the barrier since the start."
         )
         self.foreign_open = gauge(
-            "open_foreign_transactions", "Inputs on which a producer's open transaction hides records."
+            "open_foreign_transactions",
+            "Input partitions whose records are hidden by a producer's open transaction.",
         )
-        self.fenced_owners = gauge("fenced_owners", "Dead workers whose open transaction this one aborted.")
+        self.fenced_owners = gauge(
+            "fenced_owners", "Dead workers whose open transaction this worker aborted, since the start."
+        )
         self.renewed = gauge(
-            "producers_renewed", "Times a transactional request went unanswered and the epoch was raised."
+            "producers_renewed",
+            "Times a transactional request got no answer and the producer's epoch was raised, since the start.",
         )
-        self.recovery = gauge("recovery_seconds", "How long the latest loading of partitions took.")
-        self.build = gauge("build_info", "Always 1; what runs is in the labels.", "version", "python")
+        self.recovery = gauge("recovery_seconds", "Seconds that the last load of assigned partitions took.")
+        self.build = gauge(
+            "build_info",
+            "Always 1; the labels have the versions of the package and of Python.",
+            "version",
+            "python",
+        )
         self.build.labels(package_version(), platform.python_version()).set(1)
-        # Start time, CPU, memory and files: alerts see restarts by the start time, also outside Kubernetes.
+        # Start time, CPU, memory, open files. Alerts detect restarts by the start time.
         ProcessCollector(namespace="pipeline", registry=registry)

@@ -1,7 +1,7 @@
-"""Every setting, in one class. The environment is the only source; each field is documented here and nowhere else.
+"""All settings, in one class. Their only source is the environment (contract §7).
 
-`KAFKA_*` and `SCHEMA_REGISTRY_*` say where the servers are and who we are to them, `PIPELINE_*` how we work
-(contract §7). The README's table is generated from this class.
+`KAFKA_*` and `SCHEMA_REGISTRY_*` configure the connections, `PIPELINE_*` the pipeline. The table of settings in the
+documentation is generated from the descriptions here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 import ssl
 from base64 import b64encode
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote, unquote
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
@@ -21,8 +21,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.core.watchdog import SECOND, Rules
 from pipeline.errors import ConfigError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 SHORTEST_SECRET: Final = 4
-"""Shorter ones are not blotted out of texts: nothing would be left of them."""
+"""Least length, in characters, of a secret that `redacted` replaces; shorter ones occur in any text."""
 
 
 def _env(name: str, default: Any, text: str, **more: Any) -> Any:
@@ -30,7 +33,7 @@ def _env(name: str, default: Any, text: str, **more: Any) -> Any:
 
 
 class Settings(BaseSettings):
-    """What the environment says. Raises ConfigError (by `load`) with one line per setting that is wrong."""
+    """The settings of one process. Use `load`, which raises ConfigError when one is invalid."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True, populate_by_name=True
@@ -39,18 +42,18 @@ class Settings(BaseSettings):
     bootstrap_servers: str = _env(
         "KAFKA_BOOTSTRAP_SERVERS",
         "",
-        "Kafka brokers, `host:port,host:port`. Default: the broker that `up` started.",
+        "Kafka brokers, as `host:port,host:port`. Default: the broker started by `up`.",
     )
     registry_url: str = _env(
         "SCHEMA_REGISTRY_URL",
         "",
-        "Base URL of the schema registry's Confluent-compatible API. Default: the registry that `up` started.",
-        repr=False,  # it may carry a password
+        "Base URL of the schema registry's Confluent-compatible API. Default: the registry started by `up`.",
+        repr=False,  # it may contain a password
     )
     topic_prefix: str = _env(
         "PIPELINE_TOPIC_PREFIX",
         "conference",
-        "What stands before the first dot of the six topics' names.",
+        "Prefix of the names of the six topics, before the first dot.",
         pattern=r"^[A-Za-z0-9_-]+$",
         max_length=200,
     )
@@ -60,85 +63,99 @@ class Settings(BaseSettings):
     partitions: int = _env(
         "PIPELINE_PARTITIONS",
         12,
-        "Partitions of each of the six topics; fixed for the life of the topics.",
+        "Number of partitions of each of the six topics. It can't be changed once the topics exist.",
         ge=1,
         le=10_000,
     )
     replication: int = _env(
         "PIPELINE_REPLICATION_FACTOR",
         -1,
-        "Replication factor of topics that `setup` creates; -1: 3 where there are as many brokers, else their default.",
+        "Replication factor of the topics that `setup` creates. -1: 3 if there are 3 brokers, else their default.",
         ge=-1,
     )
     watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = _env(
-        "PIPELINE_WATCHDOG_SECONDS", 10.0, "Seconds a playback may go without a terminal event."
+        "PIPELINE_WATCHDOG_SECONDS",
+        10.0,
+        "Seconds after which the watchdog ends a playback that has not finished, failed or stopped.",
     )
     watchdog_mode: Literal["dispatch", "progress"] = _env(
         "PIPELINE_WATCHDOG_MODE",
         "dispatch",
-        "`dispatch`: the seconds count from the play (the page's rule); `progress`: each `play.progress` of a "
-        "playing playback starts them anew.",
+        "When the watchdog's seconds start: `dispatch`, at the play request; `progress`, again at each "
+        "`play.progress` of a playing playback.",
     )
     http_port: int = _env(
         "PIPELINE_HTTP_PORT",
         8080,
-        "Port of `/livez`, `/readyz` and `/metrics`; 0 takes a free one and logs it.",
+        "Port of `/livez`, `/readyz` and `/metrics`. 0: a free port, which the worker logs.",
         ge=0,
         le=65_535,
     )
-    http_host: str = _env("PIPELINE_HTTP_HOST", "0.0.0.0", "Address that port is bound to.")
+    http_host: str = _env("PIPELINE_HTTP_HOST", "0.0.0.0", "Address that the HTTP server listens on.")
     transactional_id: str = _env(
         "PIPELINE_TRANSACTIONAL_ID",
         "",
-        "Transactional id of the worker's producer, one per worker at a time. Default: the group id and a random part.",
+        "Transactional id of the worker's producer; two running workers must not share one. "
+        "Default: the group id and a random part.",
     )
     session_timeout: Annotated[float, Field(ge=1, le=300)] = _env(
         "PIPELINE_SESSION_TIMEOUT_SECONDS",
         6.0,
-        "Seconds without a heartbeat after which the group gives a worker's partitions away.",
+        "Seconds without a heartbeat after which Kafka assigns a worker's partitions to the others.",
     )
     trace_context: bool = _env(
         "PIPELINE_TRACE_CONTEXT",
         True,
-        "Whether events carry the headers `traceparent` and `tracestate` of the signal that caused them.",
+        "Whether events get the headers `traceparent` and `tracestate` of the signal that caused them.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _env(
-        "PIPELINE_LOG_LEVEL", "info", "Least level of the log lines."
+        "PIPELINE_LOG_LEVEL", "info", "Lowest level that is logged."
     )
     log_format: Literal["auto", "json", "text"] = _env(
-        "PIPELINE_LOG_FORMAT", "auto", "`json` or `text` log lines; `auto` is text on a terminal, else json."
+        "PIPELINE_LOG_FORMAT", "auto", "Format of the log lines. `auto`: text on a terminal, else JSON."
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _env(
-        "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", "How to talk to the brokers."
+        "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", "Security protocol of the connections to the brokers."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _env(
-        "KAFKA_SASL_MECHANISM", "PLAIN", "SASL mechanism, with a SASL_ protocol."
+        "KAFKA_SASL_MECHANISM", "PLAIN", "SASL mechanism; used with a `SASL_` protocol."
     )
-    sasl_username: str = _env("KAFKA_SASL_USERNAME", "", "SASL user.")
+    sasl_username: str = _env("KAFKA_SASL_USERNAME", "", "SASL user name.")
     sasl_password: SecretStr = _env("KAFKA_SASL_PASSWORD", SecretStr(""), "SASL password.")
-    ssl_ca: str = _env("KAFKA_SSL_CA", "", "PEM file with the brokers' certificate authorities.")
-    ssl_cert: str = _env("KAFKA_SSL_CERT", "", "PEM file with our client certificate.")
-    ssl_key: str = _env("KAFKA_SSL_KEY", "", "PEM file with our client key.")
-    ssl_key_password: SecretStr = _env("KAFKA_SSL_KEY_PASSWORD", SecretStr(""), "Password of that key.")
-    ssl_verify_hostname: bool = _env(
-        "KAFKA_SSL_VERIFY_HOSTNAME", True, "Whether a broker's certificate must carry its host name."
+    ssl_ca: str = _env(
+        "KAFKA_SSL_CA",
+        "",
+        "PEM file of the certificate authorities that sign the brokers' certificates. Default: the system's.",
     )
-    registry_username: str = _env("SCHEMA_REGISTRY_USERNAME", "", "Registry user (HTTP basic).")
+    ssl_cert: str = _env("KAFKA_SSL_CERT", "", "PEM file of the client certificate.")
+    ssl_key: str = _env("KAFKA_SSL_KEY", "", "PEM file of the client certificate's key.")
+    ssl_key_password: SecretStr = _env(
+        "KAFKA_SSL_KEY_PASSWORD", SecretStr(""), "Password of the file in `KAFKA_SSL_KEY`."
+    )
+    ssl_verify_hostname: bool = _env(
+        "KAFKA_SSL_VERIFY_HOSTNAME", True, "Whether a broker's certificate must contain its host name."
+    )
+    registry_username: str = _env(
+        "SCHEMA_REGISTRY_USERNAME", "", "Registry user name (HTTP basic authentication)."
+    )
     registry_password: SecretStr = _env(
-        "SCHEMA_REGISTRY_PASSWORD", SecretStr(""), "Registry password (HTTP basic)."
+        "SCHEMA_REGISTRY_PASSWORD", SecretStr(""), "Registry password (HTTP basic authentication)."
     )
     registry_token: SecretStr = _env(
-        "SCHEMA_REGISTRY_BEARER_TOKEN", SecretStr(""), "Registry token (HTTP bearer)."
+        "SCHEMA_REGISTRY_BEARER_TOKEN", SecretStr(""), "Registry token (HTTP bearer authentication)."
     )
     registry_ca: str = _env(
-        "SCHEMA_REGISTRY_SSL_CA", "", "PEM file with the registry's certificate authorities."
+        "SCHEMA_REGISTRY_SSL_CA",
+        "",
+        "PEM file of the certificate authorities that sign the registry's certificate. Default: the system's.",
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if "@" in self.bootstrap_servers:
             raise ValueError(
-                "KAFKA_BOOTSTRAP_SERVERS: no user or password there: KAFKA_SASL_USERNAME, _PASSWORD"
+                "KAFKA_BOOTSTRAP_SERVERS: must not contain a user or password: "
+                "set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
             )
         for server in filter(None, self.bootstrap_servers.split(",")):
             if not re.fullmatch(r"\S+:\d{1,5}", server.strip()):
@@ -149,15 +166,16 @@ class Settings(BaseSettings):
             raise ValueError(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_PASSWORD")
         if "@" in self.registry_url and (self.registry_username or self.registry_token.get_secret_value()):
             raise ValueError(
-                "SCHEMA_REGISTRY_URL carries a user, and SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN is set: one of them"
+                "SCHEMA_REGISTRY_URL contains a user, and SCHEMA_REGISTRY_USERNAME or SCHEMA_REGISTRY_BEARER_TOKEN "
+                "is set: remove one"
             )
         if bool(self.ssl_cert) != bool(self.ssl_key):
-            raise ValueError("KAFKA_SSL_CERT and KAFKA_SSL_KEY go together")
+            raise ValueError("KAFKA_SSL_CERT and KAFKA_SSL_KEY: set both or neither")
         return self
 
     @cached_property
     def rules(self) -> Rules:
-        """The watchdog settings as the core takes them."""
+        """The watchdog settings in the form that the core uses."""
         return Rules(round(self.watchdog_seconds * SECOND), self.watchdog_mode == "progress")
 
     @cached_property
@@ -167,12 +185,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def registry_shown(self) -> str:
-        """The registry's URL without what may be a password in it."""
+        """The registry's URL without user and password, for messages."""
         return re.sub(r"(?<=//).*@", "", self.registry_url.rstrip("/"))
 
     @cached_property
     def secret_spellings(self) -> tuple[str, ...]:
-        """Every secret in every way it may be written in a text, the longest first."""
+        """Every secret in every spelling that a text may contain (quoted, encoded), the longest first."""
         user = re.search(r"//(.*)@", self.registry_url)
         login = user[1] if user else ""
         named = f"{self.registry_username}:{self.registry_password.get_secret_value()}"
@@ -186,13 +204,13 @@ class Settings(BaseSettings):
         return tuple(sorted(found, key=len, reverse=True))
 
     def redacted(self, text: str) -> str:
-        """`text` without our secrets: the last line of defence, where others' words are passed on."""
+        """Return `text` with every secret replaced by `***`; for texts of libraries and servers."""
         for spelling in self.secret_spellings:
             text = text.replace(spelling, "***")
         return text
 
     def kafka(self) -> dict[str, Any]:
-        """The keyword arguments that every aiokafka client of ours shares."""
+        """Return the keyword arguments that all aiokafka clients share. Raises ConfigError."""
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
@@ -203,7 +221,7 @@ class Settings(BaseSettings):
         }
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context of the brokers, None without TLS. Raises ConfigError when a file can't be read."""
+        """Return the TLS context for the brokers, None without TLS. Raises ConfigError when a file can't be loaded."""
         if self.security_protocol not in ("SSL", "SASL_SSL"):
             return None
         try:
@@ -217,7 +235,7 @@ class Settings(BaseSettings):
         return context
 
     def registry_ssl(self) -> ssl.SSLContext | bool:
-        """The TLS context of the registry; True is aiohttp's default. Raises ConfigError."""
+        """Return the TLS context for the registry; True means aiohttp's default. Raises ConfigError."""
         if not self.registry_ca:
             return True
         try:
@@ -227,11 +245,15 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """The settings of the environment. Raises ConfigError, one line that names each variable that is wrong."""
+    """Return the settings of the environment. Raises ConfigError; its one line names each invalid variable."""
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ") for item in error.errors()
-        ]
-        raise ConfigError("wrong settings: " + "; ".join(wrong)) from None
+        raise ConfigError("invalid settings: " + "; ".join(map(_message, error.errors()))) from None
+
+
+def _message(error: ErrorDetails) -> str:
+    """Return `VARIABLE: reason`; a check of several variables names them in its reason."""
+    variable = ".".join(map(str, error["loc"]))
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"{variable}: {reason}" if variable else reason

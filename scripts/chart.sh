@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Checks the chart and the Dockerfile with the real tools. Usage: scripts/chart.sh docs|fast|full|golden
-#   docs    writes README.md and the dashboard of the chart      golden  writes what each variant renders to
-#   fast    lint, template, schemas of two Kubernetes, unit tests, hadolint: for every merge
-#   full    + helm 3, goldens, kube-score, promtool, docker compose config; keeps what it says in tests/full.txt
+# Checks the chart and the Dockerfile. Usage: scripts/chart.sh docs|fast|full|golden
+#   docs    write README.md and the dashboard of the chart
+#   golden  write the rendered resources of each variant
+#   fast    lint, template, schemas of two Kubernetes versions, unit tests, hadolint; for every merge
+#   full    fast, and helm 3, goldens, kube-score, promtool, docker compose config; writes tests/full.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 what=${1:-fast}
 chart=helm/conference-pipeline
 golden=$chart/tests/golden
-kubernetes=(1.27 1.37) # the oldest that the chart allows, and the newest that there are schemas of
+kubernetes=(1.27 1.37) # the oldest that the chart allows, and the newest with schemas
 case $what in fast | full) tools=$what ;; *) tools=fast ;; esac
 bin=$(scripts/chart_tools.sh "$tools")
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-# No plugins, repositories or clusters of whoever runs this.
+# Ignore the user's plugins, repositories and clusters.
 export HELM_CONFIG_HOME=$out/config HELM_CACHE_HOME=$out/cache HELM_DATA_HOME=$out/data KUBECONFIG=/dev/null
 
 variants() { for file in "$chart"/ci/*-values.yaml; do basename "$file" -values.yaml; done; }
@@ -21,11 +22,11 @@ render() { # $1 helm, $2 variant, then more options
     "$bin/$1" template demo "$chart" --namespace voice --kube-version "${kubernetes[-1]}" \
         --values "$chart/ci/$2-values.yaml" "${@:3}"
 }
-whole() { render helm4 "$1" --set monitoring.dashboard.enabled=false; } # the dashboard's file is no more than copied
+whole() { render helm4 "$1" --set monitoring.dashboard.enabled=false; } # without the dashboard, which is a copy of a file
 step() { echo "-- $*"; }
 die() { echo "chart: $*" >&2; exit 1; }
 
-docs() { # $1 where to
+docs() { # $1 output file
     "$bin/helm-docs" --log-level warning --chart-search-root "$chart" --sort-values-order file --dry-run >"$1"
 }
 
@@ -38,17 +39,17 @@ lint() { # $1 helm
 }
 
 changes() {
-    step "what must change with a setting, and what must not"
+    step "effects of changed values"
     local before after
     before=$(render helm4 gitops) after=$(render helm4 gitops --set pipeline.watchdogSeconds=11)
     [ "$(grep checksum/config <<<"$before")" != "$(grep checksum/config <<<"$after")" ] ||
-        die "another setting does not restart the workers"
+        die "a changed setting does not restart the workers"
     [ "$(grep 'name: .*-setup-' <<<"$before")" != "$(grep 'name: .*-setup-' <<<"$after")" ] ||
-        die "another setting does not make another setup job"
+        die "a changed setting does not create a new setup job"
     after=$(render helm4 gitops --set replicaCount=3)
     diff <(grep -v replicas: <<<"$before") <(grep -v replicas: <<<"$after") >&2 || die "replicaCount changes more than replicas"
     if "$bin/helm4" template demo "$chart" >"$out/none" 2>&1; then die "the chart renders without brokers"; fi
-    grep -q "conference-pipeline: kafka.bootstrapServers is empty: set it to" "$out/none" || die "no sentence: $(cat "$out/none")"
+    grep -q "conference-pipeline: kafka.bootstrapServers is empty: set it to" "$out/none" || die "no error message about brokers: $(cat "$out/none")"
 }
 
 fast() {
@@ -71,20 +72,20 @@ full() {
     fast
     lint helm3
     step "helm 3 and helm 4 render the same"
-    # Only the order of hooks and of kinds, and empty lines, are each one's own.
+    # They differ only in the order of hooks and kinds, and in empty lines.
     for variant in $(variants); do
         diff <(grep '[^ ]' "$out/helm3-$variant.yaml" | sort) <(grep '[^ ]' "$out/helm4-$variant.yaml" | sort) >&2 || die "$variant differs"
     done
     step "goldens"
     for variant in $(variants); do
         whole "$variant" | diff "$golden/$variant.yaml" - >&2 ||
-            die "$variant renders to something else: if it is meant, scripts/chart.sh golden"
+            die "$variant renders differently: if this is intended, run scripts/chart.sh golden"
     done
-    step "kube-score" # spread is by topology constraints; a pinned tag needs no pull each time; CPU is not limited on purpose
+    step "kube-score" # topology constraints spread the pods; a pinned tag needs no pull; CPU has no limit on purpose
     "$bin/kube-score" score --output-format ci --ignore-container-cpu-limit --ignore-test container-image-pull-policy \
         --ignore-test statefulset-has-host-podantiaffinity "$out/helm4-secure.yaml" >"$out/score" ||
         die "$(grep -v '^\[\(OK\|SKIPPED\)\]' "$out/score")"
-    echo "$(grep -c '^\[OK\]' "$out/score") checks are fine"
+    echo "$(grep -c '^\[OK\]' "$out/score") checks passed"
     step "promtool"
     "$bin/promtool" check rules "$chart/files/alerts.yaml"
     "$bin/promtool" test rules "$chart/tests/promtool.yaml"
@@ -104,10 +105,10 @@ case $what in
         ;;
     fast)
         fast
-        echo "chart: all good"
+        echo "chart: all checks passed"
         ;;
     full)
-        { full && echo "chart: all good"; } 2>&1 | tee "$out/full.txt"
+        { full && echo "chart: all checks passed"; } 2>&1 | tee "$out/full.txt"
         grep -v '^Time:' "$out/full.txt" >"$chart/tests/full.txt"
         ;;
     *) die "usage: scripts/chart.sh docs|fast|full|golden" ;;

@@ -1,11 +1,11 @@
-"""Installs the chart into a real API server: etcd and kube-apiserver alone, no nodes (scripts/chart_tools.sh api).
+"""Installs the chart into etcd and kube-apiserver, without nodes (scripts/chart_tools.sh api).
 
     .venv/bin/python scripts/chart_api.py BIN [CRDS]
 
-BIN is the folder that scripts/chart_tools.sh prints, CRDS one with the custom resource definitions of the Prometheus
-operator, KEDA and Strimzi; without it their resources are left out, which is said. Every resource of every variant
-is created by a server-side dry run with strict fields, in a namespace that enforces the restricted Pod Security
-Standard, and every pod of it, too. Then one variant is installed, upgraded and uninstalled by Helm.
+BIN is the folder printed by scripts/chart_tools.sh. CRDS is a folder with the custom resource definitions of the
+Prometheus operator, KEDA and Strimzi; without it, their resources are skipped and listed. Every resource of every
+variant, and every pod, is created by a server-side dry run with strict fields, in a namespace that enforces the
+restricted Pod Security Standard. Then Helm installs, upgrades and uninstalls one variant.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TEMPLATES: Final = {"StatefulSet", "Job"}
 
 
 def port() -> int:
-    """A free one."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
@@ -44,7 +44,7 @@ def port() -> int:
 
 
 def _object(text: bytes) -> dict[str, Any]:
-    """An answer; the probes answer with text."""
+    """Parse an answer; probes answer with text."""
     found: dict[str, Any] = json.loads(text) if text[:1] == b"{" else {"message": text.decode()}
     return found
 
@@ -55,12 +55,12 @@ class Api:
     def __init__(self, number: int, token: str) -> None:
         self.url, self.token = f"https://127.0.0.1:{number}", token
         trust = ssl.create_default_context()
-        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # it makes its own certificate
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # it creates its own certificate
         handlers = urllib.request.HTTPSHandler(context=trust), urllib.request.ProxyHandler({})
         self._opener = urllib.request.build_opener(*handlers)
 
     def call(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any], list[str]]:
-        """GET, or POST of `body`: status, answer, warnings."""
+        """Send GET, or POST with `body`; return status, answer and warnings."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers)
@@ -74,7 +74,7 @@ class Api:
             return 0, {"message": str(error)}, []
 
     def create(self, resource: dict[str, Any], query: str = "") -> str | None:
-        """Create a resource; what is wrong with it, None if nothing."""
+        """Create a resource; return the error or warnings, None if there are none."""
         version, kind = resource["apiVersion"], resource["kind"]
         plural = PLURALS.get(kind, f"{kind.lower()}s")
         where = resource["metadata"].get("namespace", NAMESPACE)
@@ -88,14 +88,14 @@ class Api:
 
 @contextlib.contextmanager
 def servers(binaries: Path, folder: Path) -> Iterator[Api]:
-    """etcd and kube-apiserver, with data that goes away."""
+    """Run etcd and kube-apiserver with temporary data."""
     etcd, peer, secure = port(), port(), port()
     token = secrets.token_hex(16)
     (folder / "tokens").write_text(f"{token},admin,admin,system:masters\n")
     subprocess.run(["openssl", "genrsa", "-out", folder / "key", "2048"], check=True, capture_output=True)
     store = f"""--data-dir={folder}/etcd --listen-peer-urls=http://127.0.0.1:{peer}
         --listen-client-urls=http://127.0.0.1:{etcd} --advertise-client-urls=http://127.0.0.1:{etcd}"""
-    # No controllers run, so nobody would make the accounts that the plugin ServiceAccount asks for.
+    # Without controllers, the accounts that the plugin ServiceAccount requires are not created.
     server = f"""--etcd-servers=http://127.0.0.1:{etcd} --secure-port={secure} --bind-address=127.0.0.1
         --cert-dir={folder}/certs --authorization-mode=RBAC --token-auth-file={folder}/tokens
         --service-account-issuer=https://api --service-account-key-file={folder}/key
@@ -119,14 +119,14 @@ def servers(binaries: Path, folder: Path) -> Iterator[Api]:
 
 
 def prepare(api: Api, crds: Path | None) -> set[str]:
-    """Namespaces that enforce `restricted`, and the definitions; the kinds of those."""
+    """Create namespaces that enforce `restricted`, and the definitions; return the kinds that these define."""
     enforced = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     for name in (NAMESPACE, "kafka"):
         metadata = {"name": name, "labels": enforced}
         wrong = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         assert wrong is None, wrong
     priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}}
-    wrong = api.create({**priority, "value": 1})  # a variant asks for it
+    wrong = api.create({**priority, "value": 1})  # a variant uses it
     assert wrong is None, wrong
     kinds = set()
     for file in sorted(crds.glob("*.yaml")) if crds else ():
@@ -139,7 +139,7 @@ def prepare(api: Api, crds: Path | None) -> set[str]:
 
 
 def pods(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The pods that controllers would make of a resource."""
+    """Yield the pods that controllers would create for a resource."""
     if resource["kind"] in TEMPLATES:
         template = resource["spec"]["template"]
         yield {
@@ -151,7 +151,7 @@ def pods(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def check(api: Api, helm: Path, values: Path, kinds: set[str]) -> list[str]:
-    """Create everything of a variant in a dry run; what is wrong."""
+    """Create all resources of a variant in a dry run; return the errors."""
     command = [
         helm,
         "template",
@@ -175,17 +175,17 @@ def check(api: Api, helm: Path, values: Path, kinds: set[str]) -> list[str]:
             continue
         for one in (resource, *pods(resource)):
             done += 1
-            if said := api.create(one, "?dryRun=All&fieldValidation=Strict"):
-                wrong.append(f"{one['kind']} {one['metadata']['name']}: {said}")
+            if problem := api.create(one, "?dryRun=All&fieldValidation=Strict"):
+                wrong.append(f"{one['kind']} {one['metadata']['name']}: {problem}")
     name = values.name.removesuffix("-values.yaml")
     print(
-        f"{name}: {done} resources and pods" + (f", left out {', '.join(sorted(set(left)))}" if left else "")
+        f"{name}: {done} resources and pods" + (f", skipped {', '.join(sorted(set(left)))}" if left else "")
     )
     return [f"{name}: {text}" for text in wrong]
 
 
 def install(api: Api, helm: Path, folder: Path) -> None:
-    """Install, upgrade, uninstall; without hooks and waiting, because nobody would run the pods."""
+    """Install, upgrade and uninstall, without hooks and waiting: no node runs the pods."""
     user = {"name": "admin", "user": {"token": api.token}}
     cluster = {"name": "c", "cluster": {"server": api.url, "insecure-skip-tls-verify": True}}
     context = {"name": "c", "context": {"cluster": "c", "user": "admin"}}
@@ -218,7 +218,7 @@ def install(api: Api, helm: Path, folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The command; its exit code."""
+    """Run the command; return its exit code."""
     binaries, crds = Path(arguments[0]), Path(arguments[1]) if len(arguments) > 1 else None
     with tempfile.TemporaryDirectory() as scratch, servers(binaries, Path(scratch)) as api:
         kinds = prepare(api, crds)
@@ -228,7 +228,7 @@ def main(arguments: list[str]) -> int:
             for text in check(api, binaries / "helm4", values, kinds)
         ]
         install(api, binaries / "helm4", Path(scratch))
-    print("\n".join(wrong) or "all good")
+    print("\n".join(wrong) or "all checks passed")
     return int(bool(wrong))
 
 

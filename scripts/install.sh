@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes .venv with what requirements/<set>.txt pins by hash, and the project itself, editable; the set bench gets a
-# venv of its own, .venv-bench, without the project.
-# Usage: scripts/install.sh local|dev|bench     (called by the Makefile; PYTHON names another interpreter)
+# Creates .venv with the requirements pinned in requirements/<set>.txt and the project, editable. The set `bench` goes
+# to .venv-bench, without the project.
+# Usage: scripts/install.sh local|dev|bench     (called by the Makefile; PYTHON is the preferred interpreter)
 set -eu
 cd "$(dirname "$0")/.."
 set=$1
@@ -14,7 +14,7 @@ fail() {
     exit 1
 }
 
-# The first interpreter that runs and is new enough; $1 is what it must be able to import besides.
+# Prints the first interpreter that is new enough and can import the modules $1.
 find_python() {
     for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python; do
         if "$candidate" -c "import sys, $1; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; then
@@ -38,7 +38,7 @@ make_venv() {
     fi
 }
 
-# pip of an old venv is no obstacle: it knows --require-hashes since version 8.
+# Any pip will do: --require-hashes exists since version 8.
 install() {
     if command -v uv >/dev/null 2>&1; then
         uv pip install --python "$python" "$@"
@@ -49,11 +49,11 @@ install() {
 
 usable() {
     "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1 || return 1
-    command -v uv >/dev/null 2>&1 || "$python" -m pip --version >/dev/null 2>&1  # uv makes it without pip
+    command -v uv >/dev/null 2>&1 || "$python" -m pip --version >/dev/null 2>&1  # a venv created by uv has no pip
 }
 
 usable || make_venv
-remedy="if the network is the cause, try again online; else \`make clean\` and again"
+remedy="check the network and retry; else run \`make clean\` and retry"
 install --require-hashes -r "requirements/$set.txt" || fail "requirements/$set.txt could not be installed: $remedy"
 if [ "$set" = bench ]; then
     touch "$venv/.installed-bench"

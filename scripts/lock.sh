@@ -1,12 +1,17 @@
 #!/bin/sh
-# Pins everything in requirements/*.txt by hash, for all platforms and Python >= 3.11:
-#   base.txt   production     local.txt  + `up` and what builds the project     dev.txt  + tests and tools
-#   build.txt, compile.txt  what builds the project, and what compiles it, for the image     chart.txt  linters and schemas for `make chart`     go.txt  Go by pip
-#   bench.txt  peers for `make bench-peers`
+# Pins the requirements in requirements/*.txt by hash, for all platforms and Python >= 3.11:
+#   base.txt     production
+#   local.txt    base, `up` and the build backend
+#   dev.txt      local, tests and tools
+#   build.txt    build backend, for the image
+#   compile.txt  mypyc, for the image
+#   chart.txt    linters and schemas for `make chart`
+#   go.txt       Go
+#   bench.txt    peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
 cd "$(dirname "$0")/.."
-command -v uv >/dev/null 2>&1 || { echo "lock: needs uv: pip install uv" >&2; exit 1; }
+command -v uv >/dev/null 2>&1 || { echo "lock: uv is missing: pip install uv" >&2; exit 1; }
 
 compile() {
     out=$1
@@ -15,7 +20,7 @@ compile() {
         --no-annotate --output-file "requirements/$out.txt" "$@"
 }
 
-# dev first: what it resolves to constrains the smaller ones, so a version is the same in all three
+# dev first: it constrains the smaller sets, so that all have the same versions
 compile dev pyproject.toml --extra local --extra dev requirements/build.in "$@"
 compile local pyproject.toml --extra local requirements/build.in --constraints requirements/dev.txt "$@"
 compile base pyproject.toml --constraints requirements/dev.txt "$@"

@@ -1,4 +1,4 @@
-"""All of a worker but Faust and the network: the engine on rooms in memory, a writer that only builds the batches."""
+"""A worker without Faust and the network: the engine on rooms in memory, transactions that only build the batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from aiokafka.structs import TopicPartition
@@ -30,10 +30,11 @@ from pipeline.model.signals import (
 )
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.settings import load
+from pipeline.worker.broker_clock import BrokerClock
 from pipeline.worker.engine import Engine
-from pipeline.worker.recovery import Lane
-from pipeline.worker.transactions import BrokerClock, SealedUnit
-from pipeline.worker.unit import OutputEncoder
+from pipeline.worker.output_encoder import OutputEncoder
+from pipeline.worker.task import PartitionTask
+from pipeline.worker.transactions import SealedUnit
 from testkit.rows import member, partition_of, recents, room
 
 IDS: Final = {name: number for number, name in enumerate(sorted(SCHEMAS), 1)}
@@ -41,32 +42,37 @@ NOW: Final = 1_790_000_000_000_000
 URL: Final = "https://cdn.example.com/audio/announcement.wav"
 
 
-class Writer:
-    """Takes what a unit says as the transactional producer would, up to the bytes of the batches."""
+class BatchBuilder:
+    """Stands in for Transactions: builds the bytes of each batch, and sends nothing."""
 
     def __init__(self) -> None:
         self.clock = BrokerClock()
+        self.renewed = 0
         self.bytes = self.units = 0
 
-    async def write(self, _: Iterable[TopicPartition], close: Callable[[], SealedUnit]) -> SealedUnit:
-        unit = close()
+    async def begin(self, partitions: Iterable[TopicPartition]) -> None:
+        """Begin at once."""
+
+    async def commit(self, unit: SealedUnit) -> None:
+        """Build the batches."""
         self.units += 1
         for batches in unit.outputs.values():
             for batch in batches:
                 self.bytes += len(bytes(batch._build()))
-        return unit
 
 
 class _Learner:
-    """All schemas are known."""
+    """Stands in for Learner: all schemas are known."""
 
-    def tick(self) -> None: ...
+    def tick(self) -> None:
+        """Do nothing."""
 
 
 class Core:
-    """One engine, `partitions` lanes, `rooms` rooms with `members` members each."""
+    """One engine with `partitions` tasks and `rooms` rooms of `members` members each."""
 
-    def __init__(self, rooms: int, members: int = 3, partitions: int = 1) -> None:
+    def __init__(self, rooms: int, members: int = 3, partitions: int = 1, transactions: Any = None) -> None:
+        """`transactions` stands in for Transactions; None: a BatchBuilder."""
         self.settings = load(
             bootstrap_servers="localhost:9092", registry_url="http://localhost", partitions=partitions
         )
@@ -75,13 +81,13 @@ class Core:
         for name, number in IDS.items():
             if name.startswith("conference.signal."):
                 self.signals.learn(number, SCHEMAS[name])
-        self.writer = Writer()
-        names: Any = OutputEncoder(prefix, IDS)
+        self.builder = BatchBuilder()
         learner: Any = _Learner()
-        writer: Any = self.writer
-        self.engine = Engine(self.settings, names, self.signals, learner, writer, Metrics())
-        self.lanes = {
-            number: Lane(
+        given: Any = self.builder if transactions is None else transactions
+        encoder = OutputEncoder(prefix, IDS)
+        self.engine = Engine(self.settings, encoder, self.signals, learner, given, Metrics())
+        self.tasks = {
+            number: PartitionTask(
                 number,
                 Partition(Rules()),
                 Merge(Input(f"{prefix}.api.signals", number, 0), Input(f"{prefix}.media.signals", number, 0)),
@@ -89,24 +95,24 @@ class Core:
             )
             for number in range(partitions)
         }
-        self.engine.lanes = self.lanes
-        self.engine.generation = 1
+        self.engine.tasks.update(self.tasks)
+        self.engine.intake.open(1)
         self._fill(rooms, members)
 
     def _fill(self, rooms: int, members: int) -> None:
-        where = partition_of(len(self.lanes))
+        where = partition_of(len(self.tasks))
         self.where: list[int] = []
         remembered = recents(64)
         for n in range(rooms):
             made = room(n, remembered[n % 64])
             self.where.append(where(n))
-            partition = self.lanes[self.where[-1]].partition
+            partition = self.tasks[self.where[-1]].partition
             partition.restore_room(made.room_id, made)
             for m in range(members):
                 one = member(made.room_id, n * members + m)
                 partition.restore_member(made.room_id, one.session_uuid, one)
-        for lane in self.lanes.values():
-            lane.partition.restored()
+        for task in self.tasks.values():
+            task.partition.restored()
 
     def run(self, records: Sequence[tuple[int, str, Record]], per_unit: int) -> float:
         """CPU microseconds per signal; units of at most `per_unit` signals."""
@@ -119,10 +125,10 @@ class Core:
         spent = 0.0
         for begin in range(0, len(records), per_unit):
             for number, topic, record in records[begin : begin + per_unit]:
-                source: Input = getattr(self.lanes[number].merge, topic)
+                source: Input = getattr(self.tasks[number].merge, topic)
                 source.fetched((record,), record.offset + 1, record.offset + 1)
-            for lane in self.lanes.values():
-                for source in lane.merge.inputs:
+            for task in self.tasks.values():
+                for source in task.merge.inputs:
                     source.end = source.position
             began = time.process_time()
             while True:
@@ -130,7 +136,7 @@ class Core:
                     pass
                 if not self.engine._unit:
                     break
-                await self.engine._settle()
+                await self.engine._flush()
                 if (failed := self.engine._writing) is not None:
                     failed.result()
             spent += time.process_time() - began

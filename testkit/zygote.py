@@ -155,7 +155,7 @@ def _wrong_clock(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    for module in ("pipeline.cli.setup", "pipeline.worker.process", "uvloop"):
+    for module in ("pipeline.cli.worker", "pipeline.worker.process", "uvloop"):
         importlib.import_module(module)
     if sys.argv[2:]:
         from tests.chaos.bugs import BUGS

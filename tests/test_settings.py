@@ -1,6 +1,6 @@
-"""Settings: what goes together, what is named when it is wrong, and the TLS contexts.
+"""Settings: checks and their errors, client arguments, TLS contexts, redaction.
 
-tests/data/client.*.pem: a self-signed certificate and its key, used nowhere else; the key's password is PASSWORD.
+tests/data/client.*.pem: a self-signed certificate and its key, used only here; the key's password is PASSWORD.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SUBJECT = ((("commonName", "client of the tests"),),)
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of ours in the environment."""
+    """Remove the settings of the environment."""
     for name in [name for name in os.environ if name.startswith(("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_"))]:
         monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "expected"),
     [
         (
             {"KAFKA_BOOTSTRAP_SERVERS": "a:1,b"},
@@ -46,42 +46,46 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
             {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u"},
             "KAFKA_SECURITY_PROTOCOL=SASL_SSL needs KAFKA_SASL_PASSWORD",
         ),
-        ({"KAFKA_BOOTSTRAP_SERVERS": "u:hunter2@a:1"}, "KAFKA_BOOTSTRAP_SERVERS: no user or password there"),
+        (
+            {"KAFKA_BOOTSTRAP_SERVERS": "u:hunter2@a:1"},
+            "KAFKA_BOOTSTRAP_SERVERS: must not contain a user or password",
+        ),
         (
             {"SCHEMA_REGISTRY_URL": "https://u:hunter2@r", "SCHEMA_REGISTRY_USERNAME": "u"},
-            "SCHEMA_REGISTRY_URL carries a user, and SCHEMA_REGISTRY_USERNAME or _BEARER_TOKEN is set",
+            "SCHEMA_REGISTRY_URL contains a user, and SCHEMA_REGISTRY_USERNAME or SCHEMA_REGISTRY_BEARER_TOKEN is set",
         ),
         (
             {"SCHEMA_REGISTRY_URL": "https://u:hunter2@r", "SCHEMA_REGISTRY_BEARER_TOKEN": "hunter2"},
-            "SCHEMA_REGISTRY_URL carries a user",
+            "SCHEMA_REGISTRY_URL contains a user",
         ),
-        ({"KAFKA_SSL_CERT": "c.pem"}, "KAFKA_SSL_CERT and KAFKA_SSL_KEY go together"),
-        ({"KAFKA_SSL_KEY": "k.pem"}, "KAFKA_SSL_CERT and KAFKA_SSL_KEY go together"),
+        ({"KAFKA_SSL_CERT": "c.pem"}, "KAFKA_SSL_CERT and KAFKA_SSL_KEY: set both or neither"),
+        ({"KAFKA_SSL_KEY": "k.pem"}, "KAFKA_SSL_CERT and KAFKA_SSL_KEY: set both or neither"),
         ({"PIPELINE_PARTITIONS": "0", "PIPELINE_TOPIC_PREFIX": "a.b"}, "PIPELINE_TOPIC_PREFIX: "),
         ({"PIPELINE_PARTITIONS": "0", "PIPELINE_TOPIC_PREFIX": "a.b"}, "; PIPELINE_PARTITIONS: "),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], told: str
+def test_invalid_settings_give_a_one_line_error(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], expected: str
 ) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as caught:
         load()
     text = str(caught.value)
-    assert text.startswith("wrong settings: ")
-    assert told in text
+    assert text.startswith("invalid settings: ")
+    assert expected in text
+    assert "Value error" not in text
     assert "\n" not in text
     assert "hunter2" not in text
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PARTITIONS", "")
     assert load() == Settings()
     assert load().partitions == 12
 
 
-def test_what_the_kafka_clients_get(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kafka_gives_the_client_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = load(bootstrap_servers="a:1, b:2").kafka()
     assert plain["bootstrap_servers"] == "a:1, b:2"
     assert [plain[f"sasl_plain_{name}"] for name in ("username", "password")] == [None, None]
@@ -102,9 +106,7 @@ def test_what_the_kafka_clients_get(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_tls_trusts_the_given_authority_and_shows_our_certificate(
-    verify: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_uses_the_given_authority_and_certificate(verify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[Any, ...]] = []
     real = ssl.SSLContext.load_cert_chain
 
@@ -124,11 +126,11 @@ def test_tls_trusts_the_given_authority_and_shows_our_certificate(
     assert context
     assert [one["subject"] for one in context.get_ca_certs()] == [SUBJECT]
     assert shown == [(CERT, KEY, PASSWORD)]
-    assert context.verify_mode == ssl.CERT_REQUIRED, "without the name, the authority still counts"
+    assert context.verify_mode == ssl.CERT_REQUIRED, "the authority is checked also without the host name"
     assert context.check_hostname is verify
 
 
-def test_tls_without_files_trusts_what_the_system_does() -> None:
+def test_tls_without_files_uses_the_systems_authorities() -> None:
     context = load(security_protocol="SSL").kafka()["ssl_context"]
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname is True
@@ -144,13 +146,13 @@ def test_tls_without_files_trusts_what_the_system_does() -> None:
         {"ssl_cert": CERT, "ssl_key": KEY, "ssl_key_password": "another"},
     ],
 )
-def test_tls_files_that_can_not_be_loaded_are_named(files: dict[str, str]) -> None:
+def test_unloadable_tls_files_raise_config_error(files: dict[str, str]) -> None:
     found = load(security_protocol="SSL", **files)
     with pytest.raises(ConfigError, match=r"^KAFKA_SSL_CA, _CERT or _KEY can't be loaded: \S"):
         found.kafka()
 
 
-def test_tls_of_the_registry() -> None:
+def test_registry_tls_uses_its_own_authority() -> None:
     assert load().registry_ssl() is True
     context = load(registry_ca=CERT).registry_ssl()
     assert isinstance(context, ssl.SSLContext)
@@ -161,7 +163,7 @@ def test_tls_of_the_registry() -> None:
             load(registry_ca=wrong).registry_ssl()
 
 
-def test_a_worker_has_an_id_of_its_own_unless_it_was_given_one() -> None:
+def test_worker_id_is_random_unless_configured() -> None:
     first, second = load(group_id="g"), load(group_id="g")
     named = first.worker_id
     assert first.worker_id == named, "it stays the same"
@@ -171,24 +173,24 @@ def test_a_worker_has_an_id_of_its_own_unless_it_was_given_one() -> None:
 
 
 @pytest.mark.parametrize("login", ["u:secret", "u:se@cret", "u:sec/ret", "u", "u:%2Fsecret"])
-def test_the_registry_is_shown_without_its_password(login: str) -> None:
+def test_registry_url_is_shown_without_its_login(login: str) -> None:
     found = load(registry_url=f"https://{login}@host:81/x/")
     assert found.registry_shown == "https://host:81/x"
     assert "host:81" not in repr(found)
 
 
-def test_secrets_are_blotted_out_of_texts_however_they_are_spelt() -> None:
+def test_secrets_are_redacted_in_every_spelling() -> None:
     word = "pa\"ss'wo/rd\\é"
     names = ("sasl_password", "ssl_key_password", "registry_password", "registry_token")
     found = load(registry_username="user", **dict.fromkeys(names, word))
     quoted = quote(word, safe="")
     basic = b64encode(f"user:{word}".encode()).decode()
-    spelt = [word, repr(word), repr(word.encode()), json.dumps(word), quoted, f"Basic {basic}"]
-    for text in spelt:
-        blotted = found.redacted(f"it said {text} twice: {text}.")
-        assert blotted.count("***") == 2, text
-        assert "wo" not in blotted.replace("two", "").replace("twice", "")
-    assert "***" not in load(sasl_password="abc").redacted("abc"), "nothing would be left of texts"
+    spellings = [word, repr(word), repr(word.encode()), json.dumps(word), quoted, f"Basic {basic}"]
+    for text in spellings:
+        redacted = found.redacted(f"{text} occurs twice: {text}.")
+        assert redacted.count("***") == 2, text
+        assert "wo" not in redacted
+    assert "***" not in load(sasl_password="abc").redacted("abc"), "too short to redact"
     in_url = load(registry_url=f"https://user:{quoted}@host")
     assert [in_url.redacted(text).count("***") for text in (word, quoted, basic)] == [1, 1, 1]
     assert all(word not in repr(one) and quoted not in repr(one) for one in (found, in_url))

@@ -1,80 +1,77 @@
-"""The command line (contract §7): `conference-pipeline`, also `python -m pipeline`."""
+"""The command line (contract §7): `conference-pipeline`, also `python -m pipeline`.
+
+Each command is a function in the module of the same name (`import_` for `import`).
+"""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Final
 
 import typer
 
 from pipeline.errors import PipelineError
 
-COMMANDS: Final = {
-    "demo": "demo",
-    "up": "up",
-    "down": "up",
-    "status": "up",
-    "setup": "setup",
-    "worker": "setup",
-    "doctor": "doctor",
-    "send": "send",
-    "events": "events",
-    "replay": "replay",
-    "import": "import_",
-}
-"""Command to the module below `pipeline.cli` that has a function of that name, in the order of `--help`."""
+COMMANDS: Final = (
+    "demo", "up", "down", "status", "setup", "worker", "doctor", "send", "events", "replay", "import",
+)  # fmt: skip
+"""The commands in the order of `--help`."""
 
 
 def build(only: str | None = None) -> typer.Typer:
-    """The application; with `only` one command, without importing what the others need (0.4 s)."""
+    """Return the application; with `only`, one command, without importing the modules of the others (0.4 s)."""
     app = typer.Typer(
         name="conference-pipeline",
-        help="The conference event pipeline: for every conference room, what just happened, once, in order, and truly.",
-        epilog="Try it: conference-pipeline demo. Without Kafka: conference-pipeline replay FILE.",
+        help="Publish an ordered, exactly-once event stream for every conference room.",
+        epilog="Start with: conference-pipeline demo",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name, module in COMMANDS.items():
-        if only not in (None, name):
-            continue
-        found = import_module(f"pipeline.cli.{module}")
-        if name == "import":
-            app.add_typer(found.import_app)
+    for name in COMMANDS if only is None else (only,):
+        attribute = f"{name}_" if iskeyword(name) else name
+        command = getattr(import_module(f"pipeline.cli.{attribute}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
         else:
-            app.command(name)(getattr(found, name))
+            app.command(name)(command)
     return app
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed
+def _show_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import PackageNotFoundError, version
 
         try:
-            typer.echo(installed("conference-pipeline"))
+            typer.echo(version("conference-pipeline"))
         except PackageNotFoundError:  # run from a checkout
             typer.echo("unknown")
         raise typer.Exit
 
 
-# `_root` makes one command alone keep its name: typer would drop it. `_version` answers before typer misses a command.
+# With a callback, typer keeps the name of the command also when there is only one.
 def _root(
     version: bool = typer.Option(
-        False, "--version", help="Show the version and exit.", is_eager=True, callback=_version
+        False,
+        "--version",
+        help="Show the version and exit.",
+        is_eager=True,
+        callback=_show_version,
+        metavar="",
     ),
 ) -> None:
     pass
 
 
 def main() -> None:
-    """The entry point: an error of ours is one line on standard error, never a stack trace.
+    """Run the command line. A PipelineError becomes one line on standard error, without a stack trace.
 
-    Exit codes beyond the commands' own: 2 for an error that an operator must act on, 130 after Ctrl-C, 1 without
-    a word when the reader of our output has gone.
+    Exit codes besides those of each command: 2 for an error that an operator must fix, 130 after Ctrl-C, 1 without
+    output when the reader of standard output has closed it.
     """
     first = sys.argv[1] if len(sys.argv) > 1 else None
     try:

@@ -1,4 +1,4 @@
-"""`demo`: everything in one command, on real servers, with what comes out compared with what must come out."""
+"""`demo`: play a recorded conference through real servers and a worker, and check the events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.cli.servers import kafka_errors
 from pipeline.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.cli.demo_run import Screen
+    from pipeline.demo.screen import Screen
     from pipeline.devstack import Stack
     from pipeline.settings import Settings
 
@@ -27,46 +27,53 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 NEXT: Final = """
 Next:
-  eval "$(conference-pipeline up)"              a broker and a registry that stay, until `conference-pipeline down`
-  conference-pipeline setup                     the topics and the schemas
-  conference-pipeline worker &                  as many as there are cores
-  conference-pipeline events &                  what is published, as JSON lines
+  eval "$(conference-pipeline up)"    start a broker and a registry; stop them with `conference-pipeline down`
+  conference-pipeline setup           create the topics, register the schemas
+  conference-pipeline worker &        start a worker
+  conference-pipeline events &        follow the published events
   conference-pipeline demo --save signals.jsonl
   conference-pipeline send --keep-pace signals.jsonl
-                                                the same through your worker; `replay signals.jsonl` needs no Kafka
+                                      send the demo's signals through your worker
+  conference-pipeline replay signals.jsonl
+                                      turn them into events without Kafka
 """
 
 
 Speed = Annotated[
     float,
-    typer.Option(metavar="X", min=0.1, max=100, help="Play X times as fast; the watchdog keeps its 10 s."),
+    typer.Option(metavar="X", min=0.1, max=100, help="Play X times as fast; the watchdog still takes 10 s."),
 ]
 Save = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write the signals that were sent there, as JSON lines.")
+    str | None, typer.Option(metavar="FILE", help="Write the signals that were sent to FILE, as JSON lines.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the events as JSON lines, and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print only the events, as JSON lines.")]
 
 
 def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
-    """Play a recorded conference through a real Kafka, registry and worker, and show the events as they come.
+    """Play a recorded conference through Kafka and a worker.
 
-    Uses the servers that the environment names, else those of `up`, else starts its own (the first time it downloads
-    200 MB); topics and group are its own, and are removed at the end. The events are compared with an
-    offline replay of the same signals. Exit codes: 0 they are the same, 1 they are not or the worker died, 2 no
-    servers could be had, 130 after Ctrl-C, 143 after SIGTERM.
+    The demo uses the servers named in the environment, else those of `up`,
+    else it starts its own; the first time this downloads 200 MB. Its topics,
+    schemas and consumer group are deleted at the end. The events are compared
+    with an offline replay of the same signals.
+
+    Exit codes: 0 the events are as expected, 1 they differ or the worker
+    ended, 2 invalid configuration or no servers, 130 Ctrl-C, 143 SIGTERM.
 
     [dim]$ conference-pipeline demo
-    $ conference-pipeline demo --speed 3 --json | jq -c '[.meta.sequence, .event]'[/dim]
+    $ conference-pipeline demo --speed 3 --json | jq -c .event[/dim]
     """
-    from pipeline.cli.demo_run import DemoError, Screen, play
+    from pipeline.demo.run import run
+    from pipeline.demo.screen import Screen
+    from pipeline.demo.worker_process import DemoError
 
     screen = Screen(as_json)
-    with _orderly() as number, contextlib.ExitStack() as closing:
+    with _signals_as_interrupt() as received, contextlib.ExitStack() as closing:
         try:
-            found = _servers(closing, screen)
-            with kafka_errors(found):
-                _topics(closing, found, screen)
-                play(found, screen, speed, save)
+            settings = _servers(closing, screen)
+            with kafka_errors(settings):
+                _create_topics(closing, settings, screen)
+                run(settings, screen, speed, save)
             if not as_json:
                 typer.echo(NEXT)
         except DemoError as error:
@@ -74,31 +81,31 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             screen.progress("stopped")
-            raise typer.Exit(128 + (number[0] if number else signal.SIGINT)) from None
+            raise typer.Exit(128 + (received[0] if received else signal.SIGINT)) from None
         finally:
-            _deaf()  # nothing interrupts the cleaning up, which `closing` does now
+            _ignore_signals()  # while `closing` cleans up
 
 
 @contextlib.contextmanager
-def _orderly() -> Iterator[list[int]]:
-    """SIGTERM and SIGHUP do what Ctrl-C does; the list then holds the signal's number."""
-    came: list[int] = []
+def _signals_as_interrupt() -> Iterator[list[int]]:
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt; the list receives their numbers."""
+    received: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
-        came.append(number)
+        received.append(number)
         signal.raise_signal(signal.SIGINT)
 
     handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    # A shell's `&` and nohup have SIGINT ignored: then nothing would be interrupted.
+    # A process started by a shell's `&` ignores SIGINT, so that raise_signal would do nothing.
     handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield came
+        yield received
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _deaf() -> None:
+def _ignore_signals() -> None:
     for number in (signal.SIGINT, *SIGNALS):
         signal.signal(number, signal.SIG_IGN)
 
@@ -107,7 +114,7 @@ def _deaf() -> None:
 
 
 def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
-    """Settings of this run: servers that answer, a prefix and a group that nobody else has."""
+    """Return the settings of this run: running servers, and a new topic prefix and group."""
     from pipeline.settings import load
 
     run = f"demo-{secrets.token_hex(3)}"
@@ -139,7 +146,7 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
 
 
 def _own_stack(closing: contextlib.ExitStack, *, nodes: int, registry: bool) -> Stack:
-    """A stack that is gone after this run: `demo`, and under another name while another demo has that one."""
+    """Return a stack for this run only, named `demo`, or with the process id when another demo runs."""
     from pipeline.devstack import Stack
     from pipeline.devstack.cache import cache_dir, make_dir
 
@@ -149,7 +156,7 @@ def _own_stack(closing: contextlib.ExitStack, *, nodes: int, registry: bool) -> 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return Stack(f"demo-{os.getpid()}", nodes=nodes, registry=registry)
-    Stack("demo").down()  # what a demo that was killed left behind
+    Stack("demo").down()  # left behind by a demo that was killed
     return Stack("demo", nodes=nodes, registry=registry)
 
 
@@ -161,38 +168,38 @@ def _down(stack: Stack, screen: Screen) -> None:
 # --- topics and schemas --------------------------------------------------------------------------------------
 
 
-def _topics(closing: contextlib.ExitStack, found: Settings, screen: Screen) -> None:
+def _create_topics(closing: contextlib.ExitStack, settings: Settings, screen: Screen) -> None:
     from pipeline.admin.setup import setup
 
     screen.progress("creating topics, registering schemas")
-    closing.callback(_remove, found)
-    differences = asyncio.run(setup(found, lambda _: None))
+    closing.callback(_delete, settings)
+    differences = asyncio.run(setup(settings, lambda _: None))
     if differences:
         raise ConfigError("; ".join(differences))
 
 
-def _remove(found: Settings) -> None:
+def _delete(settings: Settings) -> None:
     from aiokafka.errors import KafkaError
 
     with contextlib.suppress(KafkaError, PipelineError, OSError, TimeoutError):
-        asyncio.run(asyncio.wait_for(_remove_all(found), 20))
+        asyncio.run(asyncio.wait_for(_delete_all(settings), 20))
         return
-    print(f"topics and schemas of {found.topic_prefix}.* could not all be removed", file=sys.stderr)
+    print(f"topics and schemas of {settings.topic_prefix}.* could not all be deleted", file=sys.stderr)
 
 
-async def _remove_all(found: Settings) -> None:
-    """Servers that outlive this run get nothing of it to keep; the group, without members, expires by itself."""
+async def _delete_all(settings: Settings) -> None:
+    """Delete the topics and schemas of this run. Kafka deletes the empty consumer group later."""
     from aiokafka.admin import AIOKafkaAdminClient
 
     from pipeline.kafka.schema_registry import Registry
     from pipeline.topics import TOPICS
 
-    admin = AIOKafkaAdminClient(**found.kafka())
+    admin = AIOKafkaAdminClient(**settings.kafka())
     await admin.start()
     try:
-        await admin.delete_topics([topic.full_name(found.topic_prefix) for topic in TOPICS])
+        await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
     finally:
         await admin.close()
-    async with Registry(found) as registry:
-        subjects = [subject for topic in TOPICS for subject in topic.subjects(found.topic_prefix)]
+    async with Registry(settings) as registry:
+        subjects = [subject for topic in TOPICS for subject in topic.subjects(settings.topic_prefix)]
         await asyncio.gather(*(registry.delete(subject) for subject in subjects))

@@ -1,48 +1,49 @@
-"""`doctor`: what is wrong, and what to do about it."""
+"""`doctor`: check the environment of the workers and name the remedy of each fault."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline.cli.servers import settings
+from pipeline.cli.servers import server_settings, silence_kafka_client
 
 if TYPE_CHECKING:
     from pipeline.admin.doctor import Line
 
 WRONG: Final = 1
-"""Exit code when something is wrong."""
+"""Exit code when a check has the state `wrong`."""
 STYLES: Final = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object a line.")]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="Longest time for one check, in seconds.")
+]
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one check may take.")
-    ] = 15.0,
-) -> None:
-    """Check brokers, registry, topics, schemas, permissions, the group, what waits, open transactions and clocks.
 
-    Run it as the workers run: with their settings and their users. It only reads. A line for each check, or for each
-    thing that it found: ok, warning or wrong, and what to do.
+def doctor(as_json: Json = False, timeout: Timeout = 15.0) -> None:
+    """Check servers, topics, schemas, permissions, group and clocks.
 
-    Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 the settings are wrong or name no servers.
+    Run it with the settings and the user of the workers. It only reads. It
+    prints one line for each finding: ok, warning or wrong, and the remedy.
+
+    Exit codes: 0 nothing is wrong (there may be warnings), 1 something is
+    wrong, 2 the settings are invalid or name no servers.
 
     [dim]$ conference-pipeline doctor
-    $ conference-pipeline doctor --json | jq -r 'select(.state == "wrong") | .remedy'
+    $ conference-pipeline doctor --json |
+        jq -r 'select(.state == "wrong") | .remedy'
     $ kubectl exec NAME-0 -- conference-pipeline doctor[/dim]
     """
     from pipeline.admin.doctor import examine
 
-    found = settings()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would say the same, first, in other words
-    lines = asyncio.run(examine(found, timeout))
+    settings = server_settings()
+    silence_kafka_client()
+    lines = asyncio.run(examine(settings, timeout))
     if as_json:
         for line in lines:
             print(json.dumps(line._asdict(), ensure_ascii=False))
@@ -50,9 +51,8 @@ def doctor(
         _table(lines)
     else:
         for line in lines:
-            print(
-                f"{line.state:<8} {line.check:<13} {line.found}" + (f"; {line.remedy}" if line.remedy else "")
-            )
+            remedy = f"; {line.remedy}" if line.remedy else ""
+            print(f"{line.state:<8} {line.check:<13} {line.found}{remedy}")
     if any(line.state == "wrong" for line in lines):
         raise typer.Exit(WRONG)
 
@@ -62,7 +62,7 @@ def _table(lines: list[Line]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("check", "", "found", "what to do", show_lines=True)
+    table = Table("check", "", "found", "remedy", show_lines=True)
     for check, state, found, remedy in lines:
         table.add_row(check, Text(state, STYLES[state]), Text(found), Text(remedy))
     console = Console()

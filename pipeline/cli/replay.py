@@ -1,4 +1,4 @@
-"""`replay`: the rules without Kafka."""
+"""`replay`: turn signals into events offline."""
 
 from __future__ import annotations
 
@@ -29,30 +29,39 @@ def _time(text: str) -> int:
 
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="Signals, one JSON object a line; - is standard input.")
+    str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")
 ]
 Until = Annotated[
-    Any, typer.Option(parser=_time, metavar="TIME", help="Also let the deadlines up to TIME (RFC 3339) fire.")
+    Any,
+    typer.Option(
+        parser=_time, metavar="TIME", help="After the last signal, fire the deadlines up to TIME (RFC 3339)."
+    ),
 ]
 Rejected = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write signals that made no sense there, with the reason.")
+    str | None, typer.Option(metavar="FILE", help="Write rejected signals to FILE, with the reason.")
 ]
 Dead = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write lines that are no signal there, with the error.")
+    str | None, typer.Option(metavar="FILE", help="Write lines that are not signals to FILE, with the error.")
 ]
-Summary = Annotated[bool, typer.Option("--summary", help="Say on standard error what was counted.")]
+Summary = Annotated[
+    bool, typer.Option("--summary", metavar="", help="Print the counts on standard error at the end.")
+]
 
 
 def replay(
     file: File, until: Until = None, rejected: Rejected = None, dead: Dead = None, summary: Summary = False
 ) -> None:
-    """Turn signals into events offline, with the very rules of the worker; no Kafka needed.
+    """Turn signals into events offline, without Kafka.
 
-    A signal's time is its occurred_at. The exit code is 0 whatever the lines are.
+    The rules are the worker's. A signal's time is its occurred_at.
+
+    Exit codes: 0 the input was read, even with bad lines, 2 a file can't be
+    opened or a setting is invalid.
 
     [dim]$ conference-pipeline replay signals.jsonl
-    $ conference-pipeline replay signals.jsonl --until 2026-11-22T14:00:00Z --rejected no.jsonl --dead dead.jsonl
-    $ conference-pipeline import freeswitch events.jsonl | conference-pipeline replay -[/dim]
+    $ conference-pipeline replay signals.jsonl --until 2026-11-22T14:00:00Z
+    $ conference-pipeline import freeswitch events.jsonl |
+        conference-pipeline replay - --rejected no.jsonl --dead dead.jsonl[/dim]
     """
     from pipeline.replay import Replay, discard
 
@@ -76,7 +85,7 @@ def replay(
 
 
 def _rules() -> Rules:
-    """The watchdog settings; the settings class takes 0.2 s to load, which most replays need not wait for."""
+    """Return the watchdog settings. The settings class takes 0.2 s to load: import it only when one is set."""
     from pipeline.core.watchdog import Rules
 
     if not any(name.startswith("PIPELINE_WATCHDOG_") for name in os.environ):
@@ -87,14 +96,14 @@ def _rules() -> Rules:
 
 
 LARGE_BUFFER: Final = 1 << 20
-"""Bytes of a file's buffer: a call of the system for each 8 KiB is 3 % of the time."""
+"""Bytes of a file's buffer; with Python's 8 KiB, system calls take 3 % of the time."""
 
 
 def _large(stream: IO[bytes]) -> IO[bytes]:
-    """The same stream with a large buffer where it is a file; who reads a pipe or a terminal wants lines soon."""
+    """Return the stream with a large buffer if it is a file. The reader of a pipe or a terminal gets lines sooner."""
     try:
         is_file = S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except OSError:  # not a stream of the system's, as in a test
+    except OSError:  # a stream without a file descriptor, as in a test
         return stream
     return open(stream.fileno(), "wb", buffering=LARGE_BUFFER, closefd=False) if is_file else stream
 

@@ -1,61 +1,61 @@
-"""`send`: signals from JSON lines to the right topics."""
+"""`send`: publish signals from JSON lines."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pipeline.cli.servers import kafka_errors, settings
-from pipeline.errors import ConfigError, SignalError
+from pipeline.cli.servers import kafka_errors, server_settings
+from pipeline.cli.signal_lines import at_once, at_pace, at_rate, open_input, read_lines
+from pipeline.errors import SignalError
 
 if TYPE_CHECKING:
-    from pipeline.kafka.acls import Acl
-    from pipeline.model.signals import AnySignal
+    from pipeline.cli.signal_lines import Due
+    from pipeline.kafka.signal_producer import SignalProducer
     from pipeline.settings import Settings
 
-CHUNK: Final = 1 << 18
-PRODUCER: Final[dict[str, Any]] = {
-    "acks": "all",
-    "enable_idempotence": True,
-    "linger_ms": 5,
-    "max_batch_size": 1 << 18,
-    "max_request_size": 4 << 20,  # a signal of 1 MiB is fine (contract §4); the topic's own limit decides
-}
-"""How signals are produced. The client's default partitioner is the Java client's, murmur2 (contract §2)."""
-PROGRESS_AFTER: Final = 1.0  # seconds
-NEXT_MILLISECOND: Final = 0.002
-"""Seconds after an acknowledgement when the broker's next append time is surely a later one: it counts milliseconds."""
-MANY_ROOMS: Final = 10_000
+PROGRESS_AFTER: Final = 1.0
+"""Seconds after which a progress bar is shown."""
 
+Show = Callable[[int, str], None]
+"""Reports progress: (bytes read since the last call, summary)."""
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="Signals, one JSON object a line; - is standard input.")
+    str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")
 ]
 Avro = Annotated[
-    bool, typer.Option("--avro", help="Send Avro in the registry's wire format, not the JSON as it is.")
+    bool,
+    typer.Option(
+        "--avro", metavar="", help="Send Avro in the registry's wire format instead of the JSON text."
+    ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first line that is no signal.")]
-Rate = Annotated[float | None, typer.Option(metavar="N", min=0.001, help="At most N signals per second.")]
-Pace = Annotated[bool, typer.Option("--keep-pace", help="Keep the distances in time that occurred_at has.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", metavar="", help="Stop at the first line that is not a signal.")
+]
+Rate = Annotated[
+    float | None, typer.Option(metavar="N", min=0.001, help="Send at most N signals per second.")
+]
+Pace = Annotated[
+    bool, typer.Option("--keep-pace", metavar="", help="Keep the time between the signals' occurred_at.")
+]
 Speed = Annotated[float, typer.Option(metavar="X", min=0.001, help="With --keep-pace: X times as fast.")]
 Bulk = Annotated[
     bool,
     typer.Option(
         "--bulk",
-        help="Don't keep the order between a room's API and media signals: several times as fast, for load.",
+        metavar="",
+        help="Don't keep the order between a room's API and media signals; several times as fast, for load tests.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print the summary as one JSON object.")]
 
 
 def send(
@@ -68,28 +68,31 @@ def send(
     bulk: Bulk = False,
     as_json: Json = False,
 ) -> None:
-    """Publish signals, one JSON object a line, to the topics that their types belong to.
+    """Publish signals, one JSON object per line, to their topics.
 
-    A room's signals are appended in the order of the lines, also those on the two topics, which the workers merge by
-    the time of their append. A line that is no signal is named on standard error and skipped.
+    A room's signals are appended in the order of the lines, across both
+    topics. A line that is not a signal is reported on standard error and
+    skipped.
 
-    Exit codes: 0 all sent, 1 a line was skipped or refused, 2 Kafka or the registry can't be used, 130 after Ctrl-C.
+    Exit codes: 0 all sent, 1 a line was skipped or Kafka refused a signal,
+    2 Kafka or the registry failed, 130 Ctrl-C.
 
     [dim]$ conference-pipeline send signals.jsonl
     $ conference-pipeline send signals.jsonl --keep-pace --speed 2
-    $ conference-pipeline import freeswitch events.jsonl | conference-pipeline send --avro -[/dim]
+    $ conference-pipeline import freeswitch events.jsonl |
+        conference-pipeline send --avro -[/dim]
     """
     if rate is not None and keep_pace:
         raise typer.BadParameter("--rate and --keep-pace exclude each other")
-    found = settings()
-    due = _pace(rate, speed if keep_pace else None)
+    due = at_rate(rate) if rate is not None else at_pace(speed) if keep_pace else at_once
+    settings = server_settings()
     with contextlib.ExitStack() as files:
-        source, size = _open(file, files)
-        job = Sending(found, strict=strict, avro=avro, bulk=bulk, due=due)
+        handle, size = open_input(file, files)
+        job = SendJob(settings, strict=strict, avro=avro, bulk=bulk, due=due)
         try:
-            with kafka_errors(found), _progress(size if sys.stderr.isatty() else None) as job.show:
-                asyncio.run(job.run(source))
-        except BaseException:  # Ctrl-C, or the broker went away: some were sent
+            with kafka_errors(settings), _progress(size if sys.stderr.isatty() else None) as show:
+                asyncio.run(job.run(handle, show))
+        except BaseException:  # Ctrl-C, or the connection was lost
             if job.sent:
                 _report(job, as_json)
             raise
@@ -98,55 +101,32 @@ def send(
         raise typer.Exit(1)
 
 
-class Sending:
-    """One run of `send`. `sent` counts by topic what the broker acknowledged; `skipped` are lines that are no
-    signals, `refused` signals that the broker would not take."""
+class SendJob:
+    """One run of `send`.
 
-    def __init__(
-        self,
-        found: Settings,
-        *,
-        strict: bool,
-        avro: bool,
-        bulk: bool,
-        due: Callable[[AnySignal, int], float],
-    ) -> None:
+    `sent` counts by topic the signals that the broker acknowledged, `refused` those that failed, `skipped` the lines
+    that are not signals.
+    """
+
+    def __init__(self, settings: Settings, *, strict: bool, avro: bool, bulk: bool, due: Due) -> None:
         self.sent: Counter[str] = Counter()
         self.skipped = self.refused = 0
-        self.show: Callable[[int, str], None] = lambda size, text: None
-        self._settings, self._strict, self._avro, self._due = found, strict, avro, due
-        self._bulk = bulk
-        self._ids: dict[str, int] = {}
-        self._under_way: dict[str, str] = {}
+        self._settings, self._strict, self._avro, self._bulk, self._due = settings, strict, avro, bulk, due
 
-    async def run(self, source: int) -> None:
-        """Send every line of the file handle. Raises ConfigError, KafkaError."""
-        from aiokafka import AIOKafkaProducer
+    async def run(self, handle: int, show: Show) -> None:
+        """Send every line of the file handle; call `show` for each. Raises ConfigError, KafkaError."""
+        from pipeline.kafka.signal_producer import SignalProducer
 
-        from pipeline.kafka import acls
+        async with SignalProducer(self._settings, avro=self._avro, keep_order=not self._bulk) as producer:
+            await self._send_lines(producer, handle, show)
+        await asyncio.sleep(0)  # run the callbacks of the last acknowledgements
 
-        if self._avro:
-            from pipeline.kafka.schema_registry import Registry
-
-            async with Registry(self._settings) as registry:
-                self._ids = await registry.schema_ids(self._settings.topic_prefix)
-        producer = AIOKafkaProducer(**self._settings.kafka(), **PRODUCER)
-        try:
-            await require_topics(self._settings, acls.producer(self._settings))
-            await producer.start()
-            for topic in ("api", "media"):  # asked for now, so that the first signal needn't wait
-                await producer.partitions_for(f"{self._settings.topic_prefix}.{topic}.signals")
-            await self._lines(producer, source)
-        finally:
-            await producer.stop()  # waits for what is on its way
-        await asyncio.sleep(0)  # and lets its callbacks count
-
-    async def _lines(self, producer: Any, source: int) -> None:
+    async def _send_lines(self, producer: SignalProducer, handle: int, show: Show) -> None:
         from pipeline.model.codec import decode_line
 
         number = 0
-        began = time.monotonic()
-        async for line in _split(source):
+        start = time.monotonic()
+        async for line in read_lines(handle):
             number += 1
             try:
                 signal = decode_line(line)
@@ -156,35 +136,17 @@ class Sending:
                 if self._strict:
                     return
                 continue
-            wait = began + self._due(signal, number - 1 - self.skipped) - time.monotonic()
+            wait = start + self._due(signal, number - 1 - self.skipped) - time.monotonic()
             if wait > 0.001:
                 await producer.flush()
                 await asyncio.sleep(wait)
-            if not self._bulk:
-                await self._in_order(producer, signal)
-            topic = f"{self._settings.topic_prefix}.{signal.TOPIC}.signals"
-            value = self._value(signal, line)
-            sending = await producer.send(topic, value, signal.room_id.encode())
-            sending.add_done_callback(self._counter(signal.TOPIC, number))
-            self.show(len(line) + 1, self.summary())
-
-    async def _in_order(self, producer: Any, signal: AnySignal) -> None:
-        """Before a room's signal goes to the other topic, have those before it appended, in an earlier millisecond."""
-        under_way = self._under_way
-        if under_way.setdefault(signal.room_id, signal.TOPIC) == signal.TOPIC and len(under_way) < MANY_ROOMS:
-            return
-        await producer.flush()
-        await asyncio.sleep(NEXT_MILLISECOND)
-        self._under_way = {signal.room_id: signal.TOPIC}
-
-    def _value(self, signal: AnySignal, line: bytes) -> bytes:
-        if not self._avro:
-            return line.strip(b" \t\r\n")
-        from pipeline.model.wire import ENCODERS
-
-        return ENCODERS[type(signal)](signal, b"\0" + self._ids[signal.RECORD].to_bytes(4))
+            future = await producer.send(signal, line)
+            future.add_done_callback(self._counter(signal.TOPIC, number))
+            show(len(line) + 1, self.summary())
 
     def _counter(self, topic: str, number: int) -> Callable[[asyncio.Future[Any]], None]:
+        """Return a callback that counts the outcome of the signal on line `number`."""
+
         def count(done: asyncio.Future[Any]) -> None:
             if done.cancelled():
                 return
@@ -198,97 +160,20 @@ class Sending:
         return count
 
     def summary(self) -> str:
-        """One line of counts."""
+        """Return one line of counts."""
         text = f"sent {self.sent.total()} (api {self.sent['api']}, media {self.sent['media']})"
         text += f", skipped {self.skipped}"
         return text + (f", refused {self.refused}" if self.refused else "")
 
 
-async def require_topics(found: Settings, needed: list[Acl]) -> dict[str, int]:
-    """The topics that these permissions are about, with their numbers of partitions. Raises ConfigError that names the
-    remedy when one does not exist, or a permission is missing; KafkaError."""
-    from pipeline.kafka.authorization import admin_client, look, require
-
-    async with admin_client(found) as admin:
-        await require(admin, needed, found)
-        shapes = (await look(admin, [acl.name for acl in needed])).topics
-    missing = [name for name, shape in shapes.items() if shape.missing]
-    if missing:
-        raise ConfigError(
-            f"no topic {' and no topic '.join(missing)} at {found.bootstrap_servers}: "
-            "run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX"
-        )
-    return {name: shape.partitions for name, shape in shapes.items()}
-
-
-def _pace(rate: float | None, speed: float | None) -> Callable[[AnySignal, int], float]:
-    """When a signal is due, in seconds since the start, by itself and the number of those before it."""
-    if rate is not None:
-        return lambda _, before: before / rate
-    if speed is None:
-        return lambda _, __: 0.0
-    first: list[int] = []
-
-    def by_time(signal: AnySignal, _: int) -> float:
-        first.append(signal.occurred_at) if not first else None
-        return (signal.occurred_at - first[0]) / 1e6 / speed
-
-    return by_time
-
-
-async def _split(source: int) -> AsyncIterator[bytes]:
-    """The lines of a file handle, without their LF, as they come."""
-    rest = b""
-    while chunk := await _read(source):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line
-    if rest:
-        yield rest
-
-
-async def _read(source: int) -> bytes:
-    """The next bytes, read in a thread that nobody waits for at the end: standard input may never end."""
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[bytes] = loop.create_future()
-
-    def give(chunk: bytes) -> None:
-        if not arrived.done():
-            arrived.set_result(chunk)
-
-    def read() -> None:
-        try:
-            chunk = os.read(source, CHUNK)
-        except OSError as error:
-            print(f"error: reading: {error.strerror}", file=sys.stderr)
-            chunk = b""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: we were interrupted
-            loop.call_soon_threadsafe(give, chunk)
-
-    threading.Thread(target=read, daemon=True).start()
-    return await arrived
-
-
-def _open(path: str, files: contextlib.ExitStack) -> tuple[int, int]:
-    """(file handle, size in bytes; 0 when it is not known)."""
-    try:
-        if path == "-":
-            handle = sys.stdin.fileno()
-        else:
-            handle = os.open(path, os.O_RDONLY)
-            files.callback(os.close, handle)
-            if os.path.isdir(path):
-                raise ConfigError(f"{path}: it is a directory")
-        return handle, os.fstat(handle).st_size
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-
-
 @contextlib.contextmanager
-def _progress(size: int | None) -> Iterator[Callable[[int, str], None]]:
-    """Takes bytes done and a text; a bar on a terminal once it takes long. `size` None: no terminal."""
+def _progress(size: int | None) -> Iterator[Show]:
+    """Yield what moves a bar on a terminal, shown after `PROGRESS_AFTER` seconds.
+
+    `size` is the total in bytes, 0 when unknown, None without a terminal.
+    """
     if size is None:
-        yield lambda _, __: None
+        yield lambda done, text: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -296,18 +181,18 @@ def _progress(size: int | None) -> Iterator[Callable[[int, str], None]]:
     columns = (TextColumn("sending"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task("", total=size or None)
-    began, shown, done = time.monotonic(), 0.0, 0
+    began, shown, total = time.monotonic(), 0.0, 0
 
-    def show(more: int, text: str) -> None:
-        nonlocal shown, done
-        done += more
+    def show(done: int, text: str) -> None:
+        nonlocal shown, total
+        total += done
         now = time.monotonic()
         if now - began < PROGRESS_AFTER or now - shown < 0.1:
             return
         if not shown:
             bar.start()
         shown = now
-        bar.update(task, completed=done, description=text)
+        bar.update(task, completed=total, description=text)
 
     try:
         yield show
@@ -315,7 +200,7 @@ def _progress(size: int | None) -> Iterator[Callable[[int, str], None]]:
         bar.stop()
 
 
-def _report(job: Sending, as_json: bool) -> None:
+def _report(job: SendJob, as_json: bool) -> None:
     if not as_json:
         typer.echo(job.summary(), err=True)
         return

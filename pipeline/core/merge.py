@@ -101,6 +101,14 @@ class Input:
         self.end = None
         self.probe = None
 
+    def announce(self, in_flight: bool) -> None:
+        """Records of this input are on their way, or no longer."""
+        self.in_flight = in_flight
+
+    def observe_end(self, asked_at: int, end: int) -> None:
+        """The log ended at offset `end` when the broker's clock showed at least `asked_at`."""
+        self.probe = asked_at, end
+
     def fetched(self, records: Iterable[Record], position: int, end: int) -> None:
         """Queue the records of a fetch, which continues at `position` and saw the log end at `end`."""
         for record in records:

@@ -1,1 +1,1 @@
-"""A recorded conference and its scenario: a real FreeSWITCH's events, and the API calls that go with them."""
+"""The demo: a recorded FreeSWITCH conference, the API calls that belong to it, and a run of both through a worker."""

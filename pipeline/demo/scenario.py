@@ -1,9 +1,9 @@
-"""The demo's timeline: a recorded conference and the API calls that the engine can't know of, merged by time.
+"""The demo's timeline: a recorded conference, merged by time with the API calls that the recording does not contain.
 
-`freeswitch-mod_conference.jsonl` is what a real FreeSWITCH said in 18 seconds; `scenario.jsonl` has the API
-signals, in the same time frame, each with a `title` for people. The whole gives all 13 events, some no-ops,
-one rejected signal, and one playback that only the watchdog ends. What must come of it is written down in
-tests/captures/freeswitch.events.expected.jsonl.
+`freeswitch-mod_conference.jsonl` has 18 seconds of events of a real FreeSWITCH. `scenario.jsonl` has the API signals
+on the same clock, each with a `title` for the reader. Together they cause all 13 events, some no-ops, one rejected
+signal, and one playback that only the watchdog ends. tests/captures/freeswitch.events.expected.jsonl has the expected
+events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCENARIO: Final = "scenario.jsonl"
 MEDIA_MAP: Final = (("/var/lib/media", "https://cdn.example.com/audio"),)
 
 MIN_DELAY: Final = 0.02
-"""Seconds between signals of different topics: the broker counts milliseconds, and in one api goes first."""
+"""Least seconds between signals of different topics. Within one millisecond of append time, api goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +34,24 @@ class Step:
     delay: float
     topic: Literal["api", "media"]
     title: str
-    """What happened, for people."""
+    """A description for the reader."""
     hold: bool
-    """True if `delay` is not to be shortened: the step comes when the watchdog (10 s) must have spoken."""
+    """Whether `delay` is kept as recorded: the watchdog (10 s) must fire before this step."""
     signal: AnySignal
 
     @property
     def line(self) -> bytes:
-        """The signal as a JSON line, LF at the end; its key is `signal.room_id`."""
+        """The signal as a JSON line that ends with LF."""
         return signal_json(self.signal)
 
 
 def steps(*, room_id: str | None = None, speed: float = 1.0, longest: float = 1.0) -> list[Step]:
-    """The timeline.
+    """Return the timeline.
 
     Args:
-        room_id: takes the place of the recorded room's id, so that a run meets nothing of an aborted one.
-        speed: the recorded gaps are divided by this.
-        longest: seconds; longer gaps are cut to this. A step that says `hold` keeps its recorded gap.
+        room_id: replaces the recorded room's id, so that no state of an earlier run matters.
+        speed: divides the recorded gaps.
+        longest: limit of a gap in seconds. Steps with `hold` keep their recorded gap.
     """
     recorded = sorted([*_api(), *_media()], key=lambda row: (row[0].occurred_at, row[0].TOPIC))
     timeline: list[Step] = []

@@ -1,14 +1,15 @@
-"""A real Kafka broker and a real schema registry on this machine, from pip-installable parts alone (contract §7).
+"""The local stack: a Kafka broker and a schema registry as processes on this machine (contract §7).
 
     from pipeline.devstack import Stack
 
     stack = Stack("mine")
-    status = stack.up()               # downloads once (200 MB), then 4 s; idempotent; restarts what died
+    status = stack.up()               # downloads 200 MB once, then takes 4 s; restarts servers that died
     status.bootstrap_servers          # '127.0.0.1:23456'
     status.schema_registry_url        # 'http://127.0.0.1:23457/apis/ccompat/v7'
-    stack.down()                      # stops both, removes data, logs and state
+    stack.down()                      # stops both, deletes data, logs and state
 
-Calls block: inside an event loop use `await asyncio.to_thread(stack.up)`. Needs the extra `local`.
+Calls block: inside an event loop use `await asyncio.to_thread(stack.up)`. Needs the extra `local`,
+which brings a Java runtime; Docker is not used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The schema registry (Apicurio 3.3 with the Confluent API at /apis/ccompat/v7): command line, and does it answer."""
+"""The schema registry, Apicurio 3.3: its command line, and whether it answers the Confluent API (/apis/ccompat/v7)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ HOST = "127.0.0.1"
 
 
 def url(port: int) -> str:
-    """What SCHEMA_REGISTRY_URL is to hold."""
+    """Return the value for SCHEMA_REGISTRY_URL."""
     return f"http://{HOST}:{port}/apis/ccompat/v7"
 
 
 def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -> list[str]:
-    """The command line; `ports` are the API's and the management interface's.
+    """Return the command line; `ports` are those of the API and of the management interface.
 
-    The database is a file, so schema ids outlive a restart, and is written at each commit: H2 else waits up to half
-    a second, and a registry killed meanwhile forgets a schema and gives its id to the next one.
+    The database is a file, so that schema ids survive a restart. WRITE_DELAY=0 writes it at each commit: by default
+    H2 waits up to 0.5 s, and a registry killed meanwhile loses a schema and assigns its id again.
     """
     settings = {
         "quarkus.http.host": HOST,
         "quarkus.http.port": ports[0],
-        "quarkus.management.host": HOST,  # else 0.0.0.0:9000, and it can't be turned off at run time
+        "quarkus.management.host": HOST,  # default 0.0.0.0:9000; it can't be disabled at run time
         "quarkus.management.port": ports[1],
         "quarkus.log.level": "WARN",
         "quarkus.banner.enabled": "false",
@@ -47,7 +47,7 @@ def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -
 
 
 def answers(port: int, timeout: float = 2.0) -> bool:
-    """Whether the registry serves the API that is used here."""
+    """Return whether the registry serves the API."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through HTTP_PROXY
     try:
         with opener.open(f"{url(port)}/config", timeout=timeout) as answer:

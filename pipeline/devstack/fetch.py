@@ -1,4 +1,4 @@
-"""Brings Kafka's jars and the registry into the cache: pinned by SHA-256, several at a time, whole or not at all."""
+"""Downloads Kafka's jars and the registry into the cache: pinned by SHA-256, in parallel, complete files only."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pipeline.devstack.cache import cache_dir, locked, make_dir
 from pipeline.devstack.progress import Progress
 from pipeline.errors import ConfigError
 
-ATTEMPTS = 5  # the second at once, the others after 1, 2 and 3 seconds
-MIRROR = "CONFERENCE_PIPELINE_MAVEN_URL"  # a company's mirror of Maven Central
+ATTEMPTS = 5  # with waits of 0, 1, 2 and 3 seconds between them
+MIRROR = "CONFERENCE_PIPELINE_MAVEN_URL"  # environment variable: URL of a mirror of Maven Central
 TIMEOUT = 20  # seconds without a byte
 
 
 class Cancelled(Exception):
-    """The caller gave up (Ctrl-C) while a download ran."""
+    """The caller cancelled the download (Ctrl-C)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of the list `parts.txt`; `size` in bytes."""
+    """One file in `parts.txt`; `size` in bytes."""
 
     sha256: str
     size: int
@@ -43,13 +43,13 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The file's name, unique in the list."""
+        """The file name, unique in the list."""
         classifier = f"-{self.classifier}" if self.classifier else ""
         return f"{self.artifact}-{self.version}{classifier}.{self.packaging}"
 
 
 def parts() -> list[Part]:
-    """The pinned list: Kafka with all it needs, and the registry."""
+    """Return the files in `parts.txt`: Kafka with its dependencies, and the registry."""
     found = []
     for line in files("pipeline.devstack").joinpath("parts.txt").read_text().splitlines():
         if not line.startswith("#"):
@@ -60,10 +60,9 @@ def parts() -> list[Part]:
 
 
 def kafka_jars(progress: Progress, cancel: threading.Event) -> list[Path]:
-    """Kafka's jars in a fixed order, downloaded when missing.
+    """Return Kafka's jars in a fixed order; download those that are missing.
 
-    Raises:
-        ConfigError: one can't be had; the text names it and the remedy.
+    Raises ConfigError with the remedy when a download fails, Cancelled when `cancel` is set.
     """
     wanted = [part for part in parts() if part.packaging == "jar"]
     folder = cache_dir() / "downloads" / "kafka"
@@ -75,10 +74,9 @@ def kafka_jars(progress: Progress, cancel: threading.Event) -> list[Path]:
 
 
 def registry_app(progress: Progress, cancel: threading.Event) -> Path:
-    """The registry's start-up jar, downloaded and unpacked when missing.
+    """Return the registry's start-up jar; download and unpack the registry if it is missing.
 
-    Raises:
-        ConfigError: it can't be had; the text names it and the remedy.
+    Raises ConfigError with the remedy when the download fails, Cancelled when `cancel` is set.
     """
     [archive] = [part for part in parts() if part.packaging == "tar.gz"]
     root = cache_dir() / "downloads" / "registry"
@@ -93,13 +91,13 @@ def registry_app(progress: Progress, cancel: threading.Event) -> Path:
 
 
 def _whole(path: Path, part: Part) -> bool:
-    """A file under its final name was checked before it got that name: the size is enough here."""
+    """Return whether the file is complete. It got its final name after the checksum matched: the size is enough."""
     return path.exists() and path.stat().st_size == part.size
 
 
 def _download(missing: list[Part], folder: Path, progress: Progress, cancel: threading.Event) -> None:
     make_dir(folder)
-    for stale in folder.glob(".partial-*"):  # of a run that was killed; the lock is ours
+    for stale in folder.glob(".partial-*"):  # of a killed run: this process holds the lock
         shutil.rmtree(stale, ignore_errors=True)
     progress.add(sum(part.size for part in missing))
     with (
@@ -116,7 +114,7 @@ def _download(missing: list[Part], folder: Path, progress: Progress, cancel: thr
 
 
 def _fetch(part: Part, folder: Path, scratch: Path, progress: Progress, cancel: threading.Event) -> None:
-    """One file, under its final name only when it is whole and is the pinned one."""
+    """Download one file; it gets its final name once its checksum matches."""
     problem: Exception | None = None
     for attempt in range(ATTEMPTS):
         came = [0]
@@ -131,7 +129,7 @@ def _fetch(part: Part, folder: Path, scratch: Path, progress: Progress, cancel: 
             return
         except Cancelled:
             raise
-        except Exception as error:  # jgo and its HTTP layer raise many kinds; all mean "try again"
+        except Exception as error:  # jgo and its HTTP layer raise many types; retry for all
             problem = error
             progress.advance(-came[0])
             if cancel.wait(attempt):
@@ -139,8 +137,8 @@ def _fetch(part: Part, folder: Path, scratch: Path, progress: Progress, cancel: 
     reason = str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__
     raise ConfigError(
         f"cannot download {part.name} ({part.size / 1e6:.0f} MB): {reason}; `up` needs the network once: "
-        f"try again online (HTTPS_PROXY and {MIRROR} are obeyed), copy {cache_dir() / 'downloads'} from a machine "
-        "that has it, or name your own servers in KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL"
+        f"try again online (HTTPS_PROXY and {MIRROR} are used), copy {cache_dir() / 'downloads'} from another "
+        "machine, or name your own servers in KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL"
     ) from problem
 
 
@@ -149,7 +147,7 @@ def _resolve(part: Part, scratch: Path, on_progress: Callable[..., Any]) -> Path
 
     context = MavenContext(
         resolver=PythonResolver(progress_callback=on_progress),
-        repo_cache=scratch,  # never ~/.m2: jgo writes in place, so a partial file would pass for a whole one
+        repo_cache=scratch,  # never ~/.m2: jgo writes in place, so that a partial file looks complete
         local_repos=[],
         remote_repos={"mirror": os.environ[MIRROR].rstrip("/")} if os.environ.get(MIRROR) else None,
         timeout=TIMEOUT,
@@ -159,7 +157,7 @@ def _resolve(part: Part, scratch: Path, on_progress: Callable[..., Any]) -> Path
 
 
 def _counter(progress: Progress, cancel: threading.Event, came: list[int]) -> Callable[..., Any]:
-    """jgo's progress hook: counts the bytes that came, and ends the download when the caller gave up."""
+    """Return jgo's progress hook; it counts received bytes in `came[0]` and raises Cancelled when `cancel` is set."""
 
     def count(size: int) -> None:
         if cancel.is_set():
@@ -177,10 +175,10 @@ def _counter(progress: Progress, cancel: threading.Event, came: list[int]) -> Ca
 def _unpack(archive: Path, home: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=home.parent) as scratch:
         with tarfile.open(archive) as tar:
-            # Debian 12's Python 3.11.2 has no filters; the file is pinned anyway.
+            # Debian 12's Python 3.11.2 has no filters. The file is pinned, so it needs none.
             if hasattr(tarfile, "data_filter"):  # pragma: no branch
                 tar.extraction_filter = tarfile.data_filter
             tar.extractall(scratch)
         os.replace(scratch, home)
-        Path(scratch).mkdir()  # what the context manager removes
-    archive.unlink()  # 158 MB that nothing reads again
+        Path(scratch).mkdir()  # for the context manager to remove
+    archive.unlink()  # 158 MB that are not needed any more

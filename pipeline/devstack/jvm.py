@@ -1,8 +1,8 @@
-"""Java command lines that start fast: the serial collector, the first compiler only, and class archives.
+"""Java command lines that start fast: the serial collector, only the first compiler, and class archives.
 
-A class archive (JEP 310, 350) maps ready-made classes instead of parsing 10 000 of them: Kafka answers after 1 s
-instead of 3, the registry after 2.5 s instead of 4.5. The runtime from pip comes without the base archive, so the
-first `up` makes it (1 s); each server writes its own at its first orderly end, and `down` moves it to the cache.
+A class archive (JEP 310, 350) maps loaded classes into memory instead of parsing 10,000 of them: Kafka answers after
+1 s instead of 3 s, the registry after 2.5 s instead of 4.5 s. The runtime from pip lacks the base archive, so the
+first `up` makes it (1 s). Each server writes its own archive when it first ends, and `down` moves it to the cache.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from pipeline.devstack.cache import cache_dir, java, locked, make_dir
 
 FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-UNUSED_DAYS = 30  # an archive of 50-80 MB that no start used for so long is deleted
+UNUSED_DAYS = 30  # archives (50-80 MB each) not used for this long are deleted
 
 
 def base_archive() -> Path | None:
-    """The archive of Java's own classes, made when missing; None when this Java can't make one."""
+    """Return the archive of Java's own classes, made if missing; None if this Java can't make one."""
     image = java().parent.parent / "lib" / "modules"
     path = _archive("java", [image])
     with locked(path.parent / "java.lock"):
@@ -39,14 +39,16 @@ def base_archive() -> Path | None:
 
 
 def server_archive(kind: str, jars: Sequence[Path]) -> Path:
-    """Where the archive of one server is, or is to be put. The JVM refuses an archive whose jars or Java changed,
-    so their paths, times and sizes make its name."""
+    """Return the path of a server's archive, which may not exist yet.
+
+    The JVM rejects an archive made with other jars or another Java, so their paths, times and sizes are in its name.
+    """
     return _archive(kind, [java().parent.parent / "lib" / "modules", *jars])
 
 
 @dataclass(frozen=True)
 class Jvm:
-    """How one server is run: its class archive (used when it is there), heap in MiB, further JVM flags."""
+    """How to run a server: its class archive (used if it exists), heap in MiB, more JVM flags."""
 
     archive: Path
     heap_mb: int
@@ -54,24 +56,26 @@ class Jvm:
 
 
 def options(machine: Jvm, folder: Path) -> list[str]:
-    """The command line up to the server's own options. Without an archive the JVM writes one to
-    `folder/classes.jsa` when it ends (see `keep`)."""
+    """Return the command line before the server's own options.
+
+    Without an archive, the JVM writes one to `folder/classes.jsa` when it ends (see `keep`).
+    """
     archive, fresh = machine.archive, folder / "classes.jsa"
     common = [
         f"-Xmx{machine.heap_mb}m",
         *machine.flags,
         "-XX:+ExitOnOutOfMemoryError",
-        "-XX:-UsePerfData",  # leaves no files in the system's temporary folder
+        "-XX:-UsePerfData",  # else it leaves files in the system's temporary folder
         f"-XX:ErrorFile={folder}/hs_err.log",
         f"-Djava.io.tmpdir={make_dir(folder / 'tmp')}",
         f"-Duser.home={folder}",
         "-Djava.awt.headless=true",
         "-Xlog:disable",
-        "-Xlog:all=error:stderr",  # not the warnings about classes that can't be archived
+        "-Xlog:all=error:stderr",  # without warnings about classes that can't be archived
     ]
     if archive.exists():
         with contextlib.suppress(OSError):
-            os.utime(archive)  # used: see _prune
+            os.utime(archive)  # mark it as used, see _prune
         return [str(java()), f"-XX:SharedArchiveFile={archive}", *common]
     base = base_archive()
     if base is None:
@@ -80,7 +84,7 @@ def options(machine: Jvm, folder: Path) -> list[str]:
 
 
 def keep(folder: Path, archive: str) -> None:
-    """Moves the archive that a server wrote at its end into the cache; a missing one is no error."""
+    """Move the archive that a server wrote when it ended into the cache, if there is one."""
     fresh = folder / "classes.jsa"
     with contextlib.suppress(OSError):
         if fresh.stat().st_size:

@@ -1,4 +1,4 @@
-"""One Kafka 4.3 node: its properties, its data folder, its command line, and whether it answers."""
+"""One Kafka 4.3 node: properties, data folder, command line, and a check of its brokers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ METADATA, METADATA_VERSION = 3, 1
 def properties(
     node: int, ports: Mapping[int, tuple[int, int]], data: Path, extra: Mapping[str, str]
 ) -> dict[str, str]:
-    """`server.properties` of `node`; `ports` has (client port, controller port) of every node. Everything not
-    named here is Kafka's default; `extra` wins, with `{node}`, `{client}` and `{controller}` replaced by the node's
-    number and ports."""
+    """Return `server.properties` of `node`; other properties have Kafka's defaults.
+
+    `ports` has (client port, controller port) of every node. `extra` overrides; in its values `{node}`, `{client}`
+    and `{controller}` are replaced by the node's number and ports.
+    """
     copies = str(min(len(ports), 3))
     in_sync = str(max(1, min(len(ports), 3) - 1))
     client, controller = ports[node]
@@ -35,7 +37,7 @@ def properties(
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(data),
-        "auto.create.topics.enable": "false",  # a misspelt topic is an error, not a topic
+        "auto.create.topics.enable": "false",  # a misspelt topic is an error, not a new topic
         "default.replication.factor": copies,
         "min.insync.replicas": in_sync,
         "offsets.topic.num.partitions": internal_partitions,
@@ -46,7 +48,7 @@ def properties(
         "share.coordinator.state.topic.num.partitions": "1",
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": in_sync,
-        "group.initial.rebalance.delay.ms": "0",  # nobody else is about to join
+        "group.initial.rebalance.delay.ms": "0",  # default 3000: wait for more members to join
         "num.network.threads": "2",
         "num.io.threads": "4",
         **{key: _filled(value, node, client, controller) for key, value in extra.items()},
@@ -60,11 +62,11 @@ def _filled(value: str, node: int, client: int, controller: int) -> str:
 
 
 def prepare(folder: Path, cluster_id: str, node: int, settings: Mapping[str, str]) -> None:
-    """Writes `server.properties` and formats the data folder; both are kept when they are there.
+    """Write `server.properties` and format the data folder; keep those that exist.
 
-    `kafka-storage.sh format` would cost a Java start and writes just two files: `meta.properties`, and a
-    `bootstrap.checkpoint` with the features of the release (metadata 30, transaction.version 2, group.version 1 …),
-    which is the same for every cluster; `bootstrap.checkpoint` here is the one that Kafka 4.3.1 writes.
+    `kafka-storage.sh format` starts a JVM and writes two files: `meta.properties`, and `bootstrap.checkpoint` with the
+    features of the release (metadata 30, transaction.version 2, group.version 1 …). The latter is the same for every
+    cluster; the copy in this package is the one that Kafka 4.3.1 writes.
     """
     data = make_dir(folder / "data")
     config = folder / "server.properties"
@@ -78,7 +80,7 @@ def prepare(folder: Path, cluster_id: str, node: int, settings: Mapping[str, str
 
 
 def command(folder: Path, jars: Sequence[Path], machine: jvm.Jvm) -> list[str]:
-    """The command line; to be run in the folder of the jars, which are named relative to it."""
+    """Return the command line, to be run in the folder of the jars."""
     return [
         *jvm.options(machine, folder),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -92,8 +94,10 @@ def command(folder: Path, jars: Sequence[Path], machine: jvm.Jvm) -> list[str]:
 
 
 def known_brokers(port: int, timeout: float = 2.0) -> set[int]:
-    """Ids of the brokers that the node at `port` knows from the controller as unfenced; empty when it doesn't
-    answer. A hand-made Metadata request (version 1, no topics): a client library needs a loop and 0.5 s to load."""
+    """Return the ids of the unfenced brokers in the metadata of the node at `port`; empty if it does not answer.
+
+    It sends a hand-made Metadata request (version 1, no topics): a client library takes 0.5 s to load.
+    """
     client = b"conference-pipeline"
     body = struct.pack(f">hhih{len(client)}si", METADATA, METADATA_VERSION, 1, len(client), client, 0)
     try:
@@ -107,7 +111,7 @@ def known_brokers(port: int, timeout: float = 2.0) -> set[int]:
 
 
 def _brokers(answer: bytes) -> set[int]:
-    """The node ids of a Metadata response: correlation id, then an array of (id, host, port, rack or null)."""
+    """Return the node ids of a Metadata response: correlation id, then an array of (id, host, port, rack or null)."""
     count, at = struct.unpack_from(">i", answer, 4)[0], 8
     found = set()
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Starting the servers of a stack: broker and registry at once, each as soon as its files are there."""
+"""Starts the servers of a stack: brokers and registry in parallel, each as soon as its files are downloaded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.devstack.progress import Progress
 from pipeline.devstack.state import Proc, State
 from pipeline.errors import ConfigError
 
-READY_SECONDS = 240.0  # only a server that lives and says nothing takes so long
+READY_SECONDS = 240.0  # longest start of a server that runs but does not answer
 POLL = 0.05
 
 
 class Launch:
-    """One call of `up`: `dead` are those of `current`'s servers that must be started."""
+    """One call of `up`; `dead` are the servers of `current` to start."""
 
     def __init__(self, folder: Path, current: State, dead: Sequence[Proc], progress: Progress) -> None:
         self._folder, self._state, self._progress = folder, current, progress
@@ -30,24 +30,25 @@ class Launch:
         self._errors: list[BaseException] = []
 
     def run(self) -> None:
-        """Returns when all answer. When something fails, what this call started is stopped again.
+        """Return when all servers answer. After an error, stop the servers that this call started.
 
-        Raises:
-            ConfigError: see Stack.up.
+        Raises ConfigError, see Stack.up.
         """
-        lanes = [threading.Thread(target=self._lane, args=(start,), daemon=True) for start in self._starts()]
+        threads = [
+            threading.Thread(target=self._run_start, args=(start,), daemon=True) for start in self._starts()
+        ]
         try:
-            for lane in lanes:
-                lane.start()
-            while any(lane.is_alive() for lane in lanes):
-                for lane in lanes:
-                    lane.join(0.1)  # in short turns, so that Ctrl-C gets through
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                for thread in threads:
+                    thread.join(0.1)  # short, so that Ctrl-C is handled
             if self._errors:
                 raise self._errors[0]
         except BaseException:
             self._cancel.set()
-            for lane in lanes:
-                lane.join(fetch.TIMEOUT)
+            for thread in threads:
+                thread.join(fetch.TIMEOUT)
             self._undo()
             raise
 
@@ -59,10 +60,10 @@ class Launch:
             starts.append(self._start_registry)
         return starts
 
-    def _lane(self, start: Callable[[], None]) -> None:
+    def _run_start(self, start: Callable[[], None]) -> None:
         try:
             start()
-        except BaseException as error:  # carried to the caller's thread
+        except BaseException as error:  # raised again in the caller's thread
             self._errors.append(error)
             self._cancel.set()
 
@@ -125,10 +126,9 @@ class Launch:
                 raise fetch.Cancelled
 
     def _undo(self) -> None:
-        """Stops what this call started; its data stay, the next `up` goes on with them."""
-        with (
-            self._lock
-        ):  # a join that Ctrl-C interrupts takes its thread for ended (CPython 3.11): it may be spawning
+        """Stop the servers that this call started; keep their data for the next `up`."""
+        # After a join interrupted by Ctrl-C, CPython 3.11 reports a thread as ended that may still spawn a server.
+        with self._lock:
             process.stop([(proc.pid, proc.born) for proc in self._started], 5.0)
             for proc in self._started:
                 proc.pid, proc.born = 0, ""

@@ -8,14 +8,12 @@ from collections.abc import Collection
 
 from pipeline.errors import ConfigError
 
-RANGE = (
-    20_000,
-    32_000,
-)  # below the ports that Linux hands to outgoing connections: a restart finds its own free
+RANGE = (20_000, 32_000)
+"""Below the ports that Linux gives to outgoing connections, so that they are still free at a restart."""
 
 
 def free(port: int) -> bool:
-    """Whether a server could listen on `port` now."""
+    """Return whether a server can listen on `port` now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -26,18 +24,17 @@ def free(port: int) -> bool:
 
 
 def choose(asked: int | None, taken: Collection[int], option: str) -> int:
-    """`asked` if it is free, else an arbitrary free port when none was asked for.
+    """Return `asked`; if it is None, a random free port that is not in `taken`.
 
-    Raises:
-        ConfigError: the port asked for is in use; the text names `option`.
+    Raises ConfigError, which names `option`, when the port is in use or none is free.
     """
     if asked is not None:
         if asked in taken or not 0 < asked < 65536 or not free(asked):
             raise ConfigError(
-                f"port {asked} is in use or not allowed: name another one with {option}, or none"
+                f"port {asked} is in use or not allowed: choose another one with {option}, or omit it"
             )
         return asked
     for port in random.sample(range(*RANGE), 200):
         if port not in taken and free(port):
             return port
-    raise ConfigError(f"no free port found between {RANGE[0]} and {RANGE[1]}: name one with {option}")
+    raise ConfigError(f"no free port found between {RANGE[0]} and {RANGE[1]}: choose one with {option}")

@@ -1,4 +1,4 @@
-"""Background processes that outlive the command that started them, told apart from recycled process ids."""
+"""Background processes that outlive the command that started them; safe against reused process ids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def spawn(command: Sequence[str], folder: Path, log: Path) -> int:
-    """Starts `command` in `folder`, detached in a session of its own, output appended to `log`; returns its id.
+    """Start `command` in `folder`, in a new session, with its output appended to `log`; return its process id.
 
-    The shell in between ends at once, so the process belongs to init and leaves no zombie with us. The
-    environment is bare: Quarkus and the JVM would read settings out of it (QUARKUS_*, KAFKA_*, JAVA_TOOL_OPTIONS).
+    The intermediate shell ends at once, so that the process becomes a child of init and leaves no zombie here. The
+    environment is minimal, because Quarkus and the JVM read settings from it (QUARKUS_*, KAFKA_*, JAVA_TOOL_OPTIONS).
     """
     script = 'log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!'
     done = subprocess.run(
@@ -33,7 +33,7 @@ def spawn(command: Sequence[str], folder: Path, log: Path) -> int:
 
 
 def birth(pid: int) -> str | None:
-    """What tells this process from any later one with the same id; None when it does not run (or is a zombie)."""
+    """Return what no other process with this id has: boot id and start time. None if it ended or is a zombie."""
     if not Path("/proc/self/stat").exists():  # pragma: no cover  # macOS
         return _birth_by_ps(pid)
     try:
@@ -52,7 +52,7 @@ def _birth_by_ps(pid: int) -> str | None:  # pragma: no cover  # macOS has no /p
 
 
 def rss(pid: int) -> int | None:
-    """Resident memory in bytes, None when unknown."""
+    """Return the resident memory in bytes, None if unknown."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
     except (OSError, IndexError, ValueError):
@@ -60,8 +60,10 @@ def rss(pid: int) -> int | None:
 
 
 def stop(processes: Iterable[tuple[int, str]], patience: float) -> None:
-    """SIGTERM to all of (pid, birth), then SIGKILL to what still runs after `patience` seconds. Ids whose birth
-    differs now belong to somebody else and are left alone."""
+    """Send SIGTERM to the processes (pid, birth), and SIGKILL to those that still run after `patience` seconds.
+
+    A pid with another birth belongs to a different process now and gets no signal.
+    """
     left = [entry for entry in processes if _send(*entry, signal.SIGTERM)]
     deadline = time.monotonic() + patience
     while left and time.monotonic() < deadline:
@@ -81,7 +83,7 @@ def _send(pid: int, born: str, number: signal.Signals) -> bool:
 
 
 def tail(log: Path, lines: int = 4) -> str:
-    """The last lines of a log, joined to one; those of stack traces that only say where are left out."""
+    """Return the last lines of a log, joined to one line, without the locations of stack traces."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16384))

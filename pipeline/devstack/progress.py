@@ -1,4 +1,4 @@
-"""Showing that a long download moves: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a download: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import time
 from collections.abc import Iterator
 from typing import Protocol, TextIO
 
-LINE_EVERY = 3.0  # seconds between two lines when standard error is no terminal
+LINE_EVERY = 3.0  # seconds between two lines when standard error is not a terminal
 
 
 class Progress(Protocol):
-    """What `Stack.up` reports to. Called from several threads."""
+    """Receives the progress of `Stack.up`, from several threads."""
 
     def say(self, text: str) -> None:
-        """One line about what happens now."""
+        """Report the current step in one line."""
 
     def add(self, size: int) -> None:
-        """`size` more bytes are to be downloaded."""
+        """Add `size` bytes to the total."""
 
     def advance(self, size: int) -> None:
-        """`size` bytes came in (negative: a file starts anew)."""
+        """Report `size` received bytes; negative when a file is downloaded again."""
 
 
 class Silent:
-    """Reports nothing."""
+    """Ignores all reports."""
 
     def say(self, text: str) -> None:
-        """Drops the line."""
+        """Ignore the line."""
 
     def add(self, size: int) -> None:
-        """Drops the size."""
+        """Ignore the size."""
 
     def advance(self, size: int) -> None:
-        """Drops the size."""
+        """Ignore the size."""
 
 
 class Lines:
-    """Plain lines, for logs and pipes: at most one about the download in `LINE_EVERY` seconds."""
+    """Prints lines, for logs and pipes: at most one about the download in `LINE_EVERY` seconds."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lock = stream, threading.Lock()
@@ -47,17 +47,17 @@ class Lines:
         self._last = 0.0
 
     def say(self, text: str) -> None:
-        """Prints the line."""
+        """Print the line."""
         with self._lock:
             print(text, file=self._stream, flush=True)
 
     def add(self, size: int) -> None:
-        """Raises the total."""
+        """Add to the total."""
         with self._lock:
             self._total += size
 
     def advance(self, size: int) -> None:
-        """Counts, and prints a line when it is time or all is there."""
+        """Count, and print a line when `LINE_EVERY` has passed or the download is complete."""
         with self._lock:
             self._done += size
             now = time.monotonic()
@@ -69,7 +69,7 @@ class Lines:
 
 
 class Bar:
-    """A rich progress bar, shown from the first byte that must be downloaded."""
+    """Shows a rich progress bar once there is something to download."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -88,28 +88,28 @@ class Bar:
         self._total, self._lock = 0, threading.Lock()
 
     def say(self, text: str) -> None:
-        """Prints the line above the bar."""
+        """Print the line above the bar."""
         self._bar.console.print(text, markup=False, highlight=False)
 
     def add(self, size: int) -> None:
-        """Raises the total and shows the bar."""
+        """Add to the total and show the bar."""
         with self._lock:
             self._total += size
             self._bar.update(self._task, total=self._total, visible=True)
             self._bar.start()
 
     def advance(self, size: int) -> None:
-        """Moves the bar."""
+        """Move the bar."""
         self._bar.advance(self._task, size)
 
     def close(self) -> None:
-        """Takes the bar off the terminal's control."""
+        """Stop the bar and restore the terminal."""
         self._bar.stop()
 
 
 @contextlib.contextmanager
 def terminal_progress(stream: TextIO | None = None) -> Iterator[Progress]:
-    """A `Progress` for standard error (or `stream`): a bar on a terminal, lines elsewhere."""
+    """Yield a `Progress` for standard error (or `stream`): a bar on a terminal, lines elsewhere."""
     stream = stream or sys.stderr
     if stream is not sys.stderr or not stream.isatty():
         yield Lines(stream)

@@ -1,4 +1,4 @@
-"""`Stack`: a named set of one broker (or three) and one registry, started, watched and removed together."""
+"""`Stack`: a named set of brokers and a registry that are started, checked and deleted together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pipeline.devstack.progress import Progress, Silent
 from pipeline.devstack.state import Proc, Spec, State
 from pipeline.errors import ConfigError
 
-STOP_SECONDS = 10.0  # for an orderly end before SIGKILL
-STOP_SECONDS_ARCHIVE = 30.0  # … when the server also writes its class archive
+STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
+STOP_SECONDS_ARCHIVE = 30.0  # the same, for a server that writes its class archive
 
 Condition = Literal["running", "died", "stopped"]
 
@@ -43,8 +43,8 @@ class ProcessStatus:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """All servers of one stack. The URLs are None when the stack has no such server or is stopped; `notes` says
-    what `up` had to do about servers that had died."""
+    """All servers of one stack. A URL is None when the stack has no such server or is stopped; `notes` are messages
+    about servers that had died and were started again by `up`."""
 
     name: str
     state: Condition
@@ -55,21 +55,21 @@ class StackStatus:
 
 
 class Stack:
-    """A real broker and a real registry on this machine.
+    """Brokers and a registry on this machine. They listen on 127.0.0.1 only.
 
     Args:
-        name: several stacks live side by side under different names.
-        home: folder that holds the stack's own folder (default: in the cache). Downloads are always shared.
-        kafka_port: client port of the first broker; an arbitrary free one by default.
-        registry_port: port of the registry; an arbitrary free one by default.
-        nodes: brokers, each also a controller; 3 have replication 3 and min.insync.replicas 2. 0: no broker.
+        name: stacks with different names run side by side.
+        home: folder for the stack's own folder; default: in the cache. Downloads are always shared.
+        kafka_port: client port of the first broker; default: a random free one.
+        registry_port: port of the registry; default: a random free one.
+        nodes: number of brokers, each also a controller; 3 have replication 3 and min.insync.replicas 2. 0: none.
         heap_mb: Java heap of each process in MiB.
         registry: whether to run a registry.
-        extra_properties: for each broker's `server.properties`; they win over ours. `{node}`, `{client}` and
-            `{controller}` in a value stand for the broker's number and ports.
-        flags: JVM flags; the default starts fast, for throughput take ("-XX:+UseG1GC",).
+        extra_properties: additional `server.properties` of each broker; they override those of the stack. In a value,
+            `{node}`, `{client}` and `{controller}` are replaced by the broker's number and ports.
+        flags: JVM flags; the default starts fast, ("-XX:+UseG1GC",) has a higher throughput.
 
-    Everything but the name is fixed from the first `up` until `down`. Listens on 127.0.0.1 only.
+    All but the name is fixed from the first `up` until `down`.
     """
 
     def __init__(
@@ -96,14 +96,14 @@ class Stack:
         self._state_file = self.folder / "state.json"
 
     def up(self, progress: Progress | None = None) -> StackStatus:
-        """Starts what does not run and returns when the brokers know each other and the registry answers.
+        """Start the servers that do not run; return when all brokers have joined and the registry answers.
 
-        Called again it returns the same. A server that died is started again on its port, with its data; `notes`
-        of the result says so, with the last lines of its log.
+        It may be called again. A server that died starts on the same port with its data; the `notes` of the result
+        then have the last lines of its log.
 
         Raises:
-            ConfigError: the extra `local` is missing, a download fails, a port is taken, the stack exists in
-                another shape, or a server does not start; the text names the remedy.
+            ConfigError: the extra `local` is missing, a download fails, a port is in use, the stack exists with
+                other arguments, or a server does not start; the text names the remedy.
         """
         java()
         progress = progress or Silent()
@@ -117,8 +117,7 @@ class Stack:
             return self._status(current, notes)
 
     def down(self) -> None:
-        """Stops every process (SIGTERM, then SIGKILL) and removes data, logs and state; the downloads stay.
-        Does nothing when there is nothing."""
+        """Stop every process (SIGTERM, then SIGKILL) and delete data, logs and state, if any; keep the downloads."""
         if not self.home.exists():
             return
         with self._lock():
@@ -134,21 +133,20 @@ class Stack:
                 shutil.rmtree(self.folder)
 
     def status(self) -> StackStatus:
-        """What runs now; changes nothing."""
+        """Return the state of the processes; change nothing."""
         current = state.load(self._state_file)
         return StackStatus(self.name, "stopped") if current is None else self._status(current, ())
 
     def kill(self, process_name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Sends a signal to one server, for tests of failures: `up` starts it again after SIGKILL.
+        """Send a signal to one server, to test failures; `up` starts it again after SIGKILL.
 
-        Raises:
-            ConfigError: no such server runs.
+        Raises ConfigError when no such server runs.
         """
         current = state.load(self._state_file)
         for proc in current.processes if current else []:
             if proc.name == process_name and _runs(proc):
                 os.kill(proc.pid, number)
-                # Dying takes a moment; an `up` right behind would still see it run.
+                # Wait until it is dead, so that an `up` right after this call starts it again.
                 while number == signal.SIGKILL and _runs(proc):
                     time.sleep(0.01)
                 return
@@ -193,18 +191,15 @@ class Stack:
 
     def _check_same(self, current: State) -> None:
         has = {proc.node: proc.port for proc in current.processes}
-        differs = [
-            f"{what} {there}, not {asked}"
-            for what, there, asked in (
-                ("port of the broker", has.get(1), self._asked[0]),
-                ("port of the registry", has.get(0), self._asked[1]),
-            )
-            if asked is not None and there != asked
-        ]
-        for what in Spec.__struct_fields__:
-            there, asked = getattr(current.spec, what), getattr(self._spec, what)
-            if there != asked:
-                differs.append(f"{what} {there}, not {asked}")
+        asked = (
+            ("port of the broker", has.get(1), self._asked[0]),
+            ("port of the registry", has.get(0), self._asked[1]),
+        )
+        differs = [f"{name} {old}, not {new}" for name, old, new in asked if new is not None and old != new]
+        for name in Spec.__struct_fields__:
+            old, new = getattr(current.spec, name), getattr(self._spec, name)
+            if old != new:
+                differs.append(f"{name} {old}, not {new}")
         if differs:
             raise ConfigError(
                 f"local stack {self.name!r} exists with {'; '.join(differs)}: "

@@ -1,4 +1,4 @@
-"""What a stack remembers between commands: `state.json` in its folder."""
+"""The state of a stack between commands: `state.json` in its folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stack was made as. Fixed until `down`."""
+    """The arguments of a stack, fixed until `down`."""
 
     nodes: int
     registry: bool
@@ -21,19 +21,19 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proc(msgspec.Struct, kw_only=True):
-    """One server: ports stay for its life, `pid` and `born` (see process.birth) change with every start."""
+    """One server. The ports are fixed; `pid` and `born` (see process.birth) change with every start."""
 
     name: str
-    node: int  # Kafka's node id; 0 is the registry
+    node: int  # Kafka's node id; 0: the registry
     port: int
-    inner_port: int  # of the controller, of the registry's management interface
+    inner_port: int  # a broker's controller port; the port of the registry's management interface
     pid: int = 0
     born: str = ""
-    archive: str = ""  # where the class archive goes that it writes at its end
+    archive: str = ""  # path for the class archive that it writes when it ends; empty: it writes none
 
 
 class State(msgspec.Struct, kw_only=True):
-    """The whole file."""
+    """The content of `state.json`."""
 
     version: int = 1
     spec: Spec
@@ -42,10 +42,9 @@ class State(msgspec.Struct, kw_only=True):
 
 
 def load(path: Path) -> State | None:
-    """The state, None when there is none.
+    """Return the state, None if there is no file.
 
-    Raises:
-        ConfigError: the file is damaged or from another version.
+    Raises ConfigError when the file is damaged or from another version.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=State)
@@ -56,7 +55,7 @@ def load(path: Path) -> State | None:
 
 
 def save(path: Path, state: State) -> None:
-    """Writes the state, whole or not at all."""
+    """Write the state atomically."""
     scratch = path.with_suffix(".new")
     scratch.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
     os.replace(scratch, path)

@@ -1,4 +1,4 @@
-"""Which broker and registry a command talks to: the environment's, else those of the local stack."""
+"""The broker and the registry of a command: those in the environment, else those of the local stack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROKER, REGISTRY = "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"
 
 @dataclass(frozen=True)
 class Urls:
-    """The two addresses, in the form of the two environment variables."""
+    """The values for KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL."""
 
     bootstrap_servers: str
     schema_registry_url: str
@@ -24,10 +24,9 @@ class Urls:
 def resolve(
     name: str = "default", *, home: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Urls:
-    """What the environment names, else what the running local stack `name` has (each of the two on its own).
+    """Return each URL from the environment, else from the running local stack `name`.
 
-    Raises:
-        ConfigError: neither; the text names the remedy.
+    Raises ConfigError, which names the remedy, when one is missing or the stack has a process that died.
     """
     environ = os.environ if environ is None else environ
     broker, registry = environ.get(BROKER, "").strip(), environ.get(REGISTRY, "").strip()
@@ -35,7 +34,7 @@ def resolve(
         status = Stack(name, home=home).status()
         broker = broker or status.bootstrap_servers or ""
         registry = registry or status.schema_registry_url or ""
-        missing = [what for what, value in ((BROKER, broker), (REGISTRY, registry)) if not value]
+        missing = [variable for variable, value in ((BROKER, broker), (REGISTRY, registry)) if not value]
         if missing or status.state == "died":
             why = "has a process that died" if status.state == "died" else "does not run"
             variables = " and ".join(missing or [BROKER, REGISTRY])

@@ -36,7 +36,7 @@ from aiokafka.protocol.types import (
 from aiokafka.structs import TopicPartition
 
 from pipeline.kafka.produce_request import JoinedProduce
-from pipeline.kafka.transaction_state import decided
+from pipeline.kafka.transaction_state import was_committed
 
 _NO_TAGS: dict[int, bytes] = {}
 _NO_LEADER_EPOCH = -1
@@ -146,7 +146,7 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
                     manager.error_transaction(error(self._group_id))
                     return None
                 if error is Errors.RequestTimedOutError:
-                    self._sender.client.lost = True
+                    self._sender.client.mark_lost()
                 # Everything else has one meaning in both versions: let aiokafka judge it.
                 response.errors = [(topic, [(partition, code)])]
                 return super().handle_response(response)  # type: ignore[no-any-return]
@@ -182,6 +182,10 @@ class _Witness:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
+    def mark_lost(self) -> None:
+        """A transactional request may still be in flight without an answer."""
+        self.lost = True
+
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         if isinstance(request, ProduceRequest):
             request = JoinedProduce(request)
@@ -189,22 +193,26 @@ class _Witness:
             return await self._client.send(node_id, request, group=group)
         except Errors.KafkaError:
             if group == ConnectionGroup.COORDINATION:
-                self.lost = True
+                self.mark_lost()
             raise
 
 
 class _FencedSender(Sender):
     """A sender that commits offsets as a member of a generation of the group.
 
-    `decided` is how the id's last transaction was decided before it became ours.
+    `previous_outcome` is the outcome of the id's last transaction before this producer acquired it.
     """
 
     membership: tuple[int, str] = (-1, "")
-    decided: bool | None = None
+    previous_outcome: bool | None = None
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self._backoffs: dict[type, float] = {}
+
+    def join(self, generation: int, member_id: str) -> None:
+        """Commit group offsets as this member of this generation."""
+        self.membership = (generation, member_id)
 
     def next_backoff(self, request: type) -> float:
         """Seconds until this transaction may be begun again with such a request."""
@@ -231,9 +239,11 @@ class _FencedSender(Sender):
 
     async def _do_init_pid(self, node_id: int) -> bool:
         # Once the id is ours, its coordinator does not know any more.
-        if self.decided is None:
+        if self.previous_outcome is None:
             try:
-                self.decided = await decided(self.client, node_id, self._txn_manager.transactional_id)
+                self.previous_outcome = await was_committed(
+                    self.client, node_id, self._txn_manager.transactional_id
+                )
             except Errors.KafkaError:
                 self._coordinator_dead(CoordinationType.TRANSACTION)
                 await asyncio.sleep(self._retry_backoff)
@@ -261,7 +271,7 @@ class FencedProducer(AIOKafkaProducer):
 
     def join(self, generation: int, member_id: str) -> None:
         """From now on, commit offsets as this member of this generation."""
-        self._sender.membership = (generation, member_id)
+        self._sender.join(generation, member_id)
 
     async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
         """Begin a transaction with the group's offsets: the broker takes them only when it has ended the transaction
@@ -284,13 +294,14 @@ class FencedProducer(AIOKafkaProducer):
             self._txn_manager.maybe_add_partition_to_txn(partition)
 
     @property
-    def decided(self) -> bool | None:
-        """Whether the id's last transaction before us was a commit; None when nobody knows."""
-        return bool(self._sender.decided) if self._sender.decided is not None else None
+    def previous_outcome(self) -> bool | None:
+        """Whether the id's last transaction before this producer was committed; None when it is unknown."""
+        outcome = self._sender.previous_outcome
+        return None if outcome is None else bool(outcome)
 
-    async def decide(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
-        """A transaction that says nothing: its markers end what of ours is still open on these partitions, and in the
-        group's offsets. Raises KafkaError."""
+    async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
+        """Run a transaction without records: its markers end an earlier one of this id that is open in these
+        partitions and in the group's offsets. Raises KafkaError."""
         await self.begin(group_id)
         self.will_write(partitions)
         await (self.commit_transaction() if commit else self.abort_transaction())

@@ -38,6 +38,10 @@ class Pace:
         self._send = send
         self.pause = 0.0
 
+    def pause_next(self, seconds: float) -> None:
+        """Send the next fetches this many seconds later."""
+        self.pause = seconds
+
     async def __call__(self, assignment: Any, node_id: int, request: Any) -> bool:
         """In place of `Fetcher._proc_fetch_request`; whether it brought anything."""
         if self.pause:

@@ -83,7 +83,7 @@ class _DescribeTransactions(Request[DescribeTransactionsRequest_v0]):
         return request_struct_class([self._transactional_id], _NO_TAGS)
 
 
-async def decided(client: Any, node_id: int, transactional_id: str) -> bool | None:
+async def was_committed(client: Any, node_id: int, transactional_id: str) -> bool | None:
     """Whether the last transaction of this id was committed; None when its coordinator, `node_id`, does not know.
 
     Raises KafkaError: a retriable one when the coordinator can't answer now.
@@ -91,7 +91,7 @@ async def decided(client: Any, node_id: int, transactional_id: str) -> bool | No
     return _DECIDED.get(await _state(client, node_id, transactional_id))
 
 
-async def ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
+async def is_ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
     """Whether the last transaction of this id is decided, and its markers are on their way.
 
     Asks as the client of `reader`. Raises KafkaError: a retriable one when the coordinator can't answer now.

@@ -1,9 +1,8 @@
-"""Units, one after another: merge, barrier, decide, commit.
+"""Schedules the tasks of a worker and commits their output in units.
 
-A unit is what has arrived since the last one was closed, on all partitions. The engine decides it in memory, writes it
-in one transaction, and only then counts it. When the write fails the process ends and memory with it, so the rooms
-may be changed before the commit: nobody else sees them. For the same reason the next unit is decided while one is
-being written; it stays open, and takes in what comes, until that one is committed.
+A unit is what was decided since the last one was sealed, on all partitions. The engine decides it in memory and writes
+it in one transaction. When the write fails the process ends and its memory with it, so rooms may change before the
+commit: nothing else reads them. For the same reason the next unit is decided while one is being written.
 """
 
 from __future__ import annotations
@@ -12,128 +11,188 @@ import asyncio
 import time
 from typing import Final
 
-import structlog
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
-from pipeline.core.merge import Input, Record
-from pipeline.errors import PipelineError, SignalError
+from pipeline.errors import PipelineError
 from pipeline.metrics import Metrics
 from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
-from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.settings import Settings
+from pipeline.worker import statistics
 from pipeline.worker.intake import Intake
-from pipeline.worker.recovery import Lane
+from pipeline.worker.output_encoder import OutputEncoder
 from pipeline.worker.schemas import Learner
+from pipeline.worker.task import PartitionTask, SignalReader
 from pipeline.worker.transactions import SealedUnit, Transactions
-from pipeline.worker.unit import MAX_SIGNALS, OutputEncoder, Unit
+from pipeline.worker.unit import MAX_SIGNALS, Unit
 
-SLICE: Final = 100
-"""Signals that are decided in one go: the consumer, the agent, the writer and the web server share this loop. A commit
-takes a dozen turns of it, so with 500 it took longer than to decide the next unit, and that had to wait."""
-log = structlog.get_logger("worker")
+SLICE_SIGNALS: Final = 100
+"""Signals decided without yielding to the loop, which the consumer, the agent, the transactions and the probes share.
+Slices of 500 starved the commit, which needs about 12 turns of the loop."""
 
 
-class Engine(Intake):
-    """Takes fetched records, commits units. It runs from `resume` to `quiesce`, again and again."""
+class Engine:
+    """Decides and commits units from `resume` to `quiesce`, again and again."""
 
     def __init__(
         self,
         settings: Settings,
-        names: OutputEncoder,
-        signals: SignalDecoder,
+        encoder: OutputEncoder,
+        decoder: SignalDecoder,
         learner: Learner,
-        writer: Transactions,
+        transactions: Transactions,
         metrics: Metrics,
     ) -> None:
-        super().__init__(settings.topic_prefix)
-        self._settings, self._names = settings, names
-        self._signals, self._learner = signals, learner
-        self._writer, self._metrics = writer, metrics
-        self._unit = Unit(names, settings.worker_id)
-        """The open one."""
+        self._settings, self._encoder, self._learner = settings, encoder, learner
+        self._transactions, self._metrics = transactions, metrics
+        self._signals = SignalReader(settings, decoder, metrics)
+        self.tasks: dict[int, PartitionTask] = {}
+        """The tasks of this worker by partition number. The table's store adds and removes them."""
+        self._wake = asyncio.Event()
+        self.intake = Intake(settings.topic_prefix, self.tasks, self._wake.set)
+        self._unit = Unit(encoder, settings.worker_id)
+        """The open unit."""
         self._enough = 0
-        """Signals in the open unit with which it is written as soon as it can be, though there is more."""
+        """Signals with which the open unit is written as soon as it can be, even if more are queued."""
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None
-        self._rows_due = False
-        """Whether to encode the open unit's rows after this slice, see `unit`."""
+        """When the unit that is being written began (monotonic seconds)."""
+        self._encode_rows = False
+        """Whether to encode the open unit's rows after this slice (see unit.py)."""
         self._lock = asyncio.Lock()
-        self._touch: set[int] = set()
-        self._also: set[TopicPartition] = set()
+        self._positions_due: set[int] = set()
+        self._also_end: set[TopicPartition] = set()
         self._ended: set[TopicPartition] = set()
         self._turn = self._slices = 0
-        """The busy lane whose turn it is, and how many slices it has had."""
+        """The busy task whose turn it is, and the slices that it has had."""
         self._fatal: PipelineError | None = None
-        self._asking: dict[int, asyncio.Task[None]] = {}
+        self._lookups: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
 
-    # --- rebalances -------------------------------------------------------------------------------------------
+    # --- rebalances ------------------------------------------------------------------------------------------
 
     async def quiesce(self) -> None:
-        self.generation = None
-        await self._settle()
-        for source in self._inputs():
-            source.rewind()
-        self._pending.clear()
+        """Commit what is decided, begin no other unit, drop what is queued."""
+        self.intake.close()
+        await self._flush()
+        self.intake.discard()
 
     def resume(self, generation: int, member_id: str) -> None:
-        self._writer.join(generation, member_id)
-        self._pending.clear()
-        self._missed.clear()
-        for source in self._inputs():
-            source.rewind()
-        self.generation = generation
-        self.polled_at = time.monotonic()
+        """Work as this member of this generation; the inputs are at their positions."""
+        self._transactions.join(generation, member_id)
+        self.intake.open(generation)
         self._wake.set()
 
-    # --- the loop --------------------------------------------------------------------------------------------
+    async def stop(self) -> None:
+        """Commit what is decided and begin no other unit; `run` returns."""
+        self._stopping = True
+        self._wake.set()
+        self.intake.close()
+        await self._flush()
+
+    # --- requests of others ----------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something has changed: look for work."""
+        """Look for work: something has changed."""
         self._wake.set()
 
-    def touch(self, partition: int) -> None:
-        """Write the position of `partition`, to hear the broker's time."""
-        self._touch.add(partition)
+    def request_broker_time(self, partition: int) -> None:
+        """Write the position of `partition` with the next unit; its acknowledgement carries the broker's time."""
+        self._positions_due.add(partition)
         self._wake.set()
 
     def include(self, partitions: set[TopicPartition]) -> None:
-        """The next unit ends what is open of ours there."""
-        self._also |= partitions
+        """Add these partitions to the next transaction, to end an earlier one of this worker that is open there."""
+        self._also_end |= partitions
         for tp in partitions:
-            self.touch(tp.partition)
+            self.request_broker_time(tp.partition)
 
-    def ended(self) -> set[TopicPartition]:
-        """Where a commit since the last call has ended what `include` was asked for."""
+    def take_ended(self) -> set[TopicPartition]:
+        """Return the partitions passed to `include` that a transaction has ended since the last call."""
         ended, self._ended = self._ended, set()
         return ended
 
-    async def stop(self) -> None:
-        """Finish what is decided, start no other unit."""
-        self._stopping = True
-        self._wake.set()
-        self.generation = None
-        await self._settle()
+    # --- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Commit units until `stop`. Raises PipelineError: the process must end."""
+        """Commit units until `stop`. Raises PipelineError when the process must end."""
         while not self._stopping:
             if self._fatal is not None:
                 raise self._fatal
             if self._writing is not None and self._writing.done():
-                self._writing.result()  # one that failed stays here: `_settle` must not write what follows it
+                self._writing.result()  # one that failed stays set: `_flush` must write nothing after it
                 self._writing = None
             self._wake.clear()
-            more = self.generation is not None and self._decide()
+            working = self.intake.generation is not None
+            more = working and self._decide()
             due = self._unit and (not more or self._unit.signals >= self._enough)
-            if self.generation is not None and self._writing is None and due:
+            if working and self._writing is None and due:
                 self._write()
-                more = True  # rows: they are encoded once the question to the broker is on its way
+                more = True  # encode rows in the next turn, when the request to the broker has been sent
             await (asyncio.sleep(0) if more else self._wake.wait())
 
-    async def _settle(self) -> None:
-        """Wait for the unit in flight, and commit the open one. An error is left to `run` to be raised."""
+    def _decide(self) -> bool:
+        """Decide a slice for the open unit. Return whether there may be more that it can take."""
+        self._learner.tick()
+        unit = self._unit
+        while self._positions_due:
+            number = self._positions_due.pop()
+            if number in self.tasks:
+                unit.output_for(number)
+        until = unit.signals + SLICE_SIGNALS
+        for busy, task in self._in_turn():
+            try:
+                task.advance(unit, until, self._signals)
+            except UnknownSchemaError as error:
+                self._look_up(error.schema_id)
+            if unit.full or unit.signals >= until:
+                if busy and self._had_its_share(task.number):
+                    self._encode_rows = True
+                break
+        unit.pack()
+        if self._encode_rows:
+            unit.encode_rows()
+            self._encode_rows = False
+        return unit.signals >= until and not unit.full
+
+    def _in_turn(self) -> list[tuple[bool, PartitionTask]]:
+        """Return the tasks in order, and whether each is busy: has more queued than a slice.
+
+        Tasks that are not busy come first, since they delay no other; then the busy ones, from the one whose turn it
+        is.
+        """
+        tasks = [(task.merge.queued > SLICE_SIGNALS, task) for task in self.tasks.values()]
+        return sorted(tasks, key=lambda one: (one[0], one[1].number < self._turn, one[1].number))
+
+    def _had_its_share(self, number: int) -> bool:
+        """Count a slice of a busy task. Return whether it has had its share of a unit.
+
+        Until then it keeps its turn, because its rooms are in the processor's cache.
+        """
+        self._slices = self._slices + 1 if number == self._turn else 1
+        self._turn = number
+        if self._slices * SLICE_SIGNALS * len(self.tasks) < MAX_SIGNALS:
+            return False
+        self._turn, self._slices = number + 1, 0
+        return True
+
+    def _look_up(self, schema_id: int) -> None:
+        """Look the schema id up in the background; only the partition that has met it waits."""
+        if schema_id not in self._lookups:
+            self._lookups[schema_id] = asyncio.create_task(self._learn(schema_id), name=f"schema {schema_id}")
+
+    async def _learn(self, schema_id: int) -> None:
+        try:
+            await self._learner.learn(schema_id)
+        except PipelineError as error:
+            self._fatal = error
+        finally:
+            del self._lookups[schema_id]
+            self._wake.set()
+
+    # --- units -----------------------------------------------------------------------------------------------
+
+    async def _flush(self) -> None:
+        """Await the unit in flight and commit the open one. An error is left for `run` to raise."""
         async with self._lock:
             while (writing := self._writing) is not None or self._unit:
                 if writing is None:
@@ -144,208 +203,58 @@ class Engine(Intake):
                 if self._writing is writing:
                     self._writing = None
 
-    def _decide(self) -> bool:
-        """Decide a slice of what is there, for the open unit; whether there may be more that it can take."""
-        self._learner.tick()
-        unit = self._unit
-        while self._touch:
-            number = self._touch.pop()
-            if number in self.lanes:
-                unit.touch(number)
-        until = unit.signals + SLICE
-        for busy, lane in self._in_turn():
-            self._advance(lane, unit, until)
-            if unit.full or unit.signals >= until:
-                if busy and self._had_its_share(lane.number):
-                    self._rows_due = True
-                break
-        unit.pack()
-        if self._rows_due:
-            unit.encode_rows()
-            self._rows_due = False
-        return unit.signals >= until and not unit.full
-
     def _write(self) -> asyncio.Task[None]:
         """Begin to write the open unit."""
         writing = asyncio.create_task(self._commit(), name="unit")
         writing.add_done_callback(lambda _: self._wake.set())
-        self._writing, self._began, self._rows_due = writing, time.monotonic(), True
+        self._writing, self._began, self._encode_rows = writing, time.monotonic(), True
         return writing
 
     async def _commit(self) -> None:
-        unit = self._unit
-        closed = await self._writer.write(unit.places(), self._close)
+        await self._transactions.begin(self._unit.partitions_written())
+        unit, sealed = self._seal()
+        await self._transactions.commit(sealed)
         self._began = None
-        self._ended |= closed.also
-        self._count(unit)
+        self._ended |= sealed.also_end
+        statistics.count_unit(self._metrics, unit, self._transactions.clock.now())
 
-    def _close(self) -> SealedUnit:
-        """Close the open unit, with the positions that are behind it now."""
-        unit, self._unit = self._unit, Unit(self._names, self._settings.worker_id)
+    def _seal(self) -> tuple[Unit, SealedUnit]:
+        """Close the open unit, with the positions after it, and open the next.
+
+        It is sealed after the broker has begun the transaction, so that signals which arrive meanwhile still join it.
+        """
+        unit, self._unit = self._unit, Unit(self._encoder, self._settings.worker_id)
         self._enough = self._enough_after(unit.signals)
-        self._wake.set()  # what a full one could not take in waits for nobody
-        inputs = {number: lane.merge.inputs for number, lane in self.lanes.items()}
-        also, self._also = {tp for tp in self._also if tp.partition in self.lanes}, set()
-        return SealedUnit(unit.records(inputs), unit.offsets(inputs), also)
+        self._wake.set()  # a full unit could not take everything
+        inputs = {number: task.merge.inputs for number, task in self.tasks.items()}
+        also_end = {tp for tp in self._also_end if tp.partition in self.tasks}
+        self._also_end = set()
+        return unit, SealedUnit(unit.records(inputs), unit.offsets(inputs), also_end)
 
     def _enough_after(self, last: int) -> int:
-        """How many signals are enough for the unit after one of `last`: a quarter more if more than another one is
-        queued behind it, or a queue is full; a quarter less if less than half of one is. So in a backlog units grow
-        until they are full, and close to the end of the log none waits until all that has come meanwhile is decided,
-        too, nor do they stay as large as some pause has made them."""
-        queued = sum(lane.merge.queued for lane in self.lanes.values())
-        if queued > last or self.full():
+        """Return how many signals are enough for the unit after one of `last` signals.
+
+        A quarter more if more than another unit is queued behind it or a queue is full, a quarter less if less than
+        half a unit is. So units grow to their maximum in a backlog, and near the end of the log a unit neither waits
+        for all that has arrived nor stays as large as a pause has made it.
+        """
+        queued = sum(task.merge.queued for task in self.tasks.values())
+        if queued > last or self.intake.full():
             return last + last // 4
         return last - last // 4 if 2 * queued < last else last
 
-    def _in_turn(self) -> list[tuple[bool, Lane]]:
-        """The lanes, and whether they are busy: have more to do than a slice. Those that are not come first, for they
-        make nobody wait; then the busy ones, beginning with the one whose turn it is."""
-        lanes = [(lane.merge.queued > SLICE, lane) for lane in self.lanes.values()]
-        return sorted(lanes, key=lambda one: (one[0], one[1].number < self._turn, one[1].number))
-
-    def _had_its_share(self, number: int) -> bool:
-        """A busy lane has had a slice. It goes on, for its rooms are in the processor's cache now, until it has had its
-        share of a unit: whether it has."""
-        self._slices = self._slices + 1 if number == self._turn else 1
-        self._turn = number
-        if self._slices * SLICE * len(self.lanes) < MAX_SIGNALS:
-            return False
-        self._turn, self._slices = number + 1, 0
-        return True
-
-    def _advance(self, lane: Lane, unit: Unit, until: int) -> None:
-        """Apply what is next of a lane, as long as something is, need not wait, and fits: `until` is in signals."""
-        merge, partition = lane.merge, lane.partition
-        earliest = partition.earliest
-        if earliest is not None:
-            self._expire(lane, unit)
-        while unit.signals < until and not unit.full:
-            source = merge.next()
-            if source is None:
-                return
-            record = source.queue[0]
-            now = record.time if record.time > source.time else source.time
-            try:
-                signal = self._read(source, record)
-            except SignalError as error:
-                unit.buried(source, record, error)
-                source.applied(record, source.time)
-                continue
-            except UnknownSchemaError as error:
-                self._ask(error.schema_id)
-                return
-            room = partition.rooms.get(signal.room_id)
-            if room is not None and room.deadline is not None and room.deadline <= now:
-                self._expire(lane, unit)
-                room = partition.rooms.get(signal.room_id)
-                if room is not None and room.deadline is not None and room.deadline <= now:
-                    if lane.waits_for != (source, record.offset):
-                        lane.waits_for = source, record.offset
-                        self._metrics.barrier_waits.inc()
-                    return  # the signal waits for the barrier, and what is behind it too (contract §5)
-            if room is None and self._misplaced(source, record, signal, unit):
-                continue
-            decision = partition.step(room, signal, now)
-            source.applied(record, now)
-            unit.decided(source, record, signal, room, decision)
-
-    def _ask(self, schema_id: int) -> None:
-        """Learn an id behind the others' backs: only the partition that met it waits for the registry."""
-        if schema_id not in self._asking:
-
-            async def ask() -> None:
-                try:
-                    await self._learner.learn(schema_id)
-                except PipelineError as error:
-                    self._fatal = error
-                finally:
-                    del self._asking[schema_id]
-                    self._wake.set()
-
-            self._asking[schema_id] = asyncio.create_task(ask(), name=f"schema {schema_id}")
-
-    def _expire(self, lane: Lane, unit: Unit) -> None:
-        """Let the deadlines fire that are behind the barrier, earliest first."""
-        partition = lane.partition
-        while (timeout := partition.next_timeout()) is not None and lane.merge.reached(timeout.occurred_at):
-            unit.expired(lane.number, timeout.room_id, partition.expire(timeout))
-
-    def _read(self, source: Input, record: Record) -> AnySignal:
-        """The signal of a record. Raises SignalError, UnknownSchemaError."""
-        signal = self._signals.decode(record.value)
-        topic = "api" if source.topic == self._api else "media"
-        if topic != signal.TOPIC:
-            raise SignalError(f"{signal.TYPE} belongs on the {signal.TOPIC} topic, not on {source.topic}")
-        if record.key != signal.room_id.encode():
-            if record.key is None:
-                raise SignalError("the record has no key: expected the room_id in UTF-8")
-            shown = record.key[:60].decode("utf-8", "replace")
-            raise SignalError(f"the record's key {shown!r} is not its room_id {signal.room_id[:60]!r}")
-        return signal
-
-    def _misplaced(self, source: Input, record: Record, signal: AnySignal, unit: Unit) -> bool:
-        """Whether this signal would make a room known on a partition that is not the room's (contract §2)."""
-        right = (murmur2(record.key) & 0x7FFFFFFF) % self._settings.partitions
-        if right == source.partition:
-            return False
-        self._metrics.wrong_partition.inc()
-        if not isinstance(signal, ConferenceCreate | MemberJoined):
-            return False
-        error = SignalError(
-            f"room {signal.room_id[:60]!r} belongs on partition {right}, this is {source.partition}: signals must be "
-            "produced with the murmur2 partitioner of the Java client (librdkafka: partitioner=murmur2_random)"
-        )
-        unit.buried(source, record, error)
-        source.applied(record, source.time)
-        return True
-
-    # --- what the metrics learn ------------------------------------------------------------------------------
+    # --- probes and metrics ----------------------------------------------------------------------------------
 
     def stalled(self) -> float:
-        """Seconds that a unit has been under way, or that the consumer has not polled; a worker whose loops turn, be
-        the broker there or not, has little of both."""
+        """Return the seconds that a unit has been in flight or that the consumer has not polled, whichever is more.
+
+        Both stay small while the loops of the worker run, whether Kafka is reachable or not.
+        """
         now = time.monotonic()
         unit = 0.0 if self._began is None else now - self._began
-        return max(unit, now - self.polled_at if self.polling else 0.0)
+        return max(unit, now - self.intake.polled_at if self.intake.polling else 0.0)
 
-    def _count(self, unit: Unit) -> None:
-        metrics = self._metrics
-        families = {
-            "signals": metrics.signals,
-            "events": metrics.events,
-            "rejected": metrics.rejected,
-            "no_ops": metrics.no_ops,
-            "dead": metrics.dead,
-        }
-        metrics.timeouts.inc(sum(unit.counts["timeouts"].values()))
-        for family, metric in families.items():
-            for label, number in unit.counts[family].items():
-                metric.labels(label).inc(number)
-        metrics.units.observe(time.monotonic() - unit.began)
-        metrics.unit_signals.inc(unit.signals)
-        now = self._writer.clock.now()
-        if now is not None:
-            for appended, times in unit.event_times.items():
-                metrics.latency.observe(max(0, now - appended) / 1e6, times)
-
-    def gauge(self) -> None:
-        """Bring the gauges up to date; called when they are read."""
-        metrics, lanes = self._metrics, self.lanes
-        partitions = [lane.partition for lane in lanes.values()]
-        metrics.partitions.set(len(lanes))
-        metrics.rooms.set(sum(len(partition.rooms) for partition in partitions))
-        metrics.members.set(sum(len(m) for partition in partitions for m in partition.members.values()))
-        metrics.armed.set(sum(partition.armed for partition in partitions))
-        metrics.renewed.set(self._writer.renewed)
-        metrics.lag.clear()
-        hidden = 0
-        for lane in lanes.values():
-            for source in lane.merge.inputs:
-                end = max(source.end or 0, source.probe[1] if source.probe else 0)
-                # From the position, not from the offset: markers of transactions are nothing to be applied.
-                behind = max(0, end - source.position) + len(source.queue)
-                metrics.lag.labels(source.topic, str(source.partition)).set(behind)
-                if source.probe is not None and source.caught_up and source.position < source.probe[1]:
-                    hidden += 1
-        metrics.foreign_open.set(hidden)
+    def update_gauges(self) -> None:
+        """Set the gauges to their current values, before a scrape."""
+        statistics.update_gauges(self._metrics, list(self.tasks.values()))
+        self._metrics.renewed.set(self._transactions.renewed)

@@ -1,16 +1,16 @@
-"""Faust's consumer, with batches instead of records and positions instead of committed offsets.
+"""Faust's consumer: batches instead of records, positions of the table's log instead of committed offsets.
 
-Stock Faust makes four asyncio tasks per record and commits offsets on a timer. Here one Faust event carries all
-records that a poll brought, offsets are committed inside the units' transactions, and a
-rebalance waits for the unit in flight. This file touches private names of Faust and aiokafka; the versions are
-pinned, and tests/test_private_names.py fails when a name goes away.
+Stock Faust makes four asyncio tasks per record and commits offsets on a timer. Here one Faust event carries everything
+that a poll returned, offsets are committed in the units' transactions, and a rebalance waits for the unit in flight.
+Uses private names of Faust and aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes
+away.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -20,91 +20,46 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from pipeline import topics
-from pipeline.core.merge import Record
 from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely, records_of
 from pipeline.kafka.fetch_pacing import pace, pause_after
-from pipeline.settings import Settings
+from pipeline.worker.intake import Fetch, Intake, Poll
 
 POLL_SECONDS = 0.2
-"""How long a poll waits: positions move over markers without a record, and the barrier wants to know it soon."""
+"""Longest wait of a poll: positions move over transaction markers without a record, and the barrier waits for them."""
 IDLE_POLL_SECONDS = 1.0
-"""How long it waits when nobody wants to know it: polls are half of what an idle worker does."""
+"""The same while nothing waits for an input: polls are half of what an idle worker does."""
 MAX_POLL_BATCHES = 500
-"""Batches, since they come whole: without a bound, one poll after a pause returned 315,000 records."""
+"""Batches that a poll returns at most. Without a bound, one poll after a pause returned 315,000 records."""
 HEARTBEAT_SECONDS = 0.5
 log = structlog.get_logger("consumer")
 
 
-class Fetch:
-    """What a poll brought of one topic-partition: its records, where the poll before had left the log (`start`),
-    where this one left it (`position`), and the end that the latest fetch reported."""
-
-    __slots__ = ("end", "generation", "position", "records", "start", "tp")
-
-    def __init__(self, tp: TP, records: list[Record], start: int, position: int, end: int) -> None:
-        self.tp = tp
-        self.records = records
-        self.start = start
-        self.position = position
-        self.end = end
-        self.generation = -1
-
-
-class Sink(Protocol):
-    """What the consumer needs of the engine."""
-
-    def full(self) -> frozenset[TP]:
-        """The inputs whose queues are full: don't poll them."""
-
-    def polled(self) -> None:
-        """A poll is over, or there was no room for what it would bring. Called from the consumer's thread."""
-
-    def delivering(self, polled: list[TP]) -> None:
-        """A poll brought a Fetch of each of these, which go to the agent together."""
-
-    def seen(self, fetch: Fetch) -> None:
-        """A poll brought no records of this topic-partition; it doesn't go through the agent."""
-
-    def idle(self) -> bool:
-        """Whether no signal and no deadline waits for an input to be read on."""
-
-    def missed(self) -> Mapping[TP, int]:
-        """Inputs of which a poll got lost on its way, and where they are to be read from again."""
-
-    async def quiesce(self) -> None:
-        """Finish the unit in flight, start no other, forget what is queued."""
-
-    def resume(self, generation: int, member_id: str) -> None:
-        """The inputs are at their positions: go on, as this member of this generation."""
-
-    def positions(self) -> Mapping[TP, int]:
-        """Where each input is to be read from."""
-
-
 class Consumer(driver.Consumer):
-    """See the module. `sink` and `settings` are set by the app, which has no other way in."""
+    """The consumer of one worker, on the main loop. It calls aiokafka in a thread of its own (`_Thread`)."""
 
-    sink: Sink
-    settings: Settings
     expelled = False
-    """Whether the group had gone on without us before this rebalance."""
+    """Whether the group had removed this worker before the current rebalance."""
     _rebalances = 0
     _draining = 0
+
+    @property
+    def _intake(self) -> Intake:
+        return self.app.engine.intake  # type: ignore[no-any-return]
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        # As in the original: run until consumer or fetcher stop, deliver nothing while flow is suspended and
+        # As in the original: run until consumer or fetcher stop; deliver nothing while the flow is suspended, and
         # nothing of an old generation. Unlike it: one message per poll, no offsets tracked.
         me = asyncio.current_task()
         self._draining += 1
         try:
-            await self._polls(fetcher, me)
+            await self._poll_repeatedly(fetcher, me)
         finally:
             self._draining -= 1
 
-    async def _polls(self, fetcher: Any, me: asyncio.Task[Any] | None) -> None:
+    async def _poll_repeatedly(self, fetcher: Any, me: asyncio.Task[Any] | None) -> None:
         while not (self.should_stop or fetcher.should_stop):
             try:
                 await self._poll()
@@ -115,26 +70,26 @@ class Consumer(driver.Consumer):
             except asyncio.CancelledError:
                 if self.app.should_stop:
                     return
-                # What was cancelled may be a call in the consumer's thread, and Faust would end the polls in silence.
+                # Only a call in the consumer's thread may have been cancelled. Faust would then stop polling silently.
                 if me is None or me.cancelling() or fetcher.should_stop:
                     raise
-                log.warning("a poll was cancelled: go on")
+                log.warning("a poll was cancelled: continue")
 
     async def _poll(self) -> None:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
             return
         generation = self.app.consumer_generation_id
-        seconds = IDLE_POLL_SECONDS if self.sink.idle() else POLL_SECONDS
+        seconds = IDLE_POLL_SECONDS if self._intake.idle() else POLL_SECONDS
         fetches = await self._getmany(self._get_active_partitions(), seconds)
-        # What is of an old generation is lost on its way: a rebalance seeks, or the engine misses it.
+        # Drop fetches of an old generation; the rebalance seeks back, or the intake requests them again.
         if self._current(generation):
-            await self._hand_over(fetches, generation)
-        if missed := self.sink.missed():
+            await self._hand_over(generation, fetches)
+        if missed := self._intake.missed():
             await self._thread.place(missed)
 
-    def standing(self) -> str:
-        """What polls need, for a report of why there are none."""
+    def state(self) -> str:
+        """Return what polls depend on, for the error of a consumer that does not poll."""
         return (
             f"generation {self.app.consumer_generation_id}, drainers {self._draining}, flow active {self.flow_active}, "
             f"partitions {len(self.assignment())}, of them to be polled {len(self._get_active_partitions())}, "
@@ -144,19 +99,17 @@ class Consumer(driver.Consumer):
     def _current(self, generation: int) -> bool:
         return bool(self.flow_active and generation == self.app.consumer_generation_id)
 
-    async def _hand_over(self, fetches: list[Fetch], generation: int) -> None:
-        for fetch in fetches:
-            fetch.generation = generation
-        brought = [fetch for fetch in fetches if fetch.records]
-        self.sink.delivering([fetch.tp for fetch in brought])
+    async def _hand_over(self, generation: int, fetches: list[Fetch]) -> None:
+        poll = Poll(generation, [fetch for fetch in fetches if fetch.records])
+        self._intake.announce(poll)
         for fetch in fetches:
             if not fetch.records:
-                self.sink.seen(fetch)
-        if brought:
-            await self._deliver(brought)
+                self._intake.move(generation, fetch)
+        if poll.fetches:
+            await self._deliver(poll)
 
-    async def _deliver(self, fetches: list[Fetch]) -> None:
-        first = fetches[0]
+    async def _deliver(self, poll: Poll) -> None:
+        first = poll.fetches[0]
         message = ConsumerMessage(
             first.tp.topic,
             first.tp.partition,
@@ -165,12 +118,12 @@ class Consumer(driver.Consumer):
             1,
             (),
             None,
-            fetches,
+            poll,
             None,
             None,
             None,
             first.tp,
-            generation_id=first.generation,  # without it the stream drops the event in silence
+            generation_id=poll.generation,  # without it the stream drops the event silently
         )
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
@@ -181,41 +134,41 @@ class Consumer(driver.Consumer):
 
     async def wait_empty(self) -> None:
         self._rebalances += 1
-        await self.sink.quiesce()
-        # aiokafka forgets our member id when the group says that it does not know us any more.
+        await self.app.engine.quiesce()
+        # aiokafka clears its member id when the group no longer knows it.
         self.expelled = self._thread.member_id == "" and not self.should_stop
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:
-        return False  # offsets are committed by the units' transactions
+        return False  # offsets are committed in the units' transactions
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Faust asks this of the table's log only, to see what is left to recover: nothing, `store` has read it."""
+        """Return 0 for each. Faust asks for the table's log only, which the store has read already."""
         return dict.fromkeys(partitions, 0)
 
     async def perform_seek(self) -> None:
-        """The end of a rebalance: put the inputs at our positions, then let the engine go on."""
+        """End a rebalance: seek the inputs to their positions, then let the engine continue."""
         generation, rebalances = self.app.consumer_generation_id, self._rebalances
-        member_id = await self._thread.place(self.sink.positions(), new=True)
-        # If the next one has begun, before or meanwhile, it ends with a seek of its own.
+        member_id = await self._thread.place(self._intake.positions(), new=True)
+        # If another rebalance has begun, before or meanwhile, it ends with a seek of its own.
         if member_id is not None and rebalances == self._rebalances:
-            self.sink.resume(generation, member_id)
+            self.app.engine.resume(generation, member_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Liveness is ours (`/livez`)."""
+        """Do nothing: liveness.py and `/livez` replace this check."""
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
-    """The thread in which the aiokafka consumer lives."""
+    """The thread of the aiokafka consumer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._left: dict[TP, int] = {}
         """Where the latest poll, or seek, left each input."""
         self._placed: Any = None
-        """The assignment whose inputs were put at our positions."""
+        """The assignment whose inputs were last put at their positions."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        settings = cast(Consumer, self.consumer).settings
+        settings = self.app.settings
         self._assignor = self.app.assignor
         session = round(settings.session_timeout * 1000)
         return AIOKafkaConsumer(
@@ -224,9 +177,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
             group_id=self.app.conf.id,
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
-            # A position out of range is a loss: it must never be mended in silence (promise 6).
+            # A position out of range is a loss. It must never be repaired silently (promise 6).
             auto_offset_reset="none",
-            # The original ties this to Faust's own exactly_once; producers of signals may be transactional, too.
+            # The original ties this to Faust's own exactly_once. Producers of signals may be transactional too.
             isolation_level="read_committed",
             max_poll_records=MAX_POLL_BATCHES,
             max_poll_interval_ms=300_000,
@@ -247,36 +200,35 @@ class _Thread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> list[Fetch]:
-        parent = cast(Consumer, self.consumer)
-        if not parent.flow_active:
+        if not cast(Consumer, self.consumer).flow_active:
             return []
-        fetcher = consumer._fetcher
+        intake, fetcher = self.app.engine.intake, consumer._fetcher
         by_batch(consumer)
         look_rarely(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         check_tasks(consumer)
-        wanted = active_partitions - parent.sink.full()
+        wanted = active_partitions - intake.full()
         if not wanted or self._in_place(fetcher) is None:
             if active_partitions and not wanted:
-                parent.sink.polled()
+                intake.polled()
             await asyncio.sleep(0.01)
             return []
         with fetcher._subscriptions.fetch_context():
             try:
                 fetched = await fetcher.fetched_records(wanted, timeout=timeout, max_records=max_records)
             except Errors.NoOffsetForPartitionError:
-                # This poll has lived through a rebalance. Committed offsets are not where we go on from: before
-                # flow is resumed, `place` seeks to the positions of the table's log.
+                # A rebalance came during this poll. Committed offsets are not where reading continues: before the flow
+                # resumes, `place` seeks to the positions of the table's log.
                 return []
-        # Records and positions are taken in one step of this thread's loop, so they belong together: `position`
-        # is behind exactly these records, markers and aborted ones included.
+        # Records and positions are taken in one step of this thread's loop, so they belong together: `position` is
+        # right after these records, transaction markers and aborted records included.
         assignment = self._in_place(fetcher)
         if assignment is None:
             return []
         found = {tp: records_of(batches) for tp, batches in fetched.items()}
-        pace(consumer).pause = pause_after(sum(map(len, found.values())))
-        parent.sink.polled()
+        pace(consumer).pause_next(pause_after(sum(map(len, found.values()))))
+        intake.polled()
         polled = []
         for tp in wanted:
             state = assignment.state_value(tp)
@@ -287,26 +239,31 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return polled
 
     def _in_place(self, fetcher: Any) -> Any:
-        """The current assignment, None before its inputs were put at our positions. Faust lets the flow go on before
-        that, when they are where the group's offsets are; and those may be behind us, who know of a commit before the
-        group does: a poll of them would be taken for one of what comes next."""
+        """Return the current assignment; None before its inputs were put at their positions.
+
+        Faust resumes the flow earlier, when they are at the group's offsets. Those may be behind the positions, because
+        a worker learns of its commit before the group does; a poll from there would return signals a second time.
+        """
         assignment = fetcher._subscriptions.subscription.assignment
         return assignment if assignment is self._placed else None
 
     @property
     def in_place(self) -> bool:
-        """Whether the inputs of the current assignment were put at our positions."""
+        """Whether the inputs of the current assignment were put at their positions."""
         return self._consumer is not None and self._in_place(self._consumer._fetcher) is not None
 
     @property
     def member_id(self) -> str | None:
-        """The group's name for us."""
+        """The member id that the group has given this worker."""
         coordinator = None if self._consumer is None else self._consumer._coordinator
         return None if coordinator is None else str(coordinator.member_id)
 
     async def place(self, positions: Mapping[TP, int], *, new: bool = False) -> str | None:
-        """Seek these inputs; the group's name for us. `new`: they are those of a new assignment, of which nothing was
-        polled yet; else, nothing is done when another assignment has come since. None in a rebalance."""
+        """Seek these inputs and return the member id; None during a rebalance.
+
+        `new`: they belong to a new assignment, which was not polled yet. Otherwise nothing is done when the assignment
+        has changed since.
+        """
         member_id: str | None = await self.call_thread(self._place, self._ensure_consumer(), positions, new)
         return member_id
 
@@ -324,9 +281,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     def _seek_all(self, consumer: Any, positions: Mapping[TP, int]) -> None:
         assigned = consumer.assignment()
-        # The table's log, which Faust has assigned, too: its own writes would be read again, and as nobody takes them
-        # from the fetcher, each would hold all fetches of the node up for 0.1 s.
-        table = topics.ROOMS.full_name(cast(Consumer, self.consumer).settings.topic_prefix)
+        # Faust assigns the table's log too. A fetch would return this worker's own writes; nothing takes them from the
+        # fetcher, and each would delay all fetches from that broker by 0.1 s.
+        table = topics.ROOMS.full_name(self.app.settings.topic_prefix)
         consumer.pause(*(tp for tp in assigned if tp.topic == table))
         for tp, offset in positions.items():
             if tp in assigned:
@@ -335,6 +292,6 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
 
 class Transport(driver.Transport):
-    """Faust's Kafka transport with our consumer."""
+    """Faust's Kafka transport with this consumer."""
 
     Consumer = Consumer

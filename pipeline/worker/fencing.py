@@ -1,51 +1,54 @@
-"""Taking a transactional id: its last owner is fenced, what that left open is aborted, what was decided holds.
+"""Acquiring a transactional id: fence its last owner, abort what that left open, keep what was decided.
 
-The last is not a matter of course. The coordinator of a transaction drops the marker for a partition that is without a
-leader at that moment, as if its topic had been deleted, and calls the transaction complete (Kafka 4.3.1, when a broker
-is stopped under load: for a leader of -1 KRaftMetadataCache.getPartitionLeaderEndpoint has no node, and
-TransactionMarkerChannelManager takes that for a deletion). The transaction hangs: its records, and all that come after
-them, stay invisible, and no timeout ends it.
+The last step is not automatic. The coordinator of a transaction drops the marker for a partition that has no leader at
+that moment, as if its topic had been deleted, and completes the transaction (Kafka 4.3.1, when a broker is stopped
+under load: KRaftMetadataCache.getPartitionLeaderEndpoint has no node for leader -1, and
+TransactionMarkerChannelManager takes that for a deletion). The transaction then hangs: its records, and all after them,
+stay invisible, and no timeout ends it.
 
-Only a producer of the same id can end it, by a transaction that writes nothing but its markers. They must repeat what
-was decided, for other partitions of the same transaction may have got theirs; and only the next owner of the id can
-still learn what that was.
+Only a producer with the same id can end it, by a transaction that writes nothing but its markers. The markers must
+repeat the outcome, since other partitions of the transaction may have theirs; and only the next owner of the id can
+still look the outcome up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiokafka.structs import TopicPartition
 
 from pipeline.kafka.fenced_producer import FencedProducer
+from pipeline.kafka.log_offsets import OpenTransactions
 from pipeline.kafka.record_batch import MAX_BATCH
 from pipeline.settings import Settings
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 
-OpenTransactions = Mapping[TopicPartition, int]
-"""Output partitions in which a transaction is open, and the offset at which it begins."""
-Unknown = Callable[[set[TopicPartition]], bool | None]
-"""Whether to commit what hangs there, when nobody knows how it was decided; None to leave it."""
+UnknownOutcome = Callable[[set[TopicPartition]], bool | None]
+"""Whether to commit the transaction that hangs in these partitions when its outcome is unknown; None leaves it."""
 
 
-def nobody_knows(_: set[TopicPartition]) -> None:
-    """Leave it."""
+def leave(_: set[TopicPartition]) -> None:
+    """Leave a transaction open whose outcome is unknown."""
 
 
-def standing(before: OpenTransactions, after: OpenTransactions) -> set[TopicPartition]:
-    """The partitions that are held where they were."""
+def unchanged(before: OpenTransactions, after: OpenTransactions) -> set[TopicPartition]:
+    """Return the partitions in which the same transaction is open as before."""
     return {tp for tp, offset in after.items() if before.get(tp) == offset}
 
 
-async def take(
+async def acquire(
     settings: Settings,
     transactional_id: str,
-    look: Callable[[], Awaitable[OpenTransactions]],
-    unknown: Unknown = nobody_knows,
+    find_open: Callable[[], Awaitable[OpenTransactions]],
+    unknown_outcome: UnknownOutcome = leave,
 ) -> FencedProducer:
-    """A started producer of this id. `look` says what is held. Raises KafkaError, and what `unknown` raises."""
+    """Return a started producer with this transactional id.
+
+    `find_open` returns the transactions that are open in the output partitions. Raises KafkaError, and what
+    `unknown_outcome` raises.
+    """
     producer = FencedProducer(
         **settings.kafka(),
         transactional_id=transactional_id,
@@ -55,13 +58,14 @@ async def take(
         request_timeout_ms=30_000,
         retry_backoff_ms=50,
     )
-    held = await look()  # first: a broker that makes us wait here loses nothing
+    before = await find_open()  # before the id is taken: a broker that delays this costs nothing
     try:
         await producer.start()
-        if held and (still := standing(held, await look())):
-            commit = unknown(still) if producer.decided is None else producer.decided
+        if before and (hanging := unchanged(before, await find_open())):
+            outcome = producer.previous_outcome
+            commit = unknown_outcome(hanging) if outcome is None else outcome
             if commit is not None:
-                await producer.decide(still, settings.group_id, commit=commit)
+                await producer.repeat_outcome(hanging, settings.group_id, commit=commit)
     except BaseException:
         await producer.stop()
         raise

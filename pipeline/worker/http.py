@@ -1,8 +1,7 @@
-"""`/livez`, `/readyz`, `/metrics`. Up before Kafka is, so that probes can tell a start from a stall.
+"""`/livez`, `/readyz` and `/metrics`, read-only, and served before Kafka is reachable.
 
-There is nothing else, and nothing to write. The port shares the worker's loop, so what a request may cost is
-bounded: connections in number and in time, bodies are not read, heads are short, and metrics are rendered a tenth
-of the time at most.
+The port shares the worker's loop, so the cost of a request is bounded: connections in number and duration, heads in
+size; bodies are not read, and metrics are rendered for at most a tenth of the time.
 """
 
 from __future__ import annotations
@@ -18,35 +17,36 @@ from pipeline.errors import ConfigError
 from pipeline.metrics import Metrics
 
 STALLED_SECONDS = 60.0
-"""A unit that takes so long, or a consumer that does not poll for so long, is stuck; a broker that is away is not."""
+"""Duration of a unit, or time without a poll, after which the worker counts as stalled. An unreachable broker causes
+neither."""
 MAX_CONNECTIONS: Final = 32
-"""Open at a time. When one more comes, the oldest is closed: who holds connections must not keep probes out."""
+"""Connections open at a time. One more closes the oldest, so that held connections cannot lock probes out."""
 MAX_SECONDS: Final = 10.0
-"""How long a connection may take, whatever it does."""
+"""Longest life of a connection."""
 LIMITS: Final[dict[str, Any]] = {
     "max_line_size": 2048,
     "max_field_size": 4096,
     "keepalive_timeout": 5.0,
-    "lingering_time": 0.0,  # a body is not waited for: nothing here has one
+    "lingering_time": 0.0,  # no request has a body
     "auto_decompress": False,
     "shutdown_timeout": 2.0,
 }
 
 
 class Health(Protocol):
-    """What the probes ask of the worker."""
+    """The worker's answers to the probes."""
 
     def stalled(self) -> float:
-        """Seconds without progress of the worker's own loops."""
+        """Return the seconds without progress of the worker's loops."""
 
     def not_ready(self) -> str | None:
-        """Why the worker takes no signals yet; None when it does."""
+        """Return why the worker takes no signals yet; None when it does."""
 
     def refresh(self) -> None:
-        """Bring the gauges up to date."""
+        """Set the gauges to their current values."""
 
 
-class Web:
+class HttpServer:
     """The HTTP server of one worker."""
 
     def __init__(self, health: Health, metrics: Metrics, host: str, port: int) -> None:
@@ -58,7 +58,7 @@ class Web:
         self._began = time.monotonic()
 
     async def start(self) -> int:
-        """Listen; the port that is listened on. Raises ConfigError when it is taken."""
+        """Listen, and return the port. Raises ConfigError when it is in use."""
         app = web.Application(client_max_size=1)
         app.add_routes(
             [
@@ -77,13 +77,13 @@ class Web:
             )
         except OSError as error:
             raise ConfigError(
-                f"port {self._port} can't be listened on ({error.strerror}): set PIPELINE_HTTP_PORT to a free one, or 0"
+                f"cannot listen on port {self._port} ({error.strerror}): set PIPELINE_HTTP_PORT to a free port, or to 0"
             ) from None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def stop(self) -> None:
-        """Close the port, then what is open."""
+        """Close the port, then the open connections."""
         if self._server is not None:
             self._server.close()
         if self._runner is not None:
@@ -110,7 +110,7 @@ class Web:
 
 
 class _Guarded(asyncio.Protocol):
-    """A connection that is closed when it takes too long, or when others need its place."""
+    """A connection that is closed after MAX_SECONDS, or when a new one needs its place."""
 
     def __init__(self, inner: asyncio.Protocol, open_now: dict[_Guarded, None]) -> None:
         self._inner, self._open = inner, open_now
@@ -141,6 +141,6 @@ class _Guarded(asyncio.Protocol):
         self._inner.connection_lost(error)
 
     def close(self) -> None:
-        """At once, whatever is under way."""
+        """Close the connection at once."""
         self._open.pop(self, None)
         self._transport.abort()

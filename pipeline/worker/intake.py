@@ -1,111 +1,170 @@
-"""What was fetched, on its way from the consumer to the queues: nothing is skipped, nothing overtakes, and what got
-lost on the way is asked for again.
+"""Fetched records on their way from the consumer to the queues of the tasks.
+
+Nothing is skipped and nothing overtakes. A fetch that does not begin where the last one of its input ended was preceded
+by one that was dropped, in a rebalance or while the flow was suspended: the input is read again from there.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.core.merge import Input
+from pipeline.core.merge import Input, Record
 from pipeline.topics import API
-from pipeline.worker.faust_consumer import Fetch
-from pipeline.worker.recovery import Lane
+from pipeline.worker.task import PartitionTask
 
 QUEUE_RECORDS: Final = 8000
 QUEUE_BYTES: Final = 8 << 20
-"""Records of one input, and the bytes of their values, that wait in memory at most, but for the poll that passes it."""
+"""Records of one input, and bytes of their values, that are queued before it is no longer polled."""
 
 
-def _full(source: Input) -> bool:
-    return len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES
+class Fetch:
+    """What one poll returned for one topic-partition.
+
+    `start` is the offset where the previous poll ended, `position` where this one ended, and `end` the end of the log
+    that the latest fetch response reported. `records` may be empty: transaction markers move the position too.
+    """
+
+    __slots__ = ("end", "position", "records", "start", "tp")
+
+    def __init__(self, tp: TP, records: list[Record], start: int, position: int, end: int) -> None:
+        self.tp = tp
+        self.records = records
+        self.start = start
+        self.position = position
+        self.end = end
+
+
+class Poll(NamedTuple):
+    """The fetches of one poll that have records, and the group generation that they were polled in."""
+
+    generation: int
+    fetches: list[Fetch]
 
 
 class Intake:
-    """The engine as the consumer sees it (`consumer.Sink`, but for the rebalances)."""
+    """The queues of all tasks, as the consumer fills them."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, tasks: Mapping[int, PartitionTask], wake: Callable[[], None]) -> None:
+        """`tasks` are the worker's, by partition number; `wake` is called when records were queued."""
         self._api = API.full_name(prefix)
-        self.lanes: Mapping[int, Lane] = {}
+        self._tasks = tasks
+        self._wake = wake
         self.generation: int | None = None
-        """The generation that we work in; None while nothing may be committed."""
+        """The group generation in which units may be committed; None during a rebalance."""
         self.polled_at = time.monotonic()
         self._pending: Counter[TP] = Counter()
-        """How many Fetches of an input are on their way through the agent."""
+        """Fetches of an input that were handed to the agent and have not come back."""
         self._missed: dict[TP, int] = {}
-        self._wake = asyncio.Event()
+
+    def open(self, generation: int) -> None:
+        """Accept fetches of this generation. The inputs are fetched again from their offsets."""
+        self._pending.clear()
+        self._missed.clear()
+        self._rewind()
+        self.generation = generation
+        self.polled_at = time.monotonic()
+
+    def close(self) -> None:
+        """Accept no fetches. What is queued stays, until the units that it belongs to are committed."""
+        self.generation = None
+
+    def discard(self) -> None:
+        """Drop what is queued; it is fetched again after `open`."""
+        self._rewind()
+        self._pending.clear()
+
+    def _rewind(self) -> None:
+        for source in self.inputs():
+            source.rewind()
+
+    # --- what the consumer asks ------------------------------------------------------------------------------
 
     @property
     def polling(self) -> bool:
-        """Whether the consumer should poll: we have a generation, and partitions."""
-        return self.generation is not None and bool(self.lanes)
+        """Whether the consumer should poll: there is a generation, and there are partitions."""
+        return self.generation is not None and bool(self._tasks)
 
     def full(self) -> frozenset[TP]:
-        """Called from the consumer's thread, before each poll: reads sizes only."""
-        return frozenset(TP(source.topic, source.partition) for source in self._inputs() if _full(source))
-
-    def reading(self) -> dict[TopicPartition, int]:
-        """How far each input that has room for more was read; nothing while we have no generation."""
-        at_work = self._inputs() if self.generation is not None else ()
-        return {TopicPartition(s.topic, s.partition): s.position for s in at_work if not _full(s)}
-
-    def _inputs(self) -> list[Input]:
-        return [source for lane in list(self.lanes.values()) for source in lane.merge.inputs]
+        """The inputs whose queues are full. Called from the consumer's thread before each poll; reads sizes only."""
+        return frozenset(TP(source.topic, source.partition) for source in self.inputs() if _full(source))
 
     def idle(self) -> bool:
+        """Whether no signal and no deadline waits for an input to be read further."""
         return not any(
-            lane.partition.armed or any(s.queue for s in lane.merge.inputs) for lane in self.lanes.values()
+            task.partition.armed or any(s.queue for s in task.merge.inputs) for task in self._tasks.values()
         )
 
+    def missed(self) -> dict[TP, int]:
+        """The inputs that lost a fetch, and the offset from which each must be read again. Clears the list."""
+        missed, self._missed = self._missed, {}
+        return missed
+
+    def positions(self) -> dict[TP, int]:
+        """The offset from which each input must be read after a rebalance."""
+        return {TP(source.topic, source.partition): source.offset for source in self.inputs()}
+
+    # --- what the consumer and the agent deliver -------------------------------------------------------------
+
     def polled(self) -> None:
+        """A poll has ended, or every queue was full. Called from the consumer's thread."""
         self.polled_at = time.monotonic()
 
-    def delivering(self, polled: list[TP]) -> None:
-        for tp in polled:
-            self._pending[tp] += 1
-            if (source := self._input(tp)) is not None:
-                source.in_flight = True  # what the same poll brought of the other topic must wait for it
-
-    def seen(self, fetch: Fetch) -> None:
-        # While a Fetch of this input is on its way through the agent, what we see here would overtake it.
-        if not self._pending[fetch.tp]:
-            self._take(fetch)
-
-    def receive(self, fetch: Fetch) -> None:
-        """The agent hands over what was fetched."""
-        if fetch.generation == self.generation:
-            self._pending[fetch.tp] -= 1
+    def announce(self, poll: Poll) -> None:
+        """These fetches are on their way through the agent, together."""
+        for fetch in poll.fetches:
+            self._pending[fetch.tp] += 1
             if (source := self._input(fetch.tp)) is not None:
-                source.in_flight = self._pending[fetch.tp] > 0
-        self._take(fetch)
+                source.announce(True)  # records of the other topic in the same poll must wait for these
 
-    def _take(self, fetch: Fetch) -> None:
+    def receive(self, poll: Poll) -> None:
+        """Queue what the agent delivers."""
+        for fetch in poll.fetches:
+            if poll.generation == self.generation:
+                self._pending[fetch.tp] -= 1
+                if (source := self._input(fetch.tp)) is not None:
+                    source.announce(self._pending[fetch.tp] > 0)
+            self._queue(poll.generation, fetch)
+
+    def move(self, generation: int, fetch: Fetch) -> None:
+        """Take the new position of a fetch without records, which does not go through the agent."""
+        # While another fetch of this input is on its way through the agent, this one would overtake it.
+        if not self._pending[fetch.tp]:
+            self._queue(generation, fetch)
+
+    def _queue(self, generation: int, fetch: Fetch) -> None:
         source = self._input(fetch.tp)
-        if source is None or fetch.generation != self.generation:
+        if source is None or generation != self.generation:
             return
         if fetch.start != source.position:
-            # What lies between was polled and dropped (a rebalance, a suspended flow). Never skip: read it again.
             self._missed[fetch.tp] = source.position
             return
         if fetch.records or (fetch.position, fetch.end) != (source.position, source.end):
             source.fetched(fetch.records, fetch.position, fetch.end)
-            self._wake.set()
+            self._wake()
 
-    def missed(self) -> dict[TP, int]:
-        missed, self._missed = self._missed, {}
-        return missed
+    # --- what the liveness checks ask ------------------------------------------------------------------------
+
+    def reading(self) -> dict[TopicPartition, int]:
+        """The position of each input whose queue has room; empty during a rebalance."""
+        inputs = self.inputs() if self.generation is not None else ()
+        return {TopicPartition(s.topic, s.partition): s.position for s in inputs if not _full(s)}
+
+    def inputs(self) -> list[Input]:
+        """The inputs of all tasks."""
+        return [source for task in list(self._tasks.values()) for source in task.merge.inputs]
 
     def _input(self, tp: TP) -> Input | None:
-        lane = self.lanes.get(tp.partition)
-        if lane is None:
+        task = self._tasks.get(tp.partition)
+        if task is None:
             return None
-        return lane.merge.api if tp.topic == self._api else lane.merge.media
+        return task.merge.api if tp.topic == self._api else task.merge.media
 
-    def positions(self) -> dict[TP, int]:
-        return {TP(source.topic, source.partition): source.offset for source in self._inputs()}
+
+def _full(source: Input) -> bool:
+    return len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES

@@ -1,6 +1,8 @@
-"""A rebalance that never ends, polls that have ended, and polls that bring nothing: Faust waits for a signal that does
-not come, the group counts us as a member, and our partitions stand still. Nothing is lost then. Only a new process
-helps."""
+"""Three stalls that Faust cannot detect; each ends the process.
+
+A rebalance that never completes, polls that have stopped, and polls that return nothing. The group still counts the
+worker as a member, so its partitions stand still until a new process takes over. No signal is lost.
+"""
 
 from __future__ import annotations
 
@@ -14,81 +16,86 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.errors import FatalError
 
-LOOK_SECONDS: Final = 2.0
-PATIENCE_SECONDS: Final = 60.0
-"""Twice as long as the group waits for its slowest member (`rebalance_timeout_ms`)."""
-SILENT_LOOKS: Final = 8
-"""A poll takes a second at most (`consumer.IDLE_POLL_SECONDS`), be there records, or a broker, or not."""
-DEAF_LOOK_SECONDS: Final = 10.0
-DEAF_LOOKS: Final = 3
-"""A fetch is answered after half a second at most where there is something to read."""
+CHECK_SECONDS: Final = 2.0
+REBALANCE_SECONDS: Final = 60.0
+"""Twice the time that the group waits for its slowest member (`rebalance_timeout_ms`)."""
+POLL_CHECKS: Final = 8
+"""Checks without a poll. A poll takes at most a second (`faust_consumer.IDLE_POLL_SECONDS`), with or without Kafka."""
+READ_CHECK_SECONDS: Final = 10.0
+READ_CHECKS: Final = 3
+"""Checks without progress. A fetch is answered within half a second where there is something to read."""
 
 
-async def unstick(at_work: Callable[[], bool], ask: Callable[[], Awaitable[object]]) -> None:
-    """Raise FatalError when the worker is neither at work nor loading for a minute although Kafka answers; until
-    cancelled. `ask` asks Kafka something, and raises KafkaError when it is away: then waiting is right."""
+async def check_rebalances(at_work: Callable[[], bool], ping: Callable[[], Awaitable[object]]) -> None:
+    """Raise FatalError when the worker neither works nor loads for a minute although Kafka answers. Runs until
+    cancelled.
+
+    `ping` raises KafkaError while Kafka is away: then waiting is right.
+    """
     since = time.monotonic()
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         if at_work():
             since = time.monotonic()
-        elif time.monotonic() - since > PATIENCE_SECONDS:
+        elif time.monotonic() - since > REBALANCE_SECONDS:
             try:
-                await ask()
+                await ping()
             except KafkaError:
                 since = time.monotonic()
                 continue
             raise FatalError(
-                f"no rebalance has ended for {PATIENCE_SECONDS:.0f} s although Kafka answers: start again"
+                f"no rebalance has completed for {REBALANCE_SECONDS:.0f} s although Kafka answers: restart the worker"
             )
 
 
-async def end_when_silent(
-    polled_at: Callable[[], float], polling: Callable[[], bool], why: Callable[[], str]
+async def check_polls(
+    polled_at: Callable[[], float], polling: Callable[[], bool], state: Callable[[], str]
 ) -> None:
-    """Raise FatalError when the time of the latest poll stands still while there should be polls; until cancelled.
+    """Raise FatalError when the time of the latest poll does not change while there should be polls. Runs until
+    cancelled.
 
-    It counts its own looks, not seconds: while a worker is frozen, or its machine sleeps, neither side turns. `why` is
-    for whoever looks for the cause.
+    It counts its own checks, not seconds: in a frozen process neither advances. `state` describes the consumer for the
+    error.
     """
-    silent, before = 0, -1.0
+    unchanged, before = 0, -1.0
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         now = polled_at()
-        silent = silent + 1 if polling() and now == before else 0
+        unchanged = unchanged + 1 if polling() and now == before else 0
         before = now
-        if silent >= SILENT_LOOKS:
+        if unchanged >= POLL_CHECKS:
             raise FatalError(
-                f"the consumer has polled nothing for {SILENT_LOOKS * LOOK_SECONDS:.0f} s, though it has partitions "
-                f"({why()}): start again"
+                f"the consumer has polled nothing for {POLL_CHECKS * CHECK_SECONDS:.0f} s, though it has partitions "
+                f"({state()}): restart the worker"
             )
 
 
-async def end_when_deaf(
-    read: Callable[[], Mapping[TopicPartition, int]],
-    ends: Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]],
-    why: Callable[[], str],
+async def check_reads(
+    positions: Callable[[], Mapping[TopicPartition, int]],
+    stable: Callable[[Iterable[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]],
+    state: Callable[[], str],
 ) -> None:
-    """Raise FatalError when an input is not read on, though Kafka says that there is more to read; until cancelled.
+    """Raise FatalError when the position of an input does not move although Kafka has more to read. Runs until
+    cancelled.
 
-    `read` says how far each input with room for more was read, `ends` how far it can be read, and raises KafkaError
-    when Kafka is away. It counts its own looks, as `end_when_silent`, whose polls return here, but bring nothing.
+    `positions` are those of the inputs whose queue has room. `stable` returns how far they can be read, and raises
+    KafkaError while Kafka is away. It counts its own checks, as `check_polls` does.
     """
     before: Mapping[TopicPartition, int] = {}
-    looks: dict[TopicPartition, int] = {}
+    counts: dict[TopicPartition, int] = {}
     while True:
-        await asyncio.sleep(DEAF_LOOK_SECONDS)
-        now = read()
-        still = {tp: position for tp, position in now.items() if before.get(tp) == position}
+        await asyncio.sleep(READ_CHECK_SECONDS)
+        now = positions()
+        unmoved = {tp: position for tp, position in now.items() if before.get(tp) == position}
         before = now
         try:
-            found = await ends(still) if still else {}
+            ends = await stable(unmoved) if unmoved else {}
         except KafkaError:
-            found = {}
-        looks = {tp: looks.get(tp, 0) + 1 for tp, position in still.items() if found.get(tp, 0) > position}
-        if deaf := [tp for tp, count in looks.items() if count >= DEAF_LOOKS]:
-            places = ", ".join(f"{tp.topic} partition {tp.partition}" for tp in deaf)
+            ends = {}
+        counts = {tp: counts.get(tp, 0) + 1 for tp, position in unmoved.items() if ends.get(tp, 0) > position}
+        if stuck := [tp for tp, count in counts.items() if count >= READ_CHECKS]:
+            places = ", ".join(f"{tp.topic} partition {tp.partition}" for tp in stuck)
             raise FatalError(
-                f"nothing was read of {places} for {DEAF_LOOKS * DEAF_LOOK_SECONDS:.0f} s, though there is more "
-                f"({why()}): start again"
+                f"nothing was read of {places} for {READ_CHECKS * READ_CHECK_SECONDS:.0f} s, though there is more "
+                f"({state()}): restart the worker"
             )

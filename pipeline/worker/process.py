@@ -1,8 +1,8 @@
-"""The process of one worker: waits for its servers, runs, ends with an exit code that means something.
+"""The process of one worker: waits for its servers, runs, and ends with an exit code.
 
 0  stopped by SIGTERM or SIGINT
-1  an error that the worker can't go on with: its restart is the recovery
-2  the surroundings don't fit (topics, schemas, permissions, settings): an operator must act
+1  an error that a restart recovers from
+2  invalid configuration or environment (topics, schemas, permissions, settings): an operator must act
 3  fenced: another worker took over; nothing of this one was committed since
 4  signals were deleted unread: see --accept-loss
 """
@@ -16,87 +16,99 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, NoReturn, TypeVar
+from collections.abc import Awaitable
+from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from aiokafka import errors as Errors
 
-from pipeline.admin.setup import check_topics
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.kafka import acls
-from pipeline.kafka.authorization import admin_client, precisely, require
-from pipeline.kafka.schema_registry import Registry, RegistryDownError
+from pipeline.kafka.authorization import precisely
+from pipeline.kafka.log_offsets import LogOffsets
+from pipeline.kafka.schema_registry import Registry
 from pipeline.metrics import Metrics, package_version
 from pipeline.model.decoders import SignalDecoder
 from pipeline.settings import Settings
-from pipeline.worker.app import topology
-from pipeline.worker.barrier import Watch
+from pipeline.worker import liveness, startup
+from pipeline.worker.app import PipelineApp, topology
+from pipeline.worker.barrier import Barrier
 from pipeline.worker.engine import Engine
-from pipeline.worker.hanging_transactions import HangingTransactionMonitor
-from pipeline.worker.http import Web
-from pipeline.worker.liveness import end_when_deaf, end_when_silent, unstick
+from pipeline.worker.hanging_transactions import HangingTransactionMonitor, TransactionEnder
+from pipeline.worker.http import HttpServer
+from pipeline.worker.kafka_errors import fatal
 from pipeline.worker.memory import keep_heap
+from pipeline.worker.output_encoder import OutputEncoder
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
-from pipeline.worker.transactions import Transactions, fatal
-from pipeline.worker.unit import OutputEncoder
+from pipeline.worker.table_log import TableLog
+from pipeline.worker.table_rows import TableRows
+from pipeline.worker.transactions import Transactions
 
-SAY_SECONDS: Final = 3.0
-"""How often a worker that waits says what it waits for."""
 STOP_SECONDS: Final = 4.0
-"""How long a clean stop may take, in all, before the process ends anyway."""
-_T = TypeVar("_T")
+"""Longest duration of a clean stop; then the process ends anyway."""
 LINGER_SECONDS: Final = 2.0
-"""How long the process may take to end after that."""
+"""Longest time that the process may take to end after that."""
 log = structlog.get_logger("worker")
 
 
+class Parts(NamedTuple):
+    """What a worker consists of while it runs."""
+
+    app: PipelineApp
+    engine: Engine
+    offsets: LogOffsets
+    recovery: Recovery
+    ender: TransactionEnder
+    transactions: Transactions
+    barrier: Barrier
+    monitor: HangingTransactionMonitor
+
+
 class Worker:
-    """One worker, from the first connection to the exit code."""
+    """One worker, from the first connection to the exit code. It answers the probes (http.Health)."""
 
     def __init__(self, settings: Settings, *, accept_loss: bool = False, force: bool = False) -> None:
+        """`accept_loss`: continue where signals were deleted unread. `force`: only warn of unsafe topic settings."""
         self._settings = settings
         self._force = force
         self._accept_loss = accept_loss
         self._metrics = Metrics()
         self._waiting_for = "starting"
-        self._engine: Engine | None = None
-        self._recovery: Recovery | None = None
-        self._watch: Watch | None = None
+        self._parts: Parts | None = None
 
-    # --- what the probes ask (Health) ------------------------------------------------------------------------
+    # --- health ----------------------------------------------------------------------------------------------
 
     def stalled(self) -> float:
-        return 0.0 if self._engine is None else self._engine.stalled()
+        """Return the seconds without progress of the worker's loops."""
+        return 0.0 if self._parts is None else self._parts.engine.stalled()
 
     def not_ready(self) -> str | None:
-        if self._engine is None:
+        """Return why the worker takes no signals yet; None when it does."""
+        if self._parts is None:
             return self._waiting_for
-        return None if self._engine.generation is not None else "waiting for partitions"
+        return None if self._parts.engine.intake.generation is not None else "waiting for partitions"
 
     def refresh(self) -> None:
-        if self._engine is not None:
-            self._engine.gauge()
-        if self._recovery is not None:
-            self._metrics.recovery.set(self._recovery.seconds)
-            self._metrics.fenced_owners.set(self._recovery.fenced)
-        if self._watch is not None:
-            self._metrics.barrier_questions.set(self._watch.questions)
+        """Set the gauges to their current values."""
+        if self._parts is not None:
+            self._parts.engine.update_gauges()
+            self._metrics.recovery.set(self._parts.recovery.seconds)
+            self._metrics.fenced_owners.set(self._parts.ender.fenced)
+            self._metrics.barrier_questions.set(self._parts.barrier.lookups)
 
-    # --- the life of the process -----------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
-        """Run until a signal or an error; the exit code. Every error has been logged in one line."""
+        """Run until a signal or an error. Return the exit code; an error was logged in one line."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, stop)
-        web = Web(self, self._metrics, self._settings.http_host, self._settings.http_port)
+        server = HttpServer(self, self._metrics, self._settings.http_host, self._settings.http_port)
         try:
-            port = await web.start()
+            port = await server.start()
             log.info(
                 "starting",
                 version=package_version(),
@@ -105,146 +117,118 @@ class Worker:
                 registry=self._settings.registry_shown,
                 http_port=port,
             )
-            await _unless(stop, self._work(stop))
+            await _until_stopped(stop, self._work(stop))
         except PipelineError as error:
             if isinstance(error, DeniedError):
                 error = await precisely(error, acls.worker(self._settings), self._settings)
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
-            log.error(f"unexpected: {error!r}: start again, and report it", trace=traceback.format_exc())
+            log.error(
+                f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc()
+            )
             return 1
         finally:
-            await web.stop()
+            await server.stop()
         log.info("stopped")
         return 0
 
     async def _work(self, stop: asyncio.Event) -> None:
+        """Wait for the servers, then run until `stop` or an error."""
         settings = self._settings
         async with Registry(settings) as registry:
-            await self._await_kafka()
-            ids = await self._await_registry(registry)
-            signals = SignalDecoder()
-            names = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context)
-            learner = Learner(registry, signals)
-            recovery = Recovery(settings, registry, accept_loss=self._accept_loss)
-            writer = Transactions(settings, recovery.held, recovery.hidden)
-            recovery.own = writer
-            engine = Engine(settings, names, signals, learner, writer, self._metrics)
-            for record, schema_id in ids.items():
-                if record.startswith("conference.signal."):
-                    await learner.learn(schema_id)
-            self._engine, self._recovery = engine, recovery
+            self._waiting_for = "Kafka"
+            await startup.await_kafka(settings, force=self._force)
+            self._waiting_for = "the schema registry"
+            ids = await startup.await_registry(registry, settings)
+            parts = await self._build(registry, ids)
+            self._parts = parts
             try:
-                await recovery.start()
-                await writer.start()
-                await self._serve(engine, recovery, writer, stop)
+                await parts.offsets.start()
+                await parts.transactions.start()
+                await self._serve(parts, stop)
             except Errors.KafkaError as error:
                 raise fatal(error, settings) from error
             finally:
-                for close in (writer.stop, recovery.stop):
+                for close in (parts.transactions.stop, parts.offsets.stop):
                     with contextlib.suppress(Exception, asyncio.CancelledError):
                         await asyncio.wait_for(close(), 1)
 
-    async def _serve(
-        self, engine: Engine, recovery: Recovery, writer: Transactions, stop: asyncio.Event
-    ) -> None:
-        app = topology(self._settings, engine, recovery)
-        watch = self._watch = Watch(recovery, writer.clock, lambda: engine.lanes, engine.wake, engine.touch)
-        mender = HangingTransactionMonitor(
-            self._settings.worker_id, recovery, lambda: engine.lanes, engine.include, engine.ended
+    async def _build(self, registry: Registry, ids: dict[str, int]) -> Parts:
+        """Construct the parts. `ids` are the schema ids by record name."""
+        settings = self._settings
+        decoder = SignalDecoder()
+        learner = Learner(registry, decoder)
+        for record, schema_id in ids.items():
+            if record.startswith("conference.signal."):
+                await learner.learn(schema_id)
+        offsets = LogOffsets(settings)
+        transactions = Transactions(settings, offsets)
+        rows = TableRows(registry)
+        ender = TransactionEnder(settings, offsets, rows, transactions)
+        table_log = TableLog(offsets, rows, ender)
+        recovery = Recovery(settings, offsets, table_log, accept_loss=self._accept_loss)
+        encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context)
+        engine = Engine(settings, encoder, decoder, learner, transactions, self._metrics)
+        barrier = Barrier(offsets, transactions.clock, engine.tasks, engine.wake, engine.request_broker_time)
+        monitor = HangingTransactionMonitor(
+            settings.worker_id, offsets, ender, engine.tasks, engine.include, engine.take_ended
         )
+        app = topology(engine, recovery, settings)
+        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor)
+
+    async def _serve(self, parts: Parts, stop: asyncio.Event) -> None:
+        """Run all services until `stop`, or until one raises."""
+        app, engine, intake = parts.app, parts.engine, parts.engine.intake
         app.finalize()
-        tasks = [
-            asyncio.ensure_future(app.start()),
-            asyncio.create_task(engine.run(), name="engine"),
-            asyncio.create_task(watch.run(), name="watch"),
-            asyncio.create_task(mender.run(), name="mender"),
-            asyncio.create_task(_tune(engine), name="tune"),
-            asyncio.create_task(
-                end_when_silent(lambda: engine.polled_at, lambda: engine.polling, app.consumer.standing),
-                name="silence",
+        table: dict[str, Awaitable[None]] = {
+            "faust": app.start(),
+            "crash": _raise_crash(app, self._settings),
+            "engine": engine.run(),
+            "barrier": parts.barrier.run(),
+            "hanging transactions": parts.monitor.run(),
+            "garbage collection": _tune_gc(engine),
+            "polls": liveness.check_polls(
+                lambda: intake.polled_at, lambda: intake.polling, app.consumer.state
             ),
-            asyncio.create_task(
-                end_when_deaf(
-                    engine.reading,
-                    recovery.stable,
-                    lambda: f"we in {engine.generation}, {app.consumer.standing()}",
-                ),
-                name="deaf",
+            "reads": liveness.check_reads(
+                intake.reading,
+                parts.offsets.stable,
+                lambda: f"engine in generation {intake.generation}, {app.consumer.state()}",
             ),
-            asyncio.create_task(
-                unstick(lambda: engine.generation is not None or recovery.loading, recovery.held),
-                name="unstick",
+            "rebalances": liveness.check_rebalances(
+                lambda: intake.generation is not None or parts.recovery.loading,
+                parts.offsets.open_transactions,
             ),
-        ]
-        crash = asyncio.create_task(_crashed(app, self._settings), name="crash")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        }
+        tasks = [_named(name, run) for name, run in table.items()]
+        services: asyncio.Future[Any] = asyncio.gather(*tasks)
+        stopping: asyncio.Future[Any] = asyncio.create_task(stop.wait(), name="stop")
         try:
-            while True:
-                done, _ = await asyncio.wait({*tasks, crash, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-                if stopping in done:
-                    return
-                tasks = [task for task in tasks if task not in done]
+            await asyncio.wait({services, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if services.done():
+                services.result()
         finally:
-            await _close(app, engine, [*tasks, crash, stopping])
+            await _close(app, engine, [*tasks, services, stopping])
 
-    async def _await_kafka(self) -> None:
-        """Wait for the broker, then check the topics. Raises ConfigError."""
-        self._waiting_for = "Kafka"
-        said: list[str] = []
 
-        async def ask() -> list[str]:
-            said.clear()
-            async with admin_client(self._settings, request_timeout_ms=10_000) as admin:
-                await require(admin, acls.worker(self._settings), self._settings)
-                return await check_topics(admin, self._settings, said.append, force=self._force)
-
-        differences = await _patiently(ask, f"Kafka at {self._settings.bootstrap_servers}", self._settings)
-        for warning in said:
-            log.warning(warning)
-        if differences:
-            raise ConfigError("; ".join(differences))
-
-    async def _await_registry(self, registry: Registry) -> dict[str, int]:
-        """Wait for the registry; the ids of our schemas. Raises ConfigError."""
-        self._waiting_for = "the schema registry"
-        return await _patiently(
-            lambda: registry.schema_ids(self._settings.topic_prefix),
-            f"the schema registry at {self._settings.registry_shown}",
-            self._settings,
-        )
+def _named(name: str, run: Awaitable[None]) -> asyncio.Future[None]:
+    task = asyncio.ensure_future(run)
+    if isinstance(task, asyncio.Task):
+        task.set_name(name)
+    return task
 
 
 def _stop(stop: asyncio.Event) -> None:
-    """Begin to stop. What does not end when it is told to is not waited for: a unit that is open counts for nothing."""
+    """Begin to stop. End the process after a while in any case: a unit that is open is not committed."""
     stop.set()
     timer = threading.Timer(STOP_SECONDS + LINGER_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()
 
 
-async def _patiently(ask: Callable[[], Awaitable[_T]], what: str, settings: Settings) -> _T:
-    """Ask until there is an answer; say every few seconds what is missing."""
-    said = 0.0
-    while True:
-        try:
-            return await ask()
-        except (RegistryDownError, Errors.KafkaConnectionError, Errors.NodeNotReadyError, OSError) as error:
-            if time.monotonic() - said >= SAY_SECONDS:
-                said = time.monotonic()
-                log.warning(f"waiting for {what}", error=str(error))
-            await asyncio.sleep(0.5)
-        except Errors.KafkaError as error:
-            if not error.retriable:
-                raise fatal(error, settings) from error
-            await asyncio.sleep(0.5)
-
-
-async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> None:
-    """Await `work`; when `stop` comes first, give it a little time to end by itself, then cancel it."""
+async def _until_stopped(stop: asyncio.Event, work: Awaitable[None]) -> None:
+    """Await `work`. After `stop`, give it some time to end, then cancel it."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -258,41 +242,41 @@ async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> None:
     await asyncio.wait({task}, timeout=0.5)
 
 
-async def _crashed(app: Any, settings: Settings) -> None:
-    """Raise what the Faust app crashed with."""
+async def _raise_crash(app: Any, settings: Settings) -> None:
+    """Wait for a crash of the Faust app, and raise its cause."""
     await app._crashed.wait()
     error = app.crash_reason
     if isinstance(error, PipelineError):
         raise error
     if isinstance(error, Errors.OffsetOutOfRangeError):
         raise LossError(
-            f"signals were deleted unread while we read them ({error}): start again to learn how many"
+            f"signals were deleted unread while they were being read ({error}): restart the worker to see how many"
         )
     if isinstance(error, Errors.KafkaError):
         raise fatal(error, settings) from error
-    raise FatalError(f"Faust crashed: {error!r}: start again") from error
+    raise FatalError(f"Faust crashed: {error!r}: restart the worker") from error
 
 
-async def _close(app: Any, engine: Engine, tasks: list[asyncio.Task[Any] | asyncio.Future[Any]]) -> None:
+async def _close(app: Any, engine: Engine, futures: list[asyncio.Future[Any]]) -> None:
     with contextlib.suppress(Exception):
         await asyncio.wait_for(engine.stop(), STOP_SECONDS / 2)
-    for task in tasks:
-        task.cancel()
+    for future in futures:
+        future.cancel()
     with contextlib.suppress(Exception):
         await asyncio.wait_for(app.stop(), STOP_SECONDS / 2)
 
 
-async def _tune(engine: Engine) -> None:
-    """Rooms are many and live long: take what was loaded out of the garbage collector's sight."""
+async def _tune_gc(engine: Engine) -> None:
+    """Take what was loaded out of the garbage collector's view: rooms are many and live long."""
     gc.set_threshold(50_000, 20, 100)
-    while engine.generation is None:
+    while engine.intake.generation is None:
         await asyncio.sleep(0.2)
     gc.collect()
     gc.freeze()
 
 
 def exit_code(error: PipelineError) -> int:
-    """See the module."""
+    """Return the exit code of the process for an error (see the module)."""
     match error:
         case ConfigError():
             return 2
@@ -311,9 +295,8 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
 
     async def run() -> NoReturn:
         code = await worker.run()
-        # Everything of ours has been said and closed. What is left would wait for Faust's consumer thread, which may
-        # linger on a broker that is gone; and a loop that is closed under that thread has ended in a segmentation
-        # fault once, when the exit code was 0.
+        # Everything is committed and closed. What is left would wait for Faust's consumer thread, which may block on a
+        # broker that is gone; and closing the loop under that thread once ended in a segmentation fault, with code 0.
         sys.stderr.flush()
         os._exit(code)
 

@@ -1,103 +1,102 @@
-"""The table's records, in the order of their log, into the rooms, members and position of a partition.
+"""Reads the table's log from the beginning to its end: the log is the truth (docs/internals/adr/0002).
 
-Rows written with the current schemas take the short path: a room stays encoded (pipeline/core/lazy_rooms.py), a member
-is read by its generated decoder. Everything else, other versions of a schema included, goes through `RowDecoder`.
+The end is asked for read_uncommitted, after the rebalance; the records are read read_committed. An open transaction of
+an owner that died blocks the reader at the last stable offset. Then the position record after it names the owner, and
+acquiring its transactional id ends the transaction at once instead of after its timeout (see `hanging_transactions`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Final
 
-import msgspec
 from aiokafka.structs import TopicPartition
 
+from pipeline.core.merge import Record
 from pipeline.core.partition import Partition
-from pipeline.errors import FatalError, SignalError
-from pipeline.kafka.schema_registry import Registry
-from pipeline.model.avro import HEAD
-from pipeline.model.records import Member, Position, Room
-from pipeline.model.wire import SCHEMAS, decode_member
-from pipeline.worker.schemas import RowDecoder, ask
+from pipeline.kafka.batch_reader import check_tasks, records_of
+from pipeline.kafka.log_offsets import LogOffsets, assign_and_seek
+from pipeline.model.records import Position
+from pipeline.worker.hanging_transactions import TransactionEnder
+from pipeline.worker.table_rows import TableRows
 
-_ids: Final = msgspec.json.Decoder(list[str]).decode
-_BAD: Final = (msgspec.DecodeError, SignalError, ValueError, TypeError, LookupError)
+BLOCKED_SECONDS: Final = 0.3
+"""Seconds without a record after which an open transaction is looked for."""
+GAP_SECONDS: Final = 5.0
+"""Seconds without progress after which only a compaction gap is assumed to remain before that transaction."""
+ROWS_PER_TURN: Final = 250
+"""Rows applied without yielding to the loop, about as many bytes as it reads from a socket at a time."""
 
 
-class Rows:
-    """Takes the records of table partitions. It learns each schema id once."""
+class TableLog:
+    """The table's log, partition by partition."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._decoder = RowDecoder(registry)
-        self._own: dict[bytes, type[Room | Member] | None] = {}
-        """Magic byte and schema id to the record whose schema, ours to the letter, has that id; None: another one."""
+    def __init__(self, offsets: LogOffsets, rows: TableRows, ender: TransactionEnder) -> None:
+        self._offsets, self._rows, self._ender = offsets, rows, ender
 
-    async def decode(self, value: bytes) -> Room | Member | Position:
-        """A row. Raises ValueError for bytes that are no row, FatalError for a schema that is no row's."""
-        return await self._decoder.decode(value)
+    async def read(self, partitions: Mapping[TopicPartition, Partition]) -> dict[int, Position]:
+        """Apply all rows of these table partitions. Return their positions, by partition number.
 
-    async def take(
-        self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, records: list[Any]
-    ) -> None:
-        """Take what was fetched of a table partition. Raises FatalError for what is no row."""
-        own = self._own
-        record: Any = None
+        Raises FatalError, KafkaError.
+        """
+        tables = list(partitions)
+        positions: dict[int, Position] = {}
+        starts, ends = await asyncio.gather(self._offsets.beginnings(tables), self._offsets.ends(tables))
+        assign_and_seek(self._offsets.committed, starts)
         try:
-            for record in records:
-                value = record.value
-                kind = None if value is None else own.get(value[:HEAD])
-                if kind is Room:
-                    word, room_id = _ids(record.key)
-                    if word == "room" and _begins_with(value, room_id):
-                        partition.restore_row(room_id, value)
-                        continue
-                elif kind is Member:
-                    word, room_id, session = _ids(record.key)
-                    if word == "member":
-                        partition.restore_member(room_id, session, decode_member(value))
-                        continue
-                await self._take(partition, positions, tp, record)
-        except _BAD as error:
-            raise FatalError(
-                f"{tp.topic}/{tp.partition}/{record.offset} is no row of ours ({error}): "
-                "nothing but the workers may write this topic"
-            ) from None
+            await self._read_to(ends, partitions, positions)
+        finally:
+            self._offsets.committed.pause(*tables)  # otherwise it fetches what this worker writes
+        for partition in partitions.values():
+            partition.restored()
+            await asyncio.sleep(0)
+        return positions
 
-    async def _take(
-        self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, record: Any
+    async def _read_to(
+        self,
+        ends: dict[TopicPartition, int],
+        partitions: Mapping[TopicPartition, Partition],
+        positions: dict[int, Position],
     ) -> None:
-        """One record of any kind."""
-        word, *ids = _ids(record.key)
-        value = record.value
-        row = None if value is None else await self.decode(value)
-        if value is not None and value[:HEAD] not in self._own:
-            await self._learn(value[:HEAD], row)
-        match word, row:
-            case "room", Room() | None:
-                partition.restore_room(ids[0], row)
-            case "member", Member() | None:
-                partition.restore_member(ids[0], ids[1], row)
-            case "position", Position():
-                positions[tp.partition] = row
-            case _:
-                raise FatalError(
-                    f"{tp.topic}/{tp.partition}/{record.offset} has a key of another kind: {word}"
-                )
+        """Read until the consumer's position is at the end: markers and compaction leave gaps that are no loss."""
+        reader = self._offsets.committed
+        missing = dict(ends)
+        moved = checked = time.monotonic()
+        while True:
+            for tp, end in list(missing.items()):
+                if await reader.position(tp) >= end:
+                    del missing[tp]
+            if not missing:
+                return
+            fetched = await reader.getmany(*missing, timeout_ms=100)
+            for tp, batches in fetched.items():
+                await self._apply(tp, records_of(batches), partitions[tp], positions)
+            now = time.monotonic()
+            if fetched:
+                moved = checked = now
+            elif now - checked > BLOCKED_SECONDS:
+                check_tasks(reader)
+                await self._ender.end(await self._blocked(missing, gap=now - moved > GAP_SECONDS))
+                checked = time.monotonic()
 
-    async def _learn(self, head: bytes, row: Room | Member | Position | None) -> None:
-        """Find out whether the schema of this row is ours to the letter."""
-        text = await ask(self._registry, int.from_bytes(head[1:]))
-        kind = type(row) if isinstance(row, Room | Member) else None
-        same = kind is not None and text is not None and _same(text, SCHEMAS[kind.RECORD])
-        self._own[head] = kind if same else None
+    async def _apply(
+        self, tp: TopicPartition, records: list[Record], partition: Partition, positions: dict[int, Position]
+    ) -> None:
+        for begin in range(0, len(records), ROWS_PER_TURN):
+            await self._rows.restore(partition, positions, tp, records[begin : begin + ROWS_PER_TURN])
+            await asyncio.sleep(0)  # the next fetch arrives meanwhile, and probes are answered
 
+    async def _blocked(self, missing: dict[TopicPartition, int], *, gap: bool) -> dict[TopicPartition, int]:
+        """Return the partitions that have been read up to an open transaction.
 
-def _same(one: str, other: str) -> bool:
-    parsed: bool = msgspec.json.decode(one) == msgspec.json.decode(other)
-    return parsed
-
-
-def _begins_with(row: bytes, room_id: str) -> bool:
-    """Whether the first field of a room's row is this (short) id: a cheap sign that the row is one."""
-    name = room_id.encode()
-    return row[HEAD] == 2 * len(name) < 128 and row.startswith(name, HEAD + 1)
+        A slow broker delays the reader too, and the last owner must not be fenced for that. `gap`: offsets left before
+        the transaction hold no records.
+        """
+        stable = await self._offsets.stable(missing)
+        return {
+            tp: end
+            for tp, end in missing.items()
+            if stable[tp] < end and (gap or await self._offsets.committed.position(tp) >= stable[tp])
+        }

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
@@ -26,12 +27,13 @@ from pipeline.kafka import fenced_producer
 from pipeline.kafka.record_batch import encode_row
 from pipeline.model import signal_ids
 from pipeline.model.records import Position
-from pipeline.worker.barrier import Watch
+from pipeline.worker.barrier import Barrier
 from pipeline.worker.engine import Engine
 from pipeline.worker.faust_store import RoomsStore
+from pipeline.worker.hanging_transactions import TransactionEnder
 from pipeline.worker.intake import Intake
-from pipeline.worker.recovery import Recovery
-from pipeline.worker.table_log import Rows
+from pipeline.worker.table_log import TableLog
+from pipeline.worker.table_rows import TableRows
 from pipeline.worker.transactions import Transactions
 from pipeline.worker.unit import Unit
 
@@ -39,10 +41,12 @@ from pipeline.worker.unit import Unit
 def offsets_before_records() -> None:
     """Offsets go to the group before the records are acknowledged."""
 
-    async def write(self: Any, places: Any, close: Any) -> Any:
-        producer, unit = self.producer, close()
-        await producer.begin_transaction()
-        producer.will_write({*unit.outputs, *unit.also})
+    async def begin(self: Any, partitions: Any) -> None:
+        await self.producer.begin_transaction()
+
+    async def commit(self: Any, unit: Any) -> None:
+        producer = self.producer
+        producer.will_write({*unit.outputs, *unit.also_end})
         await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
         sent = [
             await producer.send_batch(batch, tp.topic, partition=tp.partition)
@@ -50,11 +54,11 @@ def offsets_before_records() -> None:
             for batch in batches
         ]
         for metadata in await asyncio.gather(*sent):
-            self.clock.heard(metadata.timestamp)
+            self.clock.observe(metadata.timestamp)
         await producer.commit_transaction()
-        return unit
 
-    _set(Transactions, "write", write)
+    _set(Transactions, "begin", begin)
+    _set(Transactions, "commit", commit)
 
 
 def no_generation_fence() -> None:
@@ -65,50 +69,62 @@ def no_generation_fence() -> None:
 def no_owner_fence() -> None:
     """What a dead worker left open stays open until the broker's transaction timeout."""
 
-    async def fence(self: Any, owner: str, unknown: Any = None) -> None:
+    async def fence(self: Any, owner: str, unknown_outcome: Any = None) -> None:
         return None
 
-    _set(Recovery, "fence", fence)
+    _set(TransactionEnder, "fence", fence)
 
 
 def fence_last_committed_owner() -> None:
     """Not the owner of the open transaction is fenced, but who committed last: maybe a healthy worker."""
-    take = Rows.take
+    restore = TableRows.restore
     owners: dict[int, str] = {}
 
     async def remember(self: Any, partition: Any, positions: Any, tp: Any, records: Any) -> None:
-        await take(self, partition, positions, tp, records)
+        await restore(self, partition, positions, tp, records)
         if tp.partition in positions:
             owners[tp.partition] = positions[tp.partition].transactional_id
 
     async def owner(self: Any, tp: Any, start: int, end: int) -> tuple[str, bool] | None:
         return (owners[tp.partition], True) if tp.partition in owners else None
 
-    _set(Rows, "take", remember)
-    _set(Recovery, "_owner", owner)
+    _set(TableRows, "restore", remember)
+    _set(TransactionEnder, "_owner", owner)
 
 
 def recovery_to_stable_offset() -> None:
     """The table is read up to the last stable offset only: what is decided, but not marked yet, is missed."""
 
-    async def load(self: Any, numbers: Any, loaded: Any = Recovery.load) -> Any:
-        everything, self._everything = self._everything, self._committed
-        try:
-            return await loaded(self, numbers)
-        finally:
-            self._everything = everything
+    class StableEnds:
+        """Log offsets whose ends are the last stable offsets."""
 
-    _set(Recovery, "load", load)
+        def __init__(self, offsets: Any) -> None:
+            self._offsets = offsets
+            self.ends = offsets.stable
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._offsets, name)
+
+    async def read(self: Any, partitions: Any, original: Any = TableLog.read) -> Any:
+        offsets, self._offsets = self._offsets, StableEnds(self._offsets)
+        try:
+            return await original(self, partitions)
+        finally:
+            self._offsets = offsets
+
+    _set(TableLog, "read", read)
 
 
 def positions_of_the_group() -> None:
     """The inputs go on at the group's offsets instead of the position record's."""
 
-    async def lanes(self: Any, rooms: Any, positions: Any, original: Any = Recovery._lanes) -> Any:
-        admin = AIOKafkaAdminClient(**self._settings.kafka())
+    async def read(self: Any, partitions: Any, original: Any = TableLog.read) -> Any:
+        positions = await original(self, partitions)
+        settings = self._offsets._settings
+        admin = AIOKafkaAdminClient(**settings.kafka())
         await admin.start()
         try:
-            group = await admin.list_consumer_group_offsets(self._settings.group_id)
+            group = await admin.list_consumer_group_offsets(settings.group_id)
         finally:
             await admin.close()
         for number, position in positions.items():
@@ -118,9 +134,9 @@ def positions_of_the_group() -> None:
                 if (tp := TopicPartition(p.topic, number)) in group
             ]
             positions[number] = Position(position.transactional_id, tuple(moved))
-        return await original(self, rooms, positions)
+        return positions
 
-    _set(Recovery, "_lanes", lanes)
+    _set(TableLog, "read", read)
 
 
 def no_new_producer() -> None:
@@ -137,14 +153,14 @@ def watchdog_by_wall_clock() -> None:
             await asyncio.sleep(0.05)
             self._wake()
 
-    _set(Watch, "run", run)
+    _set(Barrier, "run", run)
     decide = Engine._decide
 
     def looking(self: Any) -> bool:
-        for lane in self.lanes.values():
-            timeout = lane.partition.next_timeout()
-            if timeout is not None and lane.merge.reached(timeout.occurred_at):
-                self._touch.add(lane.number)
+        for task in self.tasks.values():
+            timeout = task.partition.next_timeout()
+            if timeout is not None and task.merge.reached(timeout.occurred_at):
+                self._positions_due.add(task.number)
         return decide(self)
 
     _set(Engine, "_decide", looking)
@@ -153,15 +169,14 @@ def watchdog_by_wall_clock() -> None:
 def barrier_at_stable_offset() -> None:
     """The barrier takes the last stable offset for the end: signals behind a producer's open transaction are missed."""
 
-    async def ask(self: Any, inputs: Any, now: int, original: Any = Watch._ask) -> None:
-        real = self._recovery.ends
-        self._recovery.ends = lambda asked: self._recovery._committed.end_offsets(list(asked))
+    async def look_up(self: Any, inputs: Any, now: int, original: Any = Barrier._look_up) -> None:
+        offsets, self._offsets = self._offsets, SimpleNamespace(ends=self._offsets.stable)
         try:
             await original(self, inputs, now)
         finally:
-            self._recovery.ends = real
+            self._offsets = offsets
 
-    _set(Watch, "_ask", ask)
+    _set(Barrier, "_look_up", look_up)
 
 
 def deadline_new_after_pause() -> None:
@@ -196,8 +211,8 @@ def redelivery_after_rebalance() -> None:
 
     async def again(self: Any) -> None:
         await quiesce(self)
-        for lane in self.lanes.values():
-            for source in lane.merge.inputs:
+        for task in self.tasks.values():
+            for source in task.merge.inputs:
                 if source.offset > 0 and source.time:
                     source.offset -= 1
                     source.position = source.offset
@@ -237,13 +252,13 @@ def deadlines_not_restored() -> None:
 def batch_dropped() -> None:
     """A poll that got lost in a rebalance is not missed."""
 
-    def take(self: Any, fetch: Any, original: Any = Intake._take) -> None:
+    def queue(self: Any, generation: int, fetch: Any, original: Any = Intake._queue) -> None:
         source = self._input(fetch.tp)
-        if source is not None and fetch.generation == self.generation and fetch.start > source.position:
+        if source is not None and generation == self.generation and fetch.start > source.position:
             fetch.start = source.position
-        original(self, fetch)
+        original(self, generation, fetch)
 
-    _set(Intake, "_take", take)
+    _set(Intake, "_queue", queue)
 
 
 def queue_lost_on_rebalance() -> None:
@@ -280,7 +295,7 @@ def tombstone_lost() -> None:
     def lost(self: Any, inputs: Any) -> Any:
         said = records(self, inputs)
         for tp in said:
-            if tp.topic == self._names.rooms:
+            if tp.topic == self._encoder.rooms:
                 said[tp] = [row for row in said[tp] if not row.endswith(tombstone)]
         return said
 
@@ -289,34 +304,30 @@ def tombstone_lost() -> None:
 
 def rejected_outside_the_transaction() -> None:
     """Rejected signals are written at once, by a producer of their own."""
-    write = Transactions.write
+    begin, commit = Transactions.begin, Transactions.commit
     plain: list[Any] = []
 
-    async def say(rejected: dict[TopicPartition, Any]) -> None:
+    async def write(rejected: dict[TopicPartition, Any]) -> None:
         for tp, batches in rejected.items():
             for batch in batches:
                 for one in MemoryRecords(bytes(batch._build())).next_batch():
                     await plain[0].send(tp.topic, one.value, one.key, tp.partition, headers=one.headers)
         await plain[0].flush()
 
-    async def apart(self: Any, places: Any, close: Any) -> Any:
+    async def begin_without(self: Any, partitions: Any) -> None:
         if not plain:
             plain.append(AIOKafkaProducer(**self._settings.kafka()))
             await plain[0].start()
-        said = []
+        await begin(self, [tp for tp in partitions if not tp.topic.endswith(".rejected")])
 
-        def without() -> Any:
-            unit = close()
-            rejected = [tp for tp in unit.outputs if tp.topic.endswith(".rejected")]
-            said.append(asyncio.create_task(say({tp: unit.outputs.pop(tp) for tp in rejected})))
-            return unit
+    async def commit_without(self: Any, unit: Any) -> None:
+        rejected = [tp for tp in unit.outputs if tp.topic.endswith(".rejected")]
+        written = asyncio.create_task(write({tp: unit.outputs.pop(tp) for tp in rejected}))
+        await commit(self, unit)
+        await written
 
-        places = [tp for tp in places if not tp.topic.endswith(".rejected")]
-        unit = await write(self, places, without)
-        await asyncio.gather(*said)
-        return unit
-
-    _set(Transactions, "write", apart)
+    _set(Transactions, "begin", begin_without)
+    _set(Transactions, "commit", commit_without)
 
 
 def merge_without_waiting() -> None:

@@ -1,7 +1,8 @@
-"""The command line: options, exit codes, errors of one line, and `send` and `events` on real servers."""
+"""The command line: help, options, exit codes, one-line errors; `send` and `events` on real servers."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner, murmur2
 from typer.testing import CliRunner
@@ -30,14 +32,14 @@ from pipeline.settings import Settings
 from testkit.pipe import ROOT, Pipe
 from tests.support.slowness import slowness
 
-OURS = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
+PREFIXES = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
 PLAY: dict[str, Any] = {"urls": ["http://x/a.wav"], "operation_id": "o-1"}
 PROGRAM = [sys.executable, "-m", "pipeline"]
 
 
 def bare(tmp_path: Path, **more: str) -> dict[str, str]:
-    """An environment that names no server and has no local stack."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    """Return an environment without servers and without a local stack."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
     return {**kept, "CONFERENCE_PIPELINE_CACHE": str(tmp_path / "cache"), **more}
 
 
@@ -62,21 +64,38 @@ START = line("conference.play", "s-2", 1, **PLAY)
 # --- help and errors -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [name for name in cli.COMMANDS if name != "import"])
-def test_the_help_of_each_command_has_an_example(command: str) -> None:
-    shown = CliRunner().invoke(cli.build(), [command, "--help"])
+def help_lines(command: str) -> list[str]:
+    """Return the lines of a command's help text without markup."""
+    found: Any = typer.main.get_command(cli.build())
+    for name in command.split():
+        found = found.commands[name]
+    text = inspect.cleandoc(found.help).replace("[dim]", "").replace("[/dim]", "")
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "import freeswitch"])
+def test_help_of_each_command_has_an_example(command: str) -> None:
+    shown = CliRunner().invoke(cli.build(), [*command.split(), "--help"])
     assert shown.exit_code == 0
-    assert f"conference-pipeline {command}" in shown.output.split("Options")[0].split("Usage", 1)[1][30:]
+    examples = [line for line in help_lines(command) if line.startswith("$ ")]
+    assert any(f"conference-pipeline {command}" in line for line in examples)
+    assert all(line.strip() in shown.output for line in examples)
 
 
-def test_the_help_names_every_command_and_the_way_in() -> None:
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "import freeswitch"])
+def test_help_fits_80_columns(command: str) -> None:
+    """A longer line of a docstring is broken in the middle of a sentence."""
+    assert max(map(len, help_lines(command))) <= 78
+
+
+def test_root_help_lists_commands_and_the_demo() -> None:
     shown = CliRunner().invoke(cli.build(), ["--help"])
     assert shown.exit_code == 0
     assert all(f" {name} " in shown.output for name in cli.COMMANDS)
     assert "conference-pipeline demo" in shown.output
 
 
-def test_the_version_is_that_of_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_is_that_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_installed(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
@@ -89,18 +108,19 @@ def test_the_version_is_that_of_the_installation(monkeypatch: pytest.MonkeyPatch
         assert (done.exit_code, done.output) == (0, shown)
 
 
-def test_a_command_alone_is_built_without_the_others() -> None:
+def test_one_command_does_not_import_the_others() -> None:
     script = (
         "import sys; from pipeline.cli import build; build('replay');"
         "print(*(name for name in ('aiokafka', 'faust', 'pydantic_settings', 'pipeline.devstack', 'rich.progress')"
-        " if name in sys.modules))"
+        " if name in sys.modules),"
+        "*(name for name in sys.modules if name.startswith('pipeline.cli.') and name != 'pipeline.cli.replay'))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.strip() == b""
 
 
 @pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
-def test_without_servers_the_remedy_is_named_in_one_line(tmp_path: Path, command: list[str]) -> None:
+def test_missing_servers_give_a_one_line_remedy(tmp_path: Path, command: list[str]) -> None:
     done = run(*command, env=bare(tmp_path))
     assert done.returncode == 2
     assert done.stdout == b""
@@ -109,18 +129,18 @@ def test_without_servers_the_remedy_is_named_in_one_line(tmp_path: Path, command
 
 
 @pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["demo"]])
-def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, command: list[str]) -> None:
+def test_invalid_setting_gives_a_one_line_error(tmp_path: Path, command: list[str]) -> None:
     done = run(
         *command, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0")
     )
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1
-    assert done.stderr.startswith(b"error: wrong settings: ")
+    assert done.stderr.startswith(b"error: invalid settings: ")
     assert b"PIPELINE_SESSION_TIMEOUT_SECONDS" in done.stderr
 
 
 @pytest.mark.parametrize("command", [["setup"], ["send", "-"], ["events"]])
-def test_a_broker_that_does_not_answer_is_named_in_the_last_line(tmp_path: Path, command: list[str]) -> None:
+def test_unreachable_broker_is_named_in_the_last_line(tmp_path: Path, command: list[str]) -> None:
     dead = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}
     done = run(*command, env=bare(tmp_path, **dead))
     assert done.returncode == 2
@@ -129,7 +149,7 @@ def test_a_broker_that_does_not_answer_is_named_in_the_last_line(tmp_path: Path,
     assert b"check KAFKA_BOOTSTRAP_SERVERS" in done.stderr.splitlines()[-1]
 
 
-def test_options_that_exclude_each_other_and_names_that_are_none(tmp_path: Path) -> None:
+def test_conflicting_options_and_unknown_events_are_errors(tmp_path: Path) -> None:
     done = run("send", "-", "--rate", "1", "--keep-pace", env=bare(tmp_path))
     assert done.returncode == 2
     assert b"exclude each other" in done.stderr
@@ -141,7 +161,7 @@ def test_options_that_exclude_each_other_and_names_that_are_none(tmp_path: Path)
 # --- replay --------------------------------------------------------------------------------------------------
 
 
-def test_replay_writes_events_rejected_and_dead_and_ends_with_0(tmp_path: Path) -> None:
+def test_replay_writes_events_rejected_and_dead_and_exits_0(tmp_path: Path) -> None:
     signals, rejected, dead = (tmp_path / name for name in ("signals", "rejected", "dead"))
     pause = line("conference.pause", "s-9", 2, "elsewhere", operation_id="p")
     signals.write_bytes(CREATE + b"junk\n\n" + START + pause)
@@ -163,14 +183,14 @@ def test_replay_writes_events_rejected_and_dead_and_ends_with_0(tmp_path: Path) 
     assert b"lines=5" in done.stderr
 
 
-def test_replay_reads_standard_input_and_lets_deadlines_fire_until(tmp_path: Path) -> None:
+def test_replay_reads_standard_input_and_fires_deadlines_until(tmp_path: Path) -> None:
     done = run("replay", "-", "--until", "2026-11-22T14:00:11+01:00", stdin=CREATE + START)
     assert [json.loads(one)["event"] for one in done.stdout.splitlines()][2:] == ["conference.play.failed"]
     done = run("replay", "-", "--until", "2026-11-22T13:00:10.999999Z", stdin=CREATE + START)
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_replay_takes_the_watchdog_settings_of_the_environment(tmp_path: Path) -> None:
+def test_replay_uses_the_watchdog_settings_of_the_environment(tmp_path: Path) -> None:
     until = ["--until", "2026-11-22T13:00:03Z"]
     short = run(
         "replay", "-", *until, stdin=CREATE + START, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="2")
@@ -178,13 +198,13 @@ def test_replay_takes_the_watchdog_settings_of_the_environment(tmp_path: Path) -
     assert len(short.stdout.splitlines()) == 3
     wrong = run("replay", "-", *until, env=bare(tmp_path, PIPELINE_WATCHDOG_MODE="never"))
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith(b"error: wrong settings: PIPELINE_WATCHDOG_MODE")
+    assert wrong.stderr.startswith(b"error: invalid settings: PIPELINE_WATCHDOG_MODE")
 
 
-def test_replay_without_watchdog_settings_has_the_defaults_of_the_settings(
+def test_replay_defaults_equal_the_settings_defaults(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in [name for name in os.environ if name.startswith(OURS)]:
+    for name in [name for name in os.environ if name.startswith(PREFIXES)]:
         monkeypatch.delenv(name)
     assert replay._rules() == Rules() == Settings().rules
 
@@ -198,14 +218,14 @@ def test_replay_without_watchdog_settings_has_the_defaults_of_the_settings(
         (["-", "--dead", "/no/such/folder/dead"], b"/no/such/folder/dead: No such file"),
     ],
 )
-def test_replay_says_what_is_wrong_with_its_options(args: list[str], text: bytes) -> None:
+def test_replay_reports_invalid_options(args: list[str], text: bytes) -> None:
     done = run("replay", *args)
     assert done.returncode == 2
     assert text in b" ".join(done.stderr.split())
     assert b"Traceback" not in done.stderr
 
 
-def test_replay_into_a_reader_that_goes_away_is_quiet(tmp_path: Path) -> None:
+def test_replay_ends_quietly_when_the_reader_closes_the_pipe(tmp_path: Path) -> None:
     signals = tmp_path / "signals"
     signals.write_bytes(
         b"".join(
@@ -221,8 +241,8 @@ def test_replay_into_a_reader_that_goes_away_is_quiet(tmp_path: Path) -> None:
 # --- send and events -----------------------------------------------------------------------------------------
 
 
-def test_the_clients_partitioner_is_murmur2_as_the_java_client_has_it() -> None:
-    """Kafka's UtilsTest.testMurmur2, and what DefaultPartitioner makes of it."""
+def test_default_partitioner_is_murmur2_like_the_java_client() -> None:
+    """Values of Kafka's UtilsTest.testMurmur2, and the partitions that follow from them."""
     cases = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
     for key, value in cases.items():
         assert murmur2(key) == value & 0xFFFFFFFF
@@ -230,7 +250,7 @@ def test_the_clients_partitioner_is_murmur2_as_the_java_client_has_it() -> None:
 
 
 @pytest.mark.broker
-async def test_send_puts_each_signal_on_its_topic_and_partition_as_it_is(pipe: Pipe, tmp_path: Path) -> None:
+async def test_send_keeps_bytes_and_picks_topic_and_partition(pipe: Pipe, tmp_path: Path) -> None:
     timeline = [step.line for step in steps()]
     others = [
         line("member.joined", f"j-{n}", 1, f"room {n} é", session_uuid="s", caller_id="c") for n in range(20)
@@ -255,7 +275,7 @@ async def test_send_puts_each_signal_on_its_topic_and_partition_as_it_is(pipe: P
 
 
 @pytest.mark.broker
-async def test_send_as_avro_gives_the_worker_the_same(pipe: Pipe) -> None:
+async def test_send_avro_causes_the_same_events(pipe: Pipe) -> None:
     lines = [CREATE, line("member.joined", "j", 1, session_uuid="s", caller_id="c", muted=True)]
     done = run("send", "-", "--avro", "--json", env=pipe.env, stdin=b"".join(lines))
     assert done.returncode == 0, done.stderr
@@ -275,14 +295,14 @@ async def test_send_as_avro_gives_the_worker_the_same(pipe: Pipe) -> None:
 
 
 @pytest.mark.broker
-async def test_send_names_the_lines_that_are_no_signals(pipe: Pipe) -> None:
+async def test_send_reports_lines_that_are_not_signals(pipe: Pipe) -> None:
     lines = CREATE + b"\n" + line("conference.volume", "v", 1, volume="2", operation_id="o") + START
     done = run("send", "-", env=pipe.env, stdin=lines)
     assert done.returncode == 1
-    said = done.stderr.decode().splitlines()
-    assert said[0] == "line 2: the line is blank; not sent"
-    assert said[1].startswith("line 3: volume: ")
-    assert said[2] == "sent 2 (api 2, media 0), skipped 2"
+    errors = done.stderr.decode().splitlines()
+    assert errors[0] == "line 2: the line is blank; not sent"
+    assert errors[1].startswith("line 3: volume: ")
+    assert errors[2] == "sent 2 (api 2, media 0), skipped 2"
     assert len(await pipe.records("api.signals")) == 2
     strict = run("send", "-", "--strict", env=pipe.env, stdin=lines)
     assert strict.returncode == 1
@@ -290,7 +310,7 @@ async def test_send_names_the_lines_that_are_no_signals(pipe: Pipe) -> None:
 
 
 @pytest.mark.broker
-async def test_send_keeps_a_rate_or_the_pace_of_the_signals(pipe: Pipe) -> None:
+async def test_send_keeps_the_rate_or_the_pace(pipe: Pipe) -> None:
     lines = b"".join(line("conference.destroy", f"d-{n}", n) for n in range(5))
     for options, shortest in ((["--rate", "5"], 0.6), (["--keep-pace", "--speed", "4"], 0.8), ([], 0.0)):
         before = len(await pipe.records("api.signals"))
@@ -301,8 +321,8 @@ async def test_send_keeps_a_rate_or_the_pace_of_the_signals(pipe: Pipe) -> None:
 
 
 @pytest.mark.broker
-async def test_send_keeps_the_order_of_a_rooms_lines_over_the_two_topics(pipe: Pipe) -> None:
-    """Mute and unmute alternate between engine and API: out of order, some would be no-ops."""
+async def test_send_keeps_a_rooms_order_across_both_topics(pipe: Pipe) -> None:
+    """API mutes and engine unmutes alternate; out of order, some would be no-ops."""
     lines = [CREATE, line("member.joined", "j", 1, session_uuid="s", caller_id="c")]
     for number in range(40):
         kinds = ("conference.mute", "member.unmuted")
@@ -317,7 +337,7 @@ async def test_send_keeps_the_order_of_a_rooms_lines_over_the_two_topics(pipe: P
 
 
 @pytest.mark.broker
-async def test_send_passes_on_a_live_input_at_once_and_can_be_interrupted(pipe: Pipe) -> None:
+async def test_send_forwards_live_input_at_once_until_ctrl_c(pipe: Pipe) -> None:
     with subprocess.Popen(  # noqa: ASYNC220
         [*PROGRAM, "send", "-"], cwd=ROOT, env=pipe.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as sending:
@@ -330,14 +350,14 @@ async def test_send_passes_on_a_live_input_at_once_and_can_be_interrupted(pipe: 
             assert time.monotonic() < limit
         began = time.monotonic()
         sending.send_signal(signal.SIGINT)
-        said = sending.stderr.read().decode()
+        errors = sending.stderr.read().decode()
         assert sending.wait(10) == 130
         assert time.monotonic() - began < 5
-        assert said == "sent 1 (api 1, media 0), skipped 0\n"
+        assert errors == "sent 1 (api 1, media 0), skipped 0\n"
 
 
 @pytest.mark.broker
-async def test_send_into_topics_that_are_not_there_names_the_remedy(pipe: Pipe) -> None:
+async def test_missing_topics_give_a_one_line_remedy(pipe: Pipe) -> None:
     env = {**pipe.env, "PIPELINE_TOPIC_PREFIX": "nothing"}
     for command in (["send", "-"], ["events"]):
         done = run(*command, env=env)
@@ -349,7 +369,7 @@ async def test_send_into_topics_that_are_not_there_names_the_remedy(pipe: Pipe) 
 
 
 @pytest.mark.broker
-async def test_events_are_what_replay_gives_and_can_be_chosen_from(pipe: Pipe, tmp_path: Path) -> None:
+async def test_events_equal_replay_and_can_be_filtered(pipe: Pipe, tmp_path: Path) -> None:
     rooms = [f"room-{n}" for n in range(8)]
     signals: list[AnySignal] = []
     for n, room in enumerate(rooms):
@@ -388,7 +408,7 @@ async def test_events_are_what_replay_gives_and_can_be_chosen_from(pipe: Pipe, t
 
 @pytest.mark.broker
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_events_follows_until_it_is_told_to_stop(pipe: Pipe, number: signal.Signals, code: int) -> None:
+async def test_events_follows_until_a_signal_ends_it(pipe: Pipe, number: signal.Signals, code: int) -> None:
     with (
         pipe.worker(),
         subprocess.Popen(  # noqa: ASYNC220
@@ -411,7 +431,7 @@ async def test_events_follows_until_it_is_told_to_stop(pipe: Pipe, number: signa
 
 
 @pytest.mark.broker
-async def test_events_of_another_version_of_the_schema_are_read_and_strangers_are_named(pipe: Pipe) -> None:
+async def test_events_reads_newer_schemas_and_reports_other_records(pipe: Pipe) -> None:
     from pipeline.kafka.schema_registry import Registry
 
     newer = json.loads(SCHEMAS["conference.Created"])
@@ -434,7 +454,7 @@ async def test_events_of_another_version_of_the_schema_are_read_and_strangers_ar
 
 
 @pytest.mark.broker
-async def test_setup_says_what_it_did_once_and_what_differs(pipe: Pipe) -> None:
+async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
     again = run("setup", env=pipe.env)
     assert again.returncode == 0
     assert all(line.startswith(b"warning: ") for line in again.stderr.splitlines())
@@ -453,8 +473,7 @@ async def test_setup_says_what_it_did_once_and_what_differs(pipe: Pipe) -> None:
     assert b"PIPELINE_PARTITIONS says 2" in worker.stderr
 
 
-def test_replay_loads_no_library_that_it_does_not_need() -> None:
-    """They are what a command that starts slowly waits for."""
+def test_replay_imports_no_heavy_library() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "pipeline", "replay", "-"]
     done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, check=True)
     loaded = {
@@ -476,7 +495,7 @@ def test_replay_loads_no_library_that_it_does_not_need() -> None:
 
 
 def test_replay_starts_fast() -> None:
-    """Half a second at most on a machine that isn't busy; the best of five, because this one may be."""
+    """Half a second on an idle machine; the best of five runs counts, because this machine may be busy."""
     took = []
     for _ in range(5):
         began = time.perf_counter()

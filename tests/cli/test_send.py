@@ -1,4 +1,4 @@
-"""`send` from within: what can't be had from a broker that works, a file that is none, the bar."""
+"""`send` without a broker: counting, due times, input files, the progress bar."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
-from pipeline.cli import send
+from pipeline.cli import send, signal_lines
 from pipeline.errors import ConfigError, SignalError
 from pipeline.model.codec import MAX_VALUE, decode_line
+from pipeline.model.signals import ConferenceDestroy
 from pipeline.settings import load
 
 
-def sending() -> send.Sending:
-    return send.Sending(load(), strict=False, avro=False, bulk=False, due=send._pace(None, None))
+def send_job() -> send.SendJob:
+    return send.SendJob(load(), strict=False, avro=False, bulk=False, due=signal_lines.at_once)
 
 
-async def test_what_the_broker_refuses_is_named_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    job = sending()
+async def test_refused_signals_are_reported_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    job = send_job()
     futures: list[asyncio.Future[Any]] = [asyncio.Future() for _ in range(4)]
     for number, (future, topic) in enumerate(zip(futures, ("api", "media", "api", "api"), strict=True), 1):
         future.add_done_callback(job._counter(topic, number))
@@ -40,56 +41,67 @@ async def test_what_the_broker_refuses_is_named_and_counted(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "error"),
     [
         (b" \t\r", "the line is blank"),
         (b"[1]", "expected a JSON object"),
         (b"{" * (MAX_VALUE + 1), f"the line has {MAX_VALUE + 1} bytes, more than {MAX_VALUE}"),
     ],
 )
-def test_lines_that_are_no_signals(line: bytes, told: str) -> None:
+def test_invalid_line_raises_signal_error(line: bytes, error: str) -> None:
     with pytest.raises(SignalError) as caught:
         decode_line(line)
-    assert str(caught.value) == told
+    assert str(caught.value) == error
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    for path, told in ((tmp_path, "it is a directory"), (tmp_path / "none", "No such file or directory")):
+def test_unreadable_input_raises_config_error(tmp_path: Path) -> None:
+    for path, error in ((tmp_path, "it is a directory"), (tmp_path / "none", "No such file or directory")):
         with contextlib.ExitStack() as files, pytest.raises(ConfigError) as caught:
-            send._open(str(path), files)
-        assert str(caught.value) == f"{path}: {told}"
+            signal_lines.open_input(str(path), files)
+        assert str(caught.value) == f"{path}: {error}"
     (tmp_path / "file").write_bytes(b"four")
     with contextlib.ExitStack() as files:
-        handle, size = send._open(str(tmp_path / "file"), files)
+        handle, size = signal_lines.open_input(str(tmp_path / "file"), files)
         assert (os.read(handle, 9), size) == (b"four", 4)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(handle)
 
 
-async def test_a_file_that_can_not_be_read_further_is_said(
+def test_due_times_follow_the_rate_or_the_signals() -> None:
+    signals = [ConferenceDestroy(f"s-{n}", "room", second * 1_000_000) for n, second in enumerate((5, 6, 9))]
+
+    def times(due: signal_lines.Due) -> list[float]:
+        return [due(signal, before) for before, signal in enumerate(signals)]
+
+    assert times(signal_lines.at_once) == [0, 0, 0]
+    assert times(signal_lines.at_rate(4)) == [0, 0.25, 0.5]
+    assert times(signal_lines.at_pace(2)) == [0, 0.5, 2]
+
+
+async def test_read_error_ends_the_lines_with_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handle = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert [line async for line in send._split(handle)] == []
+        assert [line async for line in signal_lines.read_lines(handle)] == []
     finally:
         os.close(handle)
     assert capsys.readouterr().err == "error: reading: Is a directory\n"
 
 
-async def test_what_comes_after_nobody_waits_any_more_is_dropped() -> None:
+async def test_chunk_after_cancellation_is_dropped() -> None:
     wrong: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
     reader, writer = os.pipe()
     try:
-        reading = asyncio.create_task(send._read(reader))
+        reading = asyncio.create_task(signal_lines.read_chunk(reader))
         await asyncio.sleep(0.01)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         os.write(writer, b"late\n")
         await asyncio.sleep(0.1)
         os.write(writer, b"next")
-        assert await send._read(reader) == b"next"
+        assert await signal_lines.read_chunk(reader) == b"next"
     finally:
         os.close(reader)
         os.close(writer)
@@ -97,9 +109,7 @@ async def test_what_comes_after_nobody_waits_any_more_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 5.0])
-def test_a_bar_is_shown_on_a_terminal_once_it_takes_long(
-    monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> None:
+def test_progress_bar_appears_after_one_second(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     now = [100.0]
     monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setenv("TERM", "xterm")

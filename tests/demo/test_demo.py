@@ -1,4 +1,4 @@
-"""`demo`: the whole thing, on real servers; and that nothing of it is left."""
+"""`demo` on real servers: its events, and that it leaves no topic, schema or process behind."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
-from pipeline.cli import demo_run
-from pipeline.cli.demo_run import _difference, plan
-from pipeline.cli.events import Follower
+from pipeline.demo import run as demo_run
+from pipeline.demo import worker_process
+from pipeline.demo.run import _difference, plan
 from pipeline.demo.scenario import steps
+from pipeline.demo.screen import Screen
+from pipeline.demo.worker_process import DemoError, WorkerProcess
 from pipeline.devstack.cache import cache_dir
+from pipeline.kafka.event_reader import EventReader
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.events import EVENTS, Event
 from pipeline.settings import Settings
@@ -36,7 +39,7 @@ KINDS = {event.EVENT for event in EVENTS}
 
 
 def own_cache(tmp_path: Path) -> dict[str, str]:
-    """An environment without servers and stacks, but with the downloads and class archives that there are."""
+    """Return an environment without servers and stacks, with the shared downloads and class archives."""
     shared, own = cache_dir(), tmp_path / "cache"
     own.mkdir(mode=0o700)
     for name in ("downloads", "classes"):
@@ -53,7 +56,7 @@ def named(pipe: Pipe) -> dict[str, str]:
 
 
 def children(cache: str) -> list[str]:
-    """Command lines of processes, whoever started them, that have to do with a cache folder."""
+    """Return the command lines of all processes that use a cache folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -73,7 +76,7 @@ def nothing_left(env: dict[str, str]) -> None:
 
 
 class Alone(NamedTuple):
-    """A demo that has no servers but its own; `saved` is where it writes its signals."""
+    """A demo on its own servers; `saved` is the file of its signals."""
 
     process: subprocess.Popen[bytes]
     env: dict[str, str]
@@ -83,7 +86,7 @@ class Alone(NamedTuple):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    """It runs while the demo on servers of the user does: both wait for the watchdog most of the time."""
+    """Run it while the demo on the user's servers runs: both wait for the watchdog most of the time."""
     folder = tmp_path_factory.mktemp("alone")
     env, saved = own_cache(folder), folder / "signals.jsonl"
     command = [*DEMO, *QUICK, "--json", "--save", str(saved)]
@@ -99,13 +102,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
 
 @pytest.mark.broker
 @pytest.mark.usefixtures("alone")
-async def test_on_servers_of_the_user_it_leaves_nothing_behind(pipe: Pipe) -> None:
+async def test_demo_on_user_servers_leaves_nothing_behind(pipe: Pipe) -> None:
     before = await everything(pipe)
-    look_on_servers_of_the_user(pipe)
+    run_on_user_servers(pipe)
     assert await everything(pipe) == before
 
 
-def look_on_servers_of_the_user(pipe: Pipe) -> None:
+def run_on_user_servers(pipe: Pipe) -> None:
     command = [*DEMO, *QUICK]
     env = {**named(pipe), "PIPELINE_TRANSACTIONAL_ID": "the-users", "PIPELINE_WATCHDOG_SECONDS": "3"}
     done = subprocess.run(
@@ -114,7 +117,7 @@ def look_on_servers_of_the_user(pipe: Pipe) -> None:
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert all(kind in done.stdout for kind in KINDS)
-    assert "we wait for the watchdog" in done.stdout
+    assert "wait for the watchdog" in done.stdout
     assert "another POST pause: pause is a toggle" in done.stdout
     counts = (
         f"{len(EXPECTED.read_text().splitlines())} events of {len(EVENTS)} kinds from {len(steps())} signals"
@@ -126,7 +129,7 @@ def look_on_servers_of_the_user(pipe: Pipe) -> None:
 
 
 @pytest.mark.broker
-def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(alone: Alone) -> None:
+def test_demo_starts_servers_and_gives_the_expected_events(alone: Alone) -> None:
     out, err = alone.process.communicate(timeout=180)
     assert alone.process.returncode == 0, err.decode()
     assert time.monotonic() - alone.began < 90 * slowness()
@@ -143,7 +146,7 @@ def test_it_starts_all_it_needs_and_gives_what_was_written_down_by_hand(alone: A
 
 
 async def everything(pipe: Pipe) -> tuple[list[str], list[str]]:
-    """Every topic and every subject of the servers, but Kafka's own."""
+    """Return all topics, except Kafka's own, and all subjects."""
     admin = AIOKafkaAdminClient(**pipe.settings.kafka())
     await admin.start()
     try:
@@ -164,7 +167,7 @@ def in_play(lines: list[str]) -> bool:
 
 
 def interrupted(env: dict[str, str], number: signal.Signals, when: Callable[[list[str]], bool]) -> int:
-    """The exit code of a demo that gets a signal as soon as its lines are such."""
+    """Return the exit code of a demo that gets the signal `number` once `when` holds for its output."""
     with subprocess.Popen(
         [*DEMO, *QUICK, "--json"],
         cwd=ROOT,
@@ -190,7 +193,7 @@ def interrupted(env: dict[str, str], number: signal.Signals, when: Callable[[lis
 @pytest.mark.parametrize(
     ("number", "when", "code"), [(signal.SIGINT, in_play, 130), (signal.SIGTERM, in_starting, 143)]
 )
-def test_interrupted_it_takes_everything_down(
+def test_interrupted_demo_stops_its_servers(
     tmp_path: Path, number: signal.Signals, when: Callable[[list[str]], bool], code: int
 ) -> None:
     env = own_cache(tmp_path)
@@ -199,9 +202,7 @@ def test_interrupted_it_takes_everything_down(
 
 
 @pytest.mark.broker
-async def test_interrupted_on_servers_of_the_user_it_leaves_nothing_behind(
-    pipe: Pipe, tmp_path: Path
-) -> None:
+async def test_interrupted_demo_on_user_servers_leaves_nothing_behind(pipe: Pipe, tmp_path: Path) -> None:
     env = {**named(pipe), "CONFERENCE_PIPELINE_CACHE": own_cache(tmp_path)["CONFERENCE_PIPELINE_CACHE"]}
     before = await everything(pipe)
     assert interrupted(env, signal.SIGTERM, in_play) == 143
@@ -210,7 +211,7 @@ async def test_interrupted_on_servers_of_the_user_it_leaves_nothing_behind(
 
 
 @pytest.mark.broker
-def test_a_worker_that_dies_is_an_error_with_its_last_words(servers: Servers, pipe: Pipe) -> None:
+def test_dead_worker_is_an_error_with_its_log(servers: Servers, pipe: Pipe) -> None:
     with subprocess.Popen(
         [*DEMO, "--json"],
         cwd=ROOT,
@@ -223,10 +224,10 @@ def test_a_worker_that_dies_is_an_error_with_its_last_words(servers: Servers, pi
         demo.stdout.readline()
         [worker] = [int(p.name) for p in Path("/proc").glob("[0-9]*") if parent(p) == demo.pid]
         os.kill(worker, signal.SIGKILL)
-        _, said = demo.communicate(timeout=60)
+        _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 1
-    assert "error: the worker ended with exit code -9" in said
-    assert "partitions assigned" in said
+    assert "error: the worker ended with exit code -9" in errors
+    assert "partitions assigned" in errors
 
 
 def parent(process: Path) -> int:
@@ -236,23 +237,23 @@ def parent(process: Path) -> int:
         return 0
 
 
-def test_what_is_not_as_planned_is_named() -> None:
+def test_difference_from_the_plan_is_reported() -> None:
     planned = plan(1.0, "room")
-    right = [event for one in planned for event in (*one.before, *one.events)]
+    right = [event for one in planned for event in (*one.timeouts, *one.events)]
     assert len(right) == 23
-    assert sum(bool(one.before) for one in planned) == 1
+    assert sum(bool(one.timeouts) for one in planned) == 1
     assert _difference(planned, right) is None
     later = [msgspec.structs.replace(e, meta=msgspec.structs.replace(e.meta, occurred_at=1)) for e in right]
     assert _difference(planned, later) is None
-    assert _difference(planned, right[:-1]) == "22 events came, 23 were expected"
-    assert _difference(planned, [*right, right[-1]]) == "24 events came, 23 were expected"
-    assert "event 3 is not what it must be" in str(_difference(planned, [*right[:2], *right[3:]]))
+    assert _difference(planned, right[:-1]) == "got 22 events, expected 23"
+    assert _difference(planned, [*right, right[-1]]) == "got 24 events, expected 23"
+    assert "event 3 differs" in str(_difference(planned, [*right[:2], *right[3:]]))
 
 
-def test_an_event_is_one_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = demo_run.Screen(as_json=False)
+def test_screen_prints_one_line_for_each_event(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(as_json=False)
     for one in plan(1.0, "room"):
-        for event in (*one.before, *one.events):
+        for event in (*one.timeouts, *one.events):
             screen.event(event)
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == 23
@@ -261,57 +262,55 @@ def test_an_event_is_one_line_for_people(capsys: pytest.CaptureFixture[str]) -> 
     assert "error=playback_timeout" in shown[21]
 
 
-class Dumb:
-    """In the place of a worker: alive, without words."""
+class SilentWorker:
+    """Takes the place of a worker that runs and logs nothing."""
 
     def check(self) -> None:
         pass
 
-    def words(self) -> str:
-        return "its worker's last words:"
+    def log_tail(self) -> str:
+        return "last lines of the worker's log:"
 
 
-def performance() -> demo_run.Performance:
-    return demo_run.Performance(Settings(), demo_run.Screen(as_json=True), cast(demo_run.Worker, Dumb()))
+def demo_run_with_silent_worker() -> demo_run.DemoRun:
+    return demo_run.DemoRun(Settings(), Screen(as_json=True), cast(WorkerProcess, SilentWorker()))
 
 
-async def test_an_event_that_does_not_come_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_event_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_run, "LATE_SECONDS", 0.1)
-    with pytest.raises(
-        demo_run.DemoError, match=r"an event did not come within 0\.1 s\nits worker's last words"
-    ):
-        await performance()._show(1)
+    with pytest.raises(DemoError, match=r"no event within 0\.1 s\nlast lines of the worker's log"):
+        await demo_run_with_silent_worker()._show(1)
 
 
-async def test_what_ends_the_listening_ends_the_demo() -> None:
+async def test_error_of_the_event_reader_ends_the_demo() -> None:
     async def events() -> AsyncIterator[Event]:
         yield first
         raise KafkaConnectionError("gone")
 
     [first, *_] = (event for one in plan(1.0, "room") for event in one.events)
-    running = performance()
-    await running._listen(cast(Follower, events()))
+    running = demo_run_with_silent_worker()
+    await running._listen(cast(EventReader, events()))
     with pytest.raises(KafkaConnectionError, match="gone"):
         await running._show(2)
     assert running.seen == [first]
 
 
-async def test_a_worker_that_is_never_ready_and_does_not_stop_is_killed(
+async def test_worker_that_ignores_sigterm_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(demo_run, "READY_SECONDS", 0.2)
-    monkeypatch.setattr(demo_run, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(worker_process, "READY_SECONDS", 0.2)
+    monkeypatch.setattr(worker_process, "STOP_SECONDS", 0.2)
     script = "trap '' TERM; echo 'I wait' >&2; while :; do sleep 0.05; done"
     with subprocess.Popen(["sh", "-c", script], stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
-        worker = demo_run.Worker(process)
+        worker = WorkerProcess(process)
         with pytest.raises(
-            demo_run.DemoError, match=r"not ready after 0\.2 s\nits worker's last words:\nI wait"
+            DemoError, match=r"not ready after 0\.2 s\nlast lines of the worker's log:\nI wait"
         ):
             await worker.ready()
         worker.stop()
         assert process.returncode == -signal.SIGKILL
 
 
-def test_signals_that_can_not_be_saved_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(demo_run.DemoError, match="Is a directory"):
+def test_unwritable_save_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="Is a directory"):
         demo_run._save(str(tmp_path), [b"{}\n"])

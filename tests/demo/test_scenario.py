@@ -1,4 +1,4 @@
-"""The demo's timeline, against events that were written down by hand from the recording and the contract."""
+"""The demo's timeline, against expected events written by hand from the recording and the contract."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def expected() -> list[dict[str, Any]]:
     return [json.loads(line) for line in EXPECTED.read_bytes().splitlines()]
 
 
-def test_the_package_and_the_tests_have_the_same_recording() -> None:
+def test_package_and_tests_have_the_same_recording() -> None:
     packaged = Path(scenario.__file__).with_name(scenario.CAPTURE)
     assert packaged.read_bytes() == (CAPTURES / scenario.CAPTURE).read_bytes()
 
 
-def test_the_expected_timeline_has_all_13_events_without_a_gap() -> None:
+def test_expected_events_cover_all_13_kinds_without_a_gap() -> None:
     names = {line["event"] for line in expected()}
     assert names == {event.EVENT for event in events.EVENTS}
     assert [line["meta"]["sequence"] for line in expected()] == list(range(1, len(expected()) + 1))
 
 
-def test_time_runs_forward_and_every_api_signal_is_there() -> None:
+def test_timeline_is_ordered_and_has_every_signal_type() -> None:
     timeline = steps()
     times = [step.signal.occurred_at for step in timeline]
     assert times == sorted(times)
@@ -57,7 +57,7 @@ def test_time_runs_forward_and_every_api_signal_is_there() -> None:
     assert Counter(step.topic for step in timeline) == {"api": 19, "media": 16}
 
 
-def test_live_it_is_short_but_gives_the_watchdog_its_ten_seconds() -> None:
+def test_timeline_is_short_but_keeps_the_watchdogs_10_seconds() -> None:
     timeline = steps()
     assert 20 < sum(step.delay for step in timeline) < 40
     assert timeline[0].delay == 0
@@ -74,16 +74,16 @@ def test_topics_alternate_on_different_milliseconds() -> None:
             assert after.delay >= scenario.MIN_DELAY
 
 
-def test_a_run_may_have_a_room_of_its_own() -> None:
-    ours, recorded = steps(room_id="demo-7"), steps()
-    assert {json.loads(step.line)["room_id"] for step in ours} == {"demo-7"}
+def test_room_id_replaces_the_recorded_one() -> None:
+    replaced, recorded = steps(room_id="demo-7"), steps()
+    assert {json.loads(step.line)["room_id"] for step in replaced} == {"demo-7"}
     assert {json.loads(step.line)["room_id"] for step in recorded} == {"acW68-room-abc123"}
-    assert [step.delay for step in ours] == [step.delay for step in recorded]
+    assert [step.delay for step in replaced] == [step.delay for step in recorded]
     assert all(step.line.endswith(b"}\n") and b"title" not in step.line for step in recorded)
 
 
 def replay(lines: list[bytes]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Replay]:
-    """(events, rejected signals, what replayed them); a dead letter fails."""
+    """Return events, rejected signals and the Replay; fail on a dead letter."""
     found: list[bytes] = []
     rejected: list[bytes] = []
     dead: list[bytes] = []
@@ -93,7 +93,7 @@ def replay(lines: list[bytes]) -> tuple[list[dict[str, Any]], list[dict[str, Any
     return [json.loads(line) for line in found], [json.loads(line) for line in rejected], run
 
 
-def test_replay_gives_what_was_written_down_by_hand() -> None:
+def test_replay_gives_the_expected_events() -> None:
     found, rejected, run = replay([step.line for step in steps()])
     for line in found:
         meta = line["meta"]
@@ -102,12 +102,12 @@ def test_replay_gives_what_was_written_down_by_hand() -> None:
     assert found == expected()
     assert [list(line) for line in found] == [list(line) for line in expected()]
     assert rejected == [REJECTED]
-    # No-ops: the API's 3 joins and 1 leave, the engine's 2 mutes and the API's unmute that were so already,
-    # 1 repeated pause, 3 play.progress, and the end of the file that a stop had ended.
+    # No-ops: the API's 3 joins and 1 leave, 2 mutes of the engine and 1 unmute of the API without a change,
+    # 1 repeated pause, 3 play.progress, and the end of a file that was already stopped.
     assert run.counts["no_ops"] == 3 + 1 + 2 + 1 + 1 + 3 + 1
 
 
-def test_at_the_demos_pace_the_same_happens() -> None:
+def test_faster_timeline_gives_the_same_events() -> None:
     clock, lines = 0.0, []
     for step in steps(speed=2.0, longest=0.5):
         clock += step.delay
@@ -123,7 +123,7 @@ def without_times(line: dict[str, Any]) -> dict[str, Any]:
     return {**line, "meta": meta}
 
 
-def test_the_command_replays_it_too(tmp_path: Path) -> None:
+def test_replay_command_gives_the_expected_events(tmp_path: Path) -> None:
     timeline, rejected, dead = (tmp_path / name for name in ("timeline", "rejected", "dead"))
     timeline.write_bytes(b"".join(step.line for step in steps()))
     command = [sys.executable, "-m", "pipeline", "replay", str(timeline), "--until", "2026-11-22T13:34:00Z"]

@@ -1,4 +1,4 @@
-"""pipeline/devstack/fetch.py and progress.py: whole files, the pinned ones, and a download that is seen to move."""
+"""pipeline/devstack/fetch.py and progress.py: complete and pinned files, cancellation, progress output."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ from pipeline.errors import ConfigError
 from tests.support.fronts import Answer, Asked, serve
 
 
-def test_offline_says_what_to_do_and_leaves_no_partial_file(
+def test_offline_error_names_the_remedy_and_leaves_no_partial_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(cache.ENV, str(tmp_path))
-    monkeypatch.setenv(fetch.MIRROR, "http://127.0.0.1:9")  # the discard port: refuses
+    monkeypatch.setenv(fetch.MIRROR, "http://127.0.0.1:9")  # the discard port refuses connections
     with pytest.raises(ConfigError, match=r"cannot download .* online .* copy .* KAFKA_BOOTSTRAP_SERVERS"):
         fetch.registry_app(Silent(), threading.Event())
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["downloads", "registry", "registry.lock"]
 
 
-def test_a_download_that_is_not_the_pinned_file_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A mirror that answers everything with the same bytes."""
+def test_file_with_another_checksum_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The mirror answers every request with the same bytes."""
     (served := tmp_path / "served").mkdir()
     part = next(one for one in fetch.parts() if one.artifact == "jspecify")
     monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))
@@ -61,9 +59,7 @@ def test_a_download_that_is_not_the_pinned_file_is_refused(
 
 
 @pytest.mark.broker
-def test_a_mirror_is_used_and_a_whole_file_is_not_fetched_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_mirror_is_used_and_complete_files_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     part = next(one for one in fetch.parts() if one.artifact == "jspecify")
     jar = next(one for one in fetch.kafka_jars(Silent(), threading.Event()) if one.name == part.name)
     served = tmp_path / "org/jspecify/jspecify" / part.version
@@ -86,7 +82,7 @@ def test_a_mirror_is_used_and_a_whole_file_is_not_fetched_again(
             server.send_signal(signal.SIGKILL)
 
 
-def test_what_is_missing_is_downloaded_and_unpacked_once(
+def test_missing_files_are_downloaded_and_unpacked_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     unpacked = io.BytesIO()
@@ -106,7 +102,7 @@ def test_what_is_missing_is_downloaded_and_unpacked_once(
 
     monkeypatch.setattr(fetch, "parts", lambda: parts)
     monkeypatch.setenv(cache.ENV, str(tmp_path))
-    (stale := tmp_path / "downloads" / "kafka" / ".partial-of-a-run-that-was-killed").mkdir(parents=True)
+    (stale := tmp_path / "downloads" / "kafka" / ".partial-of-a-killed-run").mkdir(parents=True)
     with serve(answer) as url:
         monkeypatch.setenv(fetch.MIRROR, url)
         [jar] = fetch.kafka_jars(Silent(), threading.Event())
@@ -122,26 +118,26 @@ def test_what_is_missing_is_downloaded_and_unpacked_once(
 
 
 @pytest.mark.parametrize("status", [200, 503])
-def test_a_download_that_is_given_up_is_not_tried_again(
+def test_cancelled_download_is_not_retried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
 ) -> None:
-    gone, asked = threading.Event(), []
+    cancel, asked = threading.Event(), []
 
     def answer(request: Asked) -> Answer:
         asked.append(request.path)
-        gone.set()
+        cancel.set()
         return status, b"four"
 
     part = fetch.Part("0" * 64, 4, "org.x", "thing", "1", "", "jar")
     with serve(answer) as url:
         monkeypatch.setenv(fetch.MIRROR, url)
         with pytest.raises(fetch.Cancelled):
-            fetch._download([part], tmp_path / "target", Silent(), gone)
+            fetch._download([part], tmp_path / "target", Silent(), cancel)
     assert len({path for path in asked if path.endswith(".jar")}) <= 1
     assert list((tmp_path / "target").iterdir()) == []
 
 
-def test_an_archive_appears_unpacked_all_at_once(tmp_path: Path) -> None:
+def test_archive_is_unpacked_and_deleted(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     with tarfile.open(tmp_path / "archive.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "file", "inner/file")
@@ -150,14 +146,14 @@ def test_an_archive_appears_unpacked_all_at_once(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home"]
 
 
-def test_a_download_stops_when_the_caller_gives_up(tmp_path: Path) -> None:
-    gone = threading.Event()
-    gone.set()
-    with pytest.raises(fetch.Cancelled), fetch._counter(Silent(), gone, [0])("x", 1) as count:
+def test_cancel_stops_a_running_download(tmp_path: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(fetch.Cancelled), fetch._counter(Silent(), cancel, [0])("x", 1) as count:
         count(1)
 
 
-def test_progress_is_lines_where_there_is_no_terminal() -> None:
+def test_progress_prints_lines_without_a_terminal() -> None:
     stream = io.StringIO()
     with terminal_progress(stream) as progress:
         progress.add(2_000_000)
@@ -168,7 +164,7 @@ def test_progress_is_lines_where_there_is_no_terminal() -> None:
     assert stream.getvalue().splitlines() == ["starting", "downloaded 1 of 2 MB", "downloaded 2 of 2 MB"]
 
 
-def test_progress_is_a_bar_on_a_terminal() -> None:
+def test_progress_shows_a_bar_on_a_terminal() -> None:
     script = (
         "from pipeline.devstack import terminal_progress\n"
         "with terminal_progress() as p: p.add(2_000_000); p.say('starting'); p.advance(2_000_000)\n"

@@ -1,4 +1,4 @@
-"""pipeline/devstack/{cache,jvm,ports,process}.py: what a machine may lack, without starting a server."""
+"""pipeline/devstack/{cache,jvm,ports,process}.py, without starting a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.devstack import cache, jvm, ports, process
 from pipeline.errors import ConfigError
 
 
-def test_an_account_without_a_home_has_a_cache_in_the_temporary_folder(
+def test_cache_without_a_home_is_in_the_temporary_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_home() -> Path:
@@ -28,7 +28,7 @@ def test_an_account_without_a_home_has_a_cache_in_the_temporary_folder(
     assert cache.cache_dir() == Path(tempfile.gettempdir()) / f"conference-pipeline-{os.getuid()}"
 
 
-def test_a_cache_that_is_not_ours_to_write_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unwritable_cache_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(ConfigError) as caught:
         cache.make_dir(tmp_path)
@@ -36,7 +36,7 @@ def test_a_cache_that_is_not_ours_to_write_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def java_that_fails(folder: Path) -> Path:
-    """A Java whose `-Xshare:dump` ends with 1, as of an image without a base to dump."""
+    """Return a Java whose `-Xshare:dump` exits with 1."""
     (folder / "lib").mkdir(parents=True)
     (folder / "lib" / "modules").touch()
     (folder / "bin").mkdir()
@@ -44,9 +44,7 @@ def java_that_fails(folder: Path) -> Path:
     return folder / "bin" / "java"
 
 
-def test_a_java_that_can_not_make_archives_runs_without(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_java_without_archives_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     java = java_that_fails(tmp_path / "java")
     monkeypatch.setattr(jvm, "java", lambda: java)
     monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))
@@ -62,7 +60,7 @@ def test_a_java_that_can_not_make_archives_runs_without(
     assert sorted(path.name for path in classes.iterdir()) == ["java.lock", "kafka-recent.jsa"]
 
 
-def test_an_archive_that_a_server_wrote_is_kept_and_used(
+def test_archive_written_by_a_server_is_kept_and_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     java = java_that_fails(tmp_path / "java")
@@ -70,31 +68,31 @@ def test_an_archive_that_a_server_wrote_is_kept_and_used(
     monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))
     archive = jvm.server_archive("kafka", [])
     jvm.keep(tmp_path, str(archive))
-    assert not archive.exists(), "none was written"
+    assert not archive.exists(), "there was none to move"
     (tmp_path / "classes.jsa").write_bytes(b"x")
     jvm.keep(tmp_path, str(archive))
     assert archive.read_bytes() == b"x"
     assert jvm.options(jvm.Jvm(archive, 64, []), tmp_path)[1] == f"-XX:SharedArchiveFile={archive}"
 
 
-def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_is_the_given_or_a_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         used = taken.getsockname()[1]
         assert not ports.free(used)
     assert ports.choose(used, (), "--x") == used
-    for wrong, others in ((used, (used,)), (0, ()), (65536, ())):
-        with pytest.raises(ConfigError, match=rf"port {wrong} is in use or not allowed: .* --x"):
-            ports.choose(wrong, others, "--x")
+    for port, taken_ports in ((used, (used,)), (0, ()), (65536, ())):
+        with pytest.raises(ConfigError, match=rf"port {port} is in use or not allowed: .* --x"):
+            ports.choose(port, taken_ports, "--x")
     taken_but_one = set(range(*ports.RANGE)) - {ports.RANGE[0]}
     monkeypatch.setattr(ports, "RANGE", (ports.RANGE[0], ports.RANGE[0] + 200))
     monkeypatch.setattr(ports, "free", lambda _: True)
     assert ports.choose(None, taken_but_one, "--x") == ports.RANGE[0]
-    with pytest.raises(ConfigError, match=r"no free port found between \d+ and \d+: name one with --x"):
+    with pytest.raises(ConfigError, match=r"no free port found between \d+ and \d+: choose one with --x"):
         ports.choose(None, range(*ports.RANGE), "--x")
 
 
-def test_a_process_that_is_gone_has_no_birth_and_no_memory() -> None:
+def test_ended_process_has_no_birth_and_no_memory() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as done:
         done.wait()
     assert process.birth(done.pid) is None
@@ -103,7 +101,7 @@ def test_a_process_that_is_gone_has_no_birth_and_no_memory() -> None:
     assert (process.rss(os.getpid()) or 0) > 1_000_000
 
 
-def test_the_tail_of_a_log_leaves_the_lines_of_stack_traces_out(tmp_path: Path) -> None:
+def test_log_tail_omits_stack_trace_locations(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert process.tail(log) == "(no log)"
     log.write_text("\n \n")

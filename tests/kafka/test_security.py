@@ -19,11 +19,11 @@ from structlog.testing import capture_logs
 
 from pipeline.admin.setup import setup
 from pipeline.cli import build
-from pipeline.cli.send import require_topics
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
 from pipeline.kafka.authorization import admin_client, look
+from pipeline.kafka.required_topics import require_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json

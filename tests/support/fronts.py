@@ -1,4 +1,4 @@
-"""Small HTTP servers in a thread: one that answers what it is told, and one before the real registry."""
+"""HTTP servers in a thread: one with given answers, and a proxy before the real registry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Answer = tuple[int, bytes]
 
 @contextlib.contextmanager
 def serve(answer: Callable[[Asked], Answer]) -> Iterator[str]:
-    """The URL of a server that answers every request, JSON by its label, with what `answer` gives."""
+    """Yield the URL of a server that answers every request with the status and JSON body that `answer` returns."""
 
     class Handler(BaseHTTPRequestHandler):
         def _any(self) -> None:
@@ -41,7 +41,7 @@ def serve(answer: Callable[[Asked], Answer]) -> Iterator[str]:
         do_GET = do_POST = do_PUT = do_DELETE = _any
 
         def log_message(self, *_: object) -> None:
-            """Nothing: the tests' output is for the tests."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -55,7 +55,7 @@ def serve(answer: Callable[[Asked], Answer]) -> Iterator[str]:
 
 
 class Front:
-    """Stands before the real registry, writes down the paths that it is asked for, and can play dead."""
+    """Forwards to the real registry, records the requested paths in `asked`; answers 503 while `down` is set."""
 
     def __init__(self, registry_url: str) -> None:
         self._real = urlsplit(registry_url)
@@ -63,7 +63,7 @@ class Front:
         self.down = False
 
     def schemas_asked(self, schema_id: int) -> int:
-        """How often the schema with this id was asked for."""
+        """Return the number of requests for the schema with this id."""
         return sum(path.partition("?")[0].endswith(f"/schemas/ids/{schema_id}") for path in self.asked)
 
     def __call__(self, asked: Asked) -> Answer:

@@ -1,4 +1,4 @@
-"""Bad records on both signal topics: one dead letter each, nothing lost beside them, and the worker lives on."""
+"""Bad records on both signal topics: one dead letter each, no other signal lost, and the worker continues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MIB = 1 << 20
 CREATE = s.ConferenceCreate("c", ROOM, T, "my-app", "Näme")
 PLAY = s.ConferencePlay("p", ROOM, T, ("https://x/a.wav",), "op")
 OWN = [("trace", b"abc"), ("trace", b"\xff\0"), ("nothing", None), ("", b"")]
-"""Headers of a producer's own: repeated, not text, null, without a name. They must come back."""
+"""Headers of a producer: repeated, not text, null, without a name. A dead letter must carry them."""
 
 
 def string(text: str | bytes) -> bytes:
@@ -42,7 +42,7 @@ def string(text: str | bytes) -> bytes:
 
 
 def js(**fields: Any) -> bytes:
-    """A create as JSON with some fields changed; `...` takes one out."""
+    """Return a create as JSON with some fields changed; `...` removes one."""
     plain = {**json.loads(signal_json(CREATE)), **fields}
     return json.dumps({k: v for k, v in plain.items() if v is not ...}, ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
@@ -54,7 +54,7 @@ Value = bytes | None | Callable[[Ids], bytes]
 
 
 def avro(record: str, body: bytes) -> Callable[[Ids], bytes]:
-    """Any bytes behind the schema id of one of our records."""
+    """Return bytes after the schema id of one of the pipeline's records."""
     return lambda ids: b"\0" + struct.pack(">I", ids[record]) + body
 
 
@@ -64,7 +64,7 @@ GOOD_CREATE = ENCODERS[s.ConferenceCreate](CREATE, b"")
 
 
 class Bad(NamedTuple):
-    """A bad record. `told` are patterns that its letter's message must have."""
+    """A bad record. `told` are patterns that its dead letter's message must match."""
 
     value: Value
     told: tuple[str, ...]
@@ -150,7 +150,7 @@ BAD: dict[str, Bad] = {
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """What the worker made of the records."""
 
     pipe: Pipe
     worker: WorkerProcess
@@ -163,7 +163,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(servers: Servers) -> Iterator[Outcome]:
-    """All of it in one go: a bad record, a good one, the next bad record."""
+    """Send bad and good records alternately, to one worker."""
     pipe = Pipe(servers, partitions=2)
     ids = asyncio.run(prepare(pipe))
     with pipe.worker() as worker:
@@ -176,7 +176,7 @@ def outcome(servers: Servers) -> Iterator[Outcome]:
 
 
 async def prepare(pipe: Pipe) -> Ids:
-    """Topics that take more than we take, so that we can be shown it; the schemas' ids."""
+    """Create topics that accept larger records than the contract does. Return the schemas' ids."""
     await pipe.set_up()
     admin = AIOKafkaAdminClient(bootstrap_servers=pipe.settings.bootstrap_servers)
     await admin.start()
@@ -212,7 +212,7 @@ async def send(found: Outcome) -> None:
             prefix = b"\0" + struct.pack(">I", found.ids[good.RECORD])
             body = ENCODERS[s.ConferenceCreate](good, prefix) if number % 2 else signal_json(good)
             await producer.send_and_wait(pipe.topic("api.signals"), body, good.room_id.encode())
-        # A room that nobody knows is no dead letter, wherever its signal comes in.
+        # A signal of an unknown room is no dead letter, on whatever partition it is.
         mute = signal_json(s.ConferenceMute("mute", ROOM, T, "alice"))
         await producer.send_and_wait(pipe.topic("api.signals"), mute, ROOM.encode(), 1 - home, headers=OWN)
 
@@ -233,7 +233,7 @@ async def collect(found: Outcome) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_record_gives_one_letter(outcome: Outcome, name: str) -> None:
+def test_a_bad_record_gives_one_dead_letter(outcome: Outcome, name: str) -> None:
     bad = BAD[name]
     place = outcome.sent[name]
     (letter,) = outcome.letters[place]
@@ -243,7 +243,7 @@ def test_a_bad_record_gives_one_letter(outcome: Outcome, name: str) -> None:
     assert letter.key == bad.key
     assert letter.value == (value[: 64 << 10] if large and value else value)
     count = len(OWN)
-    assert list(letter.headers[:count]) == OWN, "the headers of its own come first, as they were"
+    assert list(letter.headers[:count]) == OWN, "the record's own headers come first, unchanged"
     added = dict(letter.headers[count:])
     errors = {
         f"__connect.errors.{n}"
@@ -256,13 +256,13 @@ def test_a_bad_record_gives_one_letter(outcome: Outcome, name: str) -> None:
     message = added["__connect.errors.exception.message"].decode()
     for pattern in bad.told:
         assert re.search(pattern, message), message
-    assert len(message) < 400, "for a person to read"
+    assert len(message) < 400, "short enough to read"
     assert message.isprintable(), message
     if bad.misplaced:
         assert f"partition {1 - place[1]}, this is {place[1]}" in message
 
 
-def test_there_is_no_other_letter(outcome: Outcome) -> None:
+def test_good_records_give_no_dead_letter(outcome: Outcome) -> None:
     assert set(outcome.letters) == set(outcome.sent.values())
     topics = [topic for topic, _, _ in outcome.sent.values()]
     for name in ("api.signals", "media.signals"):
@@ -272,7 +272,7 @@ def test_there_is_no_other_letter(outcome: Outcome) -> None:
     assert outcome.worker.metric("pipeline_wrong_partition_total") == 3
 
 
-def test_good_signals_between_them_are_all_processed(outcome: Outcome) -> None:
+def test_good_signals_between_bad_ones_are_processed(outcome: Outcome) -> None:
     assert {event["room_id"] for event in outcome.events} == {f"good-{number}" for number in range(len(BAD))}
     assert {event["event"] for event in outcome.events} == {"conference.created"}
     assert len(outcome.events) == len(BAD)
@@ -295,7 +295,7 @@ def test_a_misplaced_signal_of_an_unknown_room_is_rejected(outcome: Outcome) -> 
     assert record.value[:5] == b"\0" + struct.pack(">I", outcome.ids["conference.Rejected"])
 
 
-def test_the_worker_lives(outcome: Outcome) -> None:
+def test_the_worker_continues(outcome: Outcome) -> None:
     assert outcome.worker.returncode is None
     assert outcome.worker.get("/livez")[0] == 200
     assert outcome.worker.get("/readyz")[0] == 200
@@ -304,8 +304,8 @@ def test_the_worker_lives(outcome: Outcome) -> None:
     assert outcome.worker.stop() == 0
 
 
-async def test_what_was_small_only_when_compressed_does_not_end_the_worker(servers: Servers) -> None:
-    """8 MiB of key or headers come in as some KiB of gzip; a letter with all of it would be refused for ever."""
+async def test_large_compressed_keys_and_headers_are_cut(servers: Servers) -> None:
+    """8 MiB of key or headers arrive as some KiB of gzip. The broker would refuse a dead letter that carries them."""
     pipe = Pipe(servers, partitions=1)
     await pipe.set_up()
     topic, large = pipe.topic("api.signals"), 8 * MIB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -12,184 +12,194 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Input, Record
+from pipeline.errors import FencedError
 from pipeline.kafka.record_batch import Batch
 from pipeline.model.wire import decode_member, decode_room
-from pipeline.worker.engine import SLICE
-from pipeline.worker.transactions import BrokerClock, SealedUnit
+from pipeline.settings import Settings
+from pipeline.worker.broker_clock import BrokerClock
+from pipeline.worker.engine import SLICE_SIGNALS
+from pipeline.worker.transactions import SealedUnit
 from pipeline.worker.unit import MAX_SIGNALS
 from testkit.engine import Core, stream
+from tests.support.worker import a_task, an_engine
 
 ROOMS, MEMBERS = 5, 3
 
 
-class OpenTransactions:
-    """A writer whose transactions end when they are told to."""
+class ControlledTransactions:
+    """Transactions that begin while `begun` is set, and end when `proceed` is."""
 
     def __init__(self) -> None:
         self.clock = BrokerClock()
-        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.renewed = 0
+        self.begun, self.proceed = asyncio.Event(), asyncio.Event()
         self.begun.set()
-        self.places: list[set[TopicPartition]] = []
+        self.announced: list[set[TopicPartition]] = []
         self.outputs: list[Mapping[TopicPartition, Iterable[Batch]]] = []
         self.done: list[int] = []
-        """Signals that had been decided when each of them was closed."""
+        """Signals that had been decided when each unit was sealed."""
 
-    async def write(self, places: set[TopicPartition], close: Callable[[], SealedUnit]) -> SealedUnit:
-        self.places.append(places)
+    async def begin(self, partitions: set[TopicPartition]) -> None:
+        self.announced.append(partitions)
         await self.begun.wait()
-        unit = close()
+
+    async def commit(self, unit: SealedUnit) -> None:
         self.outputs.append(unit.outputs)
         self.done.append(sum(unit.offsets.values()))
-        await self.go_on.wait()
-        return unit
+        await self.proceed.wait()
 
 
-def queued(signals: int, partitions: int = 1) -> tuple[Core, Any]:
-    """An engine with so much to do, and its writer."""
-    core, writer = Core(ROOMS, MEMBERS, partitions), OpenTransactions()
-    core.engine._writer = writer  # type: ignore[assignment]
+def queued(signals: int, partitions: int = 1) -> tuple[Core, ControlledTransactions]:
+    """An engine with this many signals queued, and its transactions."""
+    transactions = ControlledTransactions()
+    core = Core(ROOMS, MEMBERS, partitions, transactions)
     for number, topic, record in stream(core, signals, ROOMS, MEMBERS):
-        source: Input = getattr(core.lanes[number].merge, topic)
+        source: Input = getattr(core.tasks[number].merge, topic)
         source.fetched((record,), record.offset + 1, record.offset + 1)
-    for lane in core.lanes.values():
-        for source in lane.merge.inputs:
-            source.end = source.position
-    return core, writer
+    for task in core.tasks.values():
+        for source in task.merge.inputs:
+            source.fetched((), source.position, source.position)
+    return core, transactions
 
 
-async def test_the_next_unit_is_decided_while_a_full_one_is_written() -> None:
-    """Nobody needs to wake the engine for it: what is queued is enough."""
-    core, writer = queued(MAX_SIGNALS + 300)
+async def test_the_next_unit_is_decided_while_one_is_written() -> None:
+    """Queued signals are enough: nothing else needs to wake the engine."""
+    core, transactions = queued(MAX_SIGNALS + 300)
     running = asyncio.create_task(core.engine.run())
     async with asyncio.timeout(60):
-        while not writer.outputs:
+        while not transactions.outputs:
             await asyncio.sleep(0.001)
         while core.engine._unit.signals < 300:
             await asyncio.sleep(0.001)
-        assert len(writer.outputs) == 1
-        writer.go_on.set()
-        while len(writer.outputs) < 2:
+        assert len(transactions.outputs) == 1
+        transactions.proceed.set()
+        while len(transactions.outputs) < 2:
             await asyncio.sleep(0.001)
         await core.engine.stop()
         await running
 
 
-async def test_what_comes_while_the_broker_begins_is_of_the_same_unit() -> None:
-    """It stays open until then, or until it is full; then the next one is decided without a word from anybody."""
-    core, writer = queued(MAX_SIGNALS + 3 * SLICE)
-    writer.begun.clear()
+async def test_signals_join_a_unit_until_its_transaction_has_begun() -> None:
+    """Or until the unit is full. Then the next one is decided."""
+    core, transactions = queued(MAX_SIGNALS + 3 * SLICE_SIGNALS)
+    transactions.begun.clear()
     running = asyncio.create_task(core.engine.run())
     async with asyncio.timeout(60):
         while not core.engine._unit.full:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
         assert core.engine._unit.signals == MAX_SIGNALS
-        assert len(writer.places) == 1
-        writer.begun.set()
-        while core.engine._unit.signals != 3 * SLICE:
+        assert len(transactions.announced) == 1
+        transactions.begun.set()
+        while core.engine._unit.signals != 3 * SLICE_SIGNALS:
             await asyncio.sleep(0.001)
-        assert writer.done == [MAX_SIGNALS]
-        writer.go_on.set()
+        assert transactions.done == [MAX_SIGNALS]
+        transactions.proceed.set()
         await core.engine.stop()
         await running
-    assert writer.done == [MAX_SIGNALS, MAX_SIGNALS + 3 * SLICE]
-    assert writer.places[0] <= writer.outputs[0].keys()
-    assert writer.places[1] == writer.outputs[1].keys()
+    assert transactions.done == [MAX_SIGNALS, MAX_SIGNALS + 3 * SLICE_SIGNALS]
+    assert transactions.announced[0] <= transactions.outputs[0].keys()
+    assert transactions.announced[1] == transactions.outputs[1].keys()
 
 
-async def test_a_writer_that_is_free_waits_for_little_more_than_the_last_unit() -> None:
-    """In a backlog, units grow to their full size; but none waits until all is decided."""
-    core, writer = queued(40 * SLICE)
-    writer.go_on.set()
+async def test_a_unit_is_little_larger_than_the_one_before() -> None:
+    """In a backlog units grow to their maximum, but none waits until everything is decided."""
+    core, transactions = queued(40 * SLICE_SIGNALS)
+    transactions.proceed.set()
     running = asyncio.create_task(core.engine.run())
     async with asyncio.timeout(60):
-        while not writer.done or writer.done[-1] < 40 * SLICE:
+        while not transactions.done or transactions.done[-1] < 40 * SLICE_SIGNALS:
             await asyncio.sleep(0.001)
         await core.engine.stop()
         await running
-    sizes = [after - before for before, after in pairwise([0, *writer.done])]
-    assert sizes[0] == SLICE
+    sizes = [after - before for before, after in pairwise([0, *transactions.done])]
+    assert sizes[0] == SLICE_SIGNALS
     assert len(sizes) > 5
     for last, unit in pairwise(sizes[:-1]):
-        assert 1.25 * last <= unit <= 1.25 * last + 4 * SLICE
+        assert 1.25 * last <= unit <= 1.25 * last + 4 * SLICE_SIGNALS
 
 
-def closed_with_queued(decided: int, queued_behind: int) -> tuple[int, int]:
-    """The signals of a unit that is closed when so many are queued behind it, and how many are enough for the next."""
+def sealed_with_queued(decided: int, queued_behind: int) -> tuple[int, int]:
+    """Return the signals of a unit, sealed with these queued behind it, and how many are enough for the next."""
     core, _ = queued(decided + queued_behind)
     while core.engine._unit.signals < decided:
         core.engine._decide()
     size = core.engine._unit.signals
-    core.engine._close()
+    core.engine._seal()
     return size, core.engine._enough
 
 
 @pytest.mark.parametrize(
     ("behind", "enough"),
-    [(8 * SLICE + 1, 10 * SLICE), (8 * SLICE, 8 * SLICE), (4 * SLICE, 8 * SLICE), (4 * SLICE - 1, 6 * SLICE)],
+    [
+        (8 * SLICE_SIGNALS + 1, 10 * SLICE_SIGNALS),
+        (8 * SLICE_SIGNALS, 8 * SLICE_SIGNALS),
+        (4 * SLICE_SIGNALS, 8 * SLICE_SIGNALS),
+        (4 * SLICE_SIGNALS - 1, 6 * SLICE_SIGNALS),
+    ],
 )
-def test_units_grow_in_a_backlog_and_shrink_close_to_the_end_of_the_log(behind: int, enough: int) -> None:
-    """There, one that waits to be as large as the last makes all that is in it late."""
-    assert closed_with_queued(8 * SLICE, behind) == (8 * SLICE, enough)
+def test_units_grow_in_a_backlog_and_shrink_after_it(behind: int, enough: int) -> None:
+    """Near the end of the log, a unit that waits to be as large as the last delays its signals."""
+    assert sealed_with_queued(8 * SLICE_SIGNALS, behind) == (8 * SLICE_SIGNALS, enough)
 
 
-def test_busy_lanes_take_turns_of_an_equal_share_of_a_unit() -> None:
-    """Each stays at work for a while, and none waits for longer than a unit."""
+def test_busy_tasks_take_turns_of_equal_shares() -> None:
+    """Each keeps its turn for a share of a unit, and none waits longer than a unit."""
     core, _ = queued(2 * MAX_SIGNALS, partitions=2)
     share = MAX_SIGNALS // 2
-    assert all(lane.merge.queued > share + SLICE for lane in core.lanes.values())
-    before, turns = {number: lane.merge.queued for number, lane in core.lanes.items()}, []
+    assert all(task.merge.queued > share + SLICE_SIGNALS for task in core.tasks.values())
+    before, turns = {number: task.merge.queued for number, task in core.tasks.items()}, []
     while not core.engine._unit.full:
         core.engine._decide()
-        for number, lane in core.lanes.items():
-            if done := before[number] - lane.merge.queued:
+        for number, task in core.tasks.items():
+            if done := before[number] - task.merge.queued:
                 turns.append((number, done))
-                before[number] = lane.merge.queued
+                before[number] = task.merge.queued
     assert sum(done for _, done in turns) == MAX_SIGNALS
     order = [number for number, _ in turns]
     assert order == sorted(order)
-    for number in core.lanes:
+    for number in core.tasks:
         assert sum(done for other, done in turns if other == number) == share
 
 
-def test_a_lane_with_little_to_do_waits_for_no_busy_one() -> None:
-    core, _ = queued(100 * SLICE, partitions=2)
-    for source in core.lanes[1].merge.inputs:
+def test_a_task_with_little_queued_goes_first() -> None:
+    core, _ = queued(100 * SLICE_SIGNALS, partitions=2)
+    for source in core.tasks[1].merge.inputs:
         while len(source.queue) > 3:
             source.applied(source.queue[0], source.time)
-    assert core.lanes[1].merge.queued == 6
+    assert core.tasks[1].merge.queued == 6
     assert core.engine._decide()
-    assert core.lanes[1].merge.queued == 0
-    assert core.engine._unit.signals == SLICE
+    assert core.tasks[1].merge.queued == 0
+    assert core.engine._unit.signals == SLICE_SIGNALS
 
 
-def test_an_engine_is_idle_when_nobody_waits_for_an_input() -> None:
-    """Then polls may take their time: no signal is queued, and no watchdog runs."""
+def test_an_intake_is_idle_without_signals_and_watchdogs() -> None:
+    """Then polls may take longer."""
     core, _ = queued(0)
-    [lane] = core.lanes.values()
-    assert lane.partition.armed
-    assert not core.engine.idle()
-    lane.partition.armed = 0
-    assert core.engine.idle()
-    lane.merge.media.queue.append(Record(0, 0, b"room", b"{}", ()))
-    assert not core.engine.idle()
+    [task] = core.tasks.values()
+    assert task.partition.armed
+    assert not core.engine.intake.idle()
+    task.partition.armed = 0
+    assert core.engine.intake.idle()
+    task.merge.media.queue.append(Record(0, 0, b"room", b"{}", ()))
+    assert not core.engine.intake.idle()
 
 
-async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:
-    """Rows are encoded turn by turn; of each, the last one counts."""
-    core, writer = queued(10 * SLICE)
+async def test_a_row_is_written_once_per_unit() -> None:
+    """Rows are encoded several times in a unit; the last one is written."""
+    core, transactions = queued(10 * SLICE_SIGNALS)
     running = asyncio.create_task(core.engine.run())
     async with asyncio.timeout(60):
-        while not writer.outputs:
+        while not transactions.outputs:
             await asyncio.sleep(0.001)
-        writer.go_on.set()
+        transactions.proceed.set()
         await core.engine.stop()
         await running
-    [batches] = [said for tp, said in writer.outputs[-1].items() if tp.topic.endswith(".rooms")]
+    [batches] = [written for tp, written in transactions.outputs[-1].items() if tp.topic.endswith(".rooms")]
     rows = [(bytes(record.key), record.value) for batch in batches for record in read(batch)]
     found = dict(rows)
     assert len(found) == len(rows) > ROOMS
-    partition = core.lanes[0].partition
+    partition = core.tasks[0].partition
     kept = 0
     for key, value in rows[1:]:  # the first one is the position
         if key.startswith(b'["room"'):
@@ -203,8 +213,41 @@ async def test_a_row_is_written_once_a_unit_with_its_last_value() -> None:
 
 
 def read(batch: Batch) -> list[Any]:
-    """Its records, as a consumer reads them."""
+    """Return the records of a batch, as a consumer reads them."""
     records, found = MemoryRecords(bytes(batch._build())), []
     while records.has_next():
         found += list(records.next_batch())
     return found
+
+
+async def test_nothing_is_written_after_a_unit_that_failed(settings: Settings) -> None:
+    """The next unit is decided while one is written. A process that ends stops its engine, which must not commit that
+    unit: it was decided as if the failed one had been committed."""
+    written: list[dict[TopicPartition, int]] = []
+    answer = asyncio.Event()
+
+    class Fenced(ControlledTransactions):
+        def join(self, generation: int, member_id: str) -> None:
+            """Do nothing."""
+
+        async def commit(self, unit: SealedUnit) -> None:
+            written.append(unit.offsets)
+            await answer.wait()
+            raise FencedError("fenced")
+
+    engine = an_engine(settings, Fenced())
+    engine.tasks[0] = a_task(0)
+    running = asyncio.create_task(engine.run())
+    engine.resume(1, "me")
+    engine.request_broker_time(0)
+    while not written:
+        await asyncio.sleep(0.01)
+    engine.request_broker_time(0)
+    while not engine._unit:
+        await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(FencedError):
+        await asyncio.wait_for(running, 10)
+    for ending in (engine.quiesce, engine.stop):
+        await asyncio.wait_for(ending(), 10)
+    assert len(written) == 1

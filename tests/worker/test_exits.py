@@ -1,4 +1,4 @@
-"""How a worker ends when it can't go on, and how it waits when it only has to (exit codes of `worker --help`)."""
+"""Exit codes of a worker in a wrong environment, and its wait for servers that are away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
 
 
-async def test_what_does_not_fit_ends_it_with_2_and_the_remedy(pipe: Pipe) -> None:
+async def test_a_wrong_environment_ends_with_2_and_the_remedy(pipe: Pipe) -> None:
     cases = {
         "set PIPELINE_PARTITIONS to what the topics have": {"PIPELINE_PARTITIONS": "3"},
         "run `conference-pipeline setup`": {"PIPELINE_TOPIC_PREFIX": "nothing-here"},
@@ -26,7 +26,7 @@ async def test_what_does_not_fit_ends_it_with_2_and_the_remedy(pipe: Pipe) -> No
             assert not any("Traceback" in line for line in worker.lines)
 
 
-async def test_servers_that_are_not_there_yet_are_waited_for(pipe: Pipe) -> None:
+async def test_a_worker_waits_for_servers_that_are_away(pipe: Pipe) -> None:
     cases = {
         "waiting for Kafka at 127.0.0.1:1": {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
         "waiting for the schema registry at http://127.0.0.1:1": {

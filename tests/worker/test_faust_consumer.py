@@ -1,4 +1,4 @@
-"""What the worker's consumer hands over, from a real broker: nothing of an assignment before its seek."""
+"""What the worker's consumer delivers from a real broker: nothing of an assignment before its seek."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from faust.types import TP
 
 from pipeline.kafka.batch_reader import LOOK_SECONDS
 from pipeline.kafka.fetch_pacing import FEW, MANY, PAUSE_SECONDS, SHORT_SECONDS, Pace, pause_after
-from pipeline.worker.faust_consumer import IDLE_POLL_SECONDS, POLL_SECONDS, Consumer, Fetch, _Thread
+from pipeline.worker.faust_consumer import IDLE_POLL_SECONDS, POLL_SECONDS, Consumer, _Thread
+from pipeline.worker.intake import Fetch
 from testkit.pipe import Pipe
 
-RECORDS, COMMITTED, OURS = 10, 3, 7
-"""What there is, where the group's offset is, and where we are: the group has not heard of our last commit yet."""
+RECORDS, COMMITTED, POSITION = 10, 3, 7
+"""Records in the log, the group's offset, and the worker's position: the group does not have the last commit yet."""
 
 
 class Polls:
-    """A consumer's thread, as far as it polls, on a consumer of our own in this loop."""
+    """The polling of a consumer's thread, on a consumer in this loop."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.topic = pipe.topic("api.signals")
@@ -32,8 +33,9 @@ class Polls:
         self.count = 0
         self.thread: Any = object.__new__(_Thread)
         self.thread._left, self.thread._placed = {}, None
-        sink = SimpleNamespace(full=frozenset, polled=self.polled)
-        self.thread.consumer = SimpleNamespace(flow_active=True, sink=sink, settings=pipe.settings)
+        intake = SimpleNamespace(full=frozenset, polled=self.polled)
+        self.thread.app = SimpleNamespace(engine=SimpleNamespace(intake=intake), settings=pipe.settings)
+        self.thread.consumer = SimpleNamespace(flow_active=True)
         options = {**pipe.settings.kafka(), "group_id": pipe.settings.group_id, "enable_auto_commit": False}
         self.consumer = AIOKafkaConsumer(
             **options, isolation_level="read_committed", auto_offset_reset="none"
@@ -43,7 +45,7 @@ class Polls:
         self.count += 1
 
     async def until(self, good: Callable[[list[Fetch]], bool], seconds: float = 20) -> list[Fetch]:
-        """Poll until a poll is `good`."""
+        """Poll until `good` accepts a poll, and return it."""
         async with asyncio.timeout(seconds):
             while True:
                 polled: list[Fetch] = await self.thread._fetch_records(self.consumer, {self.tp}, 0.2)
@@ -51,7 +53,7 @@ class Polls:
                     return polled
 
     async def during(self, seconds: float) -> list[Fetch]:
-        """All that polls bring for some time."""
+        """Poll for some time, and return all fetches."""
         found: list[Fetch] = []
         loop = asyncio.get_running_loop()
         limit = loop.time() + seconds
@@ -60,7 +62,7 @@ class Polls:
         return found
 
 
-async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: Pipe) -> None:
+async def test_nothing_is_polled_before_the_seek(pipe: Pipe) -> None:
     polls = Polls(pipe)
     assigned = asyncio.Event()
 
@@ -78,37 +80,37 @@ async def test_nothing_is_polled_of_an_assignment_that_was_not_placed_yet(pipe: 
     try:
         await asyncio.wait_for(assigned.wait(), 20)
         await polls.consumer.commit({TopicPartition(polls.topic, 0): COMMITTED})
-        # A rebalance, after which aiokafka begins where the group's offset is. It is the same partition that was ours.
+        # A rebalance, after which aiokafka begins at the group's offset. The partition stays the same.
         for _ in range(2):
             assigned.clear()
             polls.consumer._coordinator.request_rejoin()
             await asyncio.wait_for(assigned.wait(), 20)
             before = polls.count
             assert await polls.during(1) == []
-            assert polls.count == before, "not a poll: who watches the polls must see that nothing is polled"
-            await polls.thread._place(polls.consumer, {polls.tp: OURS}, True)
+            assert polls.count == before, "this is no poll: the liveness check must see that"
+            await polls.thread._place(polls.consumer, {polls.tp: POSITION}, True)
             [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
-            assert [record.offset for record in fetch.records] == list(range(OURS, RECORDS))
-            assert (fetch.start, fetch.position) == (OURS, RECORDS)
-        # What was missed is sought in the assignment that it was missed in, and in no other.
-        await polls.thread._place(polls.consumer, {polls.tp: OURS}, False)
+            assert [record.offset for record in fetch.records] == list(range(POSITION, RECORDS))
+            assert (fetch.start, fetch.position) == (POSITION, RECORDS)
+        # A lost fetch is sought in the assignment that it was lost in, and in no other.
+        await polls.thread._place(polls.consumer, {polls.tp: POSITION}, False)
         [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
-        assert (fetch.start, len(fetch.records)) == (OURS, RECORDS - OURS)
+        assert (fetch.start, len(fetch.records)) == (POSITION, RECORDS - POSITION)
         assigned.clear()
         polls.consumer._coordinator.request_rejoin()
         await asyncio.wait_for(assigned.wait(), 20)
-        await polls.thread._place(polls.consumer, {polls.tp: OURS}, False)
+        await polls.thread._place(polls.consumer, {polls.tp: POSITION}, False)
         assert await polls.during(1) == []
-        # The end of a rebalance that comes when the next one has begun is not taken for the end of that.
+        # The end of one rebalance is not taken for the end of the next, which has begun.
         polls.consumer._subscription.begin_reassignment()
-        assert await polls.thread._place(polls.consumer, {polls.tp: OURS}, True) is None
+        assert await polls.thread._place(polls.consumer, {polls.tp: POSITION}, True) is None
         assert await polls.during(0.2) == []
     finally:
         await polls.consumer.stop()
 
 
 @pytest.mark.parametrize(("idle", "seconds"), [(True, IDLE_POLL_SECONDS), (False, POLL_SECONDS)])
-async def test_a_poll_takes_its_time_when_nobody_waits_for_it(idle: bool, seconds: float) -> None:
+async def test_polls_take_longer_while_nothing_waits(idle: bool, seconds: float) -> None:
     asked = []
 
     async def getmany(_: Any, timeout: float) -> list[Fetch]:
@@ -118,7 +120,7 @@ async def test_a_poll_takes_its_time_when_nobody_waits_for_it(idle: bool, second
     consumer: Any = SimpleNamespace(
         flow_active=True,
         app=SimpleNamespace(consumer_generation_id=1),
-        sink=SimpleNamespace(idle=lambda: idle, missed=dict),
+        _intake=SimpleNamespace(idle=lambda: idle, missed=dict),
         _getmany=getmany,
         _get_active_partitions=set,
         _current=lambda _: False,
@@ -127,7 +129,7 @@ async def test_a_poll_takes_its_time_when_nobody_waits_for_it(idle: bool, second
     assert asked == [seconds]
 
 
-async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(pipe: Pipe) -> None:
+async def test_few_records_need_few_fetches(pipe: Pipe) -> None:
     polls = Polls(pipe)
     polls.consumer.assign([polls.tp])
     async with polls.consumer as consumer, AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
@@ -142,7 +144,7 @@ async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(p
         consumer._client.send = counting
         consumer.seek(polls.tp, 0)
         polls.thread._placed, polls.thread._left[polls.tp] = _assignment(consumer), 0
-        await polls.until(bool)  # the pace is known from the first poll on
+        await polls.until(bool)  # the first poll sets the pace
         assert consumer._fetcher._fetcher_timeout == LOOK_SECONDS
         polling = asyncio.create_task(polls.until(lambda _: producing.done()))
         producing = asyncio.create_task(_produce(producer, polls.topic, RECORDS * 20))
@@ -150,7 +152,7 @@ async def test_few_records_are_fetched_in_no_more_fetches_than_the_pace_allows(p
         began, before = loop.time(), sent
         await polling
         most = (loop.time() - began) / SHORT_SECONDS + 2
-        assert RECORDS < sent - before <= most, "one after each pause, not one for each record"
+        assert RECORDS < sent - before <= most, "one per pause, not one per record"
 
 
 async def _produce(producer: AIOKafkaProducer, topic: str, records: int) -> None:
@@ -173,11 +175,11 @@ def _assignment(consumer: AIOKafkaConsumer) -> Any:
         (MANY, 0.0),
     ],
 )
-def test_the_pause_is_as_long_as_it_pays(records: int, seconds: float) -> None:
+def test_the_pause_depends_on_the_records_of_a_poll(records: int, seconds: float) -> None:
     assert pause_after(records) == seconds
 
 
-async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
+async def test_large_polls_are_followed_by_no_pause() -> None:
     async def answer(*_: object) -> bool:
         return True
 
@@ -186,25 +188,25 @@ async def test_a_fetch_is_sent_at_once_while_polls_bring_much() -> None:
     await asyncio.sleep(0)
     assert fetch.done()
     assert fetch.result()
-    own.pause = PAUSE_SECONDS
+    own.pause_next(PAUSE_SECONDS)
     late = asyncio.ensure_future(own(None, 0, None))
     await asyncio.sleep(0)
     assert not late.done()
     late.cancel()
-    assert await late is False, "the fetcher asks a fetch that it has cancelled for its result"
+    assert await late is False, "the fetcher reads the result of a cancelled fetch"
 
 
-async def test_a_poll_that_was_cancelled_in_the_thread_does_not_end_the_polls(
+async def test_a_poll_cancelled_in_the_thread_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    polled, said = 0, list[str]()
-    monkeypatch.setattr("pipeline.worker.faust_consumer.log", SimpleNamespace(warning=said.append))
+    polled, logged = 0, list[str]()
+    monkeypatch.setattr("pipeline.worker.faust_consumer.log", SimpleNamespace(warning=logged.append))
 
     async def poll() -> None:
         nonlocal polled
         polled += 1
         if polled == 1:
-            raise asyncio.CancelledError  # as Faust's thread hands it over
+            raise asyncio.CancelledError  # as Faust's thread passes it on
         await asyncio.sleep(0)
 
     fetcher = SimpleNamespace(should_stop=False)
@@ -215,12 +217,12 @@ async def test_a_poll_that_was_cancelled_in_the_thread_does_not_end_the_polls(
         consumer_stopped_errors=(ValueError,),
         _poll=poll,
     )
-    consumer._polls = partial(Consumer._polls, consumer)
+    consumer._poll_repeatedly = partial(Consumer._poll_repeatedly, consumer)
     draining = asyncio.create_task(Consumer._drain_messages(consumer, fetcher))
     while polled < 3:
         await asyncio.sleep(0)
         assert not draining.done()
-    assert said == ["a poll was cancelled: go on"]
+    assert logged == ["a poll was cancelled: continue"]
     draining.cancel()
     assert consumer._draining == 1
     with pytest.raises(asyncio.CancelledError):

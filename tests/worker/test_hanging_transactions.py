@@ -1,5 +1,7 @@
-"""Transactions that hang: complete for their coordinator, but without a marker in some logs. What was committed must
-become visible, what was not must not, and nobody has to be called."""
+"""Transactions that hang: complete for their coordinator, without a marker in some logs.
+
+What was committed must become visible, what was not must not, without an operator.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,11 @@ from pipeline.kafka.fenced_producer import FencedProducer
 from pipeline.kafka.record_batch import batches, encode_row
 from pipeline.model import signals as s
 from pipeline.worker import transactions
-from pipeline.worker.fencing import take
+from pipeline.worker.fencing import acquire
 from pipeline.worker.transactions import SealedUnit, Transactions
 from testkit.pipe import ROOT, Pipe, WorkerProcess
 from testkit.servers import Servers
+from tests.support.worker import NothingOpen
 
 pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
@@ -65,7 +68,7 @@ class Loser(WorkerProcess):
 
 
 async def hang(pipe: Pipe, place: Path, lost: str = ALL) -> Loser:
-    """A worker that has committed the creation of a room, and a change of its volume that nobody sees."""
+    """Return a worker that has committed a room's creation, and a change of its volume that stays invisible."""
     worker = Loser(pipe, place, f"{pipe.prefix}-loser")
     await pipe.send(CREATE)
     await pipe.until_events(1)
@@ -80,8 +83,8 @@ async def hang(pipe: Pipe, place: Path, lost: str = ALL) -> Loser:
     return worker
 
 
-async def goes_on(pipe: Pipe) -> None:
-    """The room has all of its events, once and in their order, and the next one too."""
+async def continues(pipe: Pipe) -> None:
+    """Check that the room has all of its events, once and in order, and the next one too."""
     await pipe.until_events(2)
     await pipe.send(SECOND)
     events = await pipe.until_events(3)
@@ -89,32 +92,30 @@ async def goes_on(pipe: Pipe) -> None:
 
 
 async def forget(transactional_id: str, pipe: Pipe) -> None:
-    """Somebody takes the id, and the coordinator forgets how its last transaction was decided."""
+    """Acquire the id, so that the coordinator forgets the outcome of its last transaction."""
     async with AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=transactional_id):
         pass
 
 
-async def test_a_worker_that_lives_on_shows_what_it_committed(pipe: Pipe, tmp_path: Path) -> None:
+async def test_a_live_worker_repeats_its_lost_commit(pipe: Pipe, tmp_path: Path) -> None:
     worker = await hang(pipe, tmp_path)
-    await goes_on(pipe)
+    await continues(pipe)
     assert worker.until_log("repeat a commit that left a transaction open")["partitions"]
     assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("name", ["loser", "other"])
-async def test_who_comes_after_a_dead_worker_shows_what_that_committed(
-    pipe: Pipe, tmp_path: Path, name: str
-) -> None:
+async def test_the_next_worker_repeats_a_lost_commit(pipe: Pipe, tmp_path: Path, name: str) -> None:
     (await hang(pipe, tmp_path)).kill()
     with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-{name}"):
-        await goes_on(pipe)
+        await continues(pipe)
 
 
 @pytest.mark.parametrize("lost", [ALL, ".events", ".rooms"])
-async def test_what_was_committed_outlives_the_next_transaction_of_its_worker(
+async def test_an_aborted_transaction_does_not_undo_the_one_before(
     pipe: Pipe, tmp_path: Path, lost: str
 ) -> None:
-    """An abort of the next one would end what is still open of the one before, and take it back."""
+    """Its abort markers would end what is still open of the one before."""
     worker = await hang(pipe, tmp_path, lost)
     (tmp_path / "die_before").touch()
     await pipe.send(SECOND)
@@ -124,7 +125,7 @@ async def test_what_was_committed_outlives_the_next_transaction_of_its_worker(
     assert [event["meta"]["sequence"] for event in events] == [1, 2, 3]
 
 
-async def test_what_was_not_committed_is_said_once_by_who_comes_after(pipe: Pipe, tmp_path: Path) -> None:
+async def test_an_uncommitted_unit_is_published_once_by_the_next_worker(pipe: Pipe, tmp_path: Path) -> None:
     worker = Loser(pipe, tmp_path, f"{pipe.prefix}-loser")
     await pipe.send(CREATE)
     await pipe.until_events(1)
@@ -134,83 +135,73 @@ async def test_what_was_not_committed_is_said_once_by_who_comes_after(pipe: Pipe
     assert worker.wait() == -9
     assert len(await pipe.records("events", committed=False)) == 2
     with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other"):
-        await goes_on(pipe)
+        await continues(pipe)
 
 
-async def test_events_that_hang_alone_are_shown_too(pipe: Pipe, tmp_path: Path) -> None:
-    """Nothing holds the table's log back, so nobody is waited for when it is loaded."""
+async def test_events_that_hang_alone_become_visible(pipe: Pipe, tmp_path: Path) -> None:
+    """Nothing blocks the table's log, so loading it does not find the transaction."""
     (await hang(pipe, tmp_path, ".events")).kill()
     with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
-        await goes_on(pipe)
+        await continues(pipe)
         assert worker.until_log("end what another worker left open")
 
 
-async def test_where_nobody_knows_and_no_marker_was_written_it_is_committed(
-    pipe: Pipe, tmp_path: Path
-) -> None:
+async def test_a_lost_outcome_without_any_marker_is_committed(pipe: Pipe, tmp_path: Path) -> None:
     (await hang(pipe, tmp_path)).kill()
     await forget(f"{pipe.prefix}-loser", pipe)
     with pipe.worker(PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other"):
-        await goes_on(pipe)
+        await continues(pipe)
 
 
-async def test_where_nobody_knows_and_the_events_have_their_marker_nothing_is_guessed(
-    pipe: Pipe, tmp_path: Path
-) -> None:
+async def test_a_lost_outcome_with_a_marker_needs_an_operator(pipe: Pipe, tmp_path: Path) -> None:
     (await hang(pipe, tmp_path, ".rooms")).kill()
     await forget(f"{pipe.prefix}-loser", pipe)
     with pipe.worker(ready=False, PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
         assert worker.wait(40) == 1
-        assert "nobody knows any more whether it was committed: see docs/howto/runbook.md" in worker.lines[-1]
+        assert "and its outcome is unknown: see docs/howto/runbook.md" in worker.lines[-1]
 
 
-async def nothing_held() -> dict[TopicPartition, int]:
-    return {}
+async def write(writer: Transactions, rooms: TopicPartition, api: TopicPartition, number: int) -> None:
+    """Write a unit with one row and one offset, both `number`."""
+    row = encode_row(b'"%d"' % number, b"%d" % number)
+    await writer.begin([rooms])
+    await writer.commit(SealedUnit({rooms: batches([row])}, {api: number}))
 
 
-async def nothing_hidden(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-    return set()
-
-
-async def test_no_unit_follows_one_that_was_not_committed(pipe: Pipe) -> None:
-    """It was decided from rooms that the failed one had changed; and by then the group may have taken us back, so that
-    nothing at the broker would refuse it."""
+async def test_no_unit_follows_one_that_failed(pipe: Pipe) -> None:
+    """It was decided from rooms that the failed one had changed. The worker may have rejoined the group by then, so the
+    broker would not refuse it."""
     rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
 
-    writer = Transactions(pipe.settings, nothing_held, nothing_hidden)
+    writer = Transactions(pipe.settings, NothingOpen())  # type: ignore[arg-type]
     await writer.start()
     try:
         writer.join(7, "nobody")
-        with pytest.raises(FencedError, match="has gone on without this worker"):
-            await writer.write(
-                [rooms], lambda: SealedUnit({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
-            )
+        with pytest.raises(FencedError, match="continued without this worker"):
+            await write(writer, rooms, api, 1)
         writer.join(-1, "")
-        with pytest.raises(FencedError, match="has gone on without this worker"):
-            await writer.write(
-                [rooms], lambda: SealedUnit({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
-            )
-        with pytest.raises(FencedError, match="has gone on without this worker"):
-            await writer.repeat({rooms}, commit=True)
+        with pytest.raises(FencedError, match="continued without this worker"):
+            await write(writer, rooms, api, 2)
+        with pytest.raises(FencedError, match="continued without this worker"):
+            await writer.repeat_outcome({rooms}, commit=True)
         assert await pipe.records("rooms") == []
     finally:
         await writer.stop()
 
 
-async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new_producer(pipe: Pipe) -> None:
-    """Asked late, it would end the transaction that follows in the middle: rows would be there without their events."""
+async def test_an_unanswered_repeated_commit_renews_the_producer(pipe: Pipe) -> None:
+    """If it arrived late, it would end the next transaction in the middle: rows without their events."""
     rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
-    hidden = iter([set[TopicPartition](), {rooms}, set[TopicPartition]()])
+    invisible = iter([set[TopicPartition](), {rooms}, set[TopicPartition]()])
 
-    async def look(_: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        return next(hidden)
+    class Invisible(NothingOpen):
+        async def not_visible(self, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+            return next(invisible)
 
-    writer = Transactions(pipe.settings, nothing_held, look)
+    writer = Transactions(pipe.settings, Invisible())  # type: ignore[arg-type]
     await writer.start()
     try:
-        await writer.write(
-            [rooms], lambda: SealedUnit({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
-        )
+        await write(writer, rooms, api, 1)
         first = writer.producer
         commit = first.commit_transaction
 
@@ -219,9 +210,7 @@ async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new
             first._sender.client.lost = True
 
         first.commit_transaction = unanswered
-        await writer.write(
-            [rooms], lambda: SealedUnit({rooms: batches([encode_row(b'"2"', b"2")])}, {api: 2})
-        )
+        await write(writer, rooms, api, 2)
         assert writer.producer is not first
         assert writer.renewed == 1
         [one, two] = await pipe.records("rooms")
@@ -230,25 +219,23 @@ async def test_a_repeated_commit_that_had_to_be_asked_twice_is_followed_by_a_new
         await writer.stop()
 
 
-async def test_a_producer_that_had_to_ask_twice_when_it_took_the_id_is_replaced_like_any_other(
+async def test_an_unanswered_acquisition_renews_the_producer(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taking the id may end what hangs, and that is a request that may come late as well (seed 433417007)."""
+    """Acquiring the id may end what hangs, by a request that may arrive late too (seed 433417007)."""
     rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
     taken: list[FencedProducer] = []
 
-    async def with_two_that_ask_twice(*args: Any) -> FencedProducer:
-        taken.append(await take(*args))
+    async def unanswered_twice(*args: Any) -> FencedProducer:
+        taken.append(await acquire(*args))
         taken[-1]._sender.client.lost = len(taken) < 3
         return taken[-1]
 
-    monkeypatch.setattr(transactions, "take", with_two_that_ask_twice)
-    writer = Transactions(pipe.settings, nothing_held, nothing_hidden)
+    monkeypatch.setattr(transactions, "acquire", unanswered_twice)
+    writer = Transactions(pipe.settings, NothingOpen())  # type: ignore[arg-type]
     await writer.start()
     try:
-        await writer.write(
-            [rooms], lambda: SealedUnit({rooms: batches([encode_row(b'"1"', b"1")])}, {api: 1})
-        )
+        await write(writer, rooms, api, 1)
         assert writer.producer is taken[2]
         assert writer.renewed == 2
         [one] = await pipe.records("rooms")

@@ -1,4 +1,4 @@
-"""The worker's HTTP port: three paths, and bounds on what whoever reaches it may cost."""
+"""The worker's HTTP port: three paths, and bounds on the cost of every request."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from itertools import pairwise
 import aiohttp
 import pytest
 
+from pipeline.errors import ConfigError
 from pipeline.metrics import Metrics
 from pipeline.worker import http as module
-from pipeline.worker.http import MAX_CONNECTIONS, Web
+from pipeline.worker.http import MAX_CONNECTIONS, HttpServer
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Health:
-    """A worker that is well."""
+    """A worker's answers to the probes; a healthy one at first."""
 
-    refreshed = 0
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.reason: str | None = None
+        self.refreshed = 0
 
     def stalled(self) -> float:
-        return 0.0
+        return self.seconds
 
     def not_ready(self) -> str | None:
-        return None
+        return self.reason
 
     def refresh(self) -> None:
         self.refreshed += 1
@@ -36,11 +40,11 @@ class Health:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    web = Web(Health(), Metrics(), "127.0.0.1", 0)
+    server = HttpServer(Health(), Metrics(), "127.0.0.1", 0)
     try:
-        yield await web.start()
+        yield await server.start()
     finally:
-        await web.stop()
+        await server.stop()
 
 
 @asynccontextmanager
@@ -54,7 +58,7 @@ async def connections(port: int, count: int) -> AsyncIterator[list[Streams]]:
 
 
 async def answer(port: int, request: bytes) -> bytes:
-    """All that comes back until the server closes, or has said all."""
+    """Return what the server sends until it closes the connection."""
     async with connections(port, 1) as [(reader, writer)]:
         writer.write(request)
         found = b""
@@ -62,7 +66,7 @@ async def answer(port: int, request: bytes) -> bytes:
             async with asyncio.timeout(5):
                 while part := await reader.read(1 << 16):
                     found += part
-        except ConnectionError:  # it did not read all that we sent
+        except ConnectionError:  # it did not read the whole request
             pass
         return found
 
@@ -89,12 +93,12 @@ def status(reply: bytes) -> int:
         "/debug",
     ],
 )
-async def test_there_is_nothing_else(port: int, path: str) -> None:
+async def test_unknown_paths_are_not_found(port: int, path: str) -> None:
     assert status(await answer(port, get(path))) == 404
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-async def test_it_can_only_be_read(port: int, path: str) -> None:
+async def test_the_paths_accept_only_get_and_head(port: int, path: str) -> None:
     assert status(await answer(port, get(path))) == 200
     head = await answer(port, get(path, method="HEAD"))
     assert (status(head), head.partition(b"\r\n\r\n")[2]) == (200, b"")
@@ -117,13 +121,11 @@ async def test_it_can_only_be_read(port: int, path: str) -> None:
     ],
     ids=["line", "header", "headers", "TLS", "zeros", "length", "two lengths"],
 )
-async def test_a_request_that_is_none_is_refused_and_its_connection_closed(
-    port: int, request_: bytes
-) -> None:
+async def test_a_malformed_request_is_a_400(port: int, request_: bytes) -> None:
     assert status(await answer(port, request_ + b"\r\n\r\n")) == 400
 
 
-async def test_a_head_without_end_is_not_collected(port: int) -> None:
+async def test_an_endless_head_is_cut_off(port: int) -> None:
     sent = 0
     async with connections(port, 1) as [(_, writer)]:
         writer.write(b"GET /livez HTTP/1.1\r\n")
@@ -135,12 +137,12 @@ async def test_a_head_without_end_is_not_collected(port: int) -> None:
                 await asyncio.sleep(0)
         except ConnectionError:
             pass
-    assert sent < 1 << 22, "it was not cut off"
+    assert sent < 1 << 22, "the head was read to the end"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_body_is_not_read(port: int, method: str) -> None:
-    """Nor waited for, nor decompressed."""
+async def test_a_body_is_never_read(port: int, method: str) -> None:
+    """Nor awaited, nor decompressed."""
     began = time.monotonic()
     async with connections(port, 1) as [(reader, writer)]:
         writer.write(
@@ -166,7 +168,7 @@ async def test_a_slow_request_is_cut_off(port: int, monkeypatch: pytest.MonkeyPa
     assert status(await answer(port, get("/livez"))) == 200
 
 
-async def test_who_holds_connections_does_not_keep_others_out(port: int) -> None:
+async def test_new_connections_replace_the_oldest(port: int) -> None:
     async with connections(port, 3 * MAX_CONNECTIONS) as held:
         assert status(await answer(port, get("/livez"))) == 200
         await asyncio.sleep(0.1)
@@ -179,7 +181,7 @@ async def test_who_holds_connections_does_not_keep_others_out(port: int) -> None
         assert json.loads((await reader.read()).partition(b"\r\n\r\n")[2]) == {"ready": True, "reason": None}
 
 
-async def test_a_connection_may_be_used_again(port: int) -> None:
+async def test_a_connection_serves_many_requests(port: int) -> None:
     url = f"http://127.0.0.1:{port}/livez"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         for _ in range(3 * MAX_CONNECTIONS):
@@ -187,18 +189,18 @@ async def test_a_connection_may_be_used_again(port: int) -> None:
                 assert (reply.status, (await reply.json())["alive"]) == (200, True)
 
 
-async def test_metrics_take_a_tenth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_metrics_take_at_most_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered = []
 
     def render(_: object) -> bytes:
-        time.sleep(0.02)  # it is what takes the loop's time
+        time.sleep(0.02)  # rendering blocks the loop
         rendered.append(time.monotonic())
         return b"# %d\n" % len(rendered)
 
     monkeypatch.setattr(module, "generate_latest", render)
     health = Health()
-    web = Web(health, Metrics(), "127.0.0.1", 0)
-    port = await web.start()
+    server = HttpServer(health, Metrics(), "127.0.0.1", 0)
+    port = await server.start()
     try:
         replies = [await answer(port, get("/metrics")) for _ in range(20)]
         assert {status(reply) for reply in replies} == {200}
@@ -208,17 +210,46 @@ async def test_metrics_take_a_tenth_of_the_time_at_most(monkeypatch: pytest.Monk
         assert min(gaps) >= 0.2
         assert health.refreshed == len(rendered)
     finally:
-        await web.stop()
+        await server.stop()
 
 
-async def test_it_stops_at_once_with_connections_open() -> None:
-    web = Web(Health(), Metrics(), "127.0.0.1", 0)
-    port = await web.start()
+async def test_it_stops_at_once_with_open_connections() -> None:
+    server = HttpServer(Health(), Metrics(), "127.0.0.1", 0)
+    port = await server.start()
     async with connections(port, 5) as held:
         held[0][1].write(b"GET /livez HTTP/1.1\r\n")
         assert status(await answer(port, get("/livez"))) == 200
         began = time.monotonic()
-        await web.stop()
+        await server.stop()
         assert time.monotonic() - began < 4
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def read(port: int, path: str) -> tuple[int, str]:
+    """Return status and body."""
+    reply = await answer(port, get(path))
+    return status(reply), reply.partition(b"\r\n\r\n")[2].decode()
+
+
+async def test_probes_distinguish_a_start_from_a_stall() -> None:
+    health = Health()
+    health.reason = "waiting for Kafka"
+    server = HttpServer(health, Metrics(), "127.0.0.1", 0)
+    port = await server.start()
+    try:
+        assert await read(port, "/readyz") == (503, '{"ready": false, "reason": "waiting for Kafka"}')
+        assert (await read(port, "/livez"))[0] == 200
+        health.reason = None
+        assert (await read(port, "/readyz"))[0] == 200
+        health.seconds = 61.0
+        code, body = await read(port, "/livez")
+        assert (code, json.loads(body)) == (503, {"alive": False, "stalled_seconds": 61.0})
+        code, body = await read(port, "/metrics")
+        assert code == 200
+        assert 'pipeline_rejected_total{reason="room_unknown"} 0.0' in body
+        assert health.refreshed == 1
+        with pytest.raises(ConfigError, match="PIPELINE_HTTP_PORT"):
+            await HttpServer(health, Metrics(), "127.0.0.1", port).start()
+    finally:
+        await server.stop()

@@ -1,4 +1,4 @@
-"""Nothing is lost in silence (promise 6): signals that were deleted. Brokers that go away are in test_chaos.py."""
+"""No signal is lost silently (promise 6): signals that were deleted. Brokers that fail are in tests/chaos."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def volumes(room: str, first: int, number: int) -> list[s.AnySignal]:
     return [s.ConferenceVolume(f"v-{n}", room, T, n % 7, "volume") for n in range(first, first + number)]
 
 
-async def test_signals_that_were_deleted_unread_stop_the_worker_until_that_is_accepted(pipe: Pipe) -> None:
+async def test_deleted_signals_stop_the_worker_until_accepted(pipe: Pipe) -> None:
     with pipe.worker() as worker:
         await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"))
         await pipe.until_events(1)

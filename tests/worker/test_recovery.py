@@ -1,4 +1,4 @@
-"""How a table is read where brokers are slow or change, and who is fenced for what holds it back."""
+"""Loading tasks when brokers are slow or change, and whom a blocked load fences."""
 
 from __future__ import annotations
 
@@ -6,63 +6,82 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import errors as Errors
+from aiokafka.structs import TopicPartition
 
+from pipeline.errors import FatalError, LossError
+from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
-from pipeline.kafka.transaction_state import ending
+from pipeline.kafka.transaction_state import is_ending
 from pipeline.model import signals as s
-from pipeline.worker import recovery as module
+from pipeline.settings import Settings
+from pipeline.worker import hanging_transactions, table_log
+from pipeline.worker.hanging_transactions import TransactionEnder
 from pipeline.worker.recovery import Recovery
+from pipeline.worker.table_log import TableLog
+from pipeline.worker.table_rows import TableRows
+from pipeline.worker.transactions import Transactions
 from testkit.pipe import Pipe
 
 pytestmark = pytest.mark.broker
 CREATE = s.ConferenceCreate("c", "room", 1_795_354_386_106_600, "app", "name")
 
 
+class Loader(NamedTuple):
+    """A Recovery and what it works with."""
+
+    recovery: Recovery
+    offsets: LogOffsets
+    ender: TransactionEnder
+
+
 @contextlib.asynccontextmanager
-async def recovering(pipe: Pipe) -> AsyncIterator[Recovery]:
+async def loading(pipe: Pipe) -> AsyncIterator[Loader]:
     async with Registry(pipe.settings) as registry:
-        recovery = Recovery(pipe.settings, registry)
+        offsets, rows = LogOffsets(pipe.settings), TableRows(registry)
+        transactions = Transactions(pipe.settings, offsets)
+        ender = TransactionEnder(pipe.settings, offsets, rows, transactions)
+        recovery = Recovery(pipe.settings, offsets, TableLog(offsets, rows, ender))
         try:
-            await recovery.start()
-            yield recovery
+            await offsets.start()
+            yield Loader(recovery, offsets, ender)
         finally:
-            await recovery.stop()
+            await offsets.stop()
 
 
 async def a_room(pipe: Pipe) -> int:
-    """A room that a worker has made; its partition."""
+    """Let a worker create a room. Return its partition number."""
     with pipe.worker():
         await pipe.send(CREATE)
         await pipe.until_events(1)
     return pipe.partition("room")
 
 
-async def test_a_table_is_read_where_aiokafka_cannot_find_its_beginning(pipe: Pipe) -> None:
-    """Its consumer asks the broker that it takes for the leader where a log begins, again and again, and does not look
-    for another one until its metadata are old: a worker that started while a leader changed stood still for 131 s."""
+async def test_a_table_loads_while_the_leader_changes(pipe: Pipe) -> None:
+    """aiokafka asks a broker that no longer leads where a log begins, until its metadata are old: a worker that started
+    while a leader changed stood still for 131 s."""
 
-    async def asked_in_vain(*_: object) -> bool:
+    async def no_answer(*_: object) -> bool:
         await asyncio.sleep(0.1)
         return False
 
     number = await a_room(pipe)
-    async with recovering(pipe) as recovery:
-        recovery._committed._fetcher._update_fetch_positions = asked_in_vain
-        lanes = await asyncio.wait_for(recovery.load([number]), 30)
-    assert list(lanes[number].partition.rooms) == ["room"]
+    async with loading(pipe) as (recovery, offsets, _ender):
+        offsets.committed._fetcher._update_fetch_positions = no_answer
+        tasks = await asyncio.wait_for(recovery.load([number]), 30)
+    assert list(tasks[number].partition.rooms) == ["room"]
 
 
-async def test_nobody_is_fenced_because_a_broker_is_slow(pipe: Pipe) -> None:
-    """Who wrote the log last may well live: workers that fenced each other for this did so for a minute."""
+async def test_a_slow_broker_gets_no_worker_fenced(pipe: Pipe) -> None:
+    """The last owner of the log may be alive: workers fenced each other for this, for a minute."""
     with pipe.worker() as worker:
         await pipe.send(CREATE)
         await pipe.until_events(1)
-        async with recovering(pipe) as recovery:
-            getmany, slow_until = recovery._committed.getmany, time.monotonic() + 2
+        async with loading(pipe) as (recovery, offsets, ender):
+            getmany, slow_until = offsets.committed.getmany, time.monotonic() + 2
 
             async def slowly(*partitions: Any, timeout_ms: int) -> Any:
                 if time.monotonic() > slow_until:
@@ -70,39 +89,39 @@ async def test_nobody_is_fenced_because_a_broker_is_slow(pipe: Pipe) -> None:
                 await asyncio.sleep(timeout_ms / 1000)
                 return {}
 
-            recovery._committed.getmany = slowly
-            lanes = await recovery.load([pipe.partition("room")])
+            offsets.committed.getmany = slowly
+            tasks = await recovery.load([pipe.partition("room")])
             assert recovery.seconds > 2
-            assert recovery.fenced == 0
-        assert [list(lane.partition.rooms) for lane in lanes.values()] == [["room"]]
+            assert ender.fenced == 0
+        assert [list(task.partition.rooms) for task in tasks.values()] == [["room"]]
         await pipe.send(s.ConferenceVolume("v", "room", CREATE.occurred_at, 1, "volume"))
         await pipe.until_events(2)
         assert worker.stop() == 0
 
 
-async def test_who_left_a_transaction_open_behind_a_gap_is_fenced(pipe: Pipe) -> None:
-    """Compaction may have removed what was last before it, so that our position never gets to where it begins."""
+async def test_an_open_transaction_after_a_gap_is_ended(pipe: Pipe) -> None:
+    """Compaction may have removed the records before it, so that the position never reaches its beginning."""
     number = await a_room(pipe)
     dead = await pipe.left_open(f"{pipe.prefix}-dead")
-    async with recovering(pipe) as recovery:
+    async with loading(pipe) as (recovery, offsets, ender):
         table = recovery.table(number)
-        begins = (await recovery.stable([table]))[table]
-        position = recovery._committed.position
+        begins = (await offsets.stable([table]))[table]
+        position = offsets.committed.position
 
         async def before_the_gap(tp: Any) -> int:
             known = await position(tp)
             return int(known - 1 if known == begins else known)
 
-        recovery._committed.position = before_the_gap
-        lanes = await asyncio.wait_for(recovery.load([number]), 30)
-        assert recovery.seconds > module.GAP_SECONDS
-        assert recovery.fenced == 1
-    assert list(lanes[number].partition.rooms) == ["room"]
+        offsets.committed.position = before_the_gap
+        tasks = await asyncio.wait_for(recovery.load([number]), 30)
+        assert recovery.seconds > table_log.GAP_SECONDS
+        assert ender.fenced == 1
+    assert list(tasks[number].partition.rooms) == ["room"]
     await dead.stop()
 
 
-async def test_a_commit_that_is_on_its_way_is_waited_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its worker may live: it gave a partition away, and committed before. Markers take a slow broker a while."""
+async def test_a_decided_commit_is_awaited(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker may be alive: it committed, then gave the partition up. A slow broker takes time for markers."""
     number = await a_room(pipe)
     owner = await pipe.left_open(f"{pipe.prefix}-other")
     asked = 0
@@ -117,24 +136,24 @@ async def test_a_commit_that_is_on_its_way_is_waited_for(pipe: Pipe, monkeypatch
             await owner.commit_transaction()
         return True
 
-    monkeypatch.setattr(module, "ending", answer)
-    async with recovering(pipe) as recovery:
-        lanes = await asyncio.wait_for(recovery.load([number]), 30)
-        assert recovery.fenced == 0
+    monkeypatch.setattr(hanging_transactions, "is_ending", answer)
+    async with loading(pipe) as (recovery, _offsets, ender):
+        tasks = await asyncio.wait_for(recovery.load([number]), 30)
+        assert ender.fenced == 0
     assert asked >= 3
-    assert lanes[number].owner == f"{pipe.prefix}-other"
+    assert tasks[number].owner == f"{pipe.prefix}-other"
     await owner.begin_transaction()  # it was not fenced
     await owner.stop()
 
 
-async def test_what_the_coordinator_says_of_a_transaction(
+async def test_the_coordinator_reports_a_decided_transaction(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = await pipe.left_open(f"{pipe.prefix}-owner")
-    async with recovering(pipe) as recovery:
-        reader = recovery._everything
-        assert not await ending(reader, f"{pipe.prefix}-owner")  # Ongoing
-        assert not await ending(reader, f"{pipe.prefix}-nobody")
+    async with loading(pipe) as (_recovery, offsets, _ender):
+        reader = offsets.uncommitted
+        assert not await is_ending(reader, f"{pipe.prefix}-owner")  # Ongoing
+        assert not await is_ending(reader, f"{pipe.prefix}-unknown")
         await owner.commit_transaction()
         assert await _settles(reader, f"{pipe.prefix}-owner")
         send = reader._client.send
@@ -147,14 +166,28 @@ async def test_what_the_coordinator_says_of_a_transaction(
             return answer
 
         monkeypatch.setattr(reader._client, "send", preparing)
-        assert await ending(reader, f"{pipe.prefix}-owner")
+        assert await is_ending(reader, f"{pipe.prefix}-owner")
     await owner.stop()
 
 
 async def _settles(reader: Any, transactional_id: str) -> bool:
-    """Whether a transaction that was committed has all of its markers soon."""
+    """Return whether a committed transaction soon has all of its markers."""
     for _ in range(50):
-        if not await ending(reader, transactional_id):
+        if not await is_ending(reader, transactional_id):
             return True
         await asyncio.sleep(0.1)
     return False
+
+
+def test_a_position_outside_the_log_is_an_error(settings: Settings) -> None:
+    tp = TopicPartition("conference.api.signals", 3)
+    unused: Any = None
+    strict = Recovery(settings, unused, unused)
+    assert strict._checked_offset(tp, 5, 2, 9) == 5
+    with pytest.raises(FatalError, match="ends at offset 4, before the worker's position 5"):
+        strict._checked_offset(tp, 5, 0, 4)
+    with pytest.raises(
+        LossError, match=r"2 signals of conference\.api\.signals partition 3 were deleted unread"
+    ):
+        strict._checked_offset(tp, 5, 7, 9)
+    assert Recovery(settings, unused, unused, accept_loss=True)._checked_offset(tp, 5, 7, 9) == 7

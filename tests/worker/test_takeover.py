@@ -1,4 +1,4 @@
-"""Two workers: hand-overs, kills, freezes. Every partition goes on, nothing is lost, doubled or reordered."""
+"""Two workers, joins, stops, kills and freezes: every partition continues, no event is lost, repeated or reordered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = 1_795_354_386_106_600
 
 
 class Load:
-    """Volume changes in one room per partition at a constant rate, and when each partition's events were seen."""
+    """Volume changes in one room per partition at a constant rate, and the times at which events were seen."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
@@ -71,7 +71,7 @@ class Load:
                     self.seen[tp.partition].append(time.monotonic())
 
     async def gaps(self, since: float, wait: float) -> list[float]:
-        """The longest silence of each partition from `since` on, after `wait` seconds."""
+        """Return the longest pause of each partition since `since`, after `wait` seconds."""
         await asyncio.sleep(wait)
         longest = []
         for times in self.seen.values():
@@ -80,7 +80,7 @@ class Load:
         return longest
 
     async def check(self) -> None:
-        """All that was sent came out, once and in order."""
+        """Check that everything sent was published, once and in order."""
         events = await self.pipe.until_events(self.sent + len(self.rooms))
         assert len(events) == self.sent + len(self.rooms)
         for room in self.rooms:
@@ -91,13 +91,13 @@ class Load:
             assert len(set(numbers)) == len(numbers)
 
 
-async def test_every_partition_goes_on_after_a_join_and_a_leave(pipe: Pipe) -> None:
+async def test_partitions_continue_after_a_join_and_a_stop(pipe: Pipe) -> None:
     load = Load(pipe)
     with pipe.worker() as first:
         async with load.running():
             await asyncio.sleep(1)
             began = time.monotonic()
-            with pipe.worker(ready=False) as second:  # waiting for it would stop our own loop
+            with pipe.worker(ready=False) as second:  # waiting here would block the load
                 await asyncio.to_thread(second.until_ready)
                 joined = await load.gaps(began, 3)
                 assert len(_assigned(second)) > 0
@@ -115,7 +115,7 @@ def _assigned(worker: object) -> list[int]:
     return [line for line in log if line["msg"] == "partitions assigned"][-1]["partitions"]  # type: ignore[no-any-return]
 
 
-async def test_a_killed_worker_loses_and_doubles_nothing(pipe: Pipe) -> None:
+async def test_a_killed_worker_loses_and_repeats_nothing(pipe: Pipe) -> None:
     load = Load(pipe)
     timeout = {"PIPELINE_SESSION_TIMEOUT_SECONDS": "6"}
     with pipe.worker(**timeout) as first, pipe.worker(**timeout) as second:
@@ -128,7 +128,7 @@ async def test_a_killed_worker_loses_and_doubles_nothing(pipe: Pipe) -> None:
         await load.check()
 
 
-async def test_a_frozen_worker_that_wakes_up_is_refused_and_says_why(pipe: Pipe) -> None:
+async def test_a_frozen_worker_is_fenced_when_it_wakes(pipe: Pipe) -> None:
     load = Load(pipe)
     timeout = {"PIPELINE_SESSION_TIMEOUT_SECONDS": "6"}
     with pipe.worker(**timeout), pipe.worker(**timeout) as frozen:
@@ -141,12 +141,12 @@ async def test_a_frozen_worker_that_wakes_up_is_refused_and_says_why(pipe: Pipe)
             await asyncio.sleep(1)
         assert code == 3, frozen.lines
         assert "fenced" in frozen.log[-1]["msg"]
-        assert "start again" in frozen.log[-1]["msg"]
+        assert "restart it" in frozen.log[-1]["msg"]
         await load.check()
 
 
 async def test_a_dead_owners_open_transaction_is_aborted_at_once(pipe: Pipe) -> None:
-    """Its successor must not wait for the transaction timeout (60 s)."""
+    """The next owner must not wait for the transaction timeout (60 s)."""
     with pipe.worker() as worker:
         await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"))
         await pipe.until_events(1)

@@ -1,4 +1,4 @@
-"""The watchdog on a real broker, with 2 s instead of 10: true, in time, and never false (promise 5)."""
+"""The watchdog on a real broker, with 2 s instead of 10: in time, and never a false failure (promise 5)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plays(room: str) -> tuple[s.AnySignal, ...]:
 
 
 async def failures(pipe: Pipe) -> dict[str, float]:
-    """Room to seconds from the playback's dispatch to the visible failure, by the broker's clock."""
+    """Return the seconds from a playback's dispatch to its failure, by room and by the broker's clock."""
     dispatched = {
         r.key.decode(): r.timestamp
         for r in await pipe.records("api.signals")
@@ -38,7 +38,7 @@ async def failures(pipe: Pipe) -> dict[str, float]:
     }
 
 
-async def test_timeouts_come_in_time_and_only_where_they_are_due(pipe: Pipe) -> None:
+async def test_only_due_playbacks_time_out_and_in_time(pipe: Pipe) -> None:
     rooms = [f"room-{number}" for number in range(8)]
     with pipe.worker(**SHORT):
         for room in rooms:
@@ -54,7 +54,7 @@ async def test_timeouts_come_in_time_and_only_where_they_are_due(pipe: Pipe) -> 
     assert all(2.0 <= seconds <= 2.0 + 0.25 + 0.5 for seconds in late.values()), late
 
 
-async def test_what_was_left_is_kept_over_a_pause(pipe: Pipe) -> None:
+async def test_a_pause_keeps_the_remaining_time(pipe: Pipe) -> None:
     with pipe.worker(**SHORT):
         await pipe.send(*plays("room"))
         await asyncio.sleep(1.2)
@@ -87,7 +87,7 @@ async def test_progress_keeps_a_playback_alive(pipe: Pipe) -> None:
     assert 5.0 < (await failures(pipe))["room"] < 7.5
 
 
-async def test_a_restart_fires_nothing_that_ended_well_meanwhile(pipe: Pipe) -> None:
+async def test_a_restart_fails_no_finished_playback(pipe: Pipe) -> None:
     """The deadline passes while no worker runs; the end of the playback was appended in time."""
     with pipe.worker(**SHORT) as worker:
         await pipe.send(*plays("ends-well"), *plays("never-ends"))
@@ -103,7 +103,7 @@ async def test_a_restart_fires_nothing_that_ended_well_meanwhile(pipe: Pipe) -> 
     assert last == {"ends-well": "conference.play.finished", "never-ends": "conference.play.failed"}
 
 
-async def test_a_backlog_gives_what_live_traffic_would_have_given(pipe: Pipe) -> None:
+async def test_a_backlog_gives_the_events_of_live_traffic(pipe: Pipe) -> None:
     """No worker runs: one playback ends in time, one ends too late; a mute comes after its join."""
     await pipe.send(*plays("in-time"), *plays("too-late"))
     await pipe.send(
@@ -129,8 +129,8 @@ async def test_a_backlog_gives_what_live_traffic_would_have_given(pipe: Pipe) ->
     ]
 
 
-async def test_an_open_transaction_of_a_producer_delays_timeouts_and_makes_no_false_one(pipe: Pipe) -> None:
-    """What it holds back was appended in time, so the watchdog may not fire before it is seen."""
+async def test_a_producers_open_transaction_delays_timeouts(pipe: Pipe) -> None:
+    """The invisible signals were appended in time, so the watchdog must not fire before they are read."""
     with pipe.worker(**SHORT) as worker:
         await pipe.send(*plays("room"))
         await pipe.until_events(2)

@@ -1,4 +1,4 @@
-"""One worker on a real broker: signals in, events out, state kept, health told."""
+"""One worker on a real broker: signals, events, table, positions, probes, and what ends it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = 1_795_354_386_106_600
 
 
 def history(room: str) -> list[s.AnySignal]:
-    """A life of a room in which most things happen once."""
+    """Return the signals of a room's life in which most things happen once."""
     return [
         s.ConferenceCreate("c-1", room, T, "my-app", "Team Standup"),
         s.ConferenceJoin("c-2", room, T, "alice"),
@@ -54,14 +54,14 @@ NAMES = [f"conference.{name}" for line in EXPECTED for name in line.split()]
 
 
 def row(record: Any) -> Any:
-    """A row of the table topic, None for a tombstone."""
+    """Decode a row of the table topic; None for a tombstone."""
     if record.value is None:
         return None
     kind = {"room": Room, "member": Member, "position": Position}[json.loads(record.key)[0]]
     return DECODERS[kind.RECORD](record.value, 5)
 
 
-async def test_signals_in_events_out_in_order(pipe: Pipe) -> None:
+async def test_signals_become_events_in_order(pipe: Pipe) -> None:
     rooms = [f"acW68-room-{number}" for number in range(6)]
     with pipe.worker() as worker:
         await pipe.send(*(one for steps in zip(*map(history, rooms), strict=True) for one in steps))
@@ -81,7 +81,7 @@ async def test_signals_in_events_out_in_order(pipe: Pipe) -> None:
         assert topic in (pipe.topic("api.signals"), pipe.topic("media.signals"))
 
 
-async def test_every_signal_is_accounted_for(pipe: Pipe) -> None:
+async def test_every_signal_is_counted(pipe: Pipe) -> None:
     with pipe.worker() as worker:
         steps = history("room")
         await pipe.send(*steps, s.ConferencePause("late", "room", T, "x"))
@@ -109,12 +109,12 @@ async def test_every_signal_is_accounted_for(pipe: Pipe) -> None:
     ]
 
 
-async def test_a_pause_is_a_toggle_over_restarts(pipe: Pipe) -> None:
+async def test_pause_toggles_across_restarts(pipe: Pipe) -> None:
     create = s.ConferenceCreate("c", "room", T, "app", "name")
     await pipe.send(create, s.ConferencePlay("p", "room", T, (URL,), "play-1"))
     seen = 2
     for number in range(3):
-        # Before the worker is there: on a slow machine its start alone may take the 10 s after which a playback fails.
+        # Sent before the worker starts: on a slow machine the start alone may take the 10 s of the watchdog.
         await pipe.send(s.ConferencePause(f"pause-{number}", "room", T, f"op-{number}"))
         seen += 1
         with pipe.worker() as worker:
@@ -126,7 +126,7 @@ async def test_a_pause_is_a_toggle_over_restarts(pipe: Pipe) -> None:
     assert [event["meta"]["sequence"] for event in events] == [1, 2, 3, 4, 5]
 
 
-async def test_the_table_is_a_public_view_of_the_rooms(pipe: Pipe) -> None:
+async def test_the_table_topic_shows_the_live_rooms(pipe: Pipe) -> None:
     with pipe.worker() as worker:
         await pipe.send(
             *history("gone"),
@@ -149,7 +149,7 @@ async def test_the_table_is_a_public_view_of_the_rooms(pipe: Pipe) -> None:
     assert table[b'["member","gone","alice"]'] is None
 
 
-async def test_positions_stand_in_the_table_and_in_the_group(pipe: Pipe) -> None:
+async def test_positions_are_in_the_table_and_the_group(pipe: Pipe) -> None:
     with pipe.worker() as worker:
         await pipe.send(*history("room"))
         await pipe.until_events(len(NAMES))
@@ -175,7 +175,7 @@ async def _committed(pipe: Pipe, number: int) -> dict[str, int]:
         return {tp.topic: await consumer.committed(tp) for tp in inputs}
 
 
-async def test_a_row_with_a_field_more_is_read(pipe: Pipe) -> None:
+async def test_a_row_with_an_additional_field_is_read(pipe: Pipe) -> None:
     """A newer worker's rows are understood by this one: rolling back must work."""
     from pipeline.model.wire import SCHEMAS
 
@@ -188,7 +188,7 @@ async def test_a_row_with_a_field_more_is_read(pipe: Pipe) -> None:
     assert read(ENCODERS[Room](room, b"\0\0\0\0\7") + b"\6new") == room
 
 
-async def test_probes_and_a_clean_stop(pipe: Pipe) -> None:
+async def test_a_worker_answers_probes_and_stops_cleanly(pipe: Pipe) -> None:
     with pipe.worker() as worker:
         assert worker.get("/livez")[0] == 200
         assert json.loads(worker.get("/readyz")[1]) == {"ready": True, "reason": None}
@@ -197,28 +197,28 @@ async def test_probes_and_a_clean_stop(pipe: Pipe) -> None:
         assert time.monotonic() - began < 5
     assert worker.log[-1]["msg"] == "stopped"
     assert all({"ts", "level", "msg"} <= set(line) for line in worker.log)
-    said = [line["msg"] for line in worker.log if "fine for development" not in line["msg"]]
-    assert said == ["starting", "partitions assigned", "stopped"], "quiet by default"
+    logged = [line["msg"] for line in worker.log if "fine for development" not in line["msg"]]
+    assert logged == ["starting", "partitions assigned", "stopped"], "quiet by default"
 
 
-STANDING = """
+NOT_POLLING = """
 import asyncio, sys
 from pipeline import settings
 from pipeline.worker import faust_consumer, process, liveness
 
-liveness.LOOK_SECONDS = 0.2
+liveness.CHECK_SECONDS = 0.2
 perform_seek = faust_consumer.Consumer.perform_seek
 
-async def and_stand(self):
+async def and_stop_polls(self):
     await perform_seek(self)
     asyncio.get_running_loop().call_later(1, self.stop_flow)
 
-faust_consumer.Consumer.perform_seek = and_stand
+faust_consumer.Consumer.perform_seek = and_stop_polls
 process.main(settings.load())
 """
 
 
-UNFETCHED = """
+NOT_FETCHING = """
 from aiokafka.consumer.fetcher import Fetcher
 from pipeline import settings
 from pipeline.worker import process
@@ -229,55 +229,56 @@ async def unexpected(*_):
 Fetcher._proc_fetch_request = unexpected
 process.main(settings.load())
 """
-UNCOORDINATED = """
+NO_COORDINATOR = """
 from aiokafka import errors
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from pipeline import settings
 from pipeline.worker import process
 
 async def away(*_):
-    raise errors.KafkaError("CoordinatorNotAvailable")  # as aiokafka does for an answer of a broker that starts
+    raise errors.KafkaError("CoordinatorNotAvailable")  # as aiokafka raises while a broker starts
 
 GroupCoordinator._do_fetch_commit_offsets = away
 process.main(settings.load())
 """
-DEAF = """
+NOT_READING = """
 from pipeline import settings
-from pipeline.worker import engine, process, liveness
+from pipeline.worker import intake, liveness, process
 
-liveness.DEAF_LOOK_SECONDS = 0.4
-engine.Engine._take = lambda self, fetch: None
+liveness.READ_CHECK_SECONDS = 0.4
+intake.Intake._queue = lambda self, generation, fetch: None
 process.main(settings.load())
 """
 
 
-async def said_in_the_end(pipe: Pipe, program: str) -> bytes:
-    """What a worker said that this program runs, and that ends with an error whose remedy is a restart."""
+async def output_of(pipe: Pipe, program: str) -> bytes:
+    """Run a program that runs a worker. Return its output, when it has ended with exit code 1."""
     command = [sys.executable, "-c", program]
     process = await asyncio.create_subprocess_exec(*command, env=pipe.env, stdout=asyncio.subprocess.PIPE)
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
-    return said
+    return output
 
 
-async def test_a_worker_whose_fetches_have_ended_ends_and_says_why(pipe: Pipe) -> None:
-    said = await said_in_the_end(pipe, UNFETCHED)
-    assert b"aiokafka has ceased to fetch (LookupError('a node that is gone')): start again" in said
+async def test_a_dead_fetch_task_ends_the_worker(pipe: Pipe) -> None:
+    output = await output_of(pipe, NOT_FETCHING)
+    assert b"fetch" in output
+    assert b"(LookupError('a node that is gone'))" in output
 
 
-async def test_a_worker_whose_membership_has_ended_ends_and_says_why(pipe: Pipe) -> None:
-    """aiokafka waits with all that until somebody asks for the error, and Faust asks for none."""
-    assert b"CoordinatorNotAvailable" in await said_in_the_end(pipe, UNCOORDINATED)
+async def test_a_lost_membership_ends_the_worker(pipe: Pipe) -> None:
+    """aiokafka keeps the error until it is read, and Faust does not read it."""
+    assert b"CoordinatorNotAvailable" in await output_of(pipe, NO_COORDINATOR)
 
 
-async def test_a_worker_that_signals_do_not_reach_ends_and_says_where_they_lie(pipe: Pipe) -> None:
+async def test_unread_signals_end_the_worker(pipe: Pipe) -> None:
     await pipe.send(*history("room-1"))
-    said = await said_in_the_end(pipe, DEAF)
-    assert f"nothing was read of {pipe.topic('api.signals')} partition".encode() in said
-    assert b"though there is more (we in 1, generation 1, drainers 1, flow active True" in said
+    output = await output_of(pipe, NOT_READING)
+    assert f"nothing was read of {pipe.topic('api.signals')} partition".encode() in output
+    assert b"there is more (engine in generation 1, generation 1, drainers 1, flow active True" in output
 
 
-async def test_a_worker_whose_polls_have_ended_ends_and_says_what_they_lack(pipe: Pipe) -> None:
-    said = await said_in_the_end(pipe, STANDING)
-    assert b"polled nothing" in said
-    assert b"drainers 1, flow active False, partitions 12, of them to be polled 8, in place True" in said
+async def test_stopped_polls_end_the_worker(pipe: Pipe) -> None:
+    output = await output_of(pipe, NOT_POLLING)
+    assert b"polled nothing" in output
+    assert b"drainers 1, flow active False, partitions 12, of them to be polled 8, in place True" in output

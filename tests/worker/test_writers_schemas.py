@@ -1,4 +1,4 @@
-"""Signals written with other schemas than ours, and a registry that is asked little and may be away."""
+"""Signals written with other versions of the schemas, and a registry that is asked rarely and may be away."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ BODY = ENCODERS[CREATE](CREATE("c", "odd", T, "app", "name"), b"")
 
 @dataclass
 class Behind:
-    """A worker that has a front of ours for its registry. Each test has rooms of its own."""
+    """A worker whose registry is behind a test server. Each test uses its own rooms."""
 
     pipe: Pipe
     worker: WorkerProcess
     front: Front
 
     async def register(self, subject: str, schema: Any, **more: Any) -> int:
-        """Register a schema at the real registry; its id."""
+        """Register a schema at the real registry. Return its id."""
         url = f"{self.pipe.settings.registry_url}/subjects/{subject}/versions"
         async with (
             aiohttp.ClientSession() as session,
@@ -50,14 +50,14 @@ class Behind:
         return int(found["id"])
 
     async def send(self, room: str, *values: bytes) -> None:
-        """Values of one room to the API topic, all at once."""
+        """Send values of one room to the API topic in one batch."""
         async with AIOKafkaProducer(**self.pipe.settings.kafka(), linger_ms=20) as producer:
             topic = self.pipe.topic("api.signals")
             sent = [await producer.send(topic, value, room.encode()) for value in values]
             await asyncio.gather(*sent)
 
     async def created(self, prefix: str, number: int) -> list[dict[str, Any]]:
-        """The `created` of rooms whose ids begin with `prefix`, as soon as there are `number`."""
+        """Await `number` events `created` of rooms whose ids begin with `prefix`."""
         limit = time.monotonic() + 15
         while True:
             found = [event for event in await self.pipe.events() if event["room_id"].startswith(prefix)]
@@ -67,7 +67,7 @@ class Behind:
             await asyncio.sleep(0.1)
 
     async def letters(self, room: str, number: int) -> list[str]:
-        """The messages of a room's dead letters, as soon as there are `number`."""
+        """Await `number` dead letters of a room. Return their messages."""
         limit = time.monotonic() + 15
         while True:
             records = [
@@ -94,7 +94,7 @@ def behind(servers: Servers) -> Iterator[Behind]:
 
 
 def evolved(*more: dict[str, Any], record: str = CREATE.RECORD) -> dict[str, Any]:
-    """Our schema with more fields."""
+    """Return the pipeline's schema with more fields."""
     schema: dict[str, Any] = json.loads(SCHEMAS[record])
     return {**schema, "fields": [*schema["fields"], *more]}
 
@@ -104,7 +104,7 @@ def wire(schema_id: int, body: bytes) -> bytes:
 
 
 def written(schema_id: int, schema: dict[str, Any], **fields: Any) -> bytes:
-    """A create in the wire format, written by another library."""
+    """Return a create in the wire format, written by another library."""
     out = io.BytesIO()
     plain = {"signal_id": "c", "occurred_at": T, "app_id": "my-app", "name": "Näme", **fields}
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), plain)
@@ -120,7 +120,7 @@ LEVEL = {
 PRICE = {"name": "price", "type": ["null", {"type": "map", "values": "double"}], "default": None}
 
 
-async def test_a_newer_writer_is_read_and_its_schema_asked_for_once(behind: Behind) -> None:
+async def test_a_newer_schema_is_read_and_looked_up_once(behind: Behind) -> None:
     subject = f"{behind.pipe.topic('api.signals')}-{CREATE.RECORD}"
     first, second = evolved(TAGS), evolved(TAGS, LEVEL, PRICE)
     ids = [await behind.register(subject, schema) for schema in (first, second)]
@@ -141,7 +141,7 @@ async def test_a_newer_writer_is_read_and_its_schema_asked_for_once(behind: Behi
     assert [behind.front.schemas_asked(schema_id) for schema_id in ids] == [1, 1]
 
 
-async def test_a_thousand_records_with_an_unknown_id_are_one_question(behind: Behind) -> None:
+async def test_a_thousand_unknown_ids_are_one_look_up(behind: Behind) -> None:
     before = len(behind.front.asked)
     await behind.send("unknown", *[wire(2_000_000_001, BODY)] * 1000)
     messages = await behind.letters("unknown", 1000)
@@ -149,7 +149,7 @@ async def test_a_thousand_records_with_an_unknown_id_are_one_question(behind: Be
     assert len(behind.front.asked) - before == behind.front.schemas_asked(2_000_000_001) == 1
 
 
-async def test_while_the_registry_is_down_an_unknown_id_waits_and_nothing_is_lost(behind: Behind) -> None:
+async def test_unknown_ids_wait_while_the_registry_is_away(behind: Behind) -> None:
     schema = evolved({"name": "later", "type": "string", "default": ""})
     schema_id = await behind.register(f"{behind.pipe.prefix}.elsewhere", schema)
     behind.front.down = True
@@ -197,10 +197,10 @@ ODD: dict[str, tuple[Any, bytes, str]] = {
         BODY + b"\4\0", "bytes",
     ),
 }  # fmt: skip
-"""The writer's schema, what it wrote, what the letter says."""
+"""The writer's schema, the bytes it wrote, and the message of the dead letter."""
 
 
-async def test_odd_schemas_are_dead_letters_and_no_end(behind: Behind) -> None:
+async def test_odd_schemas_give_dead_letters(behind: Behind) -> None:
     for number, (name, (schema, body, told)) in enumerate(ODD.items()):
         schema_id = await behind.register(f"{behind.pipe.prefix}.odd-{number}", schema)
         await behind.send("odd", wire(schema_id, body))
@@ -210,7 +210,7 @@ async def test_odd_schemas_are_dead_letters_and_no_end(behind: Behind) -> None:
     await behind.created("alive", 1)
 
 
-async def test_a_schema_with_references_is_no_end_either(behind: Behind) -> None:
+async def test_a_schema_with_references_gives_a_dead_letter(behind: Behind) -> None:
     prefix = behind.pipe.prefix
     part = {"type": "record", "name": "x.Part", "fields": [{"name": "n", "type": "int"}]}
     await behind.register(f"{prefix}.part", part)

@@ -1,26 +1,29 @@
 """FreeSWITCH `mod_conference` events → media signals (contract §4). Pure: no clock, no I/O.
 
-An event is the flat JSON object that `mod_event_kafka` and the event socket (`event json`) give: header to
-string. What the engine says and what we make of it:
+An event is a flat JSON object, header to string, as `mod_event_kafka` and the event socket (`event json`) send it.
 
+    event                         signal
     add-member                    member.joined, `muted` if `Speak` is false (no mute event follows)
     del-member                    member.left, with a reason (below)
-    mute-member, unmute-member    member.muted, member.unmuted; they come when it is already so, too
+    mute-member, unmute-member    member.muted, member.unmuted; FreeSWITCH sends them also when nothing changes
     play-file without `Error`     play.progress: the file is queued, not yet audible
     play-file with `Error`        play.failed
-    play-file-done                play.finished: natural end, stop and teardown look alike here
-    kick-member, hup-member,
-    transfer                      nothing by themselves: the member's del-member is then `removed`
-    CHANNEL_HANGUP_COMPLETE       member.left (`hangup`) if the channel's del-member never came, else nothing
-    everything else               nothing, counted by kind
+    play-file-done                play.finished: the same event for natural end, stop and teardown
+    kick-member, hup-member,      none; the reason of the member's del-member is then `removed`
+    transfer
+    CHANNEL_HANGUP_COMPLETE       member.left (`hangup`) if the channel had no del-member, else none
+    all others                    none, counted by kind
 
-Reason of a del-member: `removed` after a marker; else `hangup` if the channel is hung up (`Hangup-Cause`, or
-`Answer-State: hangup`); else `removed`.
+Reason of a del-member: `removed` after kick-member, hup-member or transfer; else `hangup` if the channel is hung up
+(`Hangup-Cause`, or `Answer-State: hangup`); else `removed`.
 
-Quirks that are left to the room, which rejects or counts them: a member that entered with
-`conference_silent_entry`, or in a recovered call, has no add-member, so that its other signals are of no
-member; the conference's own sounds (enter, alone, exit) have a play-file-done without a play-file. Ghosts are
-members like any other.
+Left to the room, which rejects or counts these signals:
+
+- A member that entered with `conference_silent_entry`, or in a recovered call, has no add-member. Its other signals
+  name an unknown member.
+- The conference's own sounds (enter, alone, exit) have a play-file-done without a play-file.
+
+Ghosts are treated as members.
 """
 
 from __future__ import annotations
@@ -50,16 +53,18 @@ JSON_TYPES: Final[dict[type, str]] = {
     type(None): "null",
 }
 MAX_LINE: Final = 1 << 20
+"""Bytes of one event."""
 MAX_MEMBERS: Final = 20_000
+"""Members that are remembered; beyond it the oldest is forgotten."""
 MAX_KINDS: Final = 1_000
-"""Bytes of an event, members that are remembered (who came first is forgotten first), kinds that are counted."""
+"""Kinds that are counted by name (FreeSWITCH has about a hundred); others count as `other`."""
 OTHER_KINDS: Final = "other"
 HEADERS: Final = (
     "Action", "Answer-State", "Caller-Caller-ID-Number", "Conference-Name", "Core-UUID", "Error",
     "Event-Date-Timestamp", "Event-Name", "Event-Sequence", "Event-Subclass", "File", "FreeSWITCH-Switchname",
     "Hangup-Cause", "Speak", "Unique-ID", "api",
 )  # fmt: skip
-"""What an adapter looks at; `read_event` reads over the rest."""
+"""The headers that the adapter uses; `read_event` skips the others."""
 
 _pick: Final = msgspec.json.Decoder(
     msgspec.defstruct(
@@ -70,27 +75,26 @@ _pick: Final = msgspec.json.Decoder(
 ).decode
 _text_of: Final = msgspec.json.Decoder(str).decode
 _EMPTY: Final[dict[int, Any]] = {0x22: "", 0x5B: [], 0x7B: {}, 0x74: True, 0x66: False, 0x6E: None}
-"""A value of each JSON type but numbers, by the first byte: of what is no string, an error tells the type only."""
+"""First byte of a JSON value → an empty value of its type; errors name only the type. Others are numbers."""
 
 
 def read_event(line: bytes) -> dict[str, object]:
-    """The headers of an event from its JSON text. Raises SignalError.
+    """Return the headers that the adapter uses from an event's JSON text. Raises SignalError.
 
-    Only those that an adapter looks at; one that is no string comes as an empty value of its type. So an event
-    costs little whatever stands in it.
+    A header that is not a string becomes an empty value of its type, so that large values cost nothing.
     """
     if len(line) > MAX_LINE:
         raise SignalError(f"the event has {len(line)} bytes, more than {MAX_LINE}")
     try:
         if not line.isascii():
-            line.decode()  # msgspec does not look into what it skips
+            line.decode()  # raises for invalid UTF-8, which msgspec accepts in values that it skips
         found = msgspec.structs.astuple(_pick(line))
         return {name: _value(raw) for name, raw in zip(HEADERS, found, strict=True) if raw}
     except msgspec.ValidationError:
         what = JSON_TYPES[type(_EMPTY.get(line.lstrip()[0], 0))]
         raise SignalError(f"expected a JSON object, got {what}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SignalError(f"no JSON: {error}") from None
+        raise SignalError(f"not a JSON object: {error}") from None
 
 
 def _value(raw: msgspec.Raw) -> object:
@@ -99,31 +103,30 @@ def _value(raw: msgspec.Raw) -> object:
 
 
 class Adapter:
-    """Turns the events of one or more engines, in the order in which they came, into media signals.
+    """Turns the events of one or more FreeSWITCH servers, in their order, into media signals.
 
-    It remembers who is in which conference, and who is being removed; both are forgotten when the member is
-    gone or the conference ends.
+    It remembers the conference of each member, and the members that are being removed, until the member leaves or
+    the conference ends.
 
-    `media_map` has pairs (prefix of the engine's paths, URL to put in its place); the longest prefix that
-    ends at a `/` of the path, or with it, wins. A path without one stays as it is. Nothing is percent-encoded:
-    urls are compared as they are.
+    Args:
+        media_map: pairs (prefix of the engine's paths, URL that replaces it). The longest prefix that ends at a `/`
+            or at the end of the path wins. Other paths stay unchanged. Nothing is percent-encoded, because urls are
+            compared as text.
 
-    `counts` has the number of events that gave no signal, by kind: the `Action` of a conference event, the
-    `Event-Subclass` of another custom event, else the `Event-Name`; `api` for a recorded command. Behind
-    `MAX_KINDS`, new kinds are `other`: an engine has some hundred.
+    `counts` has the number of events without a signal by kind: the `Action` of a conference event, the
+    `Event-Subclass` of another custom event, else the `Event-Name`; `api` for a recorded command.
     """
 
     def __init__(self, media_map: Sequence[tuple[str, str]] = ()) -> None:
         self.counts: Counter[str] = Counter()
         self._media_map = sorted(media_map, key=lambda pair: len(pair[0]), reverse=True)
         self._room_of: dict[str, str] = {}  # Unique-ID → Conference-Name
-        self._removing: dict[str, str] = {}  # the same, of those that were kicked, hung up or transferred
+        self._removing: dict[str, str] = {}  # the same for members kicked, hung up or transferred
 
     def signal(self, event: Mapping[str, object]) -> MediaSignal | None:
-        """The signal that `event` gives, or None (then it is counted).
+        """Return the signal of an event; None if it has none, and count it.
 
-        Raises:
-            SignalError: a header that is needed is missing or unfit; the text names it. Nothing else changed.
+        Raises SignalError, which names the header, when a needed header is missing or invalid; nothing changes then.
         """
         name, kind = _kind(event)
         if name == MAINTENANCE:
@@ -169,7 +172,7 @@ class Adapter:
         )
         member = _id(event, "Unique-ID")
         _remember(self._room_of, member, signal.room_id)
-        # A transfer is reported after it began, perhaps after the member left: such a marker is stale.
+        # A transfer may be reported after the member left; on a new entry it no longer counts.
         _drop(self._removing, member, signal.room_id)
         return signal
 
@@ -184,7 +187,7 @@ class Adapter:
     def _hung_up(self, event: Mapping[str, object]) -> MediaSignal | None:
         member = _id(event, "Unique-ID")
         room_id = self._room_of.get(member)
-        if room_id is None:  # its del-member came, or it was in no conference
+        if room_id is None:  # it had a del-member, or was in no conference
             self._removing.pop(member, None)
             return None
         signal = signals.MemberLeft(
@@ -218,21 +221,21 @@ class Adapter:
 
 
 def _remember(rooms: dict[str, str], member: str, room_id: str) -> None:
-    rooms.pop(member, None)  # to the end
+    rooms.pop(member, None)  # so that it is inserted at the end
     rooms[member] = room_id
-    if len(rooms) > MAX_MEMBERS:  # their ends were lost
+    if len(rooms) > MAX_MEMBERS:  # the events of their leaving were lost
         del rooms[next(iter(rooms))]
 
 
 def _drop(rooms: dict[str, str], member: str, room_id: str) -> None:
-    if rooms.get(member) == room_id:  # after a transfer it may be in the next room already
+    if rooms.get(member) == room_id:  # after a transfer it may already be in the next room
         del rooms[member]
 
 
 def _kind(event: Mapping[str, object]) -> tuple[str, str]:
-    """(event's name or subclass, kind under which it is counted)."""
+    """Return the event's name (of a custom event the subclass) and its kind in `counts`."""
     if "Event-Name" not in event and "api" in event:
-        return "api", "api"  # a command and its reply, as recordings hold them
+        return "api", "api"  # a command and its reply, in recordings
     name = _id(event, "Event-Name")
     if name != "CUSTOM":
         return name, name
@@ -241,12 +244,12 @@ def _kind(event: Mapping[str, object]) -> tuple[str, str]:
 
 
 def _origin(event: Mapping[str, object]) -> tuple[str, str, Micros]:
-    """The first three fields of every signal: signal_id, room_id, occurred_at."""
+    """Return the first three fields of every signal: signal_id, room_id, occurred_at."""
     return _signal_id(event), _room_id(event), _occurred_at(event)
 
 
 def _signal_id(event: Mapping[str, object]) -> str:
-    # `Event-Sequence` counts the events of one core process; a restart changes `Core-UUID` and begins anew.
+    # `Event-Sequence` starts again when the core process restarts, with another `Core-UUID`.
     return _joined_id(event, "Core-UUID", "/", "Event-Sequence")
 
 
@@ -286,14 +289,16 @@ def _id(event: Mapping[str, object], header: str) -> str:
 def _text(event: Mapping[str, object], header: str, default: str | None = None) -> str:
     value = event.get(header, default)
     if value is None:
-        raise SignalError(f"header {header} is missing: is this the JSON form of a FreeSWITCH event?")
+        raise SignalError(f"header {header} is missing: expected a FreeSWITCH event as JSON")
     if not isinstance(value, str):
-        # A header that was set more than once comes as an array.
+        # FreeSWITCH sends a header that was set more than once as an array.
         raise SignalError(
             f"header {header}: expected one string, got {JSON_TYPES.get(type(value), 'something else')}"
         )
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise SignalError(f"header {header}: has half of a surrogate pair, which is no text") from None
+        raise SignalError(
+            f"header {header}: contains half of a surrogate pair, which is not valid text"
+        ) from None
     return value

@@ -1,4 +1,4 @@
-"""The FreeSWITCH adapter, against a real recording (expected by hand) and against its quirks."""
+"""The FreeSWITCH adapter, against a real recording with hand-written signals, and against single events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENVELOPE = {
 
 
 def event(action: str, **headers: Any) -> dict[str, Any]:
-    """An event; `Unique_ID="a"` stands for the header `Unique-ID`, None leaves a header out."""
+    """Return an event; `Unique_ID="a"` sets the header `Unique-ID`, None omits a header."""
     values = {
         **ENVELOPE,
         "Action": action,
@@ -55,7 +55,7 @@ def hangup_complete(**headers: Any) -> dict[str, Any]:
 # --- the recording ---
 
 
-def test_the_recording_gives_what_was_written_down_by_hand() -> None:
+def test_recording_gives_the_expected_signals() -> None:
     adapter = Adapter(MEDIA_MAP)
     found = [adapter.signal(json.loads(line)) for line in CAPTURE.read_bytes().splitlines()]
     lines = [json.loads(signal_json(signal)) for signal in found if signal is not None]
@@ -88,7 +88,7 @@ def test_ids_and_time_come_from_the_envelope() -> None:
 
 
 @pytest.mark.parametrize(("speak", "muted"), [("false", True), ("true", False), (None, False)])
-def test_joined_muted(speak: str | None, muted: bool) -> None:
+def test_speak_false_means_joined_muted(speak: str | None, muted: bool) -> None:
     signal = Adapter().signal(member("add-member", Speak=speak))
     assert isinstance(signal, signals.MemberJoined)
     assert (signal.muted, signal.caller_id) == (muted, "")
@@ -106,7 +106,7 @@ def test_joined_muted(speak: str | None, muted: bool) -> None:
         (["transfer"], {"Answer_State": "hangup"}, "removed"),
     ],
 )
-def test_reason_of_a_leave(before: list[str], headers: dict[str, str], reason: str) -> None:
+def test_reason_of_leaving(before: list[str], headers: dict[str, str], reason: str) -> None:
     adapter = Adapter()
     for action in ["add-member", *before]:
         adapter.signal(member(action))
@@ -121,7 +121,7 @@ def reason_of_hangup(adapter: Adapter, **headers: Any) -> str | None:
     return signal.reason
 
 
-def test_a_kick_concerns_one_member_of_one_room_once() -> None:
+def test_kick_applies_once_to_one_member_of_one_room() -> None:
     adapter = Adapter()
     adapter.signal(member("kick-member"))
     assert reason_of_hangup(adapter, Unique_ID="b") == "hangup"
@@ -134,14 +134,14 @@ def test_a_kick_concerns_one_member_of_one_room_once() -> None:
     "after",
     [event("conference-destroy"), event("conference-create"), member("add-member"), hangup_complete()],
 )
-def test_a_marker_that_came_too_late_is_forgotten(after: dict[str, Any]) -> None:
+def test_late_transfer_is_forgotten(after: dict[str, Any]) -> None:
     adapter = Adapter()
     adapter.signal(member("transfer"))
     adapter.signal(after)
     assert reason_of_hangup(adapter) == "hangup"
 
 
-def test_the_end_of_a_call_stands_in_for_a_del_member_that_never_came() -> None:
+def test_hangup_replaces_a_missing_del_member() -> None:
     adapter = Adapter()
     adapter.signal(member("add-member"))
     signal = adapter.signal(hangup_complete(Event_Sequence="8"))
@@ -152,7 +152,7 @@ def test_the_end_of_a_call_stands_in_for_a_del_member_that_never_came() -> None:
     assert adapter.counts == {"CHANNEL_HANGUP_COMPLETE": 1}
 
 
-def test_the_end_of_the_call_of_a_kicked_member_is_removed() -> None:
+def test_hangup_of_a_kicked_member_is_removed() -> None:
     adapter = Adapter()
     adapter.signal(member("add-member"))
     adapter.signal(member("kick-member"))
@@ -161,7 +161,7 @@ def test_the_end_of_the_call_of_a_kicked_member_is_removed() -> None:
     assert signal.reason == "removed"
 
 
-def test_a_transfer_may_enter_the_new_room_before_it_leaves_the_old() -> None:
+def test_transfer_may_enter_the_new_room_first() -> None:
     adapter = Adapter()
     adapter.signal(member("add-member"))
     adapter.signal(member("add-member", Conference_Name="new"))
@@ -174,7 +174,7 @@ def test_a_transfer_may_enter_the_new_room_before_it_leaves_the_old() -> None:
 @pytest.mark.parametrize(
     ("action", "kind"), [("mute-member", "member.muted"), ("unmute-member", "member.unmuted")]
 )
-def test_mute(action: str, kind: str) -> None:
+def test_mute_and_unmute_keep_room_and_type(action: str, kind: str) -> None:
     signal = Adapter().signal(member(action))
     assert signal is not None
     assert (signal.TYPE, signal.room_id) == (kind, "room")
@@ -183,7 +183,7 @@ def test_mute(action: str, kind: str) -> None:
 # --- playback ---
 
 
-def test_an_error_makes_a_play_file_a_failure() -> None:
+def test_play_file_with_error_is_a_failure() -> None:
     adapter = Adapter()
     ok = adapter.signal(event("play-file", File="/a.wav", Async="false"))
     bad = adapter.signal(event("play-file", File="/a.wav", Error="File could not be played"))
@@ -210,7 +210,7 @@ def test_an_error_makes_a_play_file_a_failure() -> None:
         ("", ""),
     ],
 )
-def test_media_map(path: str, url: str) -> None:
+def test_media_map_replaces_the_longest_prefix(path: str, url: str) -> None:
     media_map = [
         ("/media", "https://cdn/audio"),
         ("/media/hold", "https://hold"),
@@ -223,7 +223,7 @@ def test_media_map(path: str, url: str) -> None:
     assert signal.url == url
 
 
-# --- what means nothing, and what is wrong ---
+# --- ignored and invalid events ---
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_media_map(path: str, url: str) -> None:
         ({"api": "status", "reply": "+OK"}, "api"),
     ],
 )
-def test_what_means_nothing_is_counted(ignored: dict[str, Any], kind: str) -> None:
+def test_ignored_events_are_counted_by_kind(ignored: dict[str, Any], kind: str) -> None:
     adapter = Adapter()
     assert adapter.signal(ignored) is None
     assert adapter.counts == {kind: 1}
@@ -272,12 +272,15 @@ def test_what_means_nothing_is_counted(ignored: dict[str, Any], kind: str) -> No
             member("add-member", FreeSWITCH_Switchname="x" * 254),
             "headers FreeSWITCH-Switchname and Unique-ID",
         ),
-        (member("add-member", Caller_Caller_ID_Number="\ud800"), "header Caller-Caller-ID-Number: has half"),
+        (
+            member("add-member", Caller_Caller_ID_Number="\ud800"),
+            "header Caller-Caller-ID-Number: contains half",
+        ),
         (event("play-file"), "header File is missing"),
         (event("play-file-done"), "header File is missing"),
     ],
 )
-def test_an_error_names_the_header(bad: dict[str, Any], text: str) -> None:
+def test_error_names_the_header(bad: dict[str, Any], text: str) -> None:
     adapter = Adapter()
     with pytest.raises(SignalError) as caught:
         adapter.signal(bad)
@@ -287,7 +290,7 @@ def test_an_error_names_the_header(bad: dict[str, Any], text: str) -> None:
     assert adapter._room_of == adapter._removing == {}
 
 
-def test_255_characters_are_fine() -> None:
+def test_id_may_have_255_characters() -> None:
     signal = Adapter().signal(member("mute-member", Conference_Name="\U0001f600" * 255, Unique_ID="x" * 249))
     assert decode_json(signal_json(signal)) == signal  # type: ignore[arg-type]
 
@@ -305,7 +308,7 @@ HEADERS += ["Caller-Caller-ID-Number", "api"]
 
 @st.composite
 def objects(draw: st.DrawFn) -> dict[str, Any]:
-    """Real events with some headers replaced by anything or left out, and any object at all."""
+    """Events with random or missing headers, and random objects."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.dictionaries(st.sampled_from(HEADERS) | st.text(), JSON))
     whole = member(
@@ -321,7 +324,7 @@ def objects(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(st.lists(objects(), max_size=8))
-def test_any_object_gives_a_valid_signal_or_nothing_or_a_signal_error(events: list[dict[str, Any]]) -> None:
+def test_any_object_gives_a_signal_nothing_or_signal_error(events: list[dict[str, Any]]) -> None:
     adapter = Adapter([("/a", "https://cdn")])
     for one in events:
         before, rooms = adapter.counts.total(), (dict(adapter._room_of), dict(adapter._removing))
@@ -341,8 +344,7 @@ def test_any_object_gives_a_valid_signal_or_nothing_or_a_signal_error(events: li
 
 
 def run(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    code = "from pipeline.cli.import_ import import_app; import_app(prog_name='import')"
-    command = [sys.executable, "-c", code, "freeswitch", *arguments]
+    command = [sys.executable, "-m", "pipeline", "import", "freeswitch", *arguments]
     return subprocess.run(command, input=data, capture_output=True, check=False, timeout=60)
 
 
@@ -355,12 +357,12 @@ def test_import_writes_signals_and_a_summary(tmp_path: Path) -> None:
         json.loads(line) for line in EXPECTED.read_bytes().splitlines()
     ]
     summary = done.stderr.decode().splitlines()
-    assert summary[0] == "52 lines: 16 signals, 36 without, 0 bad"
+    assert summary[0] == "52 lines: 16 signals, 36 ignored, 0 bad"
     assert "play.finished 3" in summary[1]
     assert "HEARTBEAT 4" in summary[2]
 
 
-def test_import_names_bad_lines_and_goes_on() -> None:
+def test_import_reports_bad_lines_and_continues() -> None:
     good = json.dumps(member("mute-member")).encode()
     bad = [
         b"",
@@ -379,7 +381,7 @@ def test_import_names_bad_lines_and_goes_on() -> None:
     assert [line.split(":")[0] for line in errors[:8]] == [f"line {number}" for number in range(1, 9)]
     assert "expected a JSON object, got an array" in errors[2]
     assert "header Unique-ID is missing" in errors[7]
-    assert errors[8] == "9 lines: 1 signals, 0 without, 8 bad"
+    assert errors[8] == "9 lines: 1 signals, 0 ignored, 8 bad"
 
 
 @pytest.mark.parametrize(
@@ -391,7 +393,7 @@ def test_import_names_bad_lines_and_goes_on() -> None:
         (["-", "--output", "/nowhere/out.jsonl"], "can't open /nowhere/out.jsonl"),
     ],
 )
-def test_import_says_what_is_wrong_with_its_arguments(arguments: list[str], text: str) -> None:
+def test_import_reports_invalid_arguments(arguments: list[str], text: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert text in " ".join(done.stderr.decode().replace("│", " ").split())

@@ -1,0 +1,40 @@
+"""`worker`: run one worker process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Force
+from pipeline.cli.servers import server_settings
+
+AcceptLoss = Annotated[
+    bool,
+    typer.Option(
+        "--accept-loss",
+        metavar="",
+        help="Continue although Kafka deleted signals before they were read; the log reports how many.",
+    ),
+]
+
+
+def worker(accept_loss: AcceptLoss = False, force: Force = False) -> None:
+    """Run one worker until SIGTERM.
+
+    Run one worker per CPU core, and at most one per partition. Several
+    workers on one machine need different ports: PIPELINE_HTTP_PORT=0 takes
+    a free one.
+
+    Exit codes: 0 stopped, 1 an error that a restart can fix, 2 invalid
+    configuration or environment, 3 fenced, 4 signals lost.
+
+    [dim]$ conference-pipeline worker
+    $ PIPELINE_HTTP_PORT=0 PIPELINE_LOG_LEVEL=warning conference-pipeline worker[/dim]
+    """
+    from pipeline.logs import configure
+    from pipeline.worker.process import main
+
+    settings = server_settings()
+    configure(settings)
+    main(settings, accept_loss=accept_loss, force=force)

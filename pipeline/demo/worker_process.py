@@ -1,0 +1,129 @@
+"""The demo's worker, run as a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+READY_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 8.0
+"""Seconds between SIGTERM and SIGKILL."""
+LOG_LINES: Final = 8
+
+
+class DemoError(PipelineError):
+    """The demo failed: the worker ended, or the events differ from those expected."""
+
+
+class WorkerProcess:
+    """A running worker; reads its log from standard error, where it also finds the worker's HTTP port."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._last: deque[str] = deque(maxlen=LOG_LINES)
+        self._port = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._last.append(line.rstrip("\n"))
+            if not self._port and line.startswith("{"):
+                self._port = json.loads(line).get("http_port", 0)
+
+    async def ready(self) -> None:
+        """Return when the worker reads signals. Raises DemoError when it ended, or after `READY_SECONDS`."""
+        limit = time.monotonic() + READY_SECONDS
+        while not await asyncio.to_thread(self._is_ready):
+            self.check()
+            if time.monotonic() > limit:
+                raise DemoError(f"the worker is not ready after {READY_SECONDS:g} s\n{self.log_tail()}")
+            await asyncio.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        return bool(self._port and self._get("/readyz"))
+
+    def check(self) -> None:
+        """Raise DemoError if the worker has ended."""
+        if self._process.poll() is not None:
+            self._reader.join(1)
+            raise DemoError(f"the worker ended with exit code {self._process.returncode}\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        """Return the last lines of the worker's log, under a heading."""
+        return "\n".join(("last lines of the worker's log:", *self._last))
+
+    def counter(self, metric: str) -> dict[str, int]:
+        """Return the values of a counter by its label, without zeros."""
+        found = {}
+        for line in self._get("/metrics").splitlines():
+            if line.startswith(metric + "{"):
+                label, _, number = line.rpartition(" ")
+                if float(number):
+                    found[label.split('"')[1]] = int(float(number))
+        return found
+
+    def _get(self, path: str) -> str:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through HTTP_PROXY
+        try:
+            with opener.open(f"http://127.0.0.1:{self._port}{path}", timeout=2) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        """Stop it with SIGTERM, after `STOP_SECONDS` with SIGKILL."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(1)
+
+
+@contextlib.contextmanager
+def running_worker(settings: Settings) -> Iterator[WorkerProcess]:
+    """Start a worker for the servers, prefix and group of `settings`; stop it at the end."""
+    variables = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "SCHEMA_REGISTRY_URL": settings.registry_url,
+        "PIPELINE_TOPIC_PREFIX": settings.topic_prefix,
+        "PIPELINE_GROUP_ID": settings.group_id,
+        "PIPELINE_PARTITIONS": str(settings.partitions),
+        "PIPELINE_HTTP_PORT": "0",
+        "PIPELINE_HTTP_HOST": "127.0.0.1",
+        "PIPELINE_LOG_FORMAT": "json",
+        "PIPELINE_LOG_LEVEL": "info",
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PIPELINE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "worker"],
+        env={**inherited, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C at the terminal must reach only the demo, which then stops the worker
+    )
+    worker = WorkerProcess(process)
+    try:
+        yield worker
+    finally:
+        worker.stop()

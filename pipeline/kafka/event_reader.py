@@ -1,0 +1,91 @@
+"""Reads the committed events of all partitions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from pipeline.errors import SignalError
+from pipeline.kafka import acls
+from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.required_topics import require_topics
+from pipeline.kafka.schema_registry import Registry
+from pipeline.model.codec import decoder
+from pipeline.model.events import EVENTS
+
+if TYPE_CHECKING:
+    from pipeline.model.events import Event
+    from pipeline.settings import Settings
+
+
+class EventReader:
+    """An asynchronous context manager and iterator over events; each partition's events come in their order.
+
+    Args:
+        settings: with both URLs.
+        on_bad_record: called with one line of text for each record that is not an event; the record is skipped.
+        from_beginning: start at the oldest event, instead of at the end of the topic as it is on entering.
+
+    Entering raises ConfigError, KafkaError, RegistryDownError; iterating raises the last two.
+    """
+
+    def __init__(
+        self, settings: Settings, on_bad_record: Callable[[str], None], *, from_beginning: bool = False
+    ) -> None:
+        self._settings = settings
+        self._on_bad_record = on_bad_record
+        self._topic = f"{settings.topic_prefix}.events"
+        self._from_beginning = from_beginning
+        self._open = contextlib.AsyncExitStack()
+        self._decoders: dict[int, Any] = {}
+
+    async def __aenter__(self) -> EventReader:
+        topics = await require_topics(self._settings, acls.consumer(self._settings))
+        async with contextlib.AsyncExitStack() as opened:
+            self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
+            self._consumer: Any = AIOKafkaConsumer(
+                **self._settings.kafka(), isolation_level="read_committed", enable_auto_commit=False
+            )
+            opened.push_async_callback(self._consumer.stop)
+            await self._consumer.start()
+            partitions = [TopicPartition(self._topic, number) for number in range(topics[self._topic])]
+            if self._from_beginning:
+                offsets = await self._consumer.beginning_offsets(partitions)
+            else:
+                offsets = await self._consumer.end_offsets(partitions)
+            assign_and_seek(self._consumer, offsets)
+            self._open = opened.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            batches = await self._consumer.getmany(timeout_ms=1000)
+            for records in batches.values():
+                for record in records:
+                    try:
+                        event = await self._decode(record.value)
+                    except SignalError as error:
+                        self._on_bad_record(
+                            f"{record.topic}/{record.partition}/{record.offset}: no event: {error}; skipped"
+                        )
+                        continue
+                    yield event
+
+    async def _decode(self, value: bytes | None) -> Event:
+        if value is None or len(value) < 5 or value[0] != 0:
+            raise SignalError("not in the registry's wire format")
+        schema_id = int.from_bytes(value[1:5])
+        decode = self._decoders.get(schema_id)
+        if decode is None:
+            text = await self._registry.schema(schema_id)
+            decode = decoder(schema_id, text, {one.RECORD: one for one in EVENTS})
+            if text is not None:  # an unknown id may be registered later
+                self._decoders[schema_id] = decode
+        event: Event = decode(value)
+        return event

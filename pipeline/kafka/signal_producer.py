@@ -1,0 +1,107 @@
+"""Produces signals to the topics that their types belong to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline.kafka import acls
+from pipeline.kafka.required_topics import require_topics
+
+if TYPE_CHECKING:
+    from pipeline.model.signals import AnySignal
+    from pipeline.settings import Settings
+
+PRODUCER_OPTIONS: Final[dict[str, Any]] = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "max_batch_size": 1 << 18,
+    "max_request_size": 4 << 20,  # a signal may have 1 MiB (contract §4); the topic's own limit decides
+}
+"""Options of the client. Its default partitioner is the Java client's, murmur2 (contract §2)."""
+LINGER_MS: Final = 5
+NEXT_MILLISECOND: Final = 0.002
+"""Seconds after an acknowledgement until a later append surely gets a later append time, in milliseconds."""
+MAX_TRACKED_ROOMS: Final = 10_000
+
+
+class SignalProducer:
+    """An idempotent producer of signals; an asynchronous context manager.
+
+    Args:
+        settings: with the broker's address; with `avro` also the registry's.
+        avro: produce Avro in the registry's wire format, instead of the JSON text.
+        keep_order: append a room's signals on the two topics in the order of the calls, each in a later millisecond
+            than the one before on the other topic: the workers merge the topics by append time.
+        linger_ms: milliseconds to wait for more signals of a batch.
+
+    Entering raises ConfigError, KafkaError; with `avro` also RegistryDownError.
+    """
+
+    def __init__(
+        self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = LINGER_MS
+    ) -> None:
+        self._settings, self._avro, self._keep_order = settings, avro, keep_order
+        self._linger_ms = linger_ms
+        self._schema_ids: dict[str, int] = {}
+        self._last_topic: dict[str, str] = {}  # room id → topic of its signals since the last flush
+
+    async def __aenter__(self) -> SignalProducer:
+        if self._avro:
+            from pipeline.kafka.schema_registry import Registry
+
+            async with Registry(self._settings) as registry:
+                self._schema_ids = await registry.schema_ids(self._settings.topic_prefix)
+        self._producer = AIOKafkaProducer(
+            **self._settings.kafka(), **PRODUCER_OPTIONS, linger_ms=self._linger_ms
+        )
+        try:
+            await require_topics(self._settings, acls.producer(self._settings))
+            await self._producer.start()
+            for topic in ("api", "media"):  # fetched now, so that the first signal needs no round trip
+                await self._producer.partitions_for(self._full_name(topic))
+        except BaseException:
+            await self._producer.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Wait for the signals in flight, then close the producer."""
+        await self._producer.stop()
+
+    async def send(self, signal: AnySignal, json_text: bytes) -> asyncio.Future[Any]:
+        """Hand one signal to the client; the future ends with the broker's acknowledgement or a KafkaError.
+
+        `json_text` is the signal as JSON; with `avro` it is not used. Raises KafkaError.
+        """
+        if self._keep_order:
+            await self._order_topics(signal)
+        topic = self._full_name(signal.TOPIC)
+        value = self._value(signal, json_text)
+        future: asyncio.Future[Any] = await self._producer.send(topic, value, signal.room_id.encode())
+        return future
+
+    async def flush(self) -> None:
+        """Wait until every signal is acknowledged or has failed."""
+        await self._producer.flush()
+
+    async def _order_topics(self, signal: AnySignal) -> None:
+        """When a room's signal changes the topic, wait for the acknowledgement of all, and for a new millisecond."""
+        last = self._last_topic
+        if last.setdefault(signal.room_id, signal.TOPIC) == signal.TOPIC and len(last) < MAX_TRACKED_ROOMS:
+            return
+        await self._producer.flush()
+        await asyncio.sleep(NEXT_MILLISECOND)
+        self._last_topic = {signal.room_id: signal.TOPIC}
+
+    def _value(self, signal: AnySignal, json_text: bytes) -> bytes:
+        if not self._avro:
+            return json_text.strip(b" \t\r\n")
+        from pipeline.model.wire import ENCODERS
+
+        return ENCODERS[type(signal)](signal, b"\0" + self._schema_ids[signal.RECORD].to_bytes(4))
+
+    def _full_name(self, topic: str) -> str:
+        return f"{self._settings.topic_prefix}.{topic}.signals"

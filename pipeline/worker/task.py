@@ -1,0 +1,129 @@
+"""One partition of a worker: its rooms, its two inputs, and the decision on the next signal or deadline.
+
+Kafka Streams calls this a task. A task is changed by the engine's thread only, and knows nothing of the other tasks.
+"""
+
+from __future__ import annotations
+
+from aiokafka.partitioner import murmur2
+
+from pipeline.core.merge import Input, Merge, Record
+from pipeline.core.partition import Partition
+from pipeline.errors import SignalError
+from pipeline.metrics import Metrics
+from pipeline.model.decoders import SignalDecoder
+from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
+from pipeline.settings import Settings
+from pipeline.topics import API
+from pipeline.worker.unit import Unit
+
+
+class SignalReader:
+    """Decodes the records of a worker's tasks and checks where they were found (contract §2, §4)."""
+
+    def __init__(self, settings: Settings, decoder: SignalDecoder, metrics: Metrics) -> None:
+        self._api = API.full_name(settings.topic_prefix)
+        self._partitions = settings.partitions
+        self._decoder = decoder
+        self._metrics = metrics
+
+    def read(self, source: Input, record: Record) -> AnySignal:
+        """Return the signal of a record.
+
+        Raises SignalError for a record that belongs into the dead letters, UnknownSchemaError when its schema id must
+        be looked up first.
+        """
+        signal = self._decoder.decode(record.value)
+        topic = "api" if source.topic == self._api else "media"
+        if topic != signal.TOPIC:
+            raise SignalError(f"{signal.TYPE} belongs on the {signal.TOPIC} topic, not on {source.topic}")
+        if record.key != signal.room_id.encode():
+            if record.key is None:
+                raise SignalError("the record has no key: expected the room_id in UTF-8")
+            shown = record.key[:60].decode("utf-8", "replace")
+            raise SignalError(f"the record's key {shown!r} is not its room_id {signal.room_id[:60]!r}")
+        return signal
+
+    def wrong_partition(self, source: Input, record: Record, signal: AnySignal) -> SignalError | None:
+        """Return the error of a signal that would create its room on a partition other than the key's (contract §2).
+
+        Counts each signal of an unknown room on a wrong partition. Those that create no room are rejected anyway.
+        """
+        right = (murmur2(record.key) & 0x7FFFFFFF) % self._partitions
+        if right == source.partition:
+            return None
+        self._metrics.wrong_partition.inc()
+        if not isinstance(signal, ConferenceCreate | MemberJoined):
+            return None
+        return SignalError(
+            f"room {signal.room_id[:60]!r} belongs on partition {right}, this is {source.partition}: signals must be "
+            "produced with the murmur2 partitioner of the Java client (librdkafka: partitioner=murmur2_random)"
+        )
+
+    def count_barrier_wait(self) -> None:
+        """Count a signal that waits for a deadline before it."""
+        self._metrics.barrier_waits.inc()
+
+
+class PartitionTask:
+    """The task of one partition number.
+
+    `owner` is the transactional id that had written the partition's log last when it was loaded; "" for an empty log.
+    """
+
+    __slots__ = ("_waiting", "merge", "number", "owner", "partition")
+
+    def __init__(self, number: int, partition: Partition, merge: Merge, owner: str) -> None:
+        self.number = number
+        self.partition = partition
+        self.merge = merge
+        self.owner = owner
+        self._waiting: tuple[Input, int] | None = None
+        """Input and offset of the last record that had to wait for the barrier; it is counted once."""
+
+    def advance(self, unit: Unit, until: int, signals: SignalReader) -> None:
+        """Apply records until none is next, the next one must wait, or the unit holds `until` signals or is full.
+
+        Raises UnknownSchemaError; the record stays queued.
+        """
+        merge, partition = self.merge, self.partition
+        if partition.earliest is not None:
+            self._expire(unit)
+        while unit.signals < until and not unit.full:
+            source = merge.next()
+            if source is None:
+                return
+            record = source.queue[0]
+            now = record.time if record.time > source.time else source.time
+            try:
+                signal = signals.read(source, record)
+            except SignalError as error:
+                unit.dead_lettered(source, record, error)
+                source.applied(record, source.time)
+                continue
+            room = partition.rooms.get(signal.room_id)
+            if room is not None and room.deadline is not None and room.deadline <= now:
+                self._expire(unit)
+                room = partition.rooms.get(signal.room_id)
+                if room is not None and room.deadline is not None and room.deadline <= now:
+                    self._wait(source, record, signals)
+                    return
+            if room is None and (misplaced := signals.wrong_partition(source, record, signal)) is not None:
+                unit.dead_lettered(source, record, misplaced)
+                source.applied(record, source.time)
+                continue
+            decision = partition.step(room, signal, now)
+            source.applied(record, now)
+            unit.decided(source, record, signal, room, decision)
+
+    def _expire(self, unit: Unit) -> None:
+        """Fire the deadlines that have passed the barrier, the earliest first."""
+        partition = self.partition
+        while (timeout := partition.next_timeout()) is not None and self.merge.reached(timeout.occurred_at):
+            unit.expired(self.number, timeout.room_id, partition.expire(timeout))
+
+    def _wait(self, source: Input, record: Record, signals: SignalReader) -> None:
+        """The signal, and all behind it, must wait for a deadline before it to pass the barrier (contract §5)."""
+        if self._waiting != (source, record.offset):
+            self._waiting = source, record.offset
+            signals.count_barrier_wait()
