@@ -1,4 +1,4 @@
-"""The six topics: names, direction, configuration (contract §2). One list; everything else reads it."""
+"""The six topics: names, configuration, records (contract §2). All other code uses this list."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pipeline.model.events import EVENTS as ALL_EVENTS
 from pipeline.model.signals import SIGNALS
 
 MAX_OUTPUT: Final = 4 << 20
-"""`max.message.bytes` of the output topics."""
+"""The lowest `max.message.bytes` of the output topics."""
 
 
 class Topic(NamedTuple):
-    """One topic without its prefix. `records` are the full names of the records it may hold."""
+    """A topic without its prefix.
+
+    `cleanup` is its cleanup.policy, `output` whether workers write it, `records` the full names of the records in it.
+    """
 
     name: str
     cleanup: str
@@ -20,19 +23,19 @@ class Topic(NamedTuple):
     records: tuple[str, ...] = ()
 
     def full_name(self, prefix: str) -> str:
-        """Its name in Kafka."""
+        """Return its name in Kafka."""
         return f"{prefix}.{self.name}"
 
     @property
     def config(self) -> dict[str, str]:
-        """What `setup` creates it with, and insists on."""
+        """The configuration that `setup` creates it with, and requires."""
         config = {"cleanup.policy": self.cleanup, "message.timestamp.type": "LogAppendTime"}
         if self.output:
             config["max.message.bytes"] = str(MAX_OUTPUT)
         return config
 
     def subjects(self, prefix: str) -> dict[str, str]:
-        """Subject (TopicRecordNameStrategy) to full record name."""
+        """Map each subject (TopicRecordNameStrategy) to its full record name."""
         return {f"{self.full_name(prefix)}-{record}": record for record in self.records}
 
 
@@ -51,3 +54,8 @@ DEAD: Final = Topic("signals.dead", "delete", True)
 
 SIGNAL_TOPICS: Final = (API, MEDIA)
 TOPICS: Final = (API, MEDIA, EVENTS, ROOMS, REJECTED, DEAD)
+
+
+def signal_topics(prefix: str) -> dict[str, str]:
+    """Map the TOPIC of a signal class, "api" or "media", to the full name of its topic."""
+    return {"api": API.full_name(prefix), "media": MEDIA.full_name(prefix)}

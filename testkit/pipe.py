@@ -26,6 +26,7 @@ from pipeline.kafka.schema_registry import Registry
 from pipeline.model.codec import event_json, signal_json
 from pipeline.model.events import EVENTS
 from pipeline.model.records import Position
+from pipeline.model.row_keys import POSITION_KEY
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from pipeline.settings import Settings, load
@@ -113,7 +114,7 @@ class Pipe:
         await dead.start()
         await dead.begin_transaction()
         number = self.partition(room_id)
-        await dead.send_and_wait(self.topic("rooms"), value, b'["position"]', partition=number)
+        await dead.send_and_wait(self.topic("rooms"), value, POSITION_KEY, partition=number)
         return dead
 
     async def records(self, name: str = "events", *, committed: bool = True) -> list[ConsumerRecord]:

@@ -17,6 +17,7 @@ from aiokafka.partitioner import murmur2
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import signal_ids as remembered
 from pipeline.model.records import Member, Position, Recent, Room, TopicPosition
+from pipeline.model.row_keys import POSITION_KEY
 from pipeline.model.wire import ENCODERS, encode_member, encode_room
 from testkit.pipe import Pipe
 
@@ -135,7 +136,7 @@ def _writer(
                     f"{pipe.prefix}-fill", tuple(TopicPosition(topic, number, 0, 0) for topic in topics)
                 )
                 for batch in _batches(
-                    producer, [(b'["position"]', ENCODERS[Position](position, head)), *records]
+                    producer, [(POSITION_KEY, ENCODERS[Position](position, head)), *records]
                 ):
                     size += batch.size()
                     sent.append(await producer.send_batch(batch, pipe.topic("rooms"), partition=number))

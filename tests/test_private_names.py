@@ -1,7 +1,7 @@
-"""The names of Faust, mode and aiokafka that the worker leans on although nobody promised them.
+"""The private names of Faust, mode and aiokafka that pipeline/worker and pipeline/kafka use.
 
-The list is checked against the installed versions, and the worker's code against the list: a name that goes away
-fails here, and so does one that is used and not listed.
+The list is checked against the installed versions, and the code against the list: a test fails when a library changes a
+name, and when the code uses a name that is not listed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-WORKER = [
-    *sorted((ROOT / "pipeline/worker").glob("*.py")),
-    ROOT / "pipeline/kafka/authorization.py",
-    ROOT / "pipeline/kafka/admin.py",
-]
-OTHERS = sorted(set((ROOT / "pipeline").rglob("*.py")) - set(WORKER))
+HOOKS = sorted([*(ROOT / "pipeline/worker").glob("*.py"), *(ROOT / "pipeline/kafka").glob("*.py")])
+"""The only modules that may use private names."""
+OTHERS = sorted(set((ROOT / "pipeline").rglob("*.py")) - set(HOOKS))
+NOT_OVERRIDES = {"__module__", "__doc__", "__annotations__", "__abstractmethods__", "_abc_impl"}
 FOREIGN = ("faust", "mode", "aiokafka")
 DRIVER = "faust.transport.drivers.aiokafka"
 
@@ -109,7 +107,7 @@ METHODS: dict[str, str] = {
     "aiokafka.protocol.produce:ProduceRequest.__init__": "self transactional_id required_acks timeout topics",
     "aiokafka.protocol.struct:Struct.encode": "self",
 }
-"""Where a function is → its parameters."""
+"""Path of a function to its parameters."""
 
 ATTRIBUTES: dict[str, str] = {
     "faust.app.base:App": "consumer_generation_id conf assignor consumer",
@@ -141,9 +139,9 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
     "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",
 }
-"""A class → what its instances have, by assignment, annotation or property."""
+"""Class to attributes of its instances: assigned, annotated, or properties."""
 
-INNER: dict[str, str] = {
+INTERNAL: dict[str, str] = {
     "faust.app.base": "BootStrategy",
     "faust.assignor.partition_assignor": "PartitionAssignor",
     "faust.stores.base": "Store",
@@ -158,7 +156,7 @@ INNER: dict[str, str] = {
     "aiokafka.protocol.produce": "ProduceRequest",
     "aiokafka.protocol.types": "Array Boolean CompactArray CompactString Int16 Int32 Int64 Schema String TaggedFields",
 }
-"""Modules inside the libraries → what is imported of them."""
+"""Internal module of a library to the names that are imported from it."""
 
 PUBLIC = frozenset(
     {
@@ -172,7 +170,7 @@ PUBLIC = frozenset(
         "aiokafka.structs",
     }
 )
-"""Modules whose names the libraries' documentation gives."""
+"""Documented modules of the libraries."""
 
 LISTED = {place.rpartition(".")[2] for place in METHODS} | {
     n for names in ATTRIBUTES.values() for n in names.split()
@@ -191,7 +189,7 @@ def foreign(module: str | None) -> bool:
     return bool(module) and str(module).partition(".")[0] in FOREIGN
 
 
-def test_the_installed_versions_are_the_pinned_ones() -> None:
+def test_installed_versions_are_the_pinned_ones() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==([\d.]+)$", "\n".join(project["dependencies"]), re.M))
     assert set(pinned) == {"faust-streaming", "mode-streaming", "aiokafka"}
@@ -199,19 +197,19 @@ def test_the_installed_versions_are_the_pinned_ones() -> None:
 
 
 @pytest.mark.parametrize("place", METHODS)
-def test_functions_have_the_parameters_we_know(place: str) -> None:
+def test_functions_have_the_listed_parameters(place: str) -> None:
     assert " ".join(inspect.signature(find(place)).parameters) == METHODS[place]
 
 
 @pytest.mark.parametrize("place", ATTRIBUTES)
-def test_instances_have_the_attributes_we_know(place: str) -> None:
+def test_instances_have_the_listed_attributes(place: str) -> None:
     names = set(ATTRIBUTES[place].split())
     assert names <= attributes(find(place)), names - attributes(find(place))
 
 
 @functools.cache
 def attributes(cls: type) -> set[str]:
-    """What the instances of a class have, as far as its and its bases' code tells."""
+    """The attributes of a class's instances, from its code and that of its bases."""
     found: set[str] = set()
     for base in cls.__mro__:
         found |= set(vars(base)) | set(vars(base).get("__annotations__", {}))
@@ -220,23 +218,23 @@ def attributes(cls: type) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", INNER)
-def test_what_is_imported_from_inside_is_there(module: str) -> None:
+@pytest.mark.parametrize("module", INTERNAL)
+def test_listed_internal_imports_exist(module: str) -> None:
     found = importlib.import_module(module)
-    for name in INNER[module].split():
+    for name in INTERNAL[module].split():
         if not hasattr(found, name):
             importlib.import_module(f"{module}.{name}")
 
 
-def test_the_offset_commit_of_aiokafka_is_still_too_old() -> None:
-    """When aiokafka sends generations itself, pipeline/kafka/fenced_producer.py has done its duty."""
+def test_aiokafka_sends_offset_commits_without_generation() -> None:
+    """If this fails, aiokafka may make most of pipeline/kafka/fenced_producer.py unnecessary."""
     from aiokafka.protocol.transaction import TxnOffsetCommitRequest
 
     assert len(inspect.signature(TxnOffsetCommitRequest).parameters) == 5
     assert "generation" not in inspect.getsource(TxnOffsetCommitRequest)
 
 
-def test_a_message_of_faust_takes_what_we_give() -> None:
+def test_consumer_message_has_the_expected_parameters() -> None:
     from faust.types.tuples import ConsumerMessage
 
     names = list(inspect.signature(ConsumerMessage).parameters)
@@ -259,13 +257,13 @@ def test_a_message_of_faust_takes_what_we_give() -> None:
 
 
 def modules() -> Iterator[tuple[Path, ast.Module, ModuleType]]:
-    for path in WORKER:
+    for path in HOOKS:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         yield path, ast.parse(path.read_text()), importlib.import_module(name)
 
 
-def heirs() -> Iterator[tuple[type, list[type], ast.ClassDef]]:
-    """Our classes that inherit from the libraries', those bases, and their code."""
+def subclasses() -> Iterator[tuple[type, list[type], ast.ClassDef]]:
+    """The classes that inherit from the libraries, with those bases and their code."""
     for _, tree, module in modules():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
@@ -281,7 +279,7 @@ def private(tree: ast.AST) -> Iterator[ast.Attribute]:
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """(module, name) of what is imported from the libraries."""
+    """(module, name) of each import from the libraries."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and foreign(node.module):
             yield from ((str(node.module), alias.name) for alias in node.names)
@@ -289,10 +287,12 @@ def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
             yield from ((alias.name, "") for alias in node.names if foreign(alias.name))
 
 
-def test_every_private_attribute_that_is_used_is_listed() -> None:
+def test_used_private_attributes_are_listed() -> None:
     unlisted = []
     for path, tree, module in modules():
-        own = {node for cls in ast.walk(tree) if isinstance(cls, ast.ClassDef) for node in ours(cls, module)}
+        own = {
+            node for cls in ast.walk(tree) if isinstance(cls, ast.ClassDef) for node in own_of(cls, module)
+        }
         unlisted += [
             f"{path.name}:{node.lineno}: {ast.unparse(node)}"
             for node in private(tree)
@@ -301,67 +301,71 @@ def test_every_private_attribute_that_is_used_is_listed() -> None:
     assert unlisted == []
 
 
-def ours(node: ast.ClassDef, module: ModuleType) -> Iterator[ast.Attribute]:
-    """The private attributes of `self` that a class of ours, and no base of the libraries, gives itself."""
+def own_of(node: ast.ClassDef, module: ModuleType) -> Iterator[ast.Attribute]:
+    """The private attributes of `self` that the class itself defines, not a base from the libraries."""
     cls = vars(module)[node.name]
-    theirs = {name for base in cls.__mro__ if foreign(base.__module__) for name in attributes(base)}
+    inherited = {name for base in cls.__mro__ if foreign(base.__module__) for name in attributes(base)}
     for used in private(node):
-        if isinstance(used.value, ast.Name) and used.value.id in ("self", "cls") and used.attr not in theirs:
+        is_own = isinstance(used.value, ast.Name) and used.value.id in ("self", "cls")
+        if is_own and used.attr not in inherited:
             yield used
 
 
-def test_every_override_is_listed_and_takes_what_it_is_given() -> None:
+def test_overrides_are_listed_and_accept_the_parameters() -> None:
     seen = set()
-    for cls, bases, _ in heirs():
-        for name, mine in vars(cls).items():
-            theirs = next((vars(base)[name] for base in bases if name in vars(base)), None)
-            if theirs is None or name in {
-                "__module__",
-                "__doc__",
-                "__annotations__",
-                "__abstractmethods__",
-                "_abc_impl",
-            }:
+    for cls, bases, _ in subclasses():
+        for name, override in vars(cls).items():
+            original = next((vars(base)[name] for base in bases if name in vars(base)), None)
+            if original is None or name in NOT_OVERRIDES:
                 continue
             seen.add(name)
-            assert name in LISTED or not inspect.isfunction(mine) or name == "__init__", (
-                f"{cls.__name__}.{name}"
-            )
-            if inspect.isfunction(theirs) and inspect.isfunction(mine) and name != "__init__":
-                given, taken = (list(inspect.signature(one).parameters.values()) for one in (theirs, mine))
+            if not inspect.isfunction(override) or name == "__init__":
+                continue
+            assert name in LISTED, f"{cls.__name__}.{name}"
+            if inspect.isfunction(original):
+                given, taken = (
+                    list(inspect.signature(function).parameters.values()) for function in (original, override)
+                )
                 variable = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in taken)
                 assert variable or len(taken) == len(given), f"{cls.__name__}.{name}"
     assert {"_drain_messages", "_fetch_records", "on_rebalance", "create_request"} <= seen, (
-        "the scan sees nothing"
+        "the scan finds nothing"
     )
 
 
-def test_attributes_of_ours_do_not_hide_theirs() -> None:
-    for cls, bases, node in heirs():
-        theirs = set().union(*(attributes(base) for base in bases if base.__module__ != cls.__module__))
+def test_own_attributes_do_not_hide_inherited_ones() -> None:
+    for cls, bases, node in subclasses():
+        inherited = set().union(*(attributes(base) for base in bases if base.__module__ != cls.__module__))
         for used in ast.walk(node):
             if (
                 isinstance(used, ast.Attribute)
                 and isinstance(used.ctx, ast.Store)
                 and ast.unparse(used.value) == "self"
             ):
-                assert used.attr not in theirs or used.attr in LISTED, f"{cls.__name__}.{used.attr} is theirs"
+                assert used.attr not in inherited or used.attr in LISTED, f"{cls.__name__}.{used.attr}"
 
 
-def test_every_import_from_inside_is_listed() -> None:
+def test_internal_imports_are_exactly_the_listed_ones() -> None:
     found = {pair for _, tree, _ in modules() for pair in imported(tree) if pair[0] not in PUBLIC}
-    assert found == {(module, name) for module, names in INNER.items() for name in names.split()}
+    assert found == {(module, name) for module, names in INTERNAL.items() for name in names.split()}
 
 
-def test_nobody_else_needs_the_list() -> None:
+def test_only_the_worker_imports_faust() -> None:
+    faust = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "pipeline").rglob("*.py"))
+        if path.parent != ROOT / "pipeline/worker"
+        for module, _ in imported(ast.parse(path.read_text()))
+        if module.startswith(("faust", "mode"))
+    ]
+    assert faust == []
+
+
+def test_other_packages_use_no_private_names() -> None:
     wrong = []
     for path in OTHERS:
         tree, name = ast.parse(path.read_text()), path.relative_to(ROOT)
-        wrong += [
-            f"{name}: {m}.{what}"
-            for m, what in imported(tree)
-            if m not in PUBLIC or m.startswith(("faust", "mode"))
-        ]
+        wrong += [f"{name}: {m}.{what}" for m, what in imported(tree) if m not in PUBLIC]
         if any(True for _ in imported(tree)):
             defined = {
                 n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -374,8 +378,8 @@ def test_nobody_else_needs_the_list() -> None:
     assert wrong == []
 
 
-def test_every_listed_private_name_is_still_used() -> None:
-    text = "\n".join(path.read_text() for path in WORKER)
+def test_listed_private_names_are_still_used() -> None:
+    text = "\n".join(path.read_text() for path in HOOKS)
     unused = [
         name for name in sorted(LISTED) if not name.startswith("__") and not re.search(rf"\b{name}\b", text)
     ]

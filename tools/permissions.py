@@ -1,4 +1,4 @@
-"""The permissions of each role for docs/reference/security.md, as tables and commands, from pipeline/kafka/acls.py."""
+"""The permissions of each role (pipeline/kafka/acls.py) as tables and commands, for docs/reference/security.md."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
     "producer": ("A producer of signals, `send`", lambda: acls.producer(DEFAULTS)),
     "consumer": (f"A consumer of events in the group `{GROUP}`", lambda: acls.consumer(DEFAULTS, GROUP)),
 }
-"""The user's name in the examples → title and list."""
+"""User name in the examples to title and permissions."""
 
 
 def rows(listed: list[Acl]) -> list[tuple[str, ...]]:
-    """One row per resource, with the operations on it."""
+    """Return one table row per resource, with the operations on it."""
     found: dict[tuple[str, str], list[Acl]] = {}
     for acl in listed:
         kind = acl.kind.replace("-", " ") + ("s that begin with" if acl.prefixed else "")
@@ -39,7 +39,7 @@ def rows(listed: list[Acl]) -> list[tuple[str, ...]]:
 
 
 def sections(table: Callable[..., str]) -> str:
-    """Each role: a table, and the calls of `kafka-acls.sh` that allow it."""
+    """Return a section per role: a table, and the calls of `kafka-acls.sh` that add the permissions."""
     parts = []
     for user, (title, listed) in ROLES.items():
         acl = listed()

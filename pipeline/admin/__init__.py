@@ -1,0 +1,1 @@
+"""Operations: `setup`, the policy for topic settings, and `doctor`."""

@@ -1,7 +1,7 @@
-"""Which settings of the topics break a promise, and which are a matter of taste (contract §2, §6).
+"""Which settings of the topics break a promise, and which are only recommendations (contract §2, §6).
 
-Pure: what was found goes in, findings come out. A finding that breaks a promise refuses `setup` and `worker`, unless
-they are forced; the others are warnings.
+Pure: observed topics in, deviations out. `setup` and `worker` end at a deviation from a required setting, unless they
+are forced; the other deviations are warnings.
 """
 
 from __future__ import annotations
@@ -14,142 +14,146 @@ from pipeline.topics import MAX_OUTPUT, ROOMS, SIGNAL_TOPICS, Topic
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
-"""In milliseconds, as the brokers' settings are."""
-MANY_BROKERS: Final = 3
-"""From so many brokers on a lost one must not cost a record: three replicas, two of them in sync."""
-COPIES: Final = 3
-IN_SYNC: Final = 2
+"""In milliseconds, as in the brokers' settings."""
+REPLICATED_CLUSTER: Final = 3
+"""From this many brokers, losing one must not lose a record."""
+REPLICAS: Final = 3
+MIN_IN_SYNC: Final = 2
+"""`min.insync.replicas` of a replicated topic."""
 
 
 class ObservedTopic(NamedTuple):
-    """A topic as it is: its full name, the least number of replicas of a partition, its effective settings."""
+    """A topic on the cluster."""
 
     name: str
+    """Its full name."""
     topic: Topic
     replicas: int
+    """The lowest number of replicas of a partition."""
     config: Mapping[str, str | None]
+    """Its effective settings."""
 
-    def number(self, setting: str, absent: int) -> int:
-        """A setting as a number; `absent` when the broker does not have it."""
+    def number(self, setting: str, default: int) -> int:
+        """Return a setting as a number, `default` when the broker has no such setting."""
         value = self.config.get(setting)
-        return absent if value is None else int(value)
+        return default if value is None else int(value)
 
 
-class Finding(NamedTuple):
-    """One difference. `refused`: it breaks a promise; else it is a matter of taste."""
+class Deviation(NamedTuple):
+    """A setting of a topic that differs. It breaks a promise when `required`, else it is against a recommendation."""
 
     topic: str
     setting: str
-    found: str
-    needed: str
-    why: str
-    refused: bool = True
+    actual: str
+    expected: str
+    reason: str
+    required: bool = True
     remedy: str = ""
+    """What to do; by default, `kafka-configs.sh` with the expected value."""
 
     def __str__(self) -> str:
-        wanted = self.needed.removeprefix("at least ")
+        value = self.expected.removeprefix("at least ")
         remedy = self.remedy or (
             f"kafka-configs.sh --alter --entity-type topics --entity-name {self.topic} "
-            f"--add-config {self.setting}={wanted}"
+            f"--add-config {self.setting}={value}"
         )
-        said = "needed" if self.refused else "better"
-        return f"topic {self.topic} has {self.setting}={self.found}, {said} is {self.needed}: {self.why}; {remedy}"
+        verb = "expected" if self.required else "recommended"
+        return f"topic {self.topic} has {self.setting}={self.actual}, {verb} {self.expected}: {self.reason}; {remedy}"
 
 
-def findings(brokers: int, topics: list[ObservedTopic]) -> list[Finding]:
-    """All that differs, topic by topic. `brokers` is how many there are."""
-    brokers = max([brokers, *(found.replicas for found in topics)])
-    return [
-        finding
-        for found in topics
-        for check in (_shape, _replication, _retention)
-        for finding in check(found, brokers)
-    ]
+def deviations(brokers: int, topics: list[ObservedTopic]) -> list[Deviation]:
+    """Return all deviations, topic by topic. `brokers` is the number of live brokers."""
+    brokers = max([brokers, *(observed.replicas for observed in topics)])
+    found: list[Deviation] = []
+    for observed in topics:
+        found += _check_contract(observed)
+        found += _check_replication(observed, brokers)
+        found += _check_retention(observed)
+    return found
 
 
-def few_copies(brokers: int, topics: list[ObservedTopic]) -> str | None:
-    """A warning about a cluster that is too small for replicas, where that is so."""
-    if brokers >= MANY_BROKERS or all(found.replicas > 1 for found in topics):
+def single_replica_warning(brokers: int, topics: list[ObservedTopic]) -> str | None:
+    """Return a warning when topics have one replica because the cluster is too small for more, else None."""
+    if brokers >= REPLICATED_CLUSTER or all(observed.replicas > 1 for observed in topics):
         return None
+    count = "1 broker" if brokers == 1 else f"{brokers} brokers"
     return (
-        f"{brokers} broker{'s' * (brokers > 1)}, one replica: fine for development, but a lost disk loses all; "
-        f"take {MANY_BROKERS} brokers for production"
+        f"{count}, one replica: fine for development, but a lost disk loses all records; "
+        f"use {REPLICATED_CLUSTER} brokers in production"
     )
 
 
-def _shape(found: ObservedTopic, _: int) -> Iterator[Finding]:
-    """What the contract names, and what must not be turned on."""
-    name, config = found.name, found.config
-    for setting, wanted in found.topic.config.items():
+_REASONS: Final = {
+    ("message.timestamp.type", "LogAppendTime"): "signals and the watchdog depend on the broker's clock",
+    ("cleanup.policy", "compact"): "deleting a row by age deletes its room",
+    ("cleanup.policy", "delete"): "compaction deletes all but the last record of a room",
+}
+"""(Setting, expected value) to the reason."""
+
+
+def _check_contract(observed: ObservedTopic) -> Iterator[Deviation]:
+    """Check the settings that the contract names, and those that lose acknowledged records."""
+    name, config = observed.name, observed.config
+    for setting, expected in observed.topic.config.items():
         value = config.get(setting)
         if setting == "max.message.bytes":
-            if value is not None and int(value) < int(wanted):
-                why = "what one signal says may be as large, and is never split"
-                yield Finding(name, setting, value, f"at least {wanted}", why)
-        elif value != wanted:
-            yield Finding(name, setting, str(value), wanted, _WHY[setting, wanted])
+            if value is not None and int(value) < int(expected):
+                reason = "the output of one signal may be this large, and is never split"
+                yield Deviation(name, setting, value, f"at least {expected}", reason)
+        elif value != expected:
+            yield Deviation(name, setting, str(value), expected, _REASONS[setting, expected])
     if config.get("unclean.leader.election.enable") == "true":
-        why = "a broker that was away could drop records that were acknowledged"
-        yield Finding(name, "unclean.leader.election.enable", "true", "false", why)
-    if found.topic.output and found.number("segment.bytes", MAX_OUTPUT) < MAX_OUTPUT:
-        why = "a batch that is larger than a segment is refused"
-        yield Finding(name, "segment.bytes", str(config["segment.bytes"]), f"at least {MAX_OUTPUT}", why)
+        reason = "an out-of-sync replica could become leader and drop acknowledged records"
+        yield Deviation(name, "unclean.leader.election.enable", "true", "false", reason)
+    if observed.topic.output and observed.number("segment.bytes", MAX_OUTPUT) < MAX_OUTPUT:
+        reason = "the broker rejects a batch that is larger than a segment"
+        yield Deviation(name, "segment.bytes", str(config["segment.bytes"]), f"at least {MAX_OUTPUT}", reason)
 
 
-_WHY: Final = {
-    (
-        "message.timestamp.type",
-        "LogAppendTime",
-    ): "only the broker's clock orders signals and fires the watchdog",
-    ("cleanup.policy", "compact"): "a row that is deleted by age is a room that is forgotten",
-    ("cleanup.policy", "delete"): "compaction would drop all but the last record of a room",
-}
-
-
-def _replication(found: ObservedTopic, brokers: int) -> Iterator[Finding]:
-    """What the loss of a broker costs."""
-    name, copies = found.name, found.replicas
-    in_sync = found.number("min.insync.replicas", 1)
-    setting, factor = "min.insync.replicas", "replication factor"
-    if in_sync > copies:
-        why = "with acks=all nothing can be written"
-        yield Finding(name, setting, str(in_sync), str(copies), why)
-    elif brokers < MANY_BROKERS and copies == 1:
-        return  # see few_copies
-    elif copies == 1:
-        why = f"there are {brokers} brokers, and a single lost one loses what was acknowledged"
+def _check_replication(observed: ObservedTopic, brokers: int) -> list[Deviation]:
+    """Check what the loss of one broker would cost; return at most one deviation."""
+    name, replicas = observed.name, observed.replicas
+    setting, in_sync = "min.insync.replicas", observed.number("min.insync.replicas", 1)
+    if in_sync > replicas:
+        reason = "with acks=all no record can be written"
+        return [Deviation(name, setting, str(in_sync), str(replicas), reason)]
+    if replicas == 1 and brokers < REPLICATED_CLUSTER:
+        return []  # single_replica_warning reports it
+    if replicas == 1:
+        reason = f"there are {brokers} brokers, and losing one loses acknowledged records"
         remedy = (
-            "kafka-reassign-partitions.sh, or while it is empty delete it and run `conference-pipeline setup`"
+            "add replicas with kafka-reassign-partitions.sh, or delete the topic while it is empty and run "
+            "`conference-pipeline setup`"
         )
-        yield Finding(name, factor, "1", f"at least {COPIES}", why, True, remedy)
-    elif in_sync < IN_SYNC and copies > 1:
-        why = "what only one broker has acknowledged is lost with it"
-        yield Finding(name, setting, str(in_sync), str(IN_SYNC), why)
-    elif in_sync == copies:
-        why = "while any one broker is away nothing can be written"
+        return [Deviation(name, "replication factor", "1", f"at least {REPLICAS}", reason, remedy=remedy)]
+    if in_sync < MIN_IN_SYNC:
+        reason = "a record that only one broker has acknowledged is lost with that broker"
+        return [Deviation(name, setting, str(in_sync), str(MIN_IN_SYNC), reason)]
+    if in_sync == replicas:
+        reason = "no record can be written while one broker is down"
         remedy = f"raise the replication factor to {in_sync + 1}"
-        yield Finding(name, setting, str(in_sync), f"less than its {copies} replicas", why, False, remedy)
+        expected = f"less than its {replicas} replicas"
+        return [Deviation(name, setting, str(in_sync), expected, reason, False, remedy)]
+    return []
 
 
-def _retention(found: ObservedTopic, _: int) -> Iterator[Finding]:
-    """How long what nobody has read yet is kept."""
-    name, config = found.name, found.config
-    if found.topic is ROOMS:
-        kept = found.number("delete.retention.ms", DAY)
+def _check_retention(observed: ObservedTopic) -> Iterator[Deviation]:
+    """Check how long records are kept that consumers may not have read yet."""
+    name, config = observed.name, observed.config
+    if observed.topic is ROOMS:
+        kept = observed.number("delete.retention.ms", DAY)
         if kept < HOUR:
-            why = "whoever reads the table for longer than that brings rooms back that are gone"
-            yield Finding(name, "delete.retention.ms", str(kept), f"at least {HOUR}", why, kept < MINUTE)
+            reason = "a reader of the table that takes longer misses deletions, and restores deleted rooms"
+            yield Deviation(name, "delete.retention.ms", str(kept), f"at least {HOUR}", reason, kept < MINUTE)
         return
-    kept = found.number("retention.ms", -1)
-    signals = found.topic in SIGNAL_TOPICS
+    kept = observed.number("retention.ms", -1)
+    is_input = observed.topic in SIGNAL_TOPICS
     if 0 <= kept < DAY:
-        refused = signals and kept < 10 * MINUTE
-        why = (
-            "signals are deleted unread when all workers are away for longer"
-            if signals
-            else ("a consumer that is away for longer misses some")
-        )
-        yield Finding(name, "retention.ms", str(kept), f"at least {DAY}", why, refused)
-    if signals and found.number("retention.bytes", -1) >= 0:
-        why = "a burst of signals is deleted, read or not"
-        yield Finding(name, "retention.bytes", str(config["retention.bytes"]), "-1", why, False)
+        reason = "a consumer that is down for longer misses records"
+        if is_input:
+            reason = "signals are deleted unread when all workers are down for longer"
+        required = is_input and kept < 10 * MINUTE
+        yield Deviation(name, "retention.ms", str(kept), f"at least {DAY}", reason, required)
+    if is_input and observed.number("retention.bytes", -1) >= 0:
+        reason = "a burst of signals is deleted, read or not"
+        yield Deviation(name, "retention.bytes", str(config["retention.bytes"]), "-1", reason, False)

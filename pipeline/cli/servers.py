@@ -50,9 +50,9 @@ def kafka_errors(settings: Settings) -> Iterator[None]:
         yield
     except KafkaError as error:
         if isinstance(error, KafkaConnectionError):
-            from pipeline.kafka.authorization import explained
+            from pipeline.kafka.connection import diagnose_connection
 
-            why = asyncio.run(explained(error, settings))
+            why = asyncio.run(diagnose_connection(error, settings))
             if isinstance(why, ConfigError):
                 raise why from None
             error = why

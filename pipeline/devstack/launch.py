@@ -103,9 +103,9 @@ class Launch:
             if self._cancel.is_set():
                 raise fetch.Cancelled
             self._progress.say(f"starting {proc.name} on port {proc.port}")
-            proc.pid = process.spawn(command, folder, self._folder / proc.name / "server.log")
-            proc.born = process.birth(proc.pid) or "ended at once"
-            proc.archive = "" if archive.exists() else str(archive)
+            pid = process.spawn(command, folder, self._folder / proc.name / "server.log")
+            born = process.birth(pid) or "ended at once"
+            proc.started(pid, born, "" if archive.exists() else str(archive))
             self._started.append(proc)
             state.save(self._folder / "state.json", self._state)
 
@@ -131,5 +131,5 @@ class Launch:
         with self._lock:
             process.stop([(proc.pid, proc.born) for proc in self._started], 5.0)
             for proc in self._started:
-                proc.pid, proc.born = 0, ""
+                proc.stopped()
             state.save(self._folder / "state.json", self._state)

@@ -31,6 +31,14 @@ class Proc(msgspec.Struct, kw_only=True):
     born: str = ""
     archive: str = ""  # path for the class archive that it writes when it ends; empty: it writes none
 
+    def started(self, pid: int, born: str, archive: str) -> None:
+        """Record a start."""
+        self.pid, self.born, self.archive = pid, born, archive
+
+    def stopped(self) -> None:
+        """Record that the server does not run."""
+        self.pid, self.born = 0, ""
+
 
 class State(msgspec.Struct, kw_only=True):
     """The content of `state.json`."""

@@ -1,8 +1,7 @@
-"""Least privilege: the permissions that each of the four roles needs, and not one more.
+"""Least privilege: the permissions that each of the four roles needs, and no others.
 
-One list; the documentation, the check at start-up, the tests and the charts read it. Every entry is needed: without
-it the role ends with an error that names it. Read and Write bring Describe with them (Kafka's own rule), so Describe
-stands here only where neither is needed.
+The documentation, the check at start-up, the tests and the charts read this list. Without any one entry, the role ends
+with an error that names it. Read and Write include Describe (Kafka's rule), so Describe is listed only without them.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ OPERATION_CODES: Final[dict[Operation, int]] = {
     "Describe": 8,
     "DescribeConfigs": 10,
 }
-"""Kafka's numbers of the operations (`org.apache.kafka.common.acl.AclOperation`)."""
+"""Operation to Kafka's code (`org.apache.kafka.common.acl.AclOperation`)."""
 
 
 class Acl(NamedTuple):
-    """One permission. `name` is the resource's, or with `prefixed` how it begins; `why` is for people."""
+    """One permission. `name` is the resource, or with `prefixed` the start of its name; `why` is for people."""
 
     kind: Kind
     name: str
@@ -42,73 +41,77 @@ class Acl(NamedTuple):
 
 
 def worker(settings: Settings) -> list[Acl]:
-    """What `worker` needs."""
+    """Return the permissions of `worker`."""
     prefix = settings.topic_prefix
-    found = []
+    acls = []
     for topic in topics.TOPICS:
         name = topic.full_name(prefix)
         if topic in topics.SIGNAL_TOPICS:
-            found.append(Acl("topic", name, "Read", "signals, and their offsets in the transaction"))
+            acls.append(Acl("topic", name, "Read", "signals, and their offsets in the transaction"))
         elif topic is topics.ROOMS:
-            found.append(Acl("topic", name, "Read", "the table is loaded from it"))
+            acls.append(Acl("topic", name, "Read", "to load the table"))
         if topic.output:
-            found.append(Acl("topic", name, "Write", "part of each transaction"))
-        found.append(Acl("topic", name, "DescribeConfigs", "it is refused when it breaks a promise"))
-    found.append(Acl("group", settings.group_id, "Read", "partitions, and offsets fenced by the generation"))
-    why = "its own, and that of a dead worker, whose open transaction it aborts"
-    found.append(Acl("transactional-id", transactional_prefix(settings), "Write", why, prefixed=True))
-    return found
+            acls.append(Acl("topic", name, "Write", "output of each transaction"))
+        acls.append(Acl("topic", name, "DescribeConfigs", "to check its settings"))
+    acls.append(Acl("group", settings.group_id, "Read", "partitions, and offsets fenced by the generation"))
+    why = "its own, and that of a dead worker, to abort its open transaction"
+    acls.append(Acl("transactional-id", transactional_prefix(settings), "Write", why, prefixed=True))
+    return acls
 
 
 def transactional_prefix(settings: Settings) -> str:
-    """What the transactional ids of all workers begin with: the group id, unless PIPELINE_TRANSACTIONAL_ID says
-    otherwise; then this worker's whole id, and those of the others are the operator's to cover."""
+    """Return the common prefix of the workers' transactional ids, which is the group id.
+
+    When PIPELINE_TRANSACTIONAL_ID is set to an id without that prefix, return the whole id; the operator then has to
+    allow those of the other workers.
+    """
     own = settings.transactional_id
     return settings.group_id if own.startswith(settings.group_id) else own or settings.group_id
 
 
 def setup(settings: Settings) -> list[Acl]:
-    """What `setup` needs."""
+    """Return the permissions of `setup`."""
     reasons: tuple[tuple[Operation, str], ...] = (
-        ("Create", "only while it does not exist"),
-        ("Describe", "whether it exists, its partitions and replicas"),
-        ("DescribeConfigs", "it is refused when it breaks a promise"),
+        ("Create", "only if it does not exist"),
+        ("Describe", "to see whether it exists, its partitions and replicas"),
+        ("DescribeConfigs", "to check its settings"),
     )
     names = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS]
     return [Acl("topic", name, operation, why) for name in names for operation, why in reasons]
 
 
 def producer(settings: Settings) -> list[Acl]:
-    """What `send`, or a producer of signals of one's own, needs: of the two topics those that it sends to."""
+    """Return the permissions of `send`, or of another producer of signals, which may need only one of the topics."""
     names = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
-    return [Acl("topic", name, "Write", "signals, also idempotently") for name in names]
+    return [Acl("topic", name, "Write", "to send signals; includes idempotent writes") for name in names]
 
 
 def consumer(settings: Settings, group: str = "") -> list[Acl]:
-    """What `events`, or with a `group` a consumer of one's own, needs."""
-    found = [Acl("topic", topics.EVENTS.full_name(settings.topic_prefix), "Read", "the events")]
+    """Return the permissions of `events`, or with `group` of another consumer of events."""
+    acls = [Acl("topic", topics.EVENTS.full_name(settings.topic_prefix), "Read", "to read events")]
     if group:
-        found.append(Acl("group", group, "Read", "its place in the log"))
-    return found
+        acls.append(Acl("group", group, "Read", "partitions and offsets"))
+    return acls
 
 
 def commands(acls: Iterable[Acl], principal: str) -> list[str]:
-    """The calls of `kafka-acls.sh` (without server and credentials) that allow all this to `principal`."""
+    """Return the calls of `kafka-acls.sh`, without server and credentials, that add `acls` to `principal`."""
     operations: dict[tuple[Kind, str, bool], list[str]] = {}
     for acl in acls:
         operations.setdefault((acl.kind, acl.name, acl.prefixed), []).append(acl.operation)
-    together: dict[tuple[Kind, bool, tuple[str, ...]], list[str]] = {}
-    for (kind, name, prefixed), found in operations.items():
-        together.setdefault((kind, prefixed, tuple(found)), []).append(name)
+    names_by_call: dict[tuple[Kind, bool, tuple[str, ...]], list[str]] = {}
+    for (kind, name, prefixed), allowed in operations.items():
+        names_by_call.setdefault((kind, prefixed, tuple(allowed)), []).append(name)
     return [
         f"kafka-acls.sh --add --allow-principal {_quoted(principal)}"
-        + "".join(f" --operation {operation}" for operation in found)
+        + "".join(f" --operation {operation}" for operation in allowed)
         + "".join(f" --{kind} {_quoted(name)}" for name in names)
         + (" --resource-pattern-type prefixed" if prefixed else "")
-        for (kind, prefixed, found), names in together.items()
+        for (kind, prefixed, allowed), names in names_by_call.items()
     ]
 
 
 def _quoted(word: str) -> str:
+    """Quote a word for the shell, if it needs that."""
     safe = word and all(character.isalnum() or character in "._:-=,/" for character in word)
     return word if safe else "'" + word.replace("'", "'\\''") + "'"

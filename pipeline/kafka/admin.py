@@ -1,168 +1,141 @@
-"""What `doctor` asks a broker and nobody else does: who is in the group, what time it is, who is let in. Read-only.
-
-Uses private names of aiokafka; tests/test_private_names.py checks them.
-"""
+"""The admin client, and read-only requests: topics, brokers, consumer groups, the controller's clock."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import errors as Errors
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import for_code
-from aiokafka.protocol.admin import ApiVersionRequest, DescribeAclsRequest
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
+from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.authorization import DescribeGroup
+from pipeline.kafka.connection import diagnose_connection
+from pipeline.kafka.protocol import DescribeGroups, DescribeQuorum, Metadata
+from pipeline.settings import Settings
 
-NEEDED: Final = {"Metadata": (3, 8), "DescribeGroups": (15, 3), "TxnOffsetCommit": (28, 3)}
-"""What must be spoken: the API's name → its key, and the least version; Kafka 2.5 is the first that has all."""
-_ANY: Final = 1
-"""Kafka's number for any resource, operation, permission or pattern."""
-_TRANSACTION: Final = 1
-"""Kafka's number of the coordinator of transactions."""
-_REPLICAS: Final = CompactArray(
-    ("replica_id", Int32),
-    ("log_end_offset", Int64),
-    ("last_fetch_timestamp", Int64),
-    ("last_caught_up_timestamp", Int64),
-    ("tags", TaggedFields),
-)
+REQUIRED_APIS: Final = {"Metadata": (3, 8), "DescribeGroups": (15, 3), "TxnOffsetCommit": (28, 3)}
+"""Name of an API to its key and the lowest version that works. Kafka 2.5 is the first release with all."""
 
 
-class DescribeQuorumResponse_v1(Response):
-    API_KEY = 55
-    API_VERSION = 1
-    SCHEMA = Schema(
-        ("error_code", Int16),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("error_code", Int16),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("high_watermark", Int64),
-                        ("voters", _REPLICAS),
-                        ("observers", _REPLICAS),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
+class TopicMetadata(NamedTuple):
+    """A topic as a broker describes it."""
+
+    error: type[Errors.KafkaError]
+    partitions: int
+    replicas: int
+    """The lowest number of replicas of a partition."""
+    has_leaders: bool
+    """Whether each partition has a leader."""
+    operations: int
+    """What this client may do: one bit per operation code; not above 0 when the broker does not report it."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether the topic does not exist."""
+        return self.error is Errors.UnknownTopicOrPartitionError
+
+    @property
+    def unauthorized(self) -> bool:
+        """Whether this client may not describe the topic."""
+        return self.error is Errors.TopicAuthorizationFailedError
 
 
-class DescribeQuorumRequest_v1(RequestStruct):
-    """KIP-595, with the times of KIP-836."""
+class ClusterMetadata(NamedTuple):
+    """The number of live brokers, and the described topics by name."""
 
-    API_KEY = 55
-    API_VERSION = 1
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = DescribeQuorumResponse_v1
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                ("partitions", CompactArray(("partition", Int32), ("tags", TaggedFields))),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
+    brokers: int
+    topics: dict[str, TopicMetadata]
 
 
-class _DescribeQuorum(Request[DescribeQuorumRequest_v1]):
-    API_KEY = 55
-
-    def build(self, request_struct_class: type[DescribeQuorumRequest_v1]) -> DescribeQuorumRequest_v1:
-        return request_struct_class([("__cluster_metadata", [(0, {})], {})], {})
-
-
-async def controllers_time(admin: Any) -> int | None:
-    """The clock of the active controller, in milliseconds: of itself it says that it fetched just now (KIP-836). None
-    where that is not told: to who may not Describe the cluster, by an older Kafka. Raises KafkaError."""
-    try:
-        answer = await admin._send_request(_DescribeQuorum())
-    except (Errors.IncompatibleBrokerVersion, NotImplementedError):
-        return None
-    if answer.error_code:
-        return None
-    [(_, [(_, code, leader, _, _, voters, _, _)], _)] = answer.topics
-    times = [fetched for replica, _, fetched, _, _ in voters if replica == leader and fetched > 0]
-    return times[0] if times and not code else None
-
-
-def brokers(admin: Any) -> dict[int, str]:
-    """Every broker's number and address, as the first that answered named them."""
-    return {node.nodeId: f"{node.host}:{node.port}" for node in admin._client.cluster.brokers()}
-
-
-async def lacks(admin: Any, node: int) -> list[str] | None:
-    """What this broker does not speak of what is needed; None when it can't be talked to. Raises KafkaError."""
-    try:
-        answer = await admin._send_request(ApiVersionRequest(), node)
-    except (Errors.NodeNotReadyError, Errors.KafkaConnectionError):
-        return None
-    spoken = {key: most for key, _, most in answer.api_versions}
-    return [
-        f"{name} {spoken.get(key, 'not at all')} (needed: {least})"
-        for name, (key, least) in NEEDED.items()
-        if spoken.get(key, -1) < least
-    ]
-
-
-async def authorizes(admin: Any) -> bool:
-    """Whether the broker has an authorizer: without one everybody may do everything. Raises KafkaError."""
-    answer = await admin._send_request(DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY))
-    return bool(for_code(answer.error_code) is not Errors.SecurityDisabled)
-
-
-async def may_see_transactions_of(admin: Any, transactional_id: str) -> bool:
-    """Whether we have any permission on this transactional id; Write can't be asked for without taking it."""
-    try:
-        await admin.find_coordinator(transactional_id, _TRANSACTION)
-    except Errors.TransactionalIdAuthorizationFailed:
-        return False
-    return True
-
-
-class Group(NamedTuple):
-    """A consumer group: Kafka's word for its state, and of each member its host and what it owns."""
+class ConsumerGroup(NamedTuple):
+    """Kafka's name of the group's state, and for each member its host and its partitions."""
 
     state: str
     members: list[tuple[str, list[TopicPartition]]]
 
 
-async def group(admin: Any, name: str) -> Group:
-    """Raises KafkaError."""
-    node = await admin.find_coordinator(name)
-    answer = await admin._send_request(DescribeGroup(name), node)
-    [(code, _, state, _, _, members, _)] = answer.groups
+@contextlib.asynccontextmanager
+async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Start an admin client, and close it at the end of the block.
+
+    Raises ConfigError when a broker rejects the client, KafkaConnectionError when none can be reached.
+    """
+    admin = AIOKafkaAdminClient(**settings.kafka(), **options)
+    try:
+        try:
+            await admin.start()
+        except Errors.KafkaConnectionError as error:
+            raise await diagnose_connection(error, settings) from None
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def describe_topics(admin: Any, names: Iterable[str]) -> ClusterMetadata:
+    """Describe these topics, in this order. Raises KafkaError."""
+    topics: dict[str, Any] = dict.fromkeys(names)
+    response = await admin._send_request(Metadata(list(topics)))
+    for code, name, _, partitions, operations in response.topics:
+        replicas = [len(replicas) for _, _, _, _, replicas, *_ in partitions]
+        has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
+        topics[name] = TopicMetadata(
+            Errors.for_code(code), len(partitions), min(replicas, default=0), has_leaders, operations
+        )
+    return ClusterMetadata(len(response.brokers), topics)
+
+
+async def describe_group(admin: Any, name: str) -> ConsumerGroup:
+    """Describe a consumer group. Raises KafkaError."""
+    coordinator = await admin.find_coordinator(name)
+    response = await admin._send_request(DescribeGroups(name), coordinator)
+    [(code, _, state, _, _, members, _)] = response.groups
     if code:
-        raise for_code(code)(name)
-    return Group(state, [(host.lstrip("/"), _owned(assigned)) for _, _, host, _, assigned in members])
+        raise Errors.for_code(code)(name)
+    return ConsumerGroup(
+        state, [(host.lstrip("/"), _decode_assignment(assignment)) for _, _, host, _, assignment in members]
+    )
 
 
-def _owned(assigned: bytes | None) -> list[TopicPartition]:
-    if not assigned:  # in the middle of a rebalance
+def _decode_assignment(assignment: bytes | None) -> list[TopicPartition]:
+    if not assignment:  # the group is rebalancing
         return []
-    found: list[TopicPartition] = ConsumerProtocolMemberAssignment.decode(assigned).partitions()
-    return found
+    partitions: list[TopicPartition] = ConsumerProtocolMemberAssignment.decode(assignment).partitions()
+    return partitions
+
+
+def broker_addresses(admin: Any) -> dict[int, str]:
+    """Return the number and the advertised address of each broker, from the client's metadata."""
+    return {node.nodeId: f"{node.host}:{node.port}" for node in admin._client.cluster.brokers()}
+
+
+async def unsupported_apis(admin: Any, node: int) -> list[str] | None:
+    """Return the required APIs that this broker lacks, as text; None when it can't be reached. Raises KafkaError."""
+    try:
+        response = await admin._send_request(ApiVersionRequest(), node)
+    except (Errors.NodeNotReadyError, Errors.KafkaConnectionError):
+        return None
+    highest = {key: version for key, _, version in response.api_versions}
+    return [
+        f"{name} {highest.get(key, 'is missing')} (required: {required})"
+        for name, (key, required) in REQUIRED_APIS.items()
+        if highest.get(key, -1) < required
+    ]
+
+
+async def controller_time(admin: Any) -> int | None:
+    """Return the clock of the active controller, in milliseconds: its own last fetch time is the present (KIP-836).
+
+    None if this client lacks Describe on the cluster, or Kafka is older than 3.3. Raises KafkaError.
+    """
+    try:
+        response = await admin._send_request(DescribeQuorum())
+    except (Errors.IncompatibleBrokerVersion, NotImplementedError):
+        return None
+    if response.error_code:
+        return None
+    [(_, [(_, code, leader, _, _, voters, _, _)], _)] = response.topics
+    times = [fetched for replica, _, fetched, _, _ in voters if replica == leader and fetched > 0]
+    return times[0] if times and not code else None

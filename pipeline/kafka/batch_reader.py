@@ -1,10 +1,7 @@
-"""A consumer whose records come by the batch, without the ConsumerRecord that aiokafka makes of each, whose task rests
-while there is nothing to do, and which does not go on when a task has ended.
+"""Consumer patches: decode whole batches, wake less often, fail when a background task dies.
 
-What to skip (aborted transactions, markers) aiokafka decides by the batch, but it takes three calls for each record of
-it. Here its loop over the records of a batch gets the batch as the only one, and `as_records` reads it in one go. This
-file touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes
-away.
+aiokafka decides per batch what to skip (aborted transactions, markers), but makes three calls and a ConsumerRecord for
+each record. Here, its loop over a batch sees the batch itself as the only record, and `as_records` decodes all of it.
 """
 
 from __future__ import annotations
@@ -21,21 +18,22 @@ from pipeline.core.merge import Record, as_records
 from pipeline.errors import FatalError
 
 LOOK_SECONDS: Final = 1.0
+"""Time after which an idle fetch task wakes without a reason."""
 
 
-class _Bare(OrderedDict[TopicPartition, Any]):
-    """What a consumer has fetched and not handed over yet."""
+class _FetchedBatches(OrderedDict[TopicPartition, Any]):
+    """A fetcher's results that the consumer has not returned yet."""
 
     def __setitem__(self, tp: TopicPartition, result: Any) -> None:
-        records = getattr(result, "_partition_records", None)  # an error has none
+        records = getattr(result, "_partition_records", None)  # absent from an error
         if records is not None:
-            records._records = _Batches(records._records, records.next_fetch_offset)
+            records._records = _BatchIterator(records._records, records.next_fetch_offset)
             records._consumer_record = _read
         super().__setitem__(tp, result)
 
 
-class _Batches:
-    """`MemoryRecords`, each batch of it as a `_Batch`."""
+class _BatchIterator:
+    """`MemoryRecords` that returns each batch as a `_Batch`."""
 
     def __init__(self, records: Any, start: int) -> None:
         self._records = records
@@ -47,7 +45,7 @@ class _Batches:
 
 
 class _Batch:
-    """A batch as its only record, which has the batch's last offset. All else that is asked of it, it is itself."""
+    """A batch that is also its own only record, with the batch's last offset."""
 
     def __init__(self, batch: Any, start: int) -> None:
         self._batch = batch
@@ -58,13 +56,13 @@ class _Batch:
         return iter((self,))
 
     def __next__(self) -> Any:
-        return next(self._batch)  # of a marker, which is read before it is skipped
+        return next(self._batch)  # a marker's record is read before it is skipped
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
 
     def records(self) -> list[Record]:
-        """Those that were asked for: a fetch from the middle of a batch brings all of it."""
+        """Decode the records from the fetch offset on: a fetch from inside a batch returns the whole batch."""
         return as_records(self._batch, self._start)
 
 
@@ -73,36 +71,40 @@ def _read(_: TopicPartition, batch: _Batch) -> list[Record]:
 
 
 def by_batch(consumer: AIOKafkaConsumer) -> None:
-    """From now on each record that this consumer, which has been started, gives is the list of the records of a batch:
-    see `records_of`. What it has fetched and not handed over yet is forgotten, and fetched again: its position is still
-    before it."""
-    if not isinstance(consumer._fetcher._records, _Bare):
-        consumer._fetcher._records = _Bare()
+    """Make a started consumer return each batch as one record, which is a list of records: see `records_of`.
+
+    Results that it has fetched but not returned are dropped, and fetched again.
+    """
+    if not isinstance(consumer._fetcher._records, _FetchedBatches):
+        consumer._fetcher._records = _FetchedBatches()
 
 
 def records_of(fetched: Iterable[Any]) -> list[Record]:
-    """The records of one topic-partition, of what a consumer gives that reads `by_batch`."""
+    """Return the records of one topic-partition, from the result of a consumer that reads `by_batch`."""
     return list(chain.from_iterable(fetched))
 
 
 def look_rarely(consumer: AIOKafkaConsumer) -> None:
-    """From now on the task of this consumer that sends the fetches, which is woken for all there is to do, looks for it
-    by itself only now and then. It does five times a second from the start, for each partition."""
+    """Make the fetch task of this consumer wake without a reason every `LOOK_SECONDS` only.
+
+    By default it does five times a second, per partition; it is woken anyway whenever there is work.
+    """
     consumer._fetcher._fetcher_timeout = LOOK_SECONDS
 
 
 def check_tasks(consumer: AIOKafkaConsumer) -> None:
-    """Raises what a task of this consumer, which has been started, has ended with. aiokafka ends the one that fetches
-    for an error that it does not expect, and tells nobody; the one that keeps up the membership of the group it stops
-    until somebody asks for its error. Polls go on in both cases, and bring nothing, for ever.
+    """Raise the error that ended a background task of this started consumer.
+
+    After an unexpected error, aiokafka silently ends its fetch task, and stops its group task until the error is
+    read. In both cases, polls return nothing for ever.
 
     Raises:
-        FatalError: nothing is fetched any more.
-        KafkaError: the group's coordinator gave an answer that aiokafka does not expect.
+        FatalError: the fetch task has ended.
+        KafkaError: the group's coordinator returned an unexpected error.
     """
     consumer._coordinator.check_errors()
     task = consumer._fetcher._fetch_task
     if task.done() and not consumer._fetcher._closed:
         error = None if task.cancelled() else task.exception()
         cause = getattr(error, "__cause__", None) or error
-        raise FatalError(f"aiokafka has ceased to fetch ({cause!r}): start again, and report it")
+        raise FatalError(f"aiokafka's fetch task has ended ({cause!r}): restart, and report it")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from pipeline import topics
 from pipeline.errors import SignalError
 from pipeline.kafka import acls
 from pipeline.kafka.log_offsets import assign_and_seek
@@ -37,13 +38,13 @@ class EventReader:
     ) -> None:
         self._settings = settings
         self._on_bad_record = on_bad_record
-        self._topic = f"{settings.topic_prefix}.events"
+        self._topic = topics.EVENTS.full_name(settings.topic_prefix)
         self._from_beginning = from_beginning
         self._open = contextlib.AsyncExitStack()
         self._decoders: dict[int, Any] = {}
 
     async def __aenter__(self) -> EventReader:
-        topics = await require_topics(self._settings, acls.consumer(self._settings))
+        found = await require_topics(self._settings, acls.consumer(self._settings))
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
             self._consumer: Any = AIOKafkaConsumer(
@@ -51,7 +52,7 @@ class EventReader:
             )
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
-            partitions = [TopicPartition(self._topic, number) for number in range(topics[self._topic])]
+            partitions = [TopicPartition(self._topic, number) for number in range(found[self._topic])]
             if self._from_beginning:
                 offsets = await self._consumer.beginning_offsets(partitions)
             else:

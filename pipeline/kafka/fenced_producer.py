@@ -1,8 +1,7 @@
 """Group offsets in a transaction, fenced by the group's generation (KIP-447).
 
-aiokafka 0.14 speaks TxnOffsetCommit v0, which carries no generation: nothing would stop a worker that lost its
-place in the group. Version 3 does. This file touches private names of aiokafka's producer; the versions are
-pinned, and tests/test_private_names.py fails when a name goes away.
+aiokafka 0.14 sends TxnOffsetCommit v0, which carries no generation: a worker that has lost its partitions could still
+commit their offsets. Version 3 carries it.
 """
 
 from __future__ import annotations
@@ -22,106 +21,32 @@ from aiokafka.producer.sender import (
     Sender,
     TxnOffsetCommitHandler,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.protocol.types import (
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
 from aiokafka.structs import TopicPartition
 
 from pipeline.kafka.produce_request import JoinedProduce
+from pipeline.kafka.protocol import NO_TAGS, TxnOffsetCommit
 from pipeline.kafka.transaction_state import was_committed
 
-_NO_TAGS: dict[int, bytes] = {}
 _NO_LEADER_EPOCH = -1
 
 SOON_SECONDS = 0.002
-"""When to ask again for the first time, while the broker ends the transaction before: that takes it a few milliseconds,
-and aiokafka would wait 20 each time, which was the 99th percentile of our latency."""
+"""First backoff while the broker still ends the previous transaction, which takes a few milliseconds. aiokafka always
+waits 20 ms; that was the 99th percentile of the latency."""
 LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.RebalanceInProgressError)
-"""What the group coordinator answers to a worker that has lost its place in the group."""
-
-
-class TxnOffsetCommitResponse_v3(Response):
-    API_KEY = 28
-    API_VERSION = 3
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "errors",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class TxnOffsetCommitRequest_v3(RequestStruct):
-    API_KEY = 28
-    API_VERSION = 3
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = TxnOffsetCommitResponse_v3
-    SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
-        ("group_id", CompactString("utf-8")),
-        ("producer_id", Int64),
-        ("producer_epoch", Int16),
-        ("generation_id", Int32),
-        ("member_id", CompactString("utf-8")),
-        ("group_instance_id", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class _TxnOffsetCommit(Request[TxnOffsetCommitRequest_v3]):
-    API_KEY = 28
-
-    def __init__(self, *fields: Any) -> None:
-        self._fields = fields
-
-    def build(self, request_struct_class: type[TxnOffsetCommitRequest_v3]) -> TxnOffsetCommitRequest_v3:
-        return request_struct_class(*self._fields)
+"""Errors of the group coordinator for a worker that is no longer a member of the current generation."""
 
 
 class _FencedOffsetCommit(TxnOffsetCommitHandler):
-    """The handler of aiokafka with our request, and with the answers that only v3 gives."""
+    """aiokafka's handler with TxnOffsetCommit v3 and the errors that only v3 returns."""
 
-    def create_request(self) -> _TxnOffsetCommit:
+    def create_request(self) -> TxnOffsetCommit:
         manager = self._sender._txn_manager
         generation, member_id = self._sender.membership
         topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for tp, offset in sorted(self._offsets.items()):
-            topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, "", _NO_TAGS))
-        return _TxnOffsetCommit(
+            topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, "", NO_TAGS))
+        return TxnOffsetCommit(
             manager.transactional_id,
             self._group_id,
             manager.producer_id,
@@ -129,8 +54,8 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
             generation,
             member_id,
             None,
-            [(topic, partitions, _NO_TAGS) for topic, partitions in topics.items()],
-            _NO_TAGS,
+            [(topic, partitions, NO_TAGS) for topic, partitions in topics.items()],
+            NO_TAGS,
         )
 
     def handle_response(self, response: Any) -> float | None:
@@ -147,24 +72,24 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
                     return None
                 if error is Errors.RequestTimedOutError:
                     self._sender.client.mark_lost()
-                # Everything else has one meaning in both versions: let aiokafka judge it.
+                # The other errors have the same meaning in v0: leave them to aiokafka.
                 response.errors = [(topic, [(partition, code)])]
                 return super().handle_response(response)  # type: ignore[no-any-return]
         return None
 
 
 class _AddPartitions(AddPartitionsToTxnHandler):
-    """The handler of aiokafka, which asks again sooner, then later and later, up to as late as aiokafka does."""
+    """aiokafka's handler with a shorter backoff, which doubles up to aiokafka's own."""
 
     def handle_response(self, response: Any) -> float | None:
         if not self._sender._txn_manager.partitions_to_add():
-            return None  # the transaction has failed meanwhile
+            return None  # the transaction has failed since the request
         backoff: float | None = super().handle_response(response)
         return self._sender.next_backoff(_AddPartitions) if backoff == BACKOFF_OVERRIDE else backoff
 
 
 class _AddOffsets(AddOffsetsToTxnHandler):
-    """The same for the group's offsets."""
+    """The same for AddOffsetsToTxn."""
 
     def handle_response(self, response: Any) -> float | None:
         backoff: float | None = super().handle_response(response)
@@ -172,8 +97,11 @@ class _AddOffsets(AddOffsetsToTxnHandler):
         return self._sender.next_backoff(_AddOffsets) if busy else backoff
 
 
-class _Witness:
-    """The client of a sender, which remembers that a transactional request got no answer, and copies records less."""
+class _SenderClient:
+    """A sender's client that copies fewer bytes per Produce request, and records lost transactional requests.
+
+    `lost` becomes True when a request to a coordinator gets no response.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -200,7 +128,7 @@ class _Witness:
 class _FencedSender(Sender):
     """A sender that commits offsets as a member of a generation of the group.
 
-    `previous_outcome` is the outcome of the id's last transaction before this producer acquired it.
+    `previous_outcome` is whether the id's last transaction before this producer was committed.
     """
 
     membership: tuple[int, str] = (-1, "")
@@ -215,7 +143,7 @@ class _FencedSender(Sender):
         self.membership = (generation, member_id)
 
     def next_backoff(self, request: type) -> float:
-        """Seconds until this transaction may be begun again with such a request."""
+        """Return the seconds until this type of request may be sent again."""
         backoff = self._backoffs.get(request, SOON_SECONDS)
         self._backoffs[request] = min(2 * backoff, float(BACKOFF_OVERRIDE))
         return backoff
@@ -224,21 +152,22 @@ class _FencedSender(Sender):
         node_id = await self._find_coordinator(
             CoordinationType.TRANSACTION, self._txn_manager.transactional_id
         )
-        return self._begun(_AddPartitions, await _AddPartitions(self, tps).do(node_id))
+        return self._succeeded(_AddPartitions, await _AddPartitions(self, tps).do(node_id))
 
     async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
         node_id = await self._find_coordinator(
             CoordinationType.TRANSACTION, self._txn_manager.transactional_id
         )
-        return self._begun(_AddOffsets, await _AddOffsets(self, group_id).do(node_id))
+        return self._succeeded(_AddOffsets, await _AddOffsets(self, group_id).do(node_id))
 
-    def _begun(self, request: type, done: bool) -> bool:
+    def _succeeded(self, request: type, done: bool) -> bool:
+        """Reset the backoff when the request was accepted; return whether it was."""
         if done:
             self._backoffs.pop(request, None)
         return done
 
     async def _do_init_pid(self, node_id: int) -> bool:
-        # Once the id is ours, its coordinator does not know any more.
+        # InitProducerId erases this state at the coordinator, so read it first.
         if self.previous_outcome is None:
             try:
                 self.previous_outcome = await was_committed(
@@ -256,12 +185,12 @@ class _FencedSender(Sender):
 
 
 class FencedProducer(AIOKafkaProducer):
-    """A transactional producer whose group offsets only count while `membership` is current."""
+    """A transactional producer whose group offsets are rejected unless its group membership is current."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._sender = _FencedSender(
-            _Witness(self.client),
+            _SenderClient(self.client),
             acks=-1,
             txn_manager=self._txn_manager,
             message_accumulator=self._message_accumulator,
@@ -270,12 +199,14 @@ class FencedProducer(AIOKafkaProducer):
         )
 
     def join(self, generation: int, member_id: str) -> None:
-        """From now on, commit offsets as this member of this generation."""
+        """Commit offsets as this member of this generation from now on."""
         self._sender.join(generation, member_id)
 
     async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
-        """Begin a transaction with the group's offsets: the broker takes them only when it has ended the transaction
-        before. What is known already of its `partitions` is registered on the way. Raises KafkaError."""
+        """Begin a transaction by adding the group's offsets; wait until the broker has ended the previous one.
+
+        `partitions` are those already known that it will write to; they are added, too. Raises KafkaError.
+        """
         await self.begin_transaction()
         self.will_write(partitions)
         while not await self._sender._do_add_offsets_to_txn(group_id):
@@ -283,40 +214,42 @@ class FencedProducer(AIOKafkaProducer):
         self._check()
 
     def _check(self) -> None:
-        """Raise what the transaction has failed of, when it has: without a word here, the next step would stumble."""
-        if (refused := self.failure) is not None:
-            raise refused
+        """Raise the error that ended the transaction, if any: the next call would report only its consequence."""
+        if (failure := self.failure) is not None:
+            raise failure
 
     def will_write(self, partitions: Iterable[TopicPartition]) -> None:
-        """Register partitions of a transaction at once; aiokafka would send a request for each. Raises KafkaError."""
+        """Add partitions to the transaction in one request; aiokafka would send one for each. Raises KafkaError."""
         self._check()
         for partition in partitions:
             self._txn_manager.maybe_add_partition_to_txn(partition)
 
     @property
     def previous_outcome(self) -> bool | None:
-        """Whether the id's last transaction before this producer was committed; None when it is unknown."""
+        """Whether the id's last transaction before this producer was committed; None when unknown."""
         outcome = self._sender.previous_outcome
         return None if outcome is None else bool(outcome)
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
-        """Run a transaction without records: its markers end an earlier one of this id that is open in these
-        partitions and in the group's offsets. Raises KafkaError."""
+        """Run a transaction without records. Raises KafkaError.
+
+        Its markers end this id's open transaction on these partitions and in the group's offsets.
+        """
         await self.begin(group_id)
         self.will_write(partitions)
         await (self.commit_transaction() if commit else self.abort_transaction())
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the current transaction, when it failed: later calls only say that there is none."""
+        """The error that ended the current transaction, else None. Later calls only report that none is open."""
         waiter = self._txn_manager.wait_for_transaction_end()
         return waiter.exception() if waiter is not None and waiter.done() and not waiter.cancelled() else None
 
     @property
     def unsure(self) -> bool:
-        """Whether a transactional request of this producer may still be under way, unanswered, in the network.
+        """Whether an unanswered transactional request of this producer may still be in the network.
 
-        It had to be sent again, so it can arrive late and end the next transaction (KIP-890): the producer must
-        be replaced by one of the same id, whose higher epoch makes the broker refuse the late one.
+        It was sent again, so the first one may arrive late and end the next transaction (KIP-890). Replace the producer
+        with one of the same id: its higher epoch makes the broker reject the late request.
         """
         return bool(self._sender.client.lost)

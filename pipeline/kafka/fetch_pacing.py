@@ -1,9 +1,7 @@
-"""Fetches that are sent a little later when there is little to fetch, so that each brings more.
+"""A pause before each fetch while the rate is low, so that a fetch returns more records.
 
-A broker answers a fetch as soon as it has one record. When the pause comes after the answer, all that is appended
-meanwhile waits for the pause to end, for the next fetch, and for the next pause: twice as long as when it comes
-before the question. This file touches private names of aiokafka; the versions are pinned, and
-tests/test_private_names.py fails when one goes away.
+A broker answers a fetch as soon as it has one record. The pause comes before the request: after the response, it would
+delay new records twice, by this pause and by the next.
 """
 
 from __future__ import annotations
@@ -14,25 +12,25 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 
 MANY: Final = 1000
-"""A poll that brought less records than this calls for a pause: each poll costs two switches of thread, and the broker
-a look at all partitions. Records that come at a rate bring less; of a backlog, a partition alone has more."""
+"""Pause after a poll with fewer records: a poll costs two thread switches, and the broker a pass over all partitions.
+Live signals stay below this number; with a backlog, a single partition exceeds it."""
 PAUSE_SECONDS: Final = 0.01
-"""As long as a unit takes at a low rate. With half of it the worker spent 0.55 of a core on 500 signals a second, not
-0.38, and on two cores, which it shares with the broker, the latency's 99th percentile was longer, not shorter."""
+"""About the duration of a unit at a low rate. With half of it, a worker used 0.55 instead of 0.38 of a core for 500
+signals/s, and on two cores shared with the broker the 99th percentile of the latency rose."""
 FEW: Final = 3
 SHORT_SECONDS: Final = 0.005
-"""The pause after less than `FEW` records: a longer one would not bring more with the next, only later."""
+"""The pause after fewer than `FEW` records: a longer one would only add latency."""
 
 
 def pause_after(records: int) -> float:
-    """Seconds to pause after a poll that brought so many records."""
+    """Return the pause in seconds after a poll that returned this number of records."""
     if records >= MANY:
         return 0.0
     return SHORT_SECONDS if records < FEW else PAUSE_SECONDS
 
 
 class Pace:
-    """When the next fetches of a consumer are sent: `pause` seconds later than they could be."""
+    """Delays each fetch of a consumer by `pause` seconds. It replaces `Fetcher._proc_fetch_request`."""
 
     def __init__(self, send: Any) -> None:
         self._send = send
@@ -43,17 +41,17 @@ class Pace:
         self.pause = seconds
 
     async def __call__(self, assignment: Any, node_id: int, request: Any) -> bool:
-        """In place of `Fetcher._proc_fetch_request`; whether it brought anything."""
+        """Send the fetch after the pause; return whether it returned records."""
         if self.pause:
             try:
                 await asyncio.sleep(self.pause)
             except asyncio.CancelledError:
-                return False  # as the original, whose caller asks for the result
+                return False  # like the original: the caller reads the result
         return bool(await self._send(assignment, node_id, request))
 
 
 def pace(consumer: AIOKafkaConsumer) -> Pace:
-    """The pace of this consumer, which has been started."""
+    """Return the `Pace` of a started consumer; add it first, if it has none."""
     fetcher = consumer._fetcher
     if not isinstance(fetcher._proc_fetch_request, Pace):
         fetcher._proc_fetch_request = Pace(fetcher._proc_fetch_request)

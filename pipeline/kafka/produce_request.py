@@ -1,8 +1,4 @@
-"""A Produce request that is put together once.
-
-aiokafka encodes a request from the inside to the outside and copies all records at each of eight levels. This file
-touches private names of aiokafka; the versions are pinned, and tests/test_private_names.py fails when one goes away.
-"""
+"""A Produce request whose records are copied once; aiokafka copies them at each of eight levels of the encoding."""
 
 from __future__ import annotations
 
@@ -16,13 +12,13 @@ _text = String("utf-8").encode
 
 
 class JoinedProduce(ProduceRequest):
-    """The same request, and the same bytes."""
+    """A Produce request with the same bytes as aiokafka's, whose record batches are `Parts`."""
 
     def __init__(self, request: ProduceRequest) -> None:
         super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
 
     def build(self, request_struct_class: Any) -> Any:
-        """Raises IncompatibleBrokerVersion, as the original."""
+        """Build the request for the broker's version. Raises IncompatibleBrokerVersion."""
         return super().build(_joined(request_struct_class))
 
 
@@ -32,18 +28,21 @@ def _joined(kind: Any) -> Any:
 
 
 class _Message:
-    """The request's bytes. aiokafka puts its header before them, and then the length of both: they are copied then."""
+    """The bytes of a request as parts. aiokafka prepends the request header, then the length of both.
 
-    def __init__(self, parts: list[bytes], headed: bool = False) -> None:
+    The second `+` joins all parts.
+    """
+
+    def __init__(self, parts: list[bytes], has_header: bool = False) -> None:
         self._parts = parts
-        self._headed = headed
+        self._has_header = has_header
 
     def __len__(self) -> int:
         return sum(map(len, self._parts))
 
     def __radd__(self, front: bytes) -> bytes | _Message:
         parts = [front, *self._parts]
-        return b"".join(parts) if self._headed else _Message(parts, headed=True)
+        return b"".join(parts) if self._has_header else _Message(parts, has_header=True)
 
 
 def _encode(struct: Any) -> _Message:

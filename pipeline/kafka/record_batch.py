@@ -1,11 +1,10 @@
-"""Record batches, ready for the wire (Kafka's message format 2, KIP-98), made of records that are encoded already.
+"""Record batches (Kafka's message format 2, KIP-98) made of records that are already encoded.
 
-aiokafka's builder encodes key, value and each header of a record anew; most of what we write is the same for all
-events of a room or of a type. A record's own bytes begin behind its offset in the batch, so they are made when it is
-said (`encode`), in whatever unit that is; `Batch` puts lengths, offsets and one header before them.
+aiokafka's builder encodes key, value and headers for each record, although most are the same for all events of a room
+or of a type. Here, `encode` makes the bytes of a record when its event is created; they do not depend on its offset in
+the batch. `Batches` adds lengths and offsets, and `Batch` the batch header.
 
-`Batch` behaves as the `BatchBuilder` of aiokafka, as far as its producer asks. This file touches private names of
-aiokafka; the versions are pinned, and tests/test_private_names.py fails when a name goes away.
+`Batch` has the methods of aiokafka's `BatchBuilder` that the producer calls.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ import google_crc32c
 from pipeline.model.avro import LONG, length
 
 MAX_BATCH: Final = 900_000
-"""Bytes of one record batch; a record that is larger than that goes alone."""
+"""Maximum bytes of the records in a batch; a larger record gets its own batch."""
 OVERHEAD: Final = 61
-"""Bytes of a batch before its records."""
+"""Bytes of a batch header."""
 
-# Kafka's varints are Avro's: zigzag, seven bits a byte.
+# Kafka encodes varints like Avro: zigzag, seven bits per byte.
 _NULL: Final = LONG[-1]
 _NO_HEADERS: Final = LONG[0]
 _FRONT: Final = Struct(">qiibI")
@@ -32,20 +31,20 @@ _REST: Final = Struct(">hiqqqhii")
 _MAGIC: Final = 2
 _TRANSACTIONAL: Final = 0x10
 _NO_LEADER_EPOCH: Final = -1
-_AFTER: Final = 12
-"""What a batch's length does not count: its base offset, and the length."""
-_MANY: Final = 3 * 64
-"""Parts that are put together, three a record: of parts that are too small, checksum and request take longer."""
+_UNCOUNTED: Final = 12
+"""Bytes that a batch's length field does not count: the base offset, and the field itself."""
+_PACK_PARTS: Final = 3 * 64
+"""Parts, three per record, that are joined: with smaller parts, checksum and request take longer."""
 
 
 def header(name: str, value: bytes | None) -> bytes:
-    """One header of a record."""
+    """Encode one header of a record."""
     key = name.encode()
     return b"".join((LONG[len(key)], key, _NULL if value is None else LONG[len(value)], value or b""))
 
 
 def encode(key: bytes | None, value: bytes | None, headers: Sequence[bytes] = ()) -> bytes:
-    """A record from its key on; `headers` are made by `header`."""
+    """Encode a record from its key on; `headers` come from `header`."""
     return b"".join(
         (
             _NULL if key is None else LONG[len(key)],
@@ -59,19 +58,19 @@ def encode(key: bytes | None, value: bytes | None, headers: Sequence[bytes] = ()
 
 
 def encode_row(key: bytes, value: bytes | None) -> bytes:
-    """The same for a record without headers."""
+    """Encode a record without headers from its key on."""
     if value is None:
         return b"".join((length(len(key)), key, _NULL, _NO_HEADERS))
     return b"".join((length(len(key)), key, length(len(value)), value, _NO_HEADERS))
 
 
 class Parts:
-    """Bytes in parts that lie one behind the other, for who copies them once, at the end."""
+    """Contiguous bytes kept as parts; copied once, when sent."""
 
     __slots__ = ("_size", "parts")
 
     def __init__(self, parts: list[bytes], size: int) -> None:
-        """`size` is that of all of them, in bytes."""
+        """`size` is the total in bytes."""
         self.parts: Final = parts
         self._size: Final = size
 
@@ -83,48 +82,48 @@ class Parts:
 
 
 class Batch:
-    """The records of one batch; closed from the beginning."""
+    """One complete record batch; nothing can be appended."""
 
     def __init__(self, records: Parts, count: int) -> None:
-        """`records` are `count` of them, as a batch holds them: see `Batches`."""
+        """`records` are the bytes of `count` records with their lengths and offsets: see `Batches`."""
         self._records = records
         self._count = count
         self._producer = (-1, -1, -1)
 
     def close(self) -> None:
-        """Nothing: it is."""
+        """Do nothing: the batch is complete."""
 
     def closed(self) -> bool:
-        """Always: nothing can be appended."""
+        """Return True."""
         return True
 
     def record_count(self) -> int:
-        """How many records it holds."""
+        """Return the number of records."""
         return self._count
 
     def size(self) -> int:
-        """Its bytes."""
+        """Return the size of the batch in bytes."""
         return OVERHEAD + len(self._records)
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = producer_id, producer_epoch, base_sequence
 
     def _build(self) -> Parts:
-        now = int(time.time() * 1000)  # the topics are LogAppendTime: the broker writes its own over it
+        now = int(time.time() * 1000)  # replaced by the broker: the topics are LogAppendTime
         last = self._count - 1
         head = _REST.pack(_TRANSACTIONAL, last, now, now, *self._producer, self._count)
         checksum = google_crc32c.value(head)
         for part in self._records.parts:
             checksum = google_crc32c.extend(checksum, part)
         size = self.size()
-        front = _FRONT.pack(0, size - _AFTER, _NO_LEADER_EPOCH, _MAGIC, checksum)
+        front = _FRONT.pack(0, size - _UNCOUNTED, _NO_LEADER_EPOCH, _MAGIC, checksum)
         return Parts([front, head, *self._records.parts], size)
 
 
 class Batches:
-    """The records of one topic-partition in as few batches as they fit into.
+    """Puts the records of one topic-partition into as few batches as they fit.
 
-    They are put together as they come, by the slice (`pack`): what was just made is still in the processor's cache.
+    `pack` joins them after each slice, while they are still in the processor's cache.
     """
 
     __slots__ = ("_closed", "_count", "_packed", "_parts", "_size")
@@ -139,7 +138,7 @@ class Batches:
         return self._count > 0
 
     def add(self, record: bytes) -> None:
-        """One more, made by `encode`."""
+        """Add a record made by `encode`."""
         if self._count and self._size + len(record) > MAX_BATCH:
             self._close()
         count = self._count
@@ -153,17 +152,17 @@ class Batches:
         self._parts.append(record)
         self._count = count + 1
         self._size += size + len(before)
-        if len(self._parts) >= _MANY:
+        if len(self._parts) >= _PACK_PARTS:
             self.pack()
 
     def pack(self) -> None:
-        """Let go of the single records."""
+        """Join the records added since the last call."""
         if self._parts:
             self._packed.append(b"".join(self._parts))
             self._parts.clear()
 
     def close(self) -> list[Batch]:
-        """All of them; none when there is no record."""
+        """Return the batches; none without records."""
         if self._count:
             self._close()
         return self._closed
@@ -176,12 +175,12 @@ class Batches:
 
 
 def batches(records: Iterable[bytes]) -> list[Batch]:
-    """Records, made by `encode`, in as few batches as they fit into."""
-    made = Batches()
+    """Put records made by `encode` into as few batches as they fit."""
+    result = Batches()
     for record in records:
-        made.add(record)
-    return made.close()
+        result.add(record)
+    return result.close()
 
 
 _fronts: Final[list[bytes]] = []
-"""What comes before the key of the nth record of a batch: attributes, time and offset in it."""
+"""The bytes before the key of the nth record of a batch: attributes, time delta, offset delta. Grows on demand."""

@@ -16,11 +16,12 @@ async def require_topics(settings: Settings, needed: list[Acl]) -> dict[str, int
 
     Raises ConfigError with the remedy when a topic or a permission is missing, and KafkaError.
     """
-    from pipeline.kafka.authorization import admin_client, look, require
+    from pipeline.kafka.admin import admin_client, describe_topics
+    from pipeline.kafka.authorization import require_permissions
 
     async with admin_client(settings) as admin:
-        await require(admin, needed, settings)
-        topics = (await look(admin, [acl.name for acl in needed])).topics
+        await require_permissions(admin, needed, settings)
+        topics = (await describe_topics(admin, [acl.name for acl in needed])).topics
     missing = [name for name, topic in topics.items() if topic.missing]
     if missing:
         raise ConfigError(

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.kafka import acls
 from pipeline.kafka.required_topics import require_topics
+from pipeline.topics import signal_topics
 
 if TYPE_CHECKING:
     from pipeline.model.signals import AnySignal
@@ -45,6 +46,7 @@ class SignalProducer:
     ) -> None:
         self._settings, self._avro, self._keep_order = settings, avro, keep_order
         self._linger_ms = linger_ms
+        self._topics = signal_topics(settings.topic_prefix)
         self._schema_ids: dict[str, int] = {}
         self._last_topic: dict[str, str] = {}  # room id → topic of its signals since the last flush
 
@@ -60,8 +62,8 @@ class SignalProducer:
         try:
             await require_topics(self._settings, acls.producer(self._settings))
             await self._producer.start()
-            for topic in ("api", "media"):  # fetched now, so that the first signal needs no round trip
-                await self._producer.partitions_for(self._full_name(topic))
+            for topic in self._topics.values():  # fetched now, so that the first signal needs no round trip
+                await self._producer.partitions_for(topic)
         except BaseException:
             await self._producer.stop()
             raise
@@ -78,7 +80,7 @@ class SignalProducer:
         """
         if self._keep_order:
             await self._order_topics(signal)
-        topic = self._full_name(signal.TOPIC)
+        topic = self._topics[signal.TOPIC]
         value = self._value(signal, json_text)
         future: asyncio.Future[Any] = await self._producer.send(topic, value, signal.room_id.encode())
         return future
@@ -102,6 +104,3 @@ class SignalProducer:
         from pipeline.model.wire import ENCODERS
 
         return ENCODERS[type(signal)](signal, b"\0" + self._schema_ids[signal.RECORD].to_bytes(4))
-
-    def _full_name(self, topic: str) -> str:
-        return f"{self._settings.topic_prefix}.{topic}.signals"

@@ -16,9 +16,10 @@ from pipeline.errors import FatalError
 from pipeline.kafka.log_offsets import LogOffsets, OpenTransactions, assign_and_seek
 from pipeline.kafka.transaction_state import is_ending
 from pipeline.model.records import Position
+from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.worker.fencing import UnknownOutcome, acquire, leave, unchanged
-from pipeline.worker.table_rows import POSITION_KEY, TableRows
+from pipeline.worker.table_rows import TableRows
 from pipeline.worker.task import PartitionTask
 from pipeline.worker.transactions import Transactions
 

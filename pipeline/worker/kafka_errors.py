@@ -8,7 +8,7 @@ from aiokafka import errors as Errors
 
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
 from pipeline.kafka import acls
-from pipeline.kafka.authorization import told
+from pipeline.kafka.authorization import denied_message
 from pipeline.kafka.fenced_producer import LEFT_OUT
 from pipeline.settings import Settings
 from pipeline.worker.fencing import TRANSACTION_TIMEOUT_MS
@@ -56,4 +56,4 @@ def _denied(error: Errors.KafkaError, settings: Settings) -> DeniedError:
         return DeniedError(f"not authorized: {error}: see docs/reference/security.md")
     [needed] = (acl for acl in acls.worker(settings) if acl.kind == "transactional-id")
     refused = error.args[0] if error.args else settings.worker_id
-    return DeniedError(f"{told([needed], settings)} (for {refused!r})")
+    return DeniedError(f"{denied_message([needed], settings)} (for {refused!r})")

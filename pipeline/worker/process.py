@@ -25,7 +25,7 @@ from aiokafka import errors as Errors
 
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.kafka import acls
-from pipeline.kafka.authorization import precisely
+from pipeline.kafka.authorization import refine_denied_error
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.metrics import Metrics, package_version
@@ -120,7 +120,7 @@ class Worker:
             await _until_stopped(stop, self._work(stop))
         except PipelineError as error:
             if isinstance(error, DeniedError):
-                error = await precisely(error, acls.worker(self._settings), self._settings)
+                error = await refine_denied_error(error, acls.worker(self._settings), self._settings)
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:

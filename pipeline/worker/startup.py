@@ -13,7 +13,8 @@ from aiokafka import errors as Errors
 from pipeline.admin.setup import check_topics
 from pipeline.errors import ConfigError
 from pipeline.kafka import acls
-from pipeline.kafka.authorization import admin_client, require
+from pipeline.kafka.admin import admin_client
+from pipeline.kafka.authorization import require_permissions
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.settings import Settings
 from pipeline.worker.kafka_errors import fatal
@@ -35,7 +36,7 @@ async def await_kafka(settings: Settings, *, force: bool) -> None:
     async def check() -> list[str]:
         warnings.clear()
         async with admin_client(settings, request_timeout_ms=10_000) as admin:
-            await require(admin, acls.worker(settings), settings)
+            await require_permissions(admin, acls.worker(settings), settings)
             return await check_topics(admin, settings, warnings.append, force=force)
 
     differences = await retried(check, f"Kafka at {settings.bootstrap_servers}", settings)

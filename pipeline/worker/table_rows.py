@@ -14,13 +14,13 @@ from aiokafka.structs import TopicPartition
 from pipeline.core.partition import Partition
 from pipeline.errors import FatalError, SignalError
 from pipeline.kafka.schema_registry import Registry
+from pipeline.model import row_keys
 from pipeline.model.avro import HEAD
 from pipeline.model.records import Member, Position, Room
+from pipeline.model.row_keys import decode_key
 from pipeline.model.wire import SCHEMAS, decode_member
 from pipeline.worker.schemas import RowDecoder, ask
 
-POSITION_KEY: Final = b'["position"]'
-_ids: Final = msgspec.json.Decoder(list[str]).decode
 _BAD: Final = (msgspec.DecodeError, SignalError, ValueError, TypeError, LookupError)
 
 
@@ -48,13 +48,13 @@ class TableRows:
                 value = record.value
                 kind = None if value is None else own.get(value[:HEAD])
                 if kind is Room:
-                    word, room_id = _ids(record.key)
-                    if word == "room" and _begins_with(value, room_id):
+                    word, room_id = decode_key(record.key)
+                    if word == row_keys.ROOM and _begins_with(value, room_id):
                         partition.restore_row(room_id, value)
                         continue
                 elif kind is Member:
-                    word, room_id, session = _ids(record.key)
-                    if word == "member":
+                    word, room_id, session = decode_key(record.key)
+                    if word == row_keys.MEMBER:
                         partition.restore_member(room_id, session, decode_member(value))
                         continue
                 await self._restore(partition, positions, tp, record)
@@ -68,17 +68,17 @@ class TableRows:
         self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, record: Any
     ) -> None:
         """Apply one record of any kind."""
-        word, *ids = _ids(record.key)
+        word, *ids = decode_key(record.key)
         value = record.value
         row = None if value is None else await self.decode(value)
         if value is not None and value[:HEAD] not in self._own:
             await self._learn(value[:HEAD], row)
         match word, row:
-            case "room", Room() | None:
+            case row_keys.ROOM, Room() | None:
                 partition.restore_room(ids[0], row)
-            case "member", Member() | None:
+            case row_keys.MEMBER, Member() | None:
                 partition.restore_member(ids[0], ids[1], row)
-            case "position", Position():
+            case row_keys.POSITION, Position():
                 positions[tp.partition] = row
             case _:
                 raise FatalError(

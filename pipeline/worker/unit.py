@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from typing import Final
 
-import msgspec
 from aiokafka.structs import TopicPartition
 
 from pipeline.core.decision import Decision
@@ -20,6 +19,7 @@ from pipeline.kafka.record_batch import Batch, Batches, batches, encode_row, hea
 from pipeline.model.avro import LENGTH, length
 from pipeline.model.events import Event
 from pipeline.model.records import Member, Position, Room, TopicPosition
+from pipeline.model.row_keys import MEMBER, POSITION_KEY, ROOM, encode_key
 from pipeline.model.signals import AnySignal
 from pipeline.model.times import format_time
 from pipeline.model.trace_context import context
@@ -38,9 +38,6 @@ MAX_SIGNALS: Final = 40_000
 MAX_BYTES: Final = 32 << 20
 """Bounds of a unit: signals taken in, bytes written. The output of one signal is never split, so both are exceeded."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
-
-_POSITION_KEY: Final = b'["position"]'
-_key = msgspec.json.Encoder().encode
 
 
 class Output:
@@ -172,10 +169,10 @@ class Unit:
         for output in self._outputs.values():
             rows = output.rows
             for room_id, room in output.rooms.items():
-                key = _key(("room", room_id))
+                key = encode_key((ROOM, room_id))
                 rows[room_id] = encode_row(key, None if room is None else encode_room(room, room_head))
             for both, member in output.members.items():
-                key = _key(("member", both[0], both[1]))
+                key = encode_key((MEMBER, both[0], both[1]))
                 rows[both] = encode_row(key, None if member is None else encode_member(member, member_head))
             output.rooms.clear()
             output.members.clear()
@@ -226,4 +223,4 @@ class Unit:
     def _position(self, inputs: tuple[Input, Input]) -> bytes:
         positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs)
         position = Position(transactional_id=self._owner, positions=positions)
-        return encode_row(_POSITION_KEY, self._encoder.encode(position))
+        return encode_row(POSITION_KEY, self._encoder.encode(position))

@@ -1,6 +1,6 @@
-"""`doctor` on a real broker and a real registry: each thing that can be wrong is named, and nothing else suffers.
+"""`doctor` on a real broker and a real registry: it names each problem, and no other check is affected.
 
-Permissions are in tests/admin/test_doctor_secured.py, what needs no broker in tests/admin/test_doctor_parts.py.
+Permissions are in tests/admin/test_doctor_secured.py, tests without a broker in tests/admin/test_doctor_parts.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pipeline.admin import doctor
 from pipeline.admin.doctor import Line
 from pipeline.devstack import Stack
-from pipeline.kafka.authorization import admin_client, look
+from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json
@@ -43,7 +43,7 @@ CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
 
 
 async def run(pipe: Pipe, *options: str, **env: str) -> tuple[int, str]:
-    """The command: exit code and output; it must never say anything on standard error."""
+    """Run the command; return exit code and output. Standard error must be empty."""
     command = [sys.executable, "-m", "pipeline", "doctor", *options]
     done = await asyncio.to_thread(
         subprocess.run,
@@ -60,19 +60,19 @@ async def run(pipe: Pipe, *options: str, **env: str) -> tuple[int, str]:
 
 
 async def examined(pipe: Pipe, **env: str) -> dict[str, list[Line]]:
-    """What `--json` says, by check; the exit code must go with it."""
+    """Run `--json`; return its lines by check. The exit code must agree with them."""
     code, out = await run(pipe, "--json", **env)
     lines = [Line(**json.loads(line)) for line in out.splitlines()]
     assert code == int(any(line.state == "wrong" for line in lines)), out
     found: dict[str, list[Line]] = {}
     for line in lines:
         found.setdefault(line.check, []).append(line)
-    assert list(found) == ORDER, "each check has its say, in a fixed order"
+    assert list(found) == ORDER, "each check is reported, in a fixed order"
     return found
 
 
 def states(found: dict[str, list[Line]]) -> dict[str, str]:
-    """The worst of each check."""
+    """The worst state of each check."""
     return {check: max((line.state for line in lines), key=RANKS.index) for check, lines in found.items()}
 
 
@@ -80,70 +80,70 @@ def wrong(found: dict[str, list[Line]]) -> set[str]:
     return {check for check, state in states(found).items() if state == "wrong"}
 
 
-# --- all is well ---------------------------------------------------------------------------------------------
+# --- no problem -----------------------------------------------------------------------------------------------
 
 
-async def test_with_a_worker_at_work_nothing_is_wrong(pipe: Pipe) -> None:
+async def test_nothing_is_wrong_while_a_worker_runs(pipe: Pipe) -> None:
     with pipe.worker():
         await pipe.send(CREATE)
         await pipe.until_events(1)
         volume = s.ConferenceVolume("v", "room", T, 1, "o")
         producer = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-p")
-        async with producer, producer.transaction():  # its marker is behind the position, and no signal
+        async with producer, producer.transaction():  # its marker is after the position, and is not a signal
             await producer.send(pipe.topic("api.signals"), signal_json(volume), b"room")
         await pipe.until_events(2)
         found = await examined(pipe)
     assert wrong(found) == set()
-    # One broker, and one without an authorizer, is said and not wrong.
+    # A single broker, and one without an authorizer, are warnings.
     assert {check for check, state in states(found).items() if state == "warning"} <= {
         "topics",
         "permissions",
     }
     assert "1 broker by PLAINTEXT, without a login" in found["broker"][0].found
     assert found["schemas"][0].found == "34 subjects have the schemas of this version, FULL_TRANSITIVE"
-    assert "is stable, 1 members; partitions by host: 127.0.0.1 4" in found["group"][0].found
-    assert found["lag"][0].found == "nothing waits: the workers' positions are at the end of all 8 inputs"
+    assert "is stable, 1 member; partitions by host: 127.0.0.1 4" in found["group"][0].found
+    assert found["lag"][0].found == "no backlog: the workers' positions are at the end of all 8 inputs"
     assert "no authorizer" in found["permissions"][0].found
     assert "of the controller's (±" in found["clock"][0].found.replace("ahead of", "of").replace(
         "behind", "of"
     )
 
 
-async def test_text_is_a_line_for_each_with_the_remedy(pipe: Pipe) -> None:
+async def test_text_output_has_a_line_per_finding_with_remedy(pipe: Pipe) -> None:
     code, out = await run(pipe)
     assert code == 1
     [line] = [line for line in out.splitlines() if line.startswith("wrong")]
     assert line == (
-        f"wrong    group         group '{pipe.settings.group_id}' is not known: nobody works; "
-        "start workers; is PIPELINE_GROUP_ID theirs?"
+        f"wrong    group         group '{pipe.settings.group_id}' does not exist: no worker runs; "
+        "start workers, or set PIPELINE_GROUP_ID to the group of the workers"
     )
 
 
-# --- servers that are away -----------------------------------------------------------------------------------
+# --- unavailable servers -------------------------------------------------------------------------------------
 
 
-async def test_without_a_broker_the_registry_is_still_looked_at(pipe: Pipe) -> None:
+async def test_registry_is_checked_without_a_broker(pipe: Pipe) -> None:
     found = await examined(pipe, KAFKA_BOOTSTRAP_SERVERS=NOWHERE["KAFKA_BOOTSTRAP_SERVERS"])
     fine = {"registry": "ok", "schemas": "ok"}
     assert states(found) == dict.fromkeys(ORDER, "warning") | fine | {"broker": "wrong"}
     assert found["broker"][0].found.startswith("Kafka at 127.0.0.1:9: 127.0.0.1:9: ")
     assert "check KAFKA_BOOTSTRAP_SERVERS" in found["broker"][0].remedy
-    assert found["lag"][0].found == "not checked: the broker can't be used"
+    assert found["lag"][0].found == "not checked: the broker is unavailable"
 
 
-async def test_without_a_registry_the_broker_is_still_looked_at(pipe: Pipe) -> None:
+async def test_brokers_are_checked_without_a_registry(pipe: Pipe) -> None:
     with pipe.worker():
         await pipe.send(CREATE)
         await pipe.until_events(1)
         found = await examined(pipe, SCHEMA_REGISTRY_URL=NOWHERE["SCHEMA_REGISTRY_URL"])
     assert wrong(found) == {"registry"}
     assert found["registry"][0].remedy == "check SCHEMA_REGISTRY_URL and that it runs"
-    assert found["schemas"][0].found == "not checked: the registry can't be used"
+    assert found["schemas"][0].found == "not checked: the registry is unavailable"
     assert found["lag"][0].state == found["group"][0].state == found["clock"][0].state == "ok"
     assert "registry" not in found["clock"][0].found
 
 
-async def test_a_broker_that_names_an_address_that_leads_nowhere_is_told_from_one_that_is_away() -> None:
+async def test_unreachable_advertised_address_is_reported() -> None:
     lost = {"advertised.listeners": "PLAINTEXT://127.0.0.1:9"}
     stack = Stack(f"{PREFIX}{os.getpid()}-lost", registry=False, extra_properties=lost)
     try:
@@ -155,12 +155,12 @@ async def test_a_broker_that_names_an_address_that_leads_nowhere_is_told_from_on
     finally:
         await asyncio.to_thread(stack.down)
     assert lines[0].state == "wrong"
-    assert lines[0].found == "broker 1 at 127.0.0.1:9 is named by the cluster and can't be reached there"
+    assert lines[0].found == "broker 1 can't be reached at its advertised address 127.0.0.1:9"
     assert "advertised.listeners" in lines[0].remedy
-    assert lines[2].found == "not checked: the broker can't be used"
+    assert lines[2].found == "not checked: the broker is unavailable"
 
 
-async def test_a_broker_that_says_nothing_costs_the_time_limit_and_no_more(pipe: Pipe) -> None:
+async def test_silent_broker_takes_only_the_time_limit(pipe: Pipe) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.listen()
         began = time.monotonic()
@@ -181,23 +181,25 @@ async def admin(pipe: Pipe) -> AsyncIterator[AIOKafkaAdminClient]:
         yield found
 
 
-async def test_a_topic_that_is_missing_is_named_and_so_is_what_could_not_be_checked(pipe: Pipe) -> None:
+async def test_missing_topic_is_named_and_dependent_checks_are_not_made(pipe: Pipe) -> None:
     gone = pipe.topic("events")
     async with admin(pipe) as client:
         await client.delete_topics([gone])
-        while not (await look(client, [gone])).topics[gone].missing:
+        while not (await describe_topics(client, [gone])).topics[gone].missing:
             await asyncio.sleep(0.05)
     found = await examined(pipe)
     assert wrong(found) == {"topics", "group"}
-    told = Line("topics", "wrong", f"{gone} do not exist", "run `conference-pipeline setup`")
-    assert found["topics"][0] == told
-    assert found["transactions"][0].found == f"not checked: topic {gone} does not exist, or can't be seen"
+    assert found["topics"][0] == Line(
+        "topics", "wrong", f"topic {gone} does not exist", "run `conference-pipeline setup`"
+    )
+    assert (
+        found["transactions"][0].found
+        == f"not checked: topic {gone} does not exist, or this user may not describe it"
+    )
     assert found["lag"][0].state == "ok"
 
 
-async def test_a_setting_of_a_topic_that_breaks_a_promise_is_wrong_and_comes_with_its_command(
-    pipe: Pipe,
-) -> None:
+async def test_wrong_topic_setting_is_reported_with_its_command(pipe: Pipe) -> None:
     rooms = pipe.topic("rooms")
     async with admin(pipe) as client:
         await client.alter_configs(
@@ -207,11 +209,11 @@ async def test_a_setting_of_a_topic_that_breaks_a_promise_is_wrong_and_comes_wit
         )  # fmt: skip
     found = await examined(pipe)
     [line] = [line for line in found["topics"] if line.state == "wrong"]
-    assert line.found.startswith(f"topic {rooms} has cleanup.policy=delete, needed is compact: ")
+    assert line.found.startswith(f"topic {rooms} has cleanup.policy=delete, expected compact: ")
     assert line.remedy.endswith(f"--entity-name {rooms} --add-config cleanup.policy=compact")
 
 
-async def test_schemas_that_are_missing_older_incompatible_or_without_their_level(pipe: Pipe) -> None:
+async def test_missing_outdated_incompatible_and_unprotected_schemas_are_reported(pipe: Pipe) -> None:
     def other(record: str, **field: Any) -> dict[str, str]:
         schema = json.loads(SCHEMAS[record])
         kept = [one for one in schema["fields"] if one["name"] != "caller_id"]
@@ -223,28 +225,30 @@ async def test_schemas_that_are_missing_older_incompatible_or_without_their_leve
     async with Registry(pipe.settings) as registry:
         for subject in (joined, left, member):
             await registry.delete(subject)
-        await registry._ask("POST", f"/subjects/{left}/versions", other("conference.MemberLeft"))
-        await registry._ask("PUT", f"/config/{left}", {"compatibility": "FULL_TRANSITIVE"})
-        await registry._ask("POST", f"/subjects/{member}/versions", other("conference.Member", default=1))
-        await registry._ask("PUT", f"/config/{member}", {"compatibility": "FULL_TRANSITIVE"})
-        await registry._ask("PUT", f"/config/{muted}", {"compatibility": "NONE"})
+        await registry._request("POST", f"/subjects/{left}/versions", other("conference.MemberLeft"))
+        await registry._request("PUT", f"/config/{left}", {"compatibility": "FULL_TRANSITIVE"})
+        await registry._request("POST", f"/subjects/{member}/versions", other("conference.Member", default=1))
+        await registry._request("PUT", f"/config/{member}", {"compatibility": "FULL_TRANSITIVE"})
+        await registry._request("PUT", f"/config/{muted}", {"compatibility": "NONE"})
     found = await examined(pipe)
-    said = [(line.state, line.found) for line in found["schemas"]]
-    assert said == [
+    assert [(line.state, line.found) for line in found["schemas"]] == [
         ("wrong", f"{joined} is not registered"),
-        ("wrong", f"{member} is registered without this version's schema, which would fit"),
-        ("wrong", f"{left} is registered with a version that this program's schema does not fit"),
-        ("warning", f"{muted} is without the level FULL_TRANSITIVE: others may register what breaks us"),
+        ("wrong", f"{member} is registered without this version's schema, which is compatible"),
+        ("wrong", f"{left} is registered with a version that is incompatible with this version's schema"),
+        (
+            "warning",
+            f"{muted} is registered without compatibility level FULL_TRANSITIVE: others may register incompatible versions",
+        ),
     ]
     nothing = await examined(pipe, PIPELINE_TOPIC_PREFIX=f"{pipe.prefix}-none")
     assert "and 31 more are not registered" in nothing["schemas"][0].found
     assert nothing["schemas"][0].remedy.startswith("run `conference-pipeline setup`")
 
 
-# --- the work ------------------------------------------------------------------------------------------------
+# --- the workers ---------------------------------------------------------------------------------------------
 
 
-async def test_a_member_that_is_no_worker_leaves_partitions_without_an_owner(pipe: Pipe) -> None:
+async def test_partitions_without_an_owner_are_reported(pipe: Pipe) -> None:
     stranger = AIOKafkaConsumer(
         pipe.topic("events"), **pipe.settings.kafka(), group_id=pipe.settings.group_id
     )
@@ -253,9 +257,9 @@ async def test_a_member_that_is_no_worker_leaves_partitions_without_an_owner(pip
     found = await examined(pipe)
     await stranger.stop()
     assert wrong(found) == {"group"}
-    assert found["group"][0].found.endswith("; nobody owns partitions 0, 1, 2, 3")
+    assert found["group"][0].found.endswith("; no owner of partitions 0, 1, 2, 3")
     empty = await examined(pipe)
-    assert "has no members: nobody works" in empty["group"][0].found
+    assert "has no members: no worker runs" in empty["group"][0].found
 
 
 async def test_more_workers_than_partitions_is_a_warning(servers: Any) -> None:
@@ -266,12 +270,10 @@ async def test_more_workers_than_partitions_is_a_warning(servers: Any) -> None:
         found = await examined(pipe)
         assert found["group"][0].state == "warning"
         assert "2 members" in found["group"][0].found
-        assert found["group"][0].found.endswith("; 1 have nothing to do")
+        assert found["group"][0].found.endswith("; 1 member without a partition")
 
 
-async def test_what_waits_is_counted_from_the_workers_position_and_what_was_deleted_is_a_loss(
-    pipe: Pipe,
-) -> None:
+async def test_backlog_is_counted_and_deleted_signals_are_reported(pipe: Pipe) -> None:
     with pipe.worker() as worker:
         await pipe.send(CREATE)
         await pipe.until_events(1)
@@ -281,9 +283,9 @@ async def test_what_waits_is_counted_from_the_workers_position_and_what_was_dele
     number = pipe.partition("room")
     place = f"{pipe.topic('api.signals')} partition {number}"
     [line] = (await examined(pipe))["lag"]
-    assert line.state == "ok", "they came just now"
-    assert line.found.startswith("at most 5 signals wait on 1 of 8 inputs, the first for ")
-    assert f"the most, 5, on {place}" in line.found
+    assert line.state == "ok", "they are new"
+    assert line.found.startswith("backlog of at most 5 signals on 1 of 8 inputs, the oldest ")
+    assert f"the largest, 5, on {place}" in line.found
 
     async with admin(pipe) as client:
         tp = TopicPartition(pipe.topic("api.signals"), number)
@@ -293,8 +295,8 @@ async def test_what_waits_is_counted_from_the_workers_position_and_what_was_dele
     assert rest.state == "ok"
 
 
-async def test_a_table_whose_positions_are_not_of_this_log_is_wrong(pipe: Pipe) -> None:
-    """As after a signal topic was deleted and made anew; the position is behind many other rows."""
+async def test_position_after_the_end_of_the_log_is_wrong(pipe: Pipe) -> None:
+    """As after a signal topic was recreated. Many rows follow the position."""
     async with Registry(pipe.settings) as registry:
         ids = await registry.schema_ids(pipe.prefix)
     known = (TopicPosition(pipe.topic("api.signals"), 0, 99, T), TopicPosition("another.topic", 0, 99, T))
@@ -308,9 +310,7 @@ async def test_a_table_whose_positions_are_not_of_this_log_is_wrong(pipe: Pipe) 
     assert "partition 0 ends at offset 0, before the workers' position 99" in line.found
 
 
-async def test_open_transactions_are_named_with_their_owner_and_the_command_that_ends_them(
-    pipe: Pipe,
-) -> None:
+async def test_open_transactions_are_reported_with_owner_and_abort_command(pipe: Pipe) -> None:
     owner = f"{pipe.settings.group_id}-dead"
     number = pipe.partition("room")
     dead = await pipe.left_open(owner)
@@ -324,10 +324,10 @@ async def test_open_transactions_are_named_with_their_owner_and_the_command_that
         await dead.abort_transaction()
         await foreign.abort_transaction()
     await dead.stop()
-    said = {line.found.partition(" at offset")[0]: line for line in found["transactions"]}
+    lines = {line.found.partition(" at offset")[0]: line for line in found["transactions"]}
     events, rooms = pipe.topic("events"), pipe.topic("rooms")
     for topic in (events, rooms):
-        line = said[f"an open transaction of {owner!r} holds readers of {topic} partition {number} back"]
+        line = lines[f"an open transaction of {owner!r} blocks readers of {topic} partition {number}"]
         assert line.state == "wrong"
         assert line.remedy.endswith(
             f"kafka-transactions.sh abort --topic {topic} --partition {number} --start-offset 0"
@@ -335,7 +335,8 @@ async def test_open_transactions_are_named_with_their_owner_and_the_command_that
     [line] = [line for line in found["transactions"] if line.state == "warning"]
     media = pipe.topic("media.signals")
     assert line.found.startswith(
-        f"a producer's open transaction hides {media} partition {number} from offset 0 on, since "
+        f"an open transaction of a producer hides signals and delays timeouts of {media} partition {number} "
+        "from offset 0 on, since "
     )
     assert len(found["transactions"]) == 3
     assert (await examined(pipe))["transactions"][0].state == "ok"

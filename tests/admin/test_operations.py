@@ -1,4 +1,4 @@
-"""What docs/howto/runbook.md tells an operator to do, done on a real broker, and what comes of it."""
+"""The procedures of docs/howto/runbook.md on a real broker, and their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiokafka.errors import PolicyViolationError
 
 from pipeline.admin.doctor import examine
 from pipeline.admin.setup import setup
-from pipeline.kafka.authorization import admin_client, look
+from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.model import signals as s
 from testkit.pipe import ROOT, Pipe, WorkerProcess
 
@@ -27,7 +27,7 @@ URL = "http://x/a.wav"
 
 
 def life(room: str) -> list[s.AnySignal]:
-    """Seven signals that cause five events, a no-op and a rejection."""
+    """Six signals that cause five events, a no-op and a rejection."""
     return [
         s.ConferenceCreate(f"c-{room}", room, T, "app", "name"),
         s.MemberJoined(f"j-{room}", room, T, "alice", "+15551234567", True),
@@ -42,7 +42,7 @@ EVENTS_OF_A_LIFE = 5
 
 
 async def until(pipe: Pipe, name: str, number: int) -> list[ConsumerRecord]:
-    """The records of a topic when there are so many."""
+    """Wait until a topic has this number of records; return them."""
     async with asyncio.timeout(40):
         while len(found := await pipe.records(name)) < number:
             await asyncio.sleep(0.1)
@@ -53,28 +53,28 @@ async def lose_the_table(pipe: Pipe) -> None:
     name = pipe.topic("rooms")
     async with admin_client(pipe.settings) as admin:
         await admin.delete_topics([name])
-        while not (await look(admin, [name])).topics[name].missing:
+        while not (await describe_topics(admin, [name])).topics[name].missing:
             await asyncio.sleep(0.05)
 
 
 async def cut(pipe: Pipe, name: str, number: int, offset: int) -> None:
-    """Delete what is before this offset, as a retention does; -1 is all."""
+    """Delete the records before this offset, as retention does; -1 deletes all."""
     async with admin_client(pipe.settings) as admin:
         await admin.delete_records({TopicPartition(pipe.topic(name), number): RecordsToDelete(offset)})
 
 
 async def rows(pipe: Pipe) -> dict[tuple[int, bytes], Any]:
-    """The table without its positions: what compaction would leave."""
+    """The rows of the table after compaction, without the positions."""
     found = {(row.partition, row.key): row.value for row in await pipe.records("rooms")}
     return {key: value for key, value in found.items() if value is not None and b"position" not in key[1]}
 
 
-def said(records: list[ConsumerRecord]) -> list[tuple[Any, ...]]:
+def contents(records: list[ConsumerRecord]) -> list[tuple[Any, ...]]:
     return [(record.partition, record.key, record.value, record.headers) for record in records]
 
 
-def apart(pipe: Pipe) -> tuple[str, str]:
-    """Two rooms on two partitions."""
+def two_rooms(pipe: Pipe) -> tuple[str, str]:
+    """Two rooms on different partitions."""
     first = "room-0"
     other = next(f"room-{n}" for n in range(99) if pipe.partition(f"room-{n}") != pipe.partition(first))
     return first, other
@@ -83,8 +83,8 @@ def apart(pipe: Pipe) -> tuple[str, str]:
 # --- the table is lost ---------------------------------------------------------------------------------------
 
 
-async def test_a_lost_table_is_rebuilt_from_what_is_retained_and_its_events_come_again(pipe: Pipe) -> None:
-    whole, cropped = apart(pipe)
+async def test_lost_table_is_rebuilt_and_its_events_are_repeated(pipe: Pipe) -> None:
+    whole, cropped = two_rooms(pipe)
     with pipe.worker() as worker:
         await pipe.send(*life(whole), *life(cropped))
         await until(pipe, "events", 2 * EVENTS_OF_A_LIFE)
@@ -92,14 +92,14 @@ async def test_a_lost_table_is_rebuilt_from_what_is_retained_and_its_events_come
         assert worker.stop() == 0
     before, table = await pipe.records(), await rows(pipe)
     await lose_the_table(pipe)
-    await cut(pipe, "api.signals", pipe.partition(cropped), 1)  # its create is older than the retention
+    await cut(pipe, "api.signals", pipe.partition(cropped), 1)  # its create has expired
 
     with pipe.worker(ready=False) as worker:
         assert await asyncio.to_thread(worker.wait, 30) == 2
-    assert "rooms do not exist: run `conference-pipeline setup`" in worker.log[-1]["msg"]
+    assert "rooms does not exist: run `conference-pipeline setup`" in worker.log[-1]["msg"]
     assert await setup(pipe.settings, lambda _: None) == []
-    warned = [line for line in await examine(pipe.settings) if line.check == "lag" and line.state == "wrong"]
-    assert ["it was lost" in line.found for line in warned] == [True]
+    wrong = [line for line in await examine(pipe.settings) if line.check == "lag" and line.state == "wrong"]
+    assert ["the table was lost" in line.found for line in wrong] == [True]
     with pipe.worker():
         volume = s.ConferenceVolume("new", whole, T, 1, "volume")
         await pipe.send(volume)
@@ -109,27 +109,27 @@ async def test_a_lost_table_is_rebuilt_from_what_is_retained_and_its_events_come
     def of(records: list[ConsumerRecord], room: str) -> list[ConsumerRecord]:
         return [record for record in records if record.key == room.encode()]
 
-    once = said(of(before, whole))
-    assert said(of(after, whole))[: 2 * EVENTS_OF_A_LIFE] == once + once, "byte for byte, with the same ids"
+    once = contents(of(before, whole))
+    assert contents(of(after, whole))[: 2 * EVENTS_OF_A_LIFE] == once + once, (
+        "byte for byte, with the same ids"
+    )
     last = dict(of(after, whole)[-1].headers)
     assert (last["ce_type"], len(of(after, whole))) == (b"conference.play.volume_changed", 11)
     assert {key: row for key, row in (await rows(pipe)).items() if b"room" in key[1]}.keys() == table.keys()
-    assert len(await pipe.records("signals.rejected")) > len(rejected), "also what was rejected comes again"
+    assert len(await pipe.records("signals.rejected")) > len(rejected), "rejections are repeated, too"
 
     again = [dict(record.headers) for record in of(after, cropped)[EVENTS_OF_A_LIFE:]]
     assert [one["ce_type"].rpartition(b".")[2] for one in again][:3] == [b"joined", b"muted", b"started"]
     ids = {(dict(record.headers)["ce_id"], dict(record.headers)["ce_type"]) for record in before}
     assert not ids & {(one["ce_id"], one["ce_type"]) for one in again}, (
-        "without its create it counts otherwise"
+        "without its create, the sequence numbers differ"
     )
     assert again[1]["ce_id"] == dict(of(before, cropped)[1].headers)["ce_id"], (
-        "an id can even name another event: of two of one signal, the second now has the number of the first"
+        "an id may name another event: the second event of a signal now has the number of the first"
     )
 
 
-async def test_a_worker_that_lives_through_the_loss_repeats_nothing_and_leaves_a_table_with_holes(
-    pipe: Pipe,
-) -> None:
+async def test_running_worker_repeats_nothing_after_the_table_is_lost(pipe: Pipe) -> None:
     first = "room"
     other = next(name for n in range(99) if pipe.partition(name := f"other-{n}") == pipe.partition(first))
     with pipe.worker() as worker:
@@ -149,7 +149,7 @@ async def test_a_worker_that_lives_through_the_loss_repeats_nothing_and_leaves_a
     assert [unknown.key, no_member.key] == [other.encode(), first.encode()]
 
 
-async def test_starting_from_nothing_says_nothing_twice_and_forgets_the_rooms(pipe: Pipe) -> None:
+async def test_start_without_table_and_signals_forgets_the_rooms(pipe: Pipe) -> None:
     room = "room"
     with pipe.worker() as worker:
         await pipe.send(*life(room))
@@ -169,7 +169,7 @@ async def test_starting_from_nothing_says_nothing_twice_and_forgets_the_rooms(pi
     assert len({event["meta"]["event_id"] for event in events}) == EVENTS_OF_A_LIFE + 1
 
 
-async def test_a_table_that_is_put_back_from_a_copy_repeats_only_what_came_after_the_copy(pipe: Pipe) -> None:
+async def test_restored_table_repeats_only_events_after_the_copy(pipe: Pipe) -> None:
     room = "room"
     with pipe.worker() as worker:
         await pipe.send(*life(room))
@@ -187,16 +187,14 @@ async def test_a_table_that_is_put_back_from_a_copy_repeats_only_what_came_after
             await producer.send_and_wait(pipe.topic("rooms"), value, key, partition=number)
     with pipe.worker():
         after = await until(pipe, "events", EVENTS_OF_A_LIFE + 2)
-    assert said(after) == [*said(before), said(before)[-1]]
+    assert contents(after) == [*contents(before), contents(before)[-1]]
     assert await rows(pipe) == table
 
 
 # --- group and settings --------------------------------------------------------------------------------------
 
 
-async def test_another_group_goes_on_where_the_table_says_also_past_what_a_dead_worker_left_open(
-    pipe: Pipe,
-) -> None:
+async def test_another_group_continues_after_a_dead_workers_open_transaction(pipe: Pipe) -> None:
     room = "room"
     with pipe.worker() as worker:
         await pipe.send(*life(room))
@@ -216,11 +214,11 @@ async def test_another_group_goes_on_where_the_table_says_also_past_what_a_dead_
         left = [line for line in await examine(pipe.settings) if line.check == "lag"]
     await dead.stop()
     assert [event["meta"]["sequence"] for event in events] == [1, 2, 3, 4, 5, 6]
-    assert "was last written by" in left[0].found
+    assert left[0].found.startswith("the last writer of partition")
     assert left[0].state == "warning"
 
 
-async def test_a_playback_keeps_the_seconds_that_it_was_started_with(pipe: Pipe) -> None:
+async def test_playback_keeps_its_timeout_after_a_change_of_settings(pipe: Pipe) -> None:
     play = s.ConferencePlay("p", "room", T, (URL,), "play")
     with pipe.worker(PIPELINE_WATCHDOG_SECONDS="6") as worker:
         await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"), play)
@@ -238,7 +236,7 @@ async def test_a_playback_keeps_the_seconds_that_it_was_started_with(pipe: Pipe)
 # --- deleting ------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_applied_can_be_deleted_and_the_table_can_not(pipe: Pipe) -> None:
+async def test_processed_records_can_be_deleted_but_table_rows_can_not(pipe: Pipe) -> None:
     room = "room"
     number = pipe.partition(room)
     with pipe.worker():
@@ -265,7 +263,7 @@ async def test_what_was_applied_can_be_deleted_and_the_table_can_not(pipe: Pipe)
 
 
 def newer(folder: Path) -> Path:
-    """This program with one more field in a row and in an event, which it fills."""
+    """A copy of this program that adds, and fills, a field of a row and of an event."""
     for name in ("pipeline", "tools", "avro"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for record, name in (("Room", "note"), ("Created", "origin")):
@@ -274,7 +272,7 @@ def newer(folder: Path) -> Path:
         schema["fields"].append({"name": name, "type": "string", "default": "", "doc": "New."})
         path.write_bytes(msgspec.json.encode(schema))
     subprocess.run([sys.executable, "tools/generate.py"], cwd=folder, check=True, capture_output=True)
-    rules = folder / "pipeline" / "room.py"
+    rules = folder / "pipeline" / "core" / "room.py"
     text = rules.read_text()
     event = "events.Created(room.app_id, room.room_id, room.name, _meta(room, signal)"
     assert text.count(event + ")") == text.count("    return _step(room, signal, event)\n") == 1
@@ -283,45 +281,56 @@ def newer(folder: Path) -> Path:
     return folder
 
 
-async def test_two_versions_work_side_by_side_and_back(pipe: Pipe, tmp_path: Path) -> None:
-    """Old and new with another schema of a row and of an event; what the new one adds, the old one drops."""
-    folder = await asyncio.to_thread(newer, tmp_path / "newer")
-
-    def start() -> WorkerProcess:
-        command = [sys.executable, "-m", "pipeline", "worker"]
-        process = subprocess.Popen(
+def start_worker(folder: Path, pipe: Pipe) -> WorkerProcess:
+    """Start a worker of the program in this folder."""
+    command = [sys.executable, "-m", "pipeline", "worker"]
+    return WorkerProcess(
+        subprocess.Popen(
             command, cwd=folder, env=pipe.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        return WorkerProcess(process)
+    )
+
+
+async def run_in(folder: Path, pipe: Pipe, *arguments: str) -> list[str]:
+    """Run a command of the program in this folder; return its lines."""
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=folder, env=pipe.env, capture_output=True, text=True, check=True
+    )
+    lines: list[str] = done.stdout.splitlines()
+    return lines
+
+
+async def new_rows(pipe: Pipe) -> int:
+    """The number of rows that the newer version wrote."""
+    return sum(b"\x06new" in row for row in (await rows(pipe)).values())
+
+
+async def test_two_versions_run_side_by_side_and_back(pipe: Pipe, tmp_path: Path) -> None:
+    """The new version adds a field to a row and to an event; the old version drops it."""
+    folder = await asyncio.to_thread(newer, tmp_path / "newer")
+    rooms = [f"room-{n}" for n in range(8)]
 
     def volumes(name: str) -> list[s.AnySignal]:
         return [s.ConferenceVolume(f"{name}-{room}", room, T, 1, name) for room in rooms]
 
-    rooms = [f"room-{n}" for n in range(8)]
-    creates = [s.ConferenceCreate(f"c-{room}", room, T, "app", "name") for room in rooms]
     with pipe.worker() as old:
-        early = start()
+        early = start_worker(folder, pipe)
         assert await asyncio.to_thread(early.wait, 30) == 2
         assert "run `conference-pipeline setup`" in early.log[-1]["msg"]
-        command = [sys.executable, "-m", "pipeline", "setup"]
-        done = await asyncio.to_thread(
-            subprocess.run, command, cwd=folder, env=pipe.env, capture_output=True, text=True, check=True
-        )
-        assert sorted(line.rpartition("-")[2] for line in done.stdout.splitlines()) == [
-            "conference.Created",
-            "conference.Room",
-        ]
-        new = start()
+        created = sorted(line.rpartition("-")[2] for line in await run_in(folder, pipe, "setup"))
+        assert created == ["conference.Created", "conference.Room"]
+        new = start_worker(folder, pipe)
         try:
             await asyncio.to_thread(new.until_log, "partitions assigned")
             assert {old.metric("pipeline_partitions"), new.metric("pipeline_partitions")} == {2}
-            await pipe.send(*creates)
+            await pipe.send(*(s.ConferenceCreate(f"c-{room}", room, T, "app", "name") for room in rooms))
             await until(pipe, "events", 8)
             assert old.stop() == 0
-            assert 0 < sum(b"\x06new" in row for row in (await rows(pipe)).values()) < 8
+            assert 0 < await new_rows(pipe) < 8
             await pipe.send(*volumes("v"))
             await until(pipe, "events", 16)
-            assert 0 < sum(b"\x06new" in row for row in (await rows(pipe)).values()) < 8
+            assert 0 < await new_rows(pipe) < 8
             with pipe.worker() as back:
                 assert new.stop() == 0
                 await pipe.send(*volumes("w"))
@@ -329,22 +338,9 @@ async def test_two_versions_work_side_by_side_and_back(pipe: Pipe, tmp_path: Pat
                 assert back.stop() == 0
         finally:
             new.end()
-    assert not any(b"\x06new" in row for row in (await rows(pipe)).values())
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "events",
-        "--from-beginning",
-        "--max",
-        "24",
-        "--timeout",
-        "30",
-    ]
-    read = await asyncio.to_thread(
-        subprocess.run, command, cwd=ROOT, env=pipe.env, capture_output=True, check=True
-    )
-    found = [msgspec.json.decode(line) for line in read.stdout.splitlines()]
+    assert await new_rows(pipe) == 0
+    options = ("--from-beginning", "--max", "24", "--timeout", "30")
+    found = [msgspec.json.decode(line) for line in await run_in(ROOT, pipe, "events", *options)]
     assert len(records) == len(found) == 24
     for room in rooms:
         assert [one["meta"]["sequence"] for one in found if one["room_id"] == room] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""`setup` on a real broker and a real registry: what it makes, what it leaves alone, what it says."""
+"""`setup` on a real broker and a real registry: what it creates, what it leaves unchanged, what it reports."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ CONTRACT: dict[str, dict[str, str]] = {
     "signals.rejected": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "signals.dead": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
 }
-"""Contract §2, copied by hand; all of them also have LogAppendTime."""
+"""Contract §2, copied by hand; all topics also have LogAppendTime."""
 LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
-ONE_BROKER = "warning: 1 broker, one replica: fine for development, but a lost disk loses all; take 3 brokers for production"
+ONE_BROKER = "warning: 1 broker, one replica: fine for development, but a lost disk loses all records; use 3 brokers in production"
 
 
 class Site:
-    """A prefix on the real servers with nothing below it, and `setup` as a command."""
+    """An unused prefix on the real servers, and `setup` as a command."""
 
     def __init__(self, servers: Servers, admin: AIOKafkaAdminClient, session: aiohttp.ClientSession) -> None:
         self.pipe = Pipe(servers, partitions=3)
         self.prefix, self.admin, self.session = self.pipe.prefix, admin, session
 
     def setup(self, *options: str, **env: str) -> tuple[int, str, str]:
-        """Exit code, standard output, standard error."""
+        """Run the command; return exit code, standard output, standard error."""
         command = [sys.executable, "-m", "pipeline", "setup", *options]
         ran = subprocess.run(
             command,
@@ -60,23 +60,23 @@ class Site:
         )
         return ran.returncode, ran.stdout, ran.stderr
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The registry's answer."""
+    async def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request to the registry; return its answer."""
         url = self.pipe.settings.registry_url + path
         async with self.session.request(method, url, json=body) as answer:
             return await answer.json(content_type=None)
 
     async def create(self, name: str, partitions: int = 3, **config: str) -> None:
-        """Create one of the six topics with another shape."""
+        """Create one of the six topics with this configuration."""
         config = {key.replace("_", "."): value for key, value in config.items()}
         new = NewTopic(f"{self.prefix}.{name}", partitions, 1, topic_configs=config)
         answer = await self.admin.create_topics([new])
         assert [error[1] for error in answer.topic_errors] == [0]
-        while name not in await self.topics():  # the broker learns of it a moment later
+        while name not in await self.topics():  # the broker shows it a moment later
             await asyncio.sleep(0.05)
 
     async def topics(self) -> dict[str, int]:
-        """The topics below our prefix, with their numbers of partitions."""
+        """The topics with this prefix, and their numbers of partitions."""
         names = [name for name in await self.admin.list_topics() if name.startswith(f"{self.prefix}.")]
         described = await self.admin.describe_topics(names) if names else []
         described = [topic for topic in described if topic["partitions"]]
@@ -85,7 +85,7 @@ class Site:
         }
 
     async def configs(self, *names: str) -> dict[str, dict[str, str]]:
-        """What was set on topics; what they have from the broker is left out."""
+        """The settings of topics, without the broker's defaults."""
         resources = [ConfigResource(ConfigResourceType.TOPIC, f"{self.prefix}.{name}") for name in names]
         found = {}
         for answer in await self.admin.describe_configs(resources):
@@ -110,8 +110,8 @@ async def site(servers: Servers) -> AsyncIterator[Site]:
     await admin.close()
 
 
-async def test_it_makes_what_the_contract_says_and_then_nothing(site: Site) -> None:
-    level = await site.ask("GET", "/config")
+async def test_first_run_creates_everything_and_second_nothing(site: Site) -> None:
+    level = await site.request("GET", "/config")
     code, out, err = site.setup()
     assert (code, err) == (0, f"{ONE_BROKER}\n")
     subjects = {s: r for topic in TOPICS for s, r in topic.subjects(site.prefix).items()}
@@ -125,10 +125,10 @@ async def test_it_makes_what_the_contract_says_and_then_nothing(site: Site) -> N
     configs = await site.configs(*CONTRACT)
     for name, wanted in CONTRACT.items():
         assert (wanted | LOG_APPEND).items() <= configs[name].items(), name
-    assert await site.ask("GET", "/config") == level, "the global level is not ours to set"
+    assert await site.request("GET", "/config") == level, "the global level is unchanged"
     for subject, record in subjects.items():
-        assert await site.ask("GET", f"/config/{subject}") == {"compatibilityLevel": "FULL_TRANSITIVE"}
-        latest = await site.ask("GET", f"/subjects/{subject}/versions/latest")
+        assert await site.request("GET", f"/config/{subject}") == {"compatibilityLevel": "FULL_TRANSITIVE"}
+        latest = await site.request("GET", f"/subjects/{subject}/versions/latest")
         assert latest["version"] == 1
         assert latest.get("references", []) == []
         alone = fastavro.parse_schema(json.loads(latest["schema"]))
@@ -139,10 +139,10 @@ async def test_it_makes_what_the_contract_says_and_then_nothing(site: Site) -> N
     warnings = [ONE_BROKER.removeprefix("warning: ")]
     assert (code, json.loads(out), err) == (0, {"done": [], "differences": [], "warnings": warnings}, "")
     assert await site.configs(*CONTRACT) == configs
-    assert {(await site.ask("GET", f"/subjects/{s}/versions"))[-1] for s in subjects} == {1}
+    assert {(await site.request("GET", f"/subjects/{s}/versions"))[-1] for s in subjects} == {1}
 
 
-async def test_only_what_is_missing_is_made(site: Site) -> None:
+async def test_only_missing_topics_are_created(site: Site) -> None:
     await site.create("events", cleanup_policy="delete", message_timestamp_type="LogAppendTime",
                       max_message_bytes="5000000", retention_ms="86400000")  # fmt: skip
     before = await site.configs("events")
@@ -151,12 +151,10 @@ async def test_only_what_is_missing_is_made(site: Site) -> None:
     done = json.loads(out)["done"]
     assert sum(line.startswith("created topic") for line in done) == 5
     assert f"created topic {site.prefix}.events" not in done
-    assert await site.configs("events") == before, (
-        "more room and other retentions are the operator's business"
-    )
+    assert await site.configs("events") == before, "larger limits and other retentions are allowed"
 
 
-async def test_topics_of_another_shape_are_named_and_left_alone(site: Site) -> None:
+async def test_deviating_topics_are_named_and_left_unchanged(site: Site) -> None:
     await site.create("events", message_timestamp_type="LogAppendTime", max_message_bytes="1000000")
     await site.create(
         "rooms", cleanup_policy="delete", message_timestamp_type="LogAppendTime", max_message_bytes="4194304"
@@ -170,14 +168,14 @@ async def test_topics_of_another_shape_are_named_and_left_alone(site: Site) -> N
     assert sorted(err.splitlines()) == sorted(
         [
             ONE_BROKER,
-            f"differs: topic {site.prefix}.api.signals has message.timestamp.type=CreateTime, needed is LogAppendTime: "
-            "only the broker's clock orders signals and fires the watchdog; kafka-configs.sh --alter --entity-type "
+            f"differs: topic {site.prefix}.api.signals has message.timestamp.type=CreateTime, expected LogAppendTime: "
+            "signals and the watchdog depend on the broker's clock; kafka-configs.sh --alter --entity-type "
             f"topics --entity-name {site.prefix}.api.signals --add-config message.timestamp.type=LogAppendTime",
-            f"differs: topic {site.prefix}.events has max.message.bytes=1000000, needed is at least 4194304: what one "
-            "signal says may be as large, and is never split; kafka-configs.sh --alter --entity-type topics "
+            f"differs: topic {site.prefix}.events has max.message.bytes=1000000, expected at least 4194304: the "
+            "output of one signal may be this large, and is never split; kafka-configs.sh --alter --entity-type topics "
             f"--entity-name {site.prefix}.events --add-config max.message.bytes=4194304",
-            f"differs: topic {site.prefix}.rooms has cleanup.policy=delete, needed is compact: a row that is deleted by "
-            "age is a room that is forgotten; kafka-configs.sh --alter --entity-type topics "
+            f"differs: topic {site.prefix}.rooms has cleanup.policy=delete, expected compact: deleting a row by "
+            "age deletes its room; kafka-configs.sh --alter --entity-type topics "
             f"--entity-name {site.prefix}.rooms --add-config cleanup.policy=compact",
         ]
     )
@@ -189,81 +187,85 @@ async def test_topics_of_another_shape_are_named_and_left_alone(site: Site) -> N
     assert len(found["differences"]) == 3
 
 
-async def test_other_numbers_of_partitions_are_named_and_left_alone(site: Site) -> None:
+async def test_wrong_number_of_partitions_is_named_and_left_unchanged(site: Site) -> None:
     await site.create("media.signals", partitions=5, message_timestamp_type="CreateTime")
     code, _, err = site.setup()
     assert code == 1
-    assert f"{site.prefix}.media.signals has 5 partitions, PIPELINE_PARTITIONS says 3" in err
-    assert "message.timestamp.type=CreateTime" in err, "all that differs is said at once"
+    assert f"{site.prefix}.media.signals has 5 partitions, expected 3: " in err
+    assert "set PIPELINE_PARTITIONS=5, or recreate" in err
+    assert "message.timestamp.type=CreateTime" in err, "all deviations are reported at once"
     assert (await site.topics())["media.signals"] == 5
 
 
-async def test_an_incompatible_subject_is_refused_in_one_line(site: Site) -> None:
+async def test_incompatible_subject_is_an_error_of_one_line(site: Site) -> None:
     record = "conference.MemberLeft"
     subject = f"{site.prefix}.events-{record}"
     theirs = json.loads(SCHEMAS[record])
     theirs["fields"] = [{"name": "reason", "type": "int"}]
-    await site.ask("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(theirs)})
+    await site.request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(theirs)})
     code, _, err = site.setup()
     assert code == 2
     assert len(err.splitlines()) == 1
     assert err.startswith(
-        f"error: subject {subject} holds a version that our {record} is not FULL_TRANSITIVE with"
+        f"error: subject {subject} has a version with which this program's schema of {record} is not FULL_TRANSITIVE compatible ("
     )
     assert "PIPELINE_TOPIC_PREFIX" in err
-    assert await site.ask("GET", f"/subjects/{subject}/versions") == [1]
+    assert await site.request("GET", f"/subjects/{subject}/versions") == [1]
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "text"),
     [
         ({"SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"}, "check SCHEMA_REGISTRY_URL and that it runs"),
-        ({"SCHEMA_REGISTRY_URL": "127.0.0.1:8081"}, "SCHEMA_REGISTRY_URL=127.0.0.1:8081 is no http"),
+        (
+            {"SCHEMA_REGISTRY_URL": "127.0.0.1:8081"},
+            "SCHEMA_REGISTRY_URL=127.0.0.1:8081 is not an http:// or https:// URL",
+        ),
         ({"SCHEMA_REGISTRY_URL": "page"}, "SCHEMA_REGISTRY_URL must name the Confluent-compatible API"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "check KAFKA_BOOTSTRAP_SERVERS and that it runs"),
         ({"PIPELINE_PARTITIONS": "0", "PIPELINE_TOPIC_PREFIX": "a.b"}, "PIPELINE_PARTITIONS"),
     ],
 )
-async def test_what_is_wrong_is_told_with_the_remedy(site: Site, env: dict[str, str], told: str) -> None:
+async def test_errors_name_the_remedy(site: Site, env: dict[str, str], text: str) -> None:
     if env.get("SCHEMA_REGISTRY_URL") == "page":  # the server is right, the path is not
         env = {"SCHEMA_REGISTRY_URL": site.pipe.settings.registry_url.rpartition("/apis/")[0] + "/nothing"}
     code, _, err = site.setup(**env)
     assert code == 2, err
     *more, line = err.splitlines()
     assert line.startswith("error: ")
-    assert told in line
+    assert text in line
     assert not any("Traceback" in one for one in more)
 
 
-async def test_two_at_the_same_time_make_each_topic_once(site: Site) -> None:
-    said: list[str] = []
+async def test_concurrent_runs_create_each_topic_once(site: Site) -> None:
+    created: list[str] = []
     settings = site.pipe.settings
-    await asyncio.gather(*(setup._create_topics(site.admin, settings, said.append) for _ in range(2)))
+    await asyncio.gather(*(setup._create_topics(site.admin, settings, created.append) for _ in range(2)))
     assert await setup.check_topics(site.admin, settings) == []
-    assert sorted(said) == sorted(f"created topic {site.prefix}.{name}" for name in CONTRACT)
+    assert sorted(created) == sorted(f"created topic {site.prefix}.{name}" for name in CONTRACT)
 
 
-async def test_two_whole_setups_at_the_same_time_are_one(site: Site) -> None:
-    """A chart's job and a developer, say: the registry's levels are set once, and neither is refused."""
+async def test_concurrent_setups_succeed(site: Site) -> None:
+    """For example a chart's job and a developer: neither fails while both set the compatibility levels."""
     found = await asyncio.gather(*(setup.setup(site.pipe.settings, lambda _: None) for _ in range(2)))
     assert found == [[], []]
-    said: list[str] = []
-    assert await setup.setup(site.pipe.settings, said.append) == []
-    assert said == []
+    created: list[str] = []
+    assert await setup.setup(site.pipe.settings, created.append) == []
+    assert created == []
 
 
-async def test_topics_that_the_broker_refuses_are_told(site: Site) -> None:
-    with pytest.raises(ConfigError, match=r"won't create topic \S+: InvalidReplicationFactorError"):
+async def test_topic_that_the_broker_rejects_is_named(site: Site) -> None:
+    with pytest.raises(ConfigError, match=r"did not create topic \S+: InvalidReplicationFactorError"):
         await setup.setup(site.pipe.settings.model_copy(update={"replication": 999}), lambda _: None)
     assert await site.topics() == {}
 
 
-async def test_a_check_of_topics_that_are_not_there_names_them_and_setup(site: Site) -> None:
-    [told] = await setup.check_topics(site.admin, site.pipe.settings)
-    assert all(f"{site.prefix}.{name}" in told for name in CONTRACT)
-    assert told.endswith("do not exist: run `conference-pipeline setup`")
+async def test_check_names_missing_topics_and_setup(site: Site) -> None:
+    [line] = await setup.check_topics(site.admin, site.pipe.settings)
+    assert all(f"{site.prefix}.{name}" in line for name in CONTRACT)
+    assert line.endswith("do not exist: run `conference-pipeline setup`")
     with pytest.raises(ConfigError, match=r"configuration of topic \S+ can't be read: UnknownTopic"):
         await setup._configs(site.admin, [f"{site.prefix}.events"])
-    strange = site.pipe.settings.model_copy(update={"topic_prefix": "not a name"})
-    with pytest.raises(ConfigError, match=r"topic not a name\.\S+ can't be seen: InvalidTopicError"):
-        await setup.check_topics(site.admin, strange)
+    invalid = site.pipe.settings.model_copy(update={"topic_prefix": "not a name"})
+    with pytest.raises(ConfigError, match=r"topic not a name\.\S+ can't be described: InvalidTopicError"):
+        await setup.check_topics(site.admin, invalid)

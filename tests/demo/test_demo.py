@@ -154,7 +154,7 @@ async def everything(pipe: Pipe) -> tuple[list[str], list[str]]:
     finally:
         await admin.close()
     async with Registry(pipe.settings) as registry:
-        _, subjects = await registry._ask("GET", "/subjects")
+        _, subjects = await registry._request("GET", "/subjects")
     return sorted(topics), sorted(subjects)
 
 

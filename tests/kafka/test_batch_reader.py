@@ -1,4 +1,4 @@
-"""A consumer that reads by the batch, beside aiokafka's own way through the same bytes."""
+"""The batch reader, compared with aiokafka's own reader of the same bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.batch_reader import _Bare, records_of
+from pipeline.kafka.batch_reader import _FetchedBatches, records_of
 from pipeline.kafka.record_batch import batches, encode, header
 
 TP = TopicPartition("t", 0)
@@ -20,7 +20,7 @@ CONTROL = 0x20
 
 
 def batch(offset: int, *values: bytes, producer: int = 7, control: bool = False) -> bytes:
-    """A batch as the broker keeps it: it has given it its offset."""
+    """Return a batch as the broker stores it, with its offset."""
     key = values[0] if control else b"k"
     [made] = batches([encode(key, value, [header("h", b"v")]) for value in values])
     made._set_producer_state(producer, 0, 0)
@@ -37,8 +37,8 @@ def fetched(data: bytes, start: int, aborted: list[tuple[int, int]]) -> Partitio
 
 
 def by_batch(records: PartitionRecords) -> Any:
-    """The same, as a fetcher holds it that `by_batch` was called for."""
-    held = _Bare()
+    """Return the same records as after a call of `by_batch`."""
+    held = _FetchedBatches()
     held[TP] = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
     return held[TP]._partition_records
 
@@ -52,12 +52,12 @@ LOG = {
     8: batch(8, b"e", b"f", producer=8),
     10: batch(10, COMMIT, producer=8, control=True),
 }
-"""By the offset that they begin at."""
+"""First offset to batch."""
 VISIBLE = ((0, b"a"), (1, b"b"), (2, b"c"), (5, b"d"), (8, b"e"), (9, b"f"))
 
 
 def fetch(start: int) -> PartitionRecords:
-    """What the broker answers to a fetch from `start`: all from the batch on that holds it."""
+    """Return the broker's answer to a fetch from `start`: everything from the batch that contains it."""
     first = max(offset for offset in LOG if offset <= start)
     return fetched(
         b"".join(data for offset, data in LOG.items() if offset >= first),
@@ -67,7 +67,7 @@ def fetch(start: int) -> PartitionRecords:
 
 
 @pytest.mark.parametrize("start", range(11))
-def test_it_finds_what_aiokafka_finds_and_ends_where_it_ends(start: int) -> None:
+def test_records_and_next_offset_are_those_of_aiokafka(start: int) -> None:
     theirs, ours = fetch(start), by_batch(fetch(start))
     one = [(r.offset, r.timestamp * 1000, r.key, r.value, tuple(r.headers)) for r in theirs]
     assert one == [(r.offset, r.time, r.key, r.value, r.headers) for r in records_of(ours)]
@@ -77,7 +77,7 @@ def test_it_finds_what_aiokafka_finds_and_ends_where_it_ends(start: int) -> None
     assert theirs.next_fetch_offset == ours.next_fetch_offset == 11
 
 
-def test_the_position_is_behind_each_batch_as_it_is_taken() -> None:
+def test_position_moves_past_each_returned_batch() -> None:
     ours = by_batch(fetch(1))
     assert [([r.value for r in one], ours.next_fetch_offset) for one in ours] == [
         ([b"b", b"c"], 3),
@@ -86,7 +86,7 @@ def test_the_position_is_behind_each_batch_as_it_is_taken() -> None:
     ]
 
 
-def test_a_damaged_batch_is_an_error_behind_what_came_before_it() -> None:
+def test_damaged_batch_raises_after_the_batches_before_it() -> None:
     damaged = bytearray(batch(3, b"x"))
     damaged[-1] ^= 1
     ours = by_batch(fetched(batch(0, b"a") + bytes(damaged), 0, []))
@@ -95,7 +95,7 @@ def test_a_damaged_batch_is_an_error_behind_what_came_before_it() -> None:
         next(ours)
 
 
-def test_an_error_in_place_of_records_is_left_alone() -> None:
-    held, error = _Bare(), object()
+def test_error_in_place_of_records_is_kept() -> None:
+    held, error = _FetchedBatches(), object()
     held[TP] = error
     assert held[TP] is error

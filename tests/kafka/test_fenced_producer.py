@@ -8,7 +8,7 @@ import pytest
 from aiokafka import errors as Errors
 from aiokafka.client import ConnectionGroup
 
-from pipeline.kafka.fenced_producer import _Witness
+from pipeline.kafka.fenced_producer import _SenderClient
 
 
 async def test_an_unanswered_transactional_request_is_remembered() -> None:
@@ -20,12 +20,12 @@ async def test_an_unanswered_transactional_request_is_remembered() -> None:
                 raise Errors.RequestTimedOutError
             return f"{request} answered"
 
-    witness = _Witness(Client())
-    assert witness.name == "client"
-    assert await witness.send(1, "end", group=ConnectionGroup.COORDINATION) == "end answered"
+    client = _SenderClient(Client())
+    assert client.name == "client"
+    assert await client.send(1, "end", group=ConnectionGroup.COORDINATION) == "end answered"
     with pytest.raises(Errors.RequestTimedOutError):
-        await witness.send(1, "lost")
-    assert witness.lost is False, "a produce request is idempotent"
+        await client.send(1, "lost")
+    assert client.lost is False, "a produce request is idempotent"
     with pytest.raises(Errors.RequestTimedOutError):
-        await witness.send(1, "lost", group=ConnectionGroup.COORDINATION)
-    assert witness.lost is True
+        await client.send(1, "lost", group=ConnectionGroup.COORDINATION)
+    assert client.lost is True

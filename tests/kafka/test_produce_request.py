@@ -1,4 +1,4 @@
-"""What is produced: our request is aiokafka's, byte for byte, and few of them take all batches of a unit."""
+"""The Produce request equals aiokafka's byte for byte; the batches of a unit are sent in few requests."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ IN_PARTS = [
 
 @pytest.mark.parametrize("version", range(3, 8))
 @pytest.mark.parametrize("transactional_id", ["worker-1", "Ü", None])
-def test_the_bytes_are_the_same(version: int, transactional_id: str | None) -> None:
+def test_request_has_the_bytes_of_aiokafka(version: int, transactional_id: str | None) -> None:
     theirs = ProduceRequest(transactional_id, -1, 30_000, TOPICS)
     ours = JoinedProduce(ProduceRequest(transactional_id, -1, 30_000, IN_PARTS))  # type: ignore[arg-type]
     expected, found = (one.prepare({0: (0, version)}) for one in (theirs, ours))
     assert found.API_VERSION == expected.API_VERSION == version
-    # As aiokafka's connection puts them together.
+    # As aiokafka's connection joins them.
     messages = [b"header" + one.encode() for one in (expected, found)]
     assert len(messages[0]) == len(messages[1])
     whole = [b"size" + one for one in messages]
@@ -39,12 +39,12 @@ def test_the_bytes_are_the_same(version: int, transactional_id: str | None) -> N
     assert headers[0] == headers[1]
 
 
-def test_a_broker_without_transactions_is_refused_as_before() -> None:
+def test_broker_without_transactions_raises() -> None:
     with pytest.raises(IncompatibleBrokerVersion):
         JoinedProduce(ProduceRequest("worker-1", -1, 30_000, TOPICS)).prepare({0: (0, 2)})
 
 
-def test_each_partition_has_its_first_batch_on_its_way_before_any_has_its_second() -> None:
+def test_first_batches_of_all_partitions_are_sent_before_second_ones() -> None:
     big = bytes(600_000)  # a batch each
     counts = {TopicPartition("events", 0): 3, TopicPartition("events", 1): 1, TopicPartition("rooms", 0): 2}
     outputs = {tp: batches([big] * count) for tp, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Our record batches, read by aiokafka's reader, and by a broker's (every other test with a broker)."""
+"""Record batches, read with aiokafka's reader. Tests with a broker prove that brokers accept them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RECORDS = st.lists(
 
 
 def read(made: Iterable[Batch]) -> list[Any]:
-    """The records that aiokafka finds in these batches."""
+    """Return the records that aiokafka reads from these batches."""
     found = []
     for batch in made:
         log = MemoryRecords(bytes(batch._build()))
@@ -48,7 +48,7 @@ def encoded(records: Iterable[Record]) -> list[bytes]:
 
 @settings(deadline=None)
 @given(RECORDS)
-def test_what_was_encoded_is_read(records: list[Record]) -> None:
+def test_encoded_records_are_read_back(records: list[Record]) -> None:
     found = read(batches(encoded(records)))
     assert [(r.key, r.value, [*r.headers]) for r in found] == records
     assert [r.offset for r in found] == list(range(len(records)))
@@ -56,8 +56,8 @@ def test_what_was_encoded_is_read(records: list[Record]) -> None:
 
 @settings(deadline=None)
 @given(RECORDS)
-def test_the_records_are_those_of_aiokafkas_own_builder(records: list[Record]) -> None:
-    """Byte for byte, but for the times, which the broker writes anyway."""
+def test_batch_equals_that_of_aiokafkas_builder(records: list[Record]) -> None:
+    """Byte for byte, except for the times, which the broker replaces."""
     theirs = BatchBuilder(1 << 20, 0, is_transactional=True)
     for key, value, headers in records:
         assert theirs.append(timestamp=1, key=key, value=value, headers=headers)
@@ -70,33 +70,31 @@ def test_the_records_are_those_of_aiokafkas_own_builder(records: list[Record]) -
         slice(16, 17),
         slice(21, 27),
         slice(43, None),
-    )  # not: leader's epoch, CRC, two times
+    )  # without the leader epoch, the CRC, two times
     assert [one[part] for part in fields] == [other[part] for part in fields]
     assert ours.record_count() == theirs.record_count() == len(records)
     assert ours.size() == len(one)
 
 
 @pytest.mark.parametrize("value", [None, b"", b"value"])
-def test_a_row_is_a_record_without_headers(value: bytes | None) -> None:
+def test_row_is_a_record_without_headers(value: bytes | None) -> None:
     assert encode_row(b"key", value) == encode(b"key", value)
 
 
 @settings(deadline=None)
 @given(RECORDS, st.sets(st.integers(0, 100)))
-def test_records_that_are_put_together_by_the_slice_make_the_same_batch(
-    records: list[Record], packed: set[int]
-) -> None:
-    said = Batches()
+def test_packing_in_between_makes_the_same_batch(records: list[Record], packed: set[int]) -> None:
+    collected = Batches()
     for number, record in enumerate(encoded(records)):
         if number in packed:
-            said.pack()
-        said.add(record)
-    [one], [other] = said.close(), batches(encoded(records))
+            collected.pack()
+        collected.add(record)
+    [one], [other] = collected.close(), batches(encoded(records))
     assert bytes(one._records) == bytes(other._records)
     assert one.record_count() == other.record_count() == len(records)
 
 
-def test_batches_stay_below_their_limit_and_lose_nothing() -> None:
+def test_batches_stay_below_the_limit_and_keep_all_records() -> None:
     sizes = [10, MAX_BATCH // 2, MAX_BATCH // 2, 3 * MAX_BATCH, 5, MAX_BATCH]
     made = batches(encoded([(b"k", bytes(size), []) for size in sizes]))
     assert [batch.record_count() for batch in made] == [2, 1, 1, 1, 1]
@@ -106,7 +104,7 @@ def test_batches_stay_below_their_limit_and_lose_nothing() -> None:
     ] == sizes
 
 
-def test_a_batch_is_closed_and_nothing_makes_none() -> None:
+def test_batch_is_closed_and_no_records_make_no_batch() -> None:
     [batch] = batches([encode(b"k", b"v")])
     batch.close()
     assert batch.closed()

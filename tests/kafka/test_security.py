@@ -1,4 +1,4 @@
-"""TLS, logins and least privilege, on a real broker and a real registry that insist on them (docs/reference/security.md)."""
+"""TLS, logins and least privilege, on a real broker and a real registry that insist on them (docs/security.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.cli import build
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
-from pipeline.kafka.authorization import admin_client, look
+from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.required_topics import require_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import signals as s
@@ -166,7 +166,7 @@ async def test_setup_without_one_of_its_permissions_names_it(site: Secured) -> N
         if acl.operation == "Create":
             async with admin_client(pipe.settings) as admin:
                 await admin.delete_topics([topic.full_name(pipe.prefix) for topic in TOPICS])
-                while not (await look(admin, [acl.name])).topics[acl.name].missing:
+                while not (await describe_topics(admin, [acl.name])).topics[acl.name].missing:
                     await asyncio.sleep(0.05)
     await pipe.set_up()
     env = site.person("no-create", [acl for acl in needed if acl.operation != "Create"], "writer")

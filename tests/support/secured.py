@@ -1,16 +1,18 @@
-"""A real broker and a real registry that ask who you are: TLS, SCRAM, an authorizer, basic auth.
+"""A real broker and a real registry with logins: TLS, SCRAM, an authorizer, basic auth.
 
-The broker is a local stack's, with listeners besides its plain one, on which the tests, as ANONYMOUS, are a super
-user: SASL_SSL (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN), and SSL, which asks for a certificate. The registry is the
-stack's program with TLS and two users: `reader` may read, `writer` may write, too.
+The broker is a local stack's with additional listeners: SASL_SSL (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN), and SSL, which
+requires a client certificate. On the plain listener, the tests are the super user ANONYMOUS. The registry is the
+stack's program with TLS and two users: `reader` may read, `writer` may also write.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import datetime
 import ipaddress
+import itertools
 import json
 import os
 import secrets
@@ -23,9 +25,10 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from confluent_kafka import KafkaException
@@ -39,10 +42,14 @@ from pydantic import SecretStr
 from pipeline.devstack import Stack, apicurio, fetch, jvm, ports
 from pipeline.devstack.progress import Silent
 from pipeline.kafka.acls import Acl
-from testkit.pipe import Pipe
+from pipeline.settings import Settings, load
+from testkit.pipe import ROOT, Pipe
 from testkit.servers import PREFIX, Servers
 
 HOST = "127.0.0.1"
+SIDE_BY_SIDE = 3  # processes
+numbers = itertools.count()
+"""Numbers for the names of users, which all tests share."""
 PLAIN_USER, PLAIN_PASSWORD = "plain-user", secrets.token_urlsafe(12)
 OPERATIONS = {
     "Read": kafka.AclOperation.READ,
@@ -59,7 +66,7 @@ RESOURCES = {
 
 
 class Authority:
-    """A certificate authority of its own, and what it signs, as PEM files in a folder."""
+    """A certificate authority; it writes its certificates as PEM files into a folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -67,18 +74,18 @@ class Authority:
         self.ca = self._write(f"{name}.ca.pem", self._certificate(name, self._key).public_bytes(_PEM))
 
     def sign(self, name: str, *, password: str = "") -> tuple[str, str, str]:
-        """Paths of a certificate for `name` (and localhost, 127.0.0.1), its key, and both in one."""
+        """Sign a certificate for `name`, localhost and 127.0.0.1; return the paths of it, its key, and both in one file."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._certificate(name, key).public_bytes(_PEM)
-        lock: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password:
-            lock = serialization.BestAvailableEncryption(password.encode())
-        secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, lock)
-        whole = self._write(f"{name}.both.pem", secret + certificate)
-        return self._write(f"{name}.cert.pem", certificate), self._write(f"{name}.key.pem", secret), whole
+            encryption = serialization.BestAvailableEncryption(password.encode())
+        secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, encryption)
+        both = self._write(f"{name}.both.pem", secret + certificate)
+        return self._write(f"{name}.cert.pem", certificate), self._write(f"{name}.key.pem", secret), both
 
     def _certificate(self, name: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        own = name == self._name
+        is_authority = name == self._name
         now = datetime.datetime.now(datetime.UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
         return (
@@ -89,7 +96,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=own, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -109,7 +116,7 @@ def _called(name: str) -> x509.Name:
 
 @dataclass
 class Secured:
-    """The two servers. `plain` is the super user's way in."""
+    """The two servers. `plain` is the super user's address."""
 
     plain: str
     sasl: str
@@ -122,7 +129,7 @@ class Secured:
         self.admin = kafka.AdminClient({"bootstrap.servers": self.plain, "log_level": 0})
 
     def users(self, *names: str, iterations: int = 4096) -> None:
-        """Make SCRAM users with passwords of their own, for both mechanisms, and return when the broker knows them."""
+        """Create SCRAM users with random passwords for both mechanisms; wait until the broker has them."""
         self.passwords |= {name: secrets.token_urlsafe(12) for name in names}
         for mechanism in (kafka.ScramMechanism.SCRAM_SHA_512, kafka.ScramMechanism.SCRAM_SHA_256):
             info = kafka.ScramCredentialInfo(mechanism, iterations)
@@ -133,18 +140,18 @@ class Secured:
             for done in self.admin.alter_user_scram_credentials(changes).values():
                 done.result(10)
         for name in names:
-            while not self._knows(name):
+            while not self._has_user(name):
                 time.sleep(0.01)
 
-    def _knows(self, name: str) -> bool:
+    def _has_user(self, name: str) -> bool:
         try:
             found = self.admin.describe_user_scram_credentials([name])[name].result(10)
         except KafkaException:
-            return False  # no such user, yet
+            return False  # no such user yet
         return len(found.scram_credential_infos) == 2
 
     def allow(self, user: str, acls: Iterable[Acl]) -> None:
-        """Give these permissions, and return when the broker has them."""
+        """Add these permissions; wait until the broker has them."""
         bindings = [_binding(user, acl) for acl in acls]
         for done in self.admin.create_acls(bindings).values() if bindings else ():
             done.result(10)
@@ -160,8 +167,8 @@ class Secured:
         while len(self.admin.describe_acls(everything).result(10)) < len(bindings):
             time.sleep(0.01)
 
-    def let_describe_the_cluster(self, user: str) -> None:
-        """What none of the roles needs."""
+    def allow_describe_cluster(self, user: str) -> None:
+        """Add Describe on the cluster, which no role needs."""
         binding = kafka.AclBinding(
             kafka.ResourceType.BROKER,
             "kafka-cluster",
@@ -175,13 +182,13 @@ class Secured:
             done.result(10)
 
     def forbid(self, user: str, acls: Iterable[Acl]) -> None:
-        """Take these permissions away."""
+        """Remove these permissions."""
         filters = [_binding(user, acl, kafka.AclBindingFilter) for acl in acls]
         for done in self.admin.delete_acls(filters).values():
             assert len(done.result(10)) == 1
 
     def pipe(self) -> Pipe:
-        """Topics and a group of its own, on which the tests act as super user."""
+        """Return new topics and a new group; the tests use them as super user."""
         made = Pipe(Servers(self.plain, self.registry, "secured"))
         login = {
             "registry_username": "writer",
@@ -193,13 +200,13 @@ class Secured:
         return made
 
     def person(self, name: str, needed: Iterable[Acl], registry: str = "reader") -> dict[str, str]:
-        """A new user with these permissions; its environment."""
+        """Create a user with these permissions; return the environment of its programs."""
         self.users(name)
         self.allow(name, needed)
         return self.env(name, registry)
 
     def env(self, user: str, registry: str = "reader") -> dict[str, str]:
-        """The environment of a program that is this user."""
+        """Return the environment of a program that runs as this user."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.sasl,
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
@@ -214,6 +221,45 @@ class Secured:
         }
 
 
+def settings(pipe: Pipe, env: dict[str, str], **overrides: Any) -> Settings:
+    """Return the settings of a process with this environment."""
+    variables: dict[str, str] = {
+        str(field.validation_alias.choices[0]): name  # type: ignore[union-attr]
+        for name, field in Settings.model_fields.items()
+    }
+    both = {**pipe.env, **env}
+    return load(**{variables[key]: value for key, value in both.items() if key in variables}, **overrides)
+
+
+def without(site: Secured, needed: list[Acl]) -> Iterator[tuple[Acl, dict[str, str]]]:
+    """For each permission, create a user that lacks only it; yield the permission and the user's environment."""
+    names = [f"without-{next(numbers)}" for _ in needed]
+    site.users(*names)
+    for name, left_out in zip(names, needed, strict=True):
+        site.allow(name, [acl for acl in needed if acl is not left_out])
+        yield left_out, site.env(name)
+
+
+async def run(*arguments: str, env: dict[str, str], stdin: bytes = b"") -> tuple[int, str, str]:
+    """Run a command; return exit code, standard output, standard error."""
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=ROOT, env=env, input=stdin, capture_output=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def few_at_a_time(jobs: list[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Run the jobs, `SIDE_BY_SIDE` at a time; return their results."""
+    slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def limited(job: Coroutine[Any, Any, Any]) -> Any:
+        async with slots:
+            return await job
+
+    return await asyncio.gather(*map(limited, jobs))
+
+
 def _binding(user: str, acl: Acl, kind: type = kafka.AclBinding) -> kafka.AclBinding:
     pattern = kafka.ResourcePatternType.PREFIXED if acl.prefixed else kafka.ResourcePatternType.LITERAL
     allow = kafka.AclPermissionType.ALLOW
@@ -222,7 +268,7 @@ def _binding(user: str, acl: Acl, kind: type = kafka.AclBinding) -> kafka.AclBin
 
 @contextlib.contextmanager
 def secured(folder: Path) -> Iterator[Secured]:
-    """Start both, at once; they end with the block."""
+    """Start both servers at the same time; stop them at the end of the block."""
     authority = Authority(folder, "authority")
     taken: set[int] = set()
 
@@ -277,10 +323,10 @@ def _broker(authority: Authority, sasl: int, mutual: int) -> dict[str, str]:
 def _registry(
     folder: Path, authority: Authority, port: int, inner: int, passwords: dict[str, str]
 ) -> Iterator[str]:
-    """The stack's registry with TLS, basic auth and roles; its own users, kept in its settings."""
+    """Start the stack's registry with TLS, basic auth and roles; its users are in its settings."""
     certificate, key, _ = authority.sign("registry")
     users = "quarkus.security.users.embedded"
-    more = {
+    settings = {
         "quarkus.http.ssl-port": port,
         "quarkus.http.insecure-requests": "disabled",
         "quarkus.http.ssl.certificate.files": certificate,
@@ -298,7 +344,7 @@ def _registry(
     machine = jvm.Jvm(jvm.server_archive("registry", [app]), 384, jvm.FAST_START)
     command = apicurio.command(folder, app, machine, (port + 0, inner))
     at = command.index("-jar")
-    command[at:at] = [f"-D{name}={value}" for name, value in more.items()]
+    command[at:at] = [f"-D{name}={value}" for name, value in settings.items()]
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -306,23 +352,23 @@ def _registry(
             env={"PATH": os.defpath},
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_us if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
         )
     try:
         yield f"https://{HOST}:{port}/apis/ccompat/v7"
     finally:
-        process.kill()  # nothing of it is wanted: an orderly end would write a class archive first
+        process.kill()  # an orderly stop would first write a class archive
         process.wait()
 
 
-def _die_with_us() -> None:
-    """Also when the tests are killed: it keeps no state that a later run could find it by."""
+def _die_with_parent() -> None:
+    """End this process even when the tests are killed: no later run could find it."""
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(url: str, authority: Authority) -> None:
-    """Return when it answers, be it with a refusal."""
+    """Wait until the registry answers, even with an error."""
     context = ssl.create_default_context(cafile=authority.ca)
     limit = time.monotonic() + 240
     while True:
@@ -337,7 +383,7 @@ def _wait(url: str, authority: Authority) -> None:
 
 
 def spellings(*passwords: str) -> list[str]:
-    """In how many ways a secret can be written."""
+    """Return the encodings in which these passwords could appear in output."""
     found = []
     for word in passwords:
         found += [word, quote(word, safe=""), repr(word)[1:-1], json.dumps(word)[1:-1]]

@@ -1,7 +1,7 @@
-"""`doctor`: is everything as a worker needs it, and does the work go on? It reads and asks; it changes nothing.
+"""`doctor`: checks the servers, the topics, the permissions and the progress of the workers. It only reads.
 
-Each check stands for itself: it has connections and a time limit of its own, and what goes wrong in it is a line, never
-an end. Checks that need a server which can't be used say so.
+The checks are independent: each has its own connections and time limit, and an error in one is a line of the report.
+A check whose server is unavailable is reported as not checked.
 """
 
 from __future__ import annotations
@@ -12,34 +12,37 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from pipeline.admin.doctor.contents import permissions, schemas, topics
-from pipeline.admin.doctor.servers import broker, clock, registry
-from pipeline.admin.doctor.site import CheckContext, CheckResult, NotCheckedError, State
-from pipeline.admin.doctor.work import group, lag, transactions
+from pipeline.admin.doctor.clocks import check_clocks
+from pipeline.admin.doctor.configuration import check_permissions, check_schemas, check_topics
+from pipeline.admin.doctor.connectivity import check_brokers, check_registry
+from pipeline.admin.doctor.context import CheckContext, CheckResult, NotCheckedError, State
+from pipeline.admin.doctor.group import check_group
+from pipeline.admin.doctor.lag import check_lag
+from pipeline.admin.doctor.transactions import check_transactions
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 
 SECONDS: Final = 15.0
-"""How long one check may take."""
-AGAIN: Final = 6
-"""How often a check is made again, every half a second, while Kafka is not ready for it."""
+"""Time limit of one check."""
+RETRIES: Final = 6
+"""Retries of a check, every 0.5 s, while Kafka returns retriable errors."""
 Check = Callable[[CheckContext], Awaitable[list[CheckResult]]]
-SERVERS: Final[dict[str, Check]] = {"broker": broker, "registry": registry}
-"""Asked first: what else needs a server that can't be used is not even tried."""
+SERVERS: Final[dict[str, Check]] = {"broker": check_brokers, "registry": check_registry}
+"""Run first: the checks of an unavailable server are skipped."""
 CHECKS: Final[dict[str, tuple[Check, str]]] = {
-    "topics": (topics, "broker"),
-    "schemas": (schemas, "registry"),
-    "permissions": (permissions, "broker"),
-    "group": (group, "broker"),
-    "lag": (lag, "broker"),
-    "transactions": (transactions, "broker"),
-    "clock": (clock, "broker"),
+    "topics": (check_topics, "broker"),
+    "schemas": (check_schemas, "registry"),
+    "permissions": (check_permissions, "broker"),
+    "group": (check_group, "broker"),
+    "lag": (check_lag, "broker"),
+    "transactions": (check_transactions, "broker"),
+    "clock": (check_clocks, "broker"),
 }
-"""Name → what it does, and which server it can't do without."""
+"""Name to the check, and the server that it requires."""
 
 
 class Line(NamedTuple):
-    """One thing that was found. `remedy` is empty when there is nothing to do."""
+    """One line of the report. `remedy` is empty when there is nothing to do."""
 
     check: str
     state: State
@@ -48,61 +51,60 @@ class Line(NamedTuple):
 
 
 async def examine(settings: Settings, seconds: float = SECONDS) -> list[Line]:
-    """Every check, each within `seconds`; in a fixed order. Raises nothing."""
-    site = CheckContext(settings, seconds)
+    """Run all checks, each for at most `seconds`; return their lines in a fixed order. Raises nothing."""
+    context = CheckContext(settings, seconds)
     try:
-        first = await asyncio.gather(*(_run(site, name, check) for name, check in SERVERS.items()))
-        rest = await asyncio.gather(*(_run(site, name, *check) for name, check in CHECKS.items()))
+        servers = await asyncio.gather(*(_run(context, name, check) for name, check in SERVERS.items()))
+        others = await asyncio.gather(*(_run(context, name, *check) for name, check in CHECKS.items()))
     finally:
-        await site.close()
-    return [line for lines in (*first, *rest) for line in lines]
+        await context.close()
+    return [line for lines in (*servers, *others) for line in lines]
 
 
-async def _run(site: CheckContext, name: str, check: Check, server: str = "") -> list[Line]:
-    """The lines of one check; what it raises is one of them."""
+async def _run(context: CheckContext, name: str, check: Check, server: str = "") -> list[Line]:
+    """Run one check; an error becomes a line."""
     try:
-        if server in site.away:
-            raise NotCheckedError(f"the {server} can't be used")
-        said = await asyncio.wait_for(_again(site, check), site.seconds)
+        if server in context.failed:
+            raise NotCheckedError(f"the {server} is unavailable")
+        results = await asyncio.wait_for(_retry(context, check), context.seconds)
     except NotCheckedError as error:
-        said = [CheckResult("warning", f"not checked: {error}", "mend that first")]
+        results = [CheckResult("warning", f"not checked: {error}", "fix that first")]
     except Exception as error:
-        site.away.add(name)
-        said = [_failed(site, error)]
-    clean = site.settings.redacted
-    return [Line(name, state, clean(found), clean(remedy)) for state, found, remedy in said]
+        context.failed.add(name)
+        results = [_failure(context, error)]
+    redacted = context.settings.redacted
+    return [Line(name, state, redacted(found), redacted(remedy)) for state, found, remedy in results]
 
 
-async def _again(site: CheckContext, check: Check) -> list[CheckResult]:
-    """What `check` says; again when Kafka says that it will be ready soon, as after the start of a broker."""
-    for _ in range(AGAIN):
+async def _retry(context: CheckContext, check: Check) -> list[CheckResult]:
+    """Run a check; retry it after retriable errors of Kafka, as a broker returns them shortly after its start."""
+    for _ in range(RETRIES):
         try:
-            return await check(site)
+            return await check(context)
         except KafkaError as error:
             if isinstance(error, KafkaConnectionError) or not error.retriable:
                 raise
         await asyncio.sleep(0.5)
-    return await check(site)
+    return await check(context)
 
 
-def _failed(site: CheckContext, error: Exception) -> CheckResult:
-    """An error of ours ends in its remedy, behind the last colon."""
+def _failure(context: CheckContext, error: Exception) -> CheckResult:
+    """Turn an error into a result. The text of a PipelineError ends with its remedy, after the last colon."""
     match error:
         case PipelineError():
             found, _, remedy = str(error).rpartition(": ")
-            parted = found and (remedy[:1].islower() or remedy[:1] == "`")
-            return CheckResult("wrong", found, remedy) if parted else CheckResult("wrong", str(error))
+            if found and (remedy[:1].islower() or remedy[:1] == "`"):
+                return CheckResult("wrong", found, remedy)
+            return CheckResult("wrong", str(error))
         case TimeoutError():
-            return CheckResult(
-                "wrong", f"no answer within {site.seconds:g} s", "is the server overloaded, or cut off?"
-            )
+            found = f"no answer within {context.seconds:g} s"
+            return CheckResult("wrong", found, "check whether the server is overloaded or cut off")
         case KafkaConnectionError():
-            where, said = site.settings.bootstrap_servers, str(next(iter(error.args), "")) or "it is away"
-            return CheckResult(
-                "wrong", f"Kafka at {where}: {said}", "check KAFKA_BOOTSTRAP_SERVERS and that it runs"
-            )
+            reason = str(next(iter(error.args), "")) or "no connection"
+            found = f"Kafka at {context.settings.bootstrap_servers}: {reason}"
+            return CheckResult("wrong", found, "check KAFKA_BOOTSTRAP_SERVERS and that it runs")
         case KafkaError():
-            said = f"Kafka failed: {type(error).__name__} {next(iter(error.args), '')}".rstrip()
-            return CheckResult("wrong", said, "ask again; if it stays, look at the brokers")
+            found = f"Kafka failed: {type(error).__name__} {next(iter(error.args), '')}".rstrip()
+            return CheckResult("wrong", found, "run doctor again; if this lasts, look at the brokers' logs")
         case _:
             return CheckResult("wrong", f"unexpected: {error!r}", "report it")

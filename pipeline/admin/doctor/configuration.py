@@ -1,0 +1,127 @@
+"""Whether topics, schemas and permissions are as `setup` and `worker` require them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from pipeline.admin import setup
+from pipeline.admin.doctor.context import CheckContext, CheckResult, State
+from pipeline.kafka import acls
+from pipeline.kafka.acls import Acl
+from pipeline.kafka.admin import describe_topics
+from pipeline.kafka.authorization import (
+    can_describe_transactions,
+    denied_message,
+    has_authorizer,
+    missing_permissions,
+)
+from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, SchemaStatus
+from pipeline.topics import TOPICS
+
+MAX_NAMES: Final = 3
+"""How many names of a longer list are shown."""
+
+
+async def check_topics(context: CheckContext) -> list[CheckResult]:
+    """Run the check of `setup` and `worker`, and find partitions without a leader."""
+    settings = context.settings
+    warnings: list[str] = []
+    async with context.admin() as admin:
+        wrong = await setup.check_topics(admin, settings, warnings.append)
+        names = [topic.full_name(settings.topic_prefix) for topic in TOPICS]
+        described = (await describe_topics(admin, names)).topics
+    results = [_split("wrong", line) for line in wrong]
+    for name, topic in described.items():
+        if not (topic.missing or topic.has_leaders):
+            found = f"a partition of {name} has no leader"
+            results.append(CheckResult("wrong", found, "start the brokers that have its replicas"))
+    results += [_split("warning", line) for line in warnings]
+    found = (
+        f"{len(TOPICS)} topics with prefix {settings.topic_prefix}, {settings.partitions} partitions each, "
+        "as expected"
+    )
+    return results or [CheckResult("ok", found)]
+
+
+def _split(state: State, line: str) -> CheckResult:
+    """Separate the remedy, which follows the first semicolon, else the last colon."""
+    found, separator, remedy = line.partition("; ")
+    if not separator:
+        found, _, remedy = line.rpartition(": ")
+    return CheckResult(state, found, remedy)
+
+
+_SETUP: Final = "run `conference-pipeline setup` of this version"
+_PROBLEMS: Final[dict[SchemaStatus, tuple[State, str, str]]] = {
+    "missing": ("wrong", "not registered", _SETUP),
+    "outdated": ("wrong", "registered without this version's schema, which is compatible", _SETUP),
+    "incompatible": (
+        "wrong",
+        "registered with a version that is incompatible with this version's schema",
+        "use another PIPELINE_TOPIC_PREFIX, or a program version that fits",
+    ),
+    "other level": (
+        "warning",
+        f"registered without compatibility level {COMPATIBILITY}: others may register incompatible versions",
+        _SETUP,
+    ),
+}
+
+
+async def check_schemas(context: CheckContext) -> list[CheckResult]:
+    """Compare each subject with the schema of this program version."""
+    subjects = [pair for topic in TOPICS for pair in topic.subjects(context.settings.topic_prefix).items()]
+    async with Registry(context.settings) as registry:
+        found = await asyncio.gather(*(registry.subject_status(*pair) for pair in subjects))
+    by_status: dict[SchemaStatus, list[str]] = {}
+    for (subject, _), status in zip(subjects, found, strict=True):
+        by_status.setdefault(status, []).append(subject)
+    results = [
+        CheckResult(state, f"{_shortened(by_status[status])} {problem}", remedy)
+        for status, (state, problem, remedy) in _PROBLEMS.items()
+        if status in by_status
+    ]
+    ok = f"{len(subjects)} subjects have the schemas of this version, {COMPATIBILITY}"
+    return results or [CheckResult("ok", ok)]
+
+
+def _shortened(names: list[str]) -> str:
+    """Return the names and the verb of a sentence."""
+    more = len(names) - MAX_NAMES
+    listed = ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return f"{listed} {'is' if len(names) == 1 else 'are'}"
+
+
+async def check_permissions(context: CheckContext) -> list[CheckResult]:
+    """Find missing permissions of `worker` and `setup`, as far as Kafka reports them without their use."""
+    settings = context.settings
+    async with context.admin() as admin:
+        if not await has_authorizer(admin):
+            found = (
+                "the brokers have no authorizer: any client may do anything, even write the workers' topics"
+            )
+            remedy = "fine for development; in production see docs/reference/security.md"
+            return [CheckResult("warning", found, remedy)]
+        for_worker = acls.worker(settings)
+        missing = await missing_permissions(admin, for_worker)
+        for acl in for_worker:
+            if acl.kind == "transactional-id" and not await can_describe_transactions(admin, acl.name):
+                missing.append(acl)
+        # Create is needed only for missing topics.
+        for_setup = [acl for acl in acls.setup(settings) if acl.operation != "Create"]
+        only_setup = [acl for acl in await missing_permissions(admin, for_setup) if acl not in missing]
+    results = []
+    if missing:
+        results.append(_denied(context, "wrong", "a worker", missing))
+    if only_setup:
+        results.append(_denied(context, "warning", "`setup`", only_setup))
+    who = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
+    ok = f"{who} has the permissions of a worker, as far as Kafka reports them"
+    return results or [CheckResult("ok", ok)]
+
+
+def _denied(context: CheckContext, state: State, role: str, missing: list[Acl]) -> CheckResult:
+    found, _, remedy = denied_message(missing, context.settings).rpartition(": ")
+    found = found.removeprefix("not authorised: ")
+    return CheckResult(state, f"{found}, which {role} needs", remedy)
