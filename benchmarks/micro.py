@@ -24,7 +24,7 @@ from pipeline.core.merge import Input, Record
 from pipeline.core.room import decide
 from pipeline.core.watchdog import Rules
 from pipeline.kafka.record_batch import batches, encode, encode_row, header
-from pipeline.model import signals
+from pipeline.model import framing, signals
 from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, Room, TopicPosition
 from pipeline.model.wire import DECODERS, ENCODERS, decode_room
@@ -87,7 +87,7 @@ def steps() -> Iterator[Step]:
     names: Any = OutputEncoder("conference", engine.IDS)
     for name, before, signal in of_signals():
         text = signal_json(signal)[:-1]
-        avro = ENCODERS[type(signal)](signal, b"\0" + engine.IDS[signal.RECORD].to_bytes(4))
+        avro = ENCODERS[type(signal)](signal, framing.head(engine.IDS[signal.RECORD]))
         yield "decode JSON", name, partial(decode, text)
         yield "decode Avro", name, partial(decode, avro)
         yield "decide", name, partial(decide, before, members, signal, NOW, RULES)

@@ -15,6 +15,7 @@ from pipeline.core.merge import Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.metrics import Metrics
+from pipeline.model import framing
 from pipeline.model.codec import signal_json
 from pipeline.model.decoders import SignalDecoder
 from pipeline.model.signals import (
@@ -153,7 +154,7 @@ def stream(core: Core, count: int, rooms: int, members: int, *, bad: float = 0.0
         signal = _signal(chance, number, members, n)
         value = signal_json(signal)[:-1]
         if chance.random() < 0.5:
-            value = ENCODERS[type(signal)](signal, b"\0" + IDS[signal.RECORD].to_bytes(4))
+            value = ENCODERS[type(signal)](signal, framing.head(IDS[signal.RECORD]))
         if chance.random() < bad:
             value = chance.choice(_BAD)
         place = (core.where[number], signal.TOPIC)

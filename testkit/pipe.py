@@ -23,6 +23,7 @@ from aiokafka.partitioner import murmur2
 
 from pipeline.admin.setup import setup
 from pipeline.kafka.schema_registry import Registry
+from pipeline.model import framing
 from pipeline.model.codec import event_json, signal_json
 from pipeline.model.events import EVENTS
 from pipeline.model.records import Position
@@ -109,7 +110,7 @@ class Pipe:
         an open transaction, named by its position."""
         async with Registry(self.settings) as registry:
             ids = await registry.schema_ids(self.prefix)
-        value = ENCODERS[Position](Position(owner), b"\0" + ids["conference.Position"].to_bytes(4))
+        value = ENCODERS[Position](Position(owner), framing.head(ids["conference.Position"]))
         dead = AIOKafkaProducer(**self.settings.kafka(), transactional_id=owner)
         await dead.start()
         await dead.begin_transaction()

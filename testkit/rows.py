@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
 from pipeline.kafka.schema_registry import Registry
+from pipeline.model import framing
 from pipeline.model import signal_ids as remembered
 from pipeline.model.records import Member, Position, Recent, Room, TopicPosition
 from pipeline.model.row_keys import POSITION_KEY
@@ -59,8 +60,8 @@ def recents(count: int = 512) -> list[Recent]:
 
 def table(rooms: int, members: int, ids: dict[str, int], partitions: int) -> Iterator[tuple[int, Record]]:
     """Yield (partition, (key, value)) of all rows; the members are distributed evenly."""
-    head = b"\0" + ids[Room.RECORD].to_bytes(4)
-    own = b"\0" + ids[Member.RECORD].to_bytes(4)
+    head = framing.head(ids[Room.RECORD])
+    own = framing.head(ids[Member.RECORD])
     tails = recents()
     where = partition_of(partitions)
     for n in range(rooms):

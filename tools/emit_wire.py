@@ -1,4 +1,4 @@
-"""Emits pipeline/model/wire.py for tools/generate.py: one encoder and one decoder for each record."""
+"""Emit pipeline/model/wire.py for tools/generate.py: one encoder and one decoder per record."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from schemas import PACKED, Record
 
-TITLE = """Avro's binary form of every record: encoders, decoders and the schemas as they are registered.
+TITLE = """Encoders and decoders of every record in Avro's binary encoding, and the schemas as registered.
 
-`encode_x(record, prefix)` gives `prefix` + Avro (the prefix is the registry's header: magic byte, schema id);
-`decode_x(data, start)` reads the record that fills `data[start:]` (what is behind that header), checks the rules of
-contract §4 and raises SignalError, which names the field, what was expected and what was there."""
+`encode_x(record, prefix)` returns `prefix` + Avro; the prefix is the head of the registry's wire format
+(pipeline/model/framing.py). `decode_x(data, start)` decodes `data[start:]`, checks the rules of contract §4 and raises
+SignalError, which names the field, what was expected and what was found."""
 IMPORTS = """import re
 from collections.abc import Callable
 from typing import Any
@@ -20,19 +20,21 @@ from msgspec.structs import astuple
 from pipeline.errors import SignalError
 from pipeline.model import signal_ids as remembered
 from pipeline.model.avro import (
-    HEAD, LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL, explain, read_block, read_bytes, read_number, read_string,
-    read_time, strings, time,
+    LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL, read_block, read_bytes, read_number, read_string, read_time, strings,
+    time,
 )
+from pipeline.model.avro_reader import explain
+from pipeline.model.framing import HEAD
 """
 INT = (-(2**31), 2**31 - 1)
 LONG = (-(2**63), 2**63 - 1)
 
 
 def module(records: list[Record], header: str) -> str:
-    """The text of pipeline/model/wire.py."""
+    """Return the text of pipeline/model/wire.py."""
     text = header.format(title=TITLE) + IMPORTS + _class_imports(records) + "\nSCHEMAS: dict[str, str] = {\n"
     text += "".join(f"    {r.full!r}: {r.text!r},\n" for r in records)
-    text += '}\n"""Full name of a record → its schema as it is registered, self-contained."""\n\n'
+    text += '}\n"""Full name of a record → its self-contained schema, as registered."""\n\n'
     text += "_BAD = (LookupError, ValueError, OverflowError)\n\n\n"
     text += "def _error(name: str, data: bytes, start: int) -> SignalError:\n"
     text += "    return SignalError(explain(SCHEMAS[name], data, start))\n"
@@ -72,7 +74,10 @@ def _kind(schema: Any) -> str:
 
 
 def _local(schema: Any) -> str:
-    """The type of a field in an encoder: numbers that are only looked up stay objects, which saves two conversions."""
+    """Return the type of a local variable in an encoder.
+
+    A number that is only looked up in LONG stays an object: mypyc then saves two conversions.
+    """
     kind = _kind(schema)
     if kind == "nullable":
         inner = _local(schema[1])
@@ -82,13 +87,16 @@ def _local(schema: Any) -> str:
 
 
 def _size(name: str) -> str:
-    """Its length, encoded."""
+    """Return an expression for the encoded length of `name`."""
     return f"LENGTH[n] if (n := len({name})) < USUAL else LONG[n]"
 
 
 class _Encoder:
-    """Statements first, then one join of all the parts. A record is taken apart in one call: compiled, to ask it for
-    one field after the other took longer than to encode them."""
+    """Emits an encoder: statements for the parts, then one join of all parts.
+
+    `astuple` reads all fields in one call: compiled, reading one field after the other took longer than to
+    encode them.
+    """
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -102,7 +110,7 @@ class _Encoder:
         body = "".join(f"    {line}\n" for line in self.lines)
         return (
             f'\n\ndef encode_{r.function}(r: {r.alias}, prefix: bytes = b"") -> bytes:\n'
-            f'    """`{r.full}` behind `prefix`."""\n'
+            f'    """Return `prefix` + the encoding of a `{r.full}`."""\n'
             f'{body}    return b"".join((prefix, {", ".join(self.parts)}))\n'
         )
 
@@ -174,7 +182,7 @@ class _Encoder:
 
 
 class _Decoder:
-    """Reads field after field at `p`; what is not usual goes to the careful readers."""
+    """Emits a decoder: it reads field after field at offset `p`, and calls `pipeline.model.avro` for unusual forms."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -191,7 +199,7 @@ class _Decoder:
         )
         return (
             f"{patterns}\n\ndef decode_{r.function}(d: bytes, start: int = HEAD) -> {r.alias}:\n"
-            f'    """`{r.full}` that fills `d` from `start`; SignalError if it does not."""\n'
+            f'    """Return the `{r.full}` in `d[start:]`. Raises SignalError."""\n'
             "    p = start\n    try:\n" + "\n".join(self.lines) + "\n        if p != len(d):\n"
             '            raise ValueError("more or fewer bytes")\n    except _BAD:\n'
             f'        raise _error("{r.full}", d, start) from None\n'
@@ -227,7 +235,7 @@ class _Decoder:
             self.add(pad, f"    if {name} != {rules['const']!r}:")
             self.add(pad, '        raise ValueError("another event")')
             return
-        # one byte of length: even, at most 126; so up to 63 bytes, which no rule but "not empty" can forbid
+        # A length of one byte is even and at most 126, so up to 63 bytes: only the rule "not empty" can forbid them.
         usual = "n and not n & 129" if low else "not n & 129"
         self.add(pad, f"n = d[p]\nif {usual}:")
         self.add(pad, f"    {name} = d[p + 1 : (p := p + 1 + (n >> 1))].decode()\nelse:")
@@ -268,14 +276,14 @@ class _Decoder:
         self.add(pad, f"if d[p] == 0:\n    p += 1\n    {name}: tuple[{hint}, ...] = ()\nelse:")
         self.add(pad, f"    {name}_: list[{hint}] = []\n    while True:")
         inner = pad + " " * 8
-        self.add(inner, "c = d[p]\nif c & 129:  # a long block, or one that says its size")
+        self.add(inner, "c = d[p]\nif c & 129:  # more than 63 items, or a block with its size in bytes")
         self.add(inner, "    c, e, p = read_block(d, p)\nelse:\n    c >>= 1\n    e = -1\n    p += 1")
         self.add(inner, "if not c:\n    break")
         low, high = (
             rules.get("minItems", 0),
             rules.get("maxItems", "MAX_ITEMS" if items == "string" else "MAX_RECORDS"),
         )
-        # before a million items, or a million blocks of one, are read in vain
+        # Checked per block, before a million items, or a million blocks of one item, are read.
         self.add(inner, f"if len({name}_) + c > {high}:\n    raise ValueError('number of items')")
         self.add(inner, "for _ in range(c):")
         self.value(items, rules.get("items", {}), one, inner + "    ")

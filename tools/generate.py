@@ -1,12 +1,12 @@
-"""Writes pipeline/model/events.py, signals.py, records.py and wire.py from the schemas in avro/ (`make events`).
+"""Write pipeline/model/events.py, signals.py, records.py and wire.py from the schemas in avro/ (`make events`).
 
-A record's kind follows from its schema: a first field with a "const" makes it an event, attributes "signal"
-and "topic" make it a signal, anything else but conference.Meta is a record of the tables. So a new event is a
-new file in avro/ and nothing else. The attributes that JSON Schema would use ("minLength", "pattern",
-"minItems", ...) become checks: for JSON by msgspec's types, for Avro in the generated decoders.
+The schema gives a record's kind: a first field with a "const" makes it an event, the attributes "signal" and "topic"
+make it a signal, and all other records except conference.Meta belong to the tables. So these modules need no edit for
+a new event: one more file in avro/ is enough. Attributes of JSON Schema ("minLength", "pattern", "minItems", ...)
+become checks: for JSON in msgspec's types, for Avro in the generated decoders.
 
-    python tools/generate.py            writes what differs
-    python tools/generate.py --check    names what differs and exits with 1
+    python tools/generate.py            write the files that differ
+    python tools/generate.py --check    list the files that differ and exit with 1
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
 else:
 
     class Recent(bytes):
-        """An array of strings as the bytes that Avro makes of it (pipeline/model/signal_ids.py).
+        """An array of strings as its Avro bytes (pipeline/model/signal_ids.py).
 
-        A type of its own at run time so that msgspec asks `dec_hook` to convert a list; everybody else passes plain
-        bytes.
+        A separate type at run time, so that msgspec calls `dec_hook` to convert a list. Elsewhere plain bytes are used.
         """
 
         __slots__ = ()
@@ -48,14 +47,14 @@ else:
 EVENT_BASE = '''
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
-    """One fact that is published. `event`, its name, is its msgspec tag: first in JSON, no argument here."""
+    """One published event. Its name is the msgspec tag `event`: the first field in JSON, not an argument here."""
 
     EVENT: ClassVar[str]
-    """Name of the event, such as `conference.member.joined`."""
+    """Name of the event: `conference.member.joined`, for example."""
     RECORD: ClassVar[str]
-    """Full name of its Avro record, such as `conference.MemberJoined`."""
+    """Full name of its Avro record: `conference.MemberJoined`, for example."""
 
-    if TYPE_CHECKING:  # every event has these; declared as fields they would come first
+    if TYPE_CHECKING:  # fields of every event; declared as fields here, they would come first
 
         @property
         def room_id(self) -> str: ...
@@ -64,9 +63,9 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
 '''
 SIGNAL_BASE = '''
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-"""1 to 255 code points, compared as they are (contract §4)."""
+"""1 to 255 code points, compared without normalization (contract §4)."""
 Int: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-"""32 bits."""
+"""A signed number of 32 bits."""
 
 
 if TYPE_CHECKING:
@@ -76,24 +75,24 @@ else:
     class Micros(int):
         """Microseconds since 1970-01-01T00:00:00Z.
 
-        A type of its own at run time so that msgspec's JSON decoder asks its `dec_hook` to read RFC 3339
-        here; everybody else passes plain ints.
+        A separate type at run time, so that msgspec's JSON decoder calls `dec_hook` to parse RFC 3339. Elsewhere
+        plain ints are used.
         """
 
         __slots__ = ()
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """One fact that arrives. `type` is its msgspec tag: a field in JSON, the record's name in Avro."""
+    """One signal. Its type is the msgspec tag `type`: a field in JSON; in Avro the record's name gives it."""
 
     TYPE: ClassVar[str]
-    """The signal's type, such as `member.joined`."""
+    """The signal's type: `member.joined`, for example."""
     RECORD: ClassVar[str]
-    """Full name of its Avro record, such as `conference.signal.MemberJoined`."""
+    """Full name of its Avro record: `conference.signal.MemberJoined`, for example."""
     TOPIC: ClassVar[str]
-    """`api` or `media`: which topic it comes on."""
+    """`api` or `media`: the topic it is sent to."""
 
-    if TYPE_CHECKING:  # every signal has these
+    if TYPE_CHECKING:  # fields of every signal
 
         @property
         def signal_id(self) -> str: ...
@@ -105,7 +104,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
 
 
 def python_type(field: dict[str, Any], signal: bool) -> str:
-    """The annotation of a field; `signal` adds the checks that msgspec does for JSON."""
+    """Return the annotation of a field; `signal` adds the checks that msgspec does for JSON."""
     if field["name"] in PACKED:
         return "Recent"
     return _annotation(field["type"], field if signal else {}, signal)
@@ -147,10 +146,10 @@ def default(field: dict[str, Any]) -> str:
 
 
 def struct(record: Record, base: str, options: str, constants: dict[str, str]) -> str:
-    """The class of one record, every field with its doc."""
+    """Return the class of a record, each field with its doc."""
     lines = [f"\n\nclass {record.name}({base}, frozen=True, gc=False{options}):", *docstring(record.doc), ""]
     for name, value in constants.items():
-        # A literal type lets mypy tell signals apart by TYPE, which is ten times as quick as by class.
+        # A literal type lets mypy narrow a signal by TYPE, a check ten times as fast as isinstance.
         kind = f'Literal["{value}"]' if name == "TYPE" else "str"
         lines.append(f'    {name}: ClassVar[{kind}] = "{value}"')
     lines += [""] if constants else []
@@ -161,7 +160,7 @@ def struct(record: Record, base: str, options: str, constants: dict[str, str]) -
 
 
 def docstring(text: str) -> list[str]:
-    """`text` as a docstring, wrapped at the house's line length."""
+    """Return the lines of `text` as a docstring, wrapped at 110 columns."""
     raw = "r" if "\\" in text else ""
     words, lines = f'{raw}"""{text}'.split(" "), [""]
     for word in words:
@@ -185,18 +184,18 @@ def roster(name: str, base: str, records: list[Record], doc: str) -> str:
 def events_module(records: list[Record]) -> str:
     meta = next(r for r in records if r.kind == "meta")
     events = [r for r in records if r.kind == "event"]
-    text = HEADER.format(title="The events that are published, and `Meta`, which they all carry.")
+    text = HEADER.format(title="The published events, and `Meta`, which every event carries.")
     text += IMPORTS.replace(" Annotated,", "") + struct(meta, "msgspec.Struct", "", {"RECORD": meta.full})
     text += EVENT_BASE
     for r in events:
         text += struct(r, "Event", f', tag="{r.const}"', {"EVENT": r.const, "RECORD": r.full})
-    text += "\n" + union("AnyEvent", events, "Any event; for msgspec, a union that `event` tells apart.")
+    text += "\n" + union("AnyEvent", events, "Any event; msgspec decodes this union by `event`.")
     return text + roster("EVENTS", "Event", events, "All events.")
 
 
 def signals_module(records: list[Record]) -> str:
     signals = [r for r in records if r.kind == "signal"]
-    text = HEADER.format(title="The signals that arrive, with the rules of their fields (contract §4).")
+    text = HEADER.format(title="The signals, with the rules of their fields (contract §4).")
     text += IMPORTS.replace("ClassVar, ", "ClassVar, Literal, ") + SIGNAL_BASE
     for r in signals:
         constants = {"TYPE": r.signal, "RECORD": r.full, "TOPIC": r.topic}
@@ -209,7 +208,7 @@ def signals_module(records: list[Record]) -> str:
 
 
 def records_module(records: list[Record]) -> str:
-    text = HEADER.format(title="The records of the tables (contract §2), and the rejected signal.")
+    text = HEADER.format(title="The records of the tables (contract §2), and `Rejected`.")
     text += "from typing import TYPE_CHECKING, ClassVar, TypeAlias\n\nimport msgspec\n" + RECORDS_BASE
     for r in records:
         if r.kind == "record":
@@ -218,7 +217,7 @@ def records_module(records: list[Record]) -> str:
 
 
 def modules() -> dict[str, str]:
-    """All generated files: path below the repository → text."""
+    """Return the generated files: path in the repository → text."""
     records = load(ROOT / "avro")
     return {
         "pipeline/model/events.py": events_module(records),
@@ -229,7 +228,7 @@ def modules() -> dict[str, str]:
 
 
 def drift() -> dict[str, str]:
-    """The generated files that differ from what is in the repository."""
+    """Return the generated files that differ from those in the repository."""
     texts = modules()
     return {
         path: text

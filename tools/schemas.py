@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 PACKED: Final = frozenset({"recent"})
-"""Fields, arrays of strings, that are kept as the bytes of their array (pipeline/model/signal_ids.py)."""
+"""Array fields that Python keeps as the bytes of their array (pipeline/model/signal_ids.py)."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One Avro record and what the generator wants to know of it."""
+    """One Avro record, with what the generator needs."""
 
     schema: dict[str, Any]
-    """The schema, self-contained: other files' records are inlined where they are first named."""
+    """The self-contained schema: records of other files are inlined where they are first named."""
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class Record:
 
     @property
     def const(self) -> str:
-        """The event's name, "" if it is no event."""
+        """The event's name, "" for other records."""
         return str(self.fields[0].get("const", ""))
 
     @property
@@ -57,10 +57,11 @@ class Record:
 
     @property
     def arguments(self) -> list[dict[str, Any]]:
-        """The fields of the class, in the order of the schema.
+        """The fields of the class, in the order of the schema where possible.
 
-        Python wants defaults last. So a signal's fields without a default come first (JSON needs defaults),
-        and elsewhere a default before a field without one is left out (JSON keeps the order of the schema).
+        Python requires fields with defaults last. In a signal they are moved last, because JSON needs all defaults. In
+        other records the order is kept, because it is the order in JSON, and a default before a field without one is
+        dropped.
         """
         fields = [f for f in self.fields if "const" not in f]
         if self.kind == "signal":
@@ -70,7 +71,7 @@ class Record:
 
     @property
     def nested(self) -> list[Record]:
-        """Records that this file declares inside its fields."""
+        """Records declared inside this record's fields."""
         found = []
         for field in self.fields:
             items = field["type"].get("items") if isinstance(field["type"], dict) else None
@@ -80,22 +81,22 @@ class Record:
 
     @property
     def text(self) -> str:
-        """The schema as it is registered."""
+        """The schema as registered."""
         return json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
 
     @property
     def function(self) -> str:
-        """Name of the record in function names: conference.signal.MemberJoined → signal_member_joined."""
+        """The record in function names: conference.signal.MemberJoined → signal_member_joined."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.full.partition(".")[2].replace(".", "_")).lower()
 
     @property
     def alias(self) -> str:
-        """Name of the class where events and signals meet: SignalMemberJoined."""
+        """Name of the class in wire.py, which imports events and signals: SignalMemberJoined."""
         return f"Signal{self.name}" if self.kind == "signal" else self.name
 
 
 def load(folder: Path) -> list[Record]:
-    """All records below `folder` by name, those that are nested in a file before the record of the file."""
+    """Return all records in `folder`, sorted by file; records nested in a file precede the file's own record."""
     schemas = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.avsc"))}
     records = []
     for schema in schemas.values():

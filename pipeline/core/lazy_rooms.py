@@ -13,7 +13,8 @@ from msgspec.structs import force_setattr
 
 from pipeline.core.decision import PLAYING
 from pipeline.errors import FatalError, SignalError
-from pipeline.model.avro import HEAD, read_long
+from pipeline.model.avro import read_long
+from pipeline.model.framing import HEAD
 from pipeline.model.records import Room
 from pipeline.model.wire import decode_room
 

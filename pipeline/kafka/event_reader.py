@@ -14,7 +14,7 @@ from pipeline.kafka import acls
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.required_topics import require_topics
 from pipeline.kafka.schema_registry import Registry
-from pipeline.model.codec import decoder
+from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.events import EVENTS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class EventReader:
         self._topic = topics.EVENTS.full_name(settings.topic_prefix)
         self._from_beginning = from_beginning
         self._open = contextlib.AsyncExitStack()
-        self._decoders: dict[int, Any] = {}
+        self._decoders = Decoders(EVENTS)
 
     async def __aenter__(self) -> EventReader:
         found = await require_topics(self._settings, acls.consumer(self._settings))
@@ -79,14 +79,13 @@ class EventReader:
                     yield event
 
     async def _decode(self, value: bytes | None) -> Event:
-        if value is None or len(value) < 5 or value[0] != 0:
-            raise SignalError("not in the registry's wire format")
-        schema_id = int.from_bytes(value[1:5])
-        decode = self._decoders.get(schema_id)
-        if decode is None:
-            text = await self._registry.schema(schema_id)
-            decode = decoder(schema_id, text, {one.RECORD: one for one in EVENTS})
-            if text is not None:  # an unknown id may be registered later
-                self._decoders[schema_id] = decode
-        event: Event = decode(value)
+        event: Event
+        try:
+            event = self._decoders.decode(value)
+        except UnknownSchemaError as error:
+            text = await self._registry.schema(error.schema_id)
+            if text is None:  # not learnt: the registry may have the id later
+                raise SignalError(f"the registry has no schema with id {error.schema_id}") from None
+            self._decoders.learn(error.schema_id, text)
+            event = self._decoders.decode(value)
         return event

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.kafka import acls
 from pipeline.kafka.required_topics import require_topics
+from pipeline.model import framing
 from pipeline.topics import signal_topics
 
 if TYPE_CHECKING:
@@ -103,4 +104,4 @@ class SignalProducer:
             return json_text.strip(b" \t\r\n")
         from pipeline.model.wire import ENCODERS
 
-        return ENCODERS[type(signal)](signal, b"\0" + self._schema_ids[signal.RECORD].to_bytes(4))
+        return ENCODERS[type(signal)](signal, framing.head(self._schema_ids[signal.RECORD]))

@@ -1,40 +1,39 @@
-"""Bytes to values and back: signals in (Avro in the registry's wire format, or JSON), events out.
+"""Signals and events as JSON (contract §3 and §4).
 
-Both forms of a signal are checked by the same rules, those of contract §4, which stand in `avro/`. What breaks
-one raises `SignalError`, whose text names the field, what was expected and what was there.
+A signal is checked by the rules of contract §4, which `avro/` holds for both forms. A value that breaks one raises
+SignalError, which names the field, what was expected and what was found.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from pipeline.errors import SignalError
-from pipeline.model.avro import shorten
+from pipeline.model.error_text import one_line, path_and_fault, shorten
 from pipeline.model.events import Event
-from pipeline.model.schema_resolution import field_and_fault, one_line, resolving
 from pipeline.model.signals import SIGNALS, AnySignal, ConferencePlay, Micros
 from pipeline.model.times import format_time, parse_time
-from pipeline.model.wire import DECODERS, SCHEMAS
 
 MAX_VALUE: Final = 1 << 20
-"""The largest value of a signal, in bytes, uncompressed (contract §4)."""
-MAX_SCHEMA: Final = 1 << 17
-"""The longest schema of another writer, in characters: parsed, it takes 200 times the memory. Ours have 2,000."""
+"""Largest value of a signal, in bytes, uncompressed (contract §4)."""
+LONG_VALUE: Final = 1 << 16
+"""Bytes from which a value is reduced before it is decoded (`_reduced`)."""
+MAX_URLS: Final = 128
+"""Most urls of a `conference.play` (contract §4)."""
+MAX_FAILED: Final = 1024
+"""Most urls of a `play.failed`; the contract has no bound there."""
+MAX_RAW: Final = 12 * 255 + 2
+"""Bytes of the longest id in JSON: every character escaped and beyond the BMP."""
 MAX_SHOWN: Final = 60
-
-Decode = Callable[[bytes], AnySignal]
-_RECORDS: Final[Mapping[str, Any]] = {signal.RECORD: signal for signal in SIGNALS}
+"""Characters of a bad value that an error message shows."""
 
 
-_to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # asks the hook about Micros
-
-
-# --- JSON ----------------------------------------------------------------------------------------------------
+# --- decoding ------------------------------------------------------------------------------------------------
 
 
 def _hook(_: type, text: Any) -> Micros:
@@ -55,26 +54,25 @@ _JSON_NAMES: Final = {
     list: "array",
     dict: "object",
 }
-_from_json: Final[Decode] = msgspec.json.Decoder(AnySignal, dec_hook=_hook).decode
-_replace: Final = msgspec.structs.replace
+_from_json: Final[Callable[[bytes], AnySignal]] = msgspec.json.Decoder(AnySignal, dec_hook=_hook).decode
 
 
 def decode_json(value: bytes) -> AnySignal:
-    """A signal from its JSON text (contract §4). Raises SignalError."""
+    """Return the signal of a JSON text (contract §4). Raises SignalError."""
     try:
         if not value.isascii():
-            value.decode()  # msgspec does not look into what it skips
+            value.decode()  # msgspec does not check the UTF-8 of fields that it skips
         if len(value) > LONG_VALUE:
-            value = _essence(value)
+            value = _reduced(value)
         return _from_json(value)
     except msgspec.ValidationError as error:
-        raise SignalError(explain_json(str(error), value)) from None
+        raise SignalError(_explain(str(error), value)) from None
     except UnicodeDecodeError as error:
         raise SignalError(f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise SignalError("the JSON is nested too deeply: expected at most 64 levels") from None
     except msgspec.DecodeError as error:
-        # looked for only where one may be what msgspec stumbled over: that takes longer than all the rest
+        # Searched only if msgspec's error may be due to one: the search takes longer than all other steps.
         if any(words in str(error) for words in _AT_SURROGATE) and _SURROGATE.search(value):
             raise SignalError(
                 "the text holds a lone surrogate (\\ud800 to \\udfff without its pair)"
@@ -83,7 +81,7 @@ def decode_json(value: bytes) -> AnySignal:
 
 
 def decode_line(line: bytes) -> AnySignal:
-    """A signal from a line of a file: its JSON text, with or without white space around it. Raises SignalError."""
+    """Return the signal of a line: JSON text, with or without white space around it. Raises SignalError."""
     if line[:1] == b"{" and len(line) <= MAX_VALUE:
         return decode_json(line)
     text = line.strip(b" \t\r\n")
@@ -95,13 +93,6 @@ def decode_line(line: bytes) -> AnySignal:
         raise SignalError("expected a JSON object")
     return decode_json(text)
 
-
-LONG_VALUE: Final = 1 << 16
-MAX_URLS: Final = 128
-MAX_FAILED: Final = 1024
-"""Urls of a `conference.play` (contract §4) and, our bound, of a `play.failed`."""
-MAX_RAW: Final = 12 * 255 + 2
-"""Bytes of the longest id in JSON, all of it escaped and beyond the BMP."""
 
 _FIELDS: Final = {signal.TYPE: ("type", *signal.__struct_fields__) for signal in SIGNALS}
 _IDS: Final = {"signal_id", "room_id", "app_id", "operation_id", "session_uuid"}
@@ -115,7 +106,10 @@ _type: Final = msgspec.json.Decoder(str).decode
 
 
 def _at_most(items: int) -> Callable[[bytes], object]:
-    """Reads an array over; the only type of msgspec that stops at the first item too many."""
+    """Return a reader of arrays that fails at item `items` + 1.
+
+    Only an array-like struct stops that early; msgspec checks the length of other types at the end.
+    """
     fields = [(f"u{n}", msgspec.Raw, msgspec.Raw()) for n in range(items)]
     kind = msgspec.defstruct("Some", fields, array_like=True, forbid_unknown_fields=True)
     return msgspec.json.Decoder(kind).decode
@@ -124,11 +118,11 @@ def _at_most(items: int) -> Callable[[bytes], object]:
 _COUNT: Final = {most: _at_most(most) for most in (MAX_URLS, MAX_FAILED)}
 
 
-def _essence(value: bytes) -> bytes:
-    """A long value without what no signal of its type has, and each field once, as its last one stands there.
+def _reduced(value: bytes) -> bytes:
+    """Return a long value with only the fields of its signal's type, each once: a repeated key keeps its last value.
 
-    So that nothing costs more than to be read over: a key that comes twenty thousand times, a time that is
-    a hundred thousand arrays, as many urls.
+    This bounds the cost of hostile values: a key that is repeated 20,000 times, a time that is 100,000 arrays, 100,000
+    urls.
     """
     picked = _pick(value)
     kind = bytes(picked.type)
@@ -139,9 +133,9 @@ def _essence(value: bytes) -> bytes:
         if not raw:
             continue
         if name == "urls":
-            _bounded(raw, MAX_URLS if kind == _PLAY else MAX_FAILED)
+            _check_count(raw, MAX_URLS if kind == _PLAY else MAX_FAILED)
         elif raw[0] in _HOLLOW:
-            raw = _HOLLOW[raw[0]]  # what is in there does not matter: no field is an object, or another array
+            raw = _HOLLOW[raw[0]]  # an error in any case: no other field is an array or an object
         elif len(raw) > MAX_RAW and name in _IDS and raw[0] == 0x22:
             shown = one_line(raw[: 4 * MAX_SHOWN].decode("utf-8", "replace"), MAX_SHOWN)
             raise SignalError(f"{name}: Expected str of length <= 255, got {shown}")
@@ -152,7 +146,7 @@ def _essence(value: bytes) -> bytes:
 _PLAY: Final = b'"%b"' % ConferencePlay.TYPE.encode()
 
 
-def _bounded(urls: bytes, most: int) -> None:
+def _check_count(urls: bytes, most: int) -> None:
     if urls[0] != 0x5B or urls.count(b",") < most:
         return
     try:
@@ -163,33 +157,33 @@ def _bounded(urls: bytes, most: int) -> None:
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")
-"""What msgspec says at one without its pair."""
+"""Words in msgspec's errors for a surrogate without its pair."""
 
 
-def explain_json(message: str, value: bytes) -> str:
-    """What msgspec said about `value`, on one line that names the field, the expectation and what was there."""
-    path, what = field_and_fault(message)
+def _explain(message: str, value: bytes) -> str:
+    """Return msgspec's error about `value` as one line: the field, what was expected and what was found."""
+    path, what = path_and_fault(message)
     if path and what.startswith("Expected") and ", got" not in what:
         what = f"{what}, got {_found(path, value)}"
     return f"{path}: {what}" if path else what
 
 
 def _found(path: str, value: bytes) -> str:
-    """What stands at `path` (`field` or `field[3]`). Only the field is read, so a hostile value costs little."""
+    """Return the JSON at `path` (`field` or `field[3]`), shortened. Only that field is read, which bounds the cost."""
     field, _, index = path.partition("[")
     if index and len(value) > LONG_VALUE:
-        return "something else"  # to look for it would take longer than to read it did
+        return "something else"  # finding it would take longer than decoding the value
     try:
         raw = getattr(_one_field(field).decode(value), field)
         if index:
             raw = _raw_items(raw)[int(index.rstrip("]"))]
     except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
-        return "something else"  # the field stands there twice, or what follows it is no JSON
+        return "something else"  # a repeated field, or invalid JSON after it
     text = bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace")
     return one_line(text, MAX_SHOWN)
 
 
-@lru_cache(maxsize=64)  # a field of a signal: there are few
+@lru_cache(maxsize=64)  # the signals have fewer fields
 def _one_field(name: str) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("Found", [(name, msgspec.Raw, msgspec.Raw(b"nothing"))]))
 
@@ -197,70 +191,30 @@ def _one_field(name: str) -> msgspec.json.Decoder[Any]:
 _raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
+# --- encoding ------------------------------------------------------------------------------------------------
+
+_to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # calls the hook for Micros
+_replace: Final = msgspec.structs.replace
+
+
 def event_json(event: Event) -> bytes:
-    """The event as one compact JSON line (contract §3), LF at the end. SignalError if its time can't be written."""
+    """Return the event as one compact JSON line (contract §3), with LF.
+
+    Raises SignalError if its time is not in the years 1 to 9999.
+    """
     meta = event.meta
-    if type(meta.occurred_at) is not Micros:  # a deadline, or read from Avro: a plain int
+    if type(meta.occurred_at) is not Micros:  # a plain int: a deadline, or decoded from Avro
         meta = _replace(meta, occurred_at=Micros(meta.occurred_at))
         event = _replace(event, meta=meta)
     try:
         return _to_json(event) + b"\n"
     except OverflowError:
-        raise SignalError(f"meta.occurred_at: {meta.occurred_at} is no time of the years 1 to 9999") from None
+        text = f"expected a time in the years 1 to 9999, found {meta.occurred_at}"
+        raise SignalError(f"meta.occurred_at: {text}") from None
 
 
 def signal_json(signal: AnySignal) -> bytes:
-    """The signal as one compact JSON line, LF at the end."""
+    """Return the signal as one compact JSON line, with LF."""
     fields = {"type": signal.TYPE, **msgspec.structs.asdict(signal)}
     fields["occurred_at"] = format_time(signal.occurred_at)
     return _to_json(fields) + b"\n"
-
-
-# --- Avro ----------------------------------------------------------------------------------------------------
-
-
-def decoder(schema_id: int, text: str | None, known: Mapping[str, Any] = _RECORDS) -> Callable[[bytes], Any]:
-    """A decoder of values whose header names `schema_id`, with the writer's schema `text`.
-
-    `known` are the records it may be of, by full name. The decoder raises SignalError.
-    """
-    if text is None:
-        return _refuse(f"the registry has no schema with id {schema_id}")
-    if len(text) > MAX_SCHEMA:
-        return _refuse(
-            f"schema id {schema_id} is of a schema of {len(text)} characters, more than {MAX_SCHEMA}"
-        )
-    try:
-        parsed = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return _refuse(f"schema id {schema_id} is of a schema that can't be read: {error}")
-    name = str(parsed.get("name", "")) if isinstance(parsed, dict) else ""
-    if name and "." not in name:
-        name = f"{parsed.get('namespace', '')}.{name}".lstrip(".")
-    if name not in known:
-        shown = one_line(name, 2 * MAX_SHOWN) or "no record"
-        return _refuse(f"schema id {schema_id} is of {shown}, which has no business on this topic")
-    if _canonical(parsed) == _canonical(msgspec.json.decode(SCHEMAS[name])):
-        return DECODERS[name]
-    return resolving(parsed, known[name])
-
-
-def _canonical(schema: Any) -> str | None:
-    """None for a schema that leans on others (the registry's references), or is none: ours never is."""
-    from fastavro import schema as avro  # here, so that `replay` starts without it
-
-    try:
-        return str(avro.to_parsing_canonical_form(schema))
-    except (avro.SchemaParseException, avro.UnknownType, *_NO_SCHEMA):
-        return None
-
-
-_NO_SCHEMA: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
-"""What fastavro makes of JSON that no registry should have taken as a schema."""
-
-
-def _refuse(reason: str) -> Callable[[bytes], Any]:
-    def refuse(_: bytes) -> Any:
-        raise SignalError(reason)
-
-    return refuse

@@ -1,54 +1,82 @@
-"""The signal in the value of a Kafka record: Avro in the registry's wire format, or JSON."""
+"""Decoders by schema id, for values in the registry's wire format."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, Final
+
 from pipeline.errors import PipelineError, SignalError
-from pipeline.model.avro import HEAD
-from pipeline.model.codec import MAX_VALUE, Decode, decode_json, decoder
-from pipeline.model.signals import AnySignal
+from pipeline.model import framing
+from pipeline.model.codec import MAX_VALUE, decode_json
+from pipeline.model.framing import HEAD
+from pipeline.model.schema_resolution import Decode, decoder
+from pipeline.model.signals import SIGNALS, AnySignal
+from pipeline.model.wire import DECODERS
+
+_GENERATED: Final = frozenset(DECODERS.values())
 
 
 class UnknownSchemaError(PipelineError):
-    """The value names a schema id that has not been learnt yet: ask the registry, then decode again."""
+    """A value names a schema id that has not been learnt: ask the registry, `learn` the answer, and decode again."""
 
     def __init__(self, schema_id: int) -> None:
-        super().__init__(f"schema id {schema_id} has not been asked for yet")
+        super().__init__(f"schema id {schema_id} has not been learnt")
         self.schema_id = schema_id
 
 
-class SignalDecoder:
-    """Signals from the values of Kafka records.
+class Decoders:
+    """A table from schema id to decoder, for values of some records.
 
-    It learns a writer's schema once, by `learn`; a value with an id that it has not learnt raises
-    `UnknownSchemaError`, so that asking the registry stays the caller's business.
+    It does no I/O: the caller asks the registry for the schema of an id and passes it to `learn`, once per id.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, records: Iterable[Any]) -> None:
+        """Start without any id. `records` are the classes of the records that may occur."""
+        self._records: dict[str, Any] = {record.RECORD: record for record in records}
         self._by_head: dict[bytes, Decode] = {}
-        """Decoders by what their values begin with: magic byte and schema id."""
+        """Magic byte and schema id → decoder."""
 
     def learn(self, schema_id: int, text: str | None) -> None:
-        """Know `schema_id` as the schema `text` (None: the registry has no such id)."""
-        self._by_head[b"\0" + schema_id.to_bytes(4)] = decoder(schema_id, text)
+        """Use the schema `text` for this id. None: the registry has no such id, and its values are errors."""
+        self._by_head[framing.head(schema_id)] = decoder(schema_id, text, self._records)
 
     def forget(self, schema_id: int) -> None:
-        """Ask for `schema_id` again when it is next met."""
-        self._by_head.pop(b"\0" + schema_id.to_bytes(4), None)
+        """Delete an id, so that its next value raises UnknownSchemaError."""
+        self._by_head.pop(framing.head(schema_id), None)
+
+    def is_current(self, value: bytes) -> bool:
+        """Return whether `value` has exactly the encoding of a current schema (`schema_resolution.is_current`)."""
+        return self._by_head.get(value[:HEAD]) in _GENERATED
+
+    def decode(self, value: bytes | None) -> Any:
+        """Return the record in `value`. Raises SignalError or UnknownSchemaError."""
+        if value is None:
+            raise SignalError("the value is null")
+        decode = self._by_head.get(value[:HEAD])
+        if decode is not None:
+            return decode(value)
+        raise UnknownSchemaError(framing.schema_id(value))
+
+
+class SignalDecoder(Decoders):
+    """Decoders of all signals, in Avro and in JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(SIGNALS)
 
     def decode(self, value: bytes | None) -> AnySignal:
-        """The signal in `value`. Raises SignalError or UnknownSchemaError."""
+        """Return the signal in `value`. Raises SignalError or UnknownSchemaError."""
         if not value:
             raise SignalError("the value is null" if value is None else "the value is empty")
         if len(value) > MAX_VALUE:
             raise SignalError(f"the value has {len(value)} bytes, more than {MAX_VALUE}")
         decode = self._by_head.get(value[:HEAD])
         if decode is not None:
-            return decode(value)
+            signal: AnySignal = decode(value)
+            return signal
         first = value[0]
         if first == 0x7B:  # {
             return decode_json(value)
         if first != 0:
             raise SignalError(f"expected magic byte 0 or a JSON object, got first byte {first:#04x}")
-        if len(value) < HEAD:
-            raise SignalError(f"the value has {len(value)} bytes, too few for magic byte and schema id")
-        raise UnknownSchemaError(int.from_bytes(value[1:HEAD]))
+        raise UnknownSchemaError(framing.schema_id(value))

@@ -1,4 +1,4 @@
-"""The events that are published, and `Meta`, which they all carry.
+"""The published events, and `Meta`, which every event carries.
 
 GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
 """
@@ -41,14 +41,14 @@ class Meta(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
-    """One fact that is published. `event`, its name, is its msgspec tag: first in JSON, no argument here."""
+    """One published event. Its name is the msgspec tag `event`: the first field in JSON, not an argument here."""
 
     EVENT: ClassVar[str]
-    """Name of the event, such as `conference.member.joined`."""
+    """Name of the event: `conference.member.joined`, for example."""
     RECORD: ClassVar[str]
-    """Full name of its Avro record, such as `conference.MemberJoined`."""
+    """Full name of its Avro record: `conference.MemberJoined`, for example."""
 
-    if TYPE_CHECKING:  # every event has these; declared as fields they would come first
+    if TYPE_CHECKING:  # fields of every event; declared as fields here, they would come first
 
         @property
         def room_id(self) -> str: ...
@@ -292,7 +292,7 @@ AnyEvent: TypeAlias = (
     | PlayStopped
     | PlayVolumeChanged
 )
-"""Any event; for msgspec, a union that `event` tells apart."""
+"""Any event; msgspec decodes this union by `event`."""
 
 EVENTS: tuple[type[Event], ...] = (
     Created,

@@ -1,4 +1,4 @@
-"""The records of the tables (contract §2), and the rejected signal.
+"""The records of the tables (contract §2), and `Rejected`.
 
 GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
 """
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 else:
 
     class Recent(bytes):
-        """An array of strings as the bytes that Avro makes of it (pipeline/model/signal_ids.py).
+        """An array of strings as its Avro bytes (pipeline/model/signal_ids.py).
 
-        A type of its own at run time so that msgspec asks `dec_hook` to convert a list; everybody else passes plain
-        bytes.
+        A separate type at run time, so that msgspec calls `dec_hook` to convert a list. Elsewhere plain bytes are used.
         """
 
         __slots__ = ()

@@ -1,7 +1,7 @@
-"""The signal_ids that a room remembers, kept as the bytes of the Avro array that its row holds.
+"""The last signal_ids of a room, kept as the bytes of the Avro array in its row.
 
-Every accepted signal of the API adds one and every row that is written carries all of them, so as strings they were a
-fifth of the cost of a signal and half of the memory of a room.
+Every accepted API signal adds one, and every row holds them all. As strings they took a fifth of the time of a
+signal and half of the memory of a room.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from pipeline.model.avro import LONG, MAX_ITEMS, read_block, read_long, read_str
 from pipeline.model.records import Recent
 
 NONE: Final[Recent] = b"\0"
+"""No signal_ids: an array without items."""
 
 
 def of(signal_ids: Iterable[str]) -> Recent:
-    """These, oldest first."""
+    """Encode signal_ids, given oldest first."""
     encoded = [signal_id.encode() for signal_id in signal_ids]
     if not encoded:
-        return b"\0"
+        return NONE
     return b"".join((LONG[len(encoded)], *[LONG[len(each)] + each for each in encoded], b"\0"))
 
 
 def remember(recent: Recent, signal_id: str, most: int) -> Recent:
-    """With `signal_id` at the end, and without the oldest of more than `most`."""
+    """Return `recent` with `signal_id` at the end, without the oldest ids beyond `most`."""
     count, at = read_long(recent, 0)
     while count >= most:
         size, at = read_long(recent, at)
         at += size
         count -= 1
-    kept = recent[at:-1] if count else b""  # compiled, a slice must not end before it begins
+    kept = recent[at:-1] if count else b""  # mypyc: a slice must not end before it begins
     data = signal_id.encode()
     return b"".join((LONG[count + 1], kept, LONG[len(data)], data, b"\0"))
 
 
 def remembers(recent: Recent, signal_id: str) -> bool:
-    """Whether `signal_id` is one of them."""
+    """Return whether `signal_id` is in `recent`."""
     data = signal_id.encode()
     size, last = len(data), data[-1] if data else 0
     count, at = read_long(recent, 0)
@@ -48,21 +49,23 @@ def remembers(recent: Recent, signal_id: str) -> bool:
             length >>= 1
             at += 1
         at += length
-        # Most that have the length differ in the last byte: a slice costs more than the rest of the loop.
+        # Ids of one length mostly differ in the last byte. The slice costs more than the rest of the loop.
         if length == size and recent[at - 1] == last and recent[at - size : at] == data:
             return True
     return False
 
 
 def ids(recent: Recent) -> tuple[str, ...]:
-    """All of them, oldest first."""
+    """Decode all, oldest first."""
     found, _ = _read(recent, 0)
     return tuple(found)
 
 
 def read(data: bytes, at: int) -> tuple[Recent, int]:
-    """The array that begins at `at`, in the one form that is written here, and the place behind it. ValueError and
-    LookupError for what is none."""
+    """Read the array at `at`; return it in the form that `of` writes, and the offset after it.
+
+    Raises ValueError or LookupError if it is not an array of strings.
+    """
     found, at = _read(data, at)
     return of(found), at
 

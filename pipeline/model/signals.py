@@ -1,4 +1,4 @@
-"""The signals that arrive, with the rules of their fields (contract §4).
+"""The signals, with the rules of their fields (contract §4).
 
 GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
 """
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 import msgspec
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-"""1 to 255 code points, compared as they are (contract §4)."""
+"""1 to 255 code points, compared without normalization (contract §4)."""
 Int: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-"""32 bits."""
+"""A signed number of 32 bits."""
 
 
 if TYPE_CHECKING:
@@ -22,24 +22,24 @@ else:
     class Micros(int):
         """Microseconds since 1970-01-01T00:00:00Z.
 
-        A type of its own at run time so that msgspec's JSON decoder asks its `dec_hook` to read RFC 3339
-        here; everybody else passes plain ints.
+        A separate type at run time, so that msgspec's JSON decoder calls `dec_hook` to parse RFC 3339. Elsewhere
+        plain ints are used.
         """
 
         __slots__ = ()
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """One fact that arrives. `type` is its msgspec tag: a field in JSON, the record's name in Avro."""
+    """One signal. Its type is the msgspec tag `type`: a field in JSON; in Avro the record's name gives it."""
 
     TYPE: ClassVar[str]
-    """The signal's type, such as `member.joined`."""
+    """The signal's type: `member.joined`, for example."""
     RECORD: ClassVar[str]
-    """Full name of its Avro record, such as `conference.signal.MemberJoined`."""
+    """Full name of its Avro record: `conference.signal.MemberJoined`, for example."""
     TOPIC: ClassVar[str]
-    """`api` or `media`: which topic it comes on."""
+    """`api` or `media`: the topic it is sent to."""
 
-    if TYPE_CHECKING:  # every signal has these
+    if TYPE_CHECKING:  # fields of every signal
 
         @property
         def signal_id(self) -> str: ...

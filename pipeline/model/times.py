@@ -1,4 +1,4 @@
-"""Times: microseconds since the epoch, and RFC 3339."""
+"""Times as microseconds since 1970-01-01T00:00:00Z, and as RFC 3339 text."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Final
 
 import msgspec
 
-from pipeline.model.schema_resolution import FIRST_TIME, LAST_TIME
-
+FIRST_TIME: Final = -62_135_596_800_000_000
+"""The first microsecond of the year 1, UTC: the lowest time of a signal (contract §4)."""
+LAST_TIME: Final = 253_402_300_799_999_999
+"""The last microsecond of the year 9999, UTC: the highest time of a signal (contract §4)."""
+LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
 
 
 def parse_time(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 time with an offset (contract §4). Raises ValueError.
+    """Return the microseconds of an RFC 3339 time with an offset (contract §4). Raises ValueError.
 
-    What is finer than microseconds is cut.
+    Digits beyond microseconds are dropped.
     """
     if len(text) == LONGEST_EXACT_TIME and text[26] == "Z" and text[19] == "." and text.isascii():
         fraction = text[20:26]
-        if (
-            fraction.isdigit()
-        ):  # what nearly all producers write: the second is read once, the rest is a number
+        if fraction.isdigit():  # the usual form: the part up to the second is parsed once and cached
             return _second(text[:19]) + int(fraction)
     return _parse_time(text)
 
 
-@lru_cache(maxsize=1024)  # times come in order, or nearly so
+@lru_cache(maxsize=1024)  # times arrive nearly in order
 def _second(text: str) -> int:
     return _parse_time(text + "Z")
 
@@ -46,19 +48,15 @@ def _parse_time(text: str) -> int:
     return micros
 
 
-LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
-_FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
-
-
 def format_time(micros: int) -> str:
-    """RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
+    """Return RFC 3339 in UTC with six decimals and `Z` (contract §3)."""
     second = micros // 1_000_000
     rest = micros % 1_000_000
     return f"{_SECONDS[second]}.{_THREE[rest // 1000]}{_THREE[rest % 1000]}Z"
 
 
 class _Seconds(dict[int, str]):
-    """Remembers the latest: times come in order, or nearly so."""
+    """Cache from a second to its text, at most 1024 entries: times are formatted nearly in order."""
 
     def __missing__(self, second: int) -> str:
         if len(self) >= 1024:

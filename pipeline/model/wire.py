@@ -1,8 +1,8 @@
-"""Avro's binary form of every record: encoders, decoders and the schemas as they are registered.
+"""Encoders and decoders of every record in Avro's binary encoding, and the schemas as registered.
 
-`encode_x(record, prefix)` gives `prefix` + Avro (the prefix is the registry's header: magic byte, schema id);
-`decode_x(data, start)` reads the record that fills `data[start:]` (what is behind that header), checks the rules of
-contract §4 and raises SignalError, which names the field, what was expected and what was there.
+`encode_x(record, prefix)` returns `prefix` + Avro; the prefix is the head of the registry's wire format
+(pipeline/model/framing.py). `decode_x(data, start)` decodes `data[start:]`, checks the rules of contract §4 and raises
+SignalError, which names the field, what was expected and what was found.
 
 GENERATED from avro/ by tools/generate.py (`make events`): do not edit.
 """
@@ -18,9 +18,11 @@ from msgspec.structs import astuple
 from pipeline.errors import SignalError
 from pipeline.model import signal_ids as remembered
 from pipeline.model.avro import (
-    HEAD, LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL, explain, read_block, read_bytes, read_number, read_string,
-    read_time, strings, time,
+    LENGTH, LONG, MAX_ITEMS, MAX_RECORDS, USUAL, read_block, read_bytes, read_number, read_string, read_time, strings,
+    time,
 )
+from pipeline.model.avro_reader import explain
+from pipeline.model.framing import HEAD
 from pipeline.model.events import (
     Created,
     Destroyed,
@@ -102,7 +104,7 @@ SCHEMAS: dict[str, str] = {
     'conference.signal.PlayFinished': '{"type":"record","name":"PlayFinished","namespace":"conference.signal","topic":"media","signal":"play.finished","doc":"The media engine played a file to its end.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"operation_id","type":["null","string"],"default":null,"minLength":1,"maxLength":255,"doc":"The playback\'s operation. Null if the engine does not know it: then the url tells."},{"name":"url","type":"string","doc":"The file that ended, as the engine names it."}]}',
     'conference.signal.PlayProgress': '{"type":"record","name":"PlayProgress","namespace":"conference.signal","topic":"media","signal":"play.progress","doc":"The media engine is playing a file.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"operation_id","type":["null","string"],"default":null,"minLength":1,"maxLength":255,"doc":"The playback\'s operation. Null if the engine does not know it: then the url tells."},{"name":"url","type":["null","string"],"default":null,"doc":"The file that is being played, as the engine names it."}]}',
 }
-"""Full name of a record → its schema as it is registered, self-contained."""
+"""Full name of a record → its self-contained schema, as registered."""
 
 _BAD = (LookupError, ValueError, OverflowError)
 
@@ -112,7 +114,7 @@ def _error(name: str, data: bytes, start: int) -> SignalError:
 
 
 def encode_created(r: Created, prefix: bytes = b"") -> bytes:
-    """`conference.Created` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Created`."""
     r_all: tuple[str, str, str, Any] = astuple(r)
     (r_app_id, r_room_id, r_name, r_meta,) = r_all
     v1 = r_app_id.encode()
@@ -132,7 +134,7 @@ def encode_created(r: Created, prefix: bytes = b"") -> bytes:
 
 
 def decode_created(d: bytes, start: int = HEAD) -> Created:
-    """`conference.Created` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Created` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'$conference.created', p):
@@ -212,7 +214,7 @@ def decode_created(d: bytes, start: int = HEAD) -> Created:
 
 
 def encode_destroyed(r: Destroyed, prefix: bytes = b"") -> bytes:
-    """`conference.Destroyed` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Destroyed`."""
     r_all: tuple[str, str, Any] = astuple(r)
     (r_app_id, r_room_id, r_meta,) = r_all
     v1 = r_app_id.encode()
@@ -231,7 +233,7 @@ def encode_destroyed(r: Destroyed, prefix: bytes = b"") -> bytes:
 
 
 def decode_destroyed(d: bytes, start: int = HEAD) -> Destroyed:
-    """`conference.Destroyed` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Destroyed` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'(conference.destroyed', p):
@@ -306,7 +308,7 @@ def decode_destroyed(d: bytes, start: int = HEAD) -> Destroyed:
 
 
 def encode_member(r: Member, prefix: bytes = b"") -> bytes:
-    """`conference.Member` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Member`."""
     r_all: tuple[str, str, str, bool, bool, Any] = astuple(r)
     (r_room_id, r_session_uuid, r_caller_id, r_muted, r_leaving, r_sequence,) = r_all
     v1 = r_room_id.encode()
@@ -316,7 +318,7 @@ def encode_member(r: Member, prefix: bytes = b"") -> bytes:
 
 
 def decode_member(d: bytes, start: int = HEAD) -> Member:
-    """`conference.Member` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Member` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -358,7 +360,7 @@ def decode_member(d: bytes, start: int = HEAD) -> Member:
 
 
 def encode_member_joined(r: MemberJoined, prefix: bytes = b"") -> bytes:
-    """`conference.MemberJoined` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.MemberJoined`."""
     r_all: tuple[str, str, str, Any] = astuple(r)
     (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
     v1 = r_session_uuid.encode()
@@ -378,7 +380,7 @@ def encode_member_joined(r: MemberJoined, prefix: bytes = b"") -> bytes:
 
 
 def decode_member_joined(d: bytes, start: int = HEAD) -> MemberJoined:
-    """`conference.MemberJoined` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.MemberJoined` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'0conference.member.joined', p):
@@ -458,7 +460,7 @@ def decode_member_joined(d: bytes, start: int = HEAD) -> MemberJoined:
 
 
 def encode_member_left(r: MemberLeft, prefix: bytes = b"") -> bytes:
-    """`conference.MemberLeft` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.MemberLeft`."""
     r_all: tuple[str, str, str, str, Any] = astuple(r)
     (r_session_uuid, r_room_id, r_reason, r_caller_id, r_meta,) = r_all
     v1 = r_session_uuid.encode()
@@ -479,7 +481,7 @@ def encode_member_left(r: MemberLeft, prefix: bytes = b"") -> bytes:
 
 
 def decode_member_left(d: bytes, start: int = HEAD) -> MemberLeft:
-    """`conference.MemberLeft` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.MemberLeft` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b',conference.member.left', p):
@@ -564,7 +566,7 @@ def decode_member_left(d: bytes, start: int = HEAD) -> MemberLeft:
 
 
 def encode_member_muted(r: MemberMuted, prefix: bytes = b"") -> bytes:
-    """`conference.MemberMuted` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.MemberMuted`."""
     r_all: tuple[str, str, str, Any] = astuple(r)
     (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
     v1 = r_session_uuid.encode()
@@ -584,7 +586,7 @@ def encode_member_muted(r: MemberMuted, prefix: bytes = b"") -> bytes:
 
 
 def decode_member_muted(d: bytes, start: int = HEAD) -> MemberMuted:
-    """`conference.MemberMuted` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.MemberMuted` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'.conference.member.muted', p):
@@ -664,7 +666,7 @@ def decode_member_muted(d: bytes, start: int = HEAD) -> MemberMuted:
 
 
 def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"") -> bytes:
-    """`conference.MemberUnmuted` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.MemberUnmuted`."""
     r_all: tuple[str, str, str, Any] = astuple(r)
     (r_session_uuid, r_room_id, r_caller_id, r_meta,) = r_all
     v1 = r_session_uuid.encode()
@@ -684,7 +686,7 @@ def encode_member_unmuted(r: MemberUnmuted, prefix: bytes = b"") -> bytes:
 
 
 def decode_member_unmuted(d: bytes, start: int = HEAD) -> MemberUnmuted:
-    """`conference.MemberUnmuted` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.MemberUnmuted` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'2conference.member.unmuted', p):
@@ -764,7 +766,7 @@ def decode_member_unmuted(d: bytes, start: int = HEAD) -> MemberUnmuted:
 
 
 def encode_meta(r: Meta, prefix: bytes = b"") -> bytes:
-    """`conference.Meta` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Meta`."""
     r_all: tuple[str, Any, int, str, str, str | None, bool, bool] = astuple(r)
     (r_event_id, r_sequence, r_occurred_at, r_app_id, r_cause, r_playback_id, r_ends_playback, r_synthetic,) = r_all
     v1 = r_event_id.encode()
@@ -779,7 +781,7 @@ def encode_meta(r: Meta, prefix: bytes = b"") -> bytes:
 
 
 def decode_meta(d: bytes, start: int = HEAD) -> Meta:
-    """`conference.Meta` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Meta` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -837,7 +839,7 @@ def decode_meta(d: bytes, start: int = HEAD) -> Meta:
 
 
 def encode_play_failed(r: PlayFailed, prefix: bytes = b"") -> bytes:
-    """`conference.PlayFailed` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayFailed`."""
     r_all: tuple[str, str, tuple[Any, ...], str, Any] = astuple(r)
     (r_room_id, r_operation_id, r_urls, r_error, r_meta,) = r_all
     v1 = r_room_id.encode()
@@ -857,7 +859,7 @@ def encode_play_failed(r: PlayFailed, prefix: bytes = b"") -> bytes:
 
 
 def decode_play_failed(d: bytes, start: int = HEAD) -> PlayFailed:
-    """`conference.PlayFailed` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayFailed` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b',conference.play.failed', p):
@@ -883,7 +885,7 @@ def decode_play_failed(d: bytes, start: int = HEAD) -> PlayFailed:
             urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -964,7 +966,7 @@ def decode_play_failed(d: bytes, start: int = HEAD) -> PlayFailed:
 
 
 def encode_play_finished(r: PlayFinished, prefix: bytes = b"") -> bytes:
-    """`conference.PlayFinished` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayFinished`."""
     r_all: tuple[str, str, tuple[Any, ...], Any] = astuple(r)
     (r_room_id, r_operation_id, r_urls, r_meta,) = r_all
     v1 = r_room_id.encode()
@@ -983,7 +985,7 @@ def encode_play_finished(r: PlayFinished, prefix: bytes = b"") -> bytes:
 
 
 def decode_play_finished(d: bytes, start: int = HEAD) -> PlayFinished:
-    """`conference.PlayFinished` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayFinished` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'0conference.play.finished', p):
@@ -1009,7 +1011,7 @@ def decode_play_finished(d: bytes, start: int = HEAD) -> PlayFinished:
             urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -1085,7 +1087,7 @@ def decode_play_finished(d: bytes, start: int = HEAD) -> PlayFinished:
 
 
 def encode_play_paused(r: PlayPaused, prefix: bytes = b"") -> bytes:
-    """`conference.PlayPaused` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayPaused`."""
     r_all: tuple[str, str, Any] = astuple(r)
     (r_room_id, r_operation_id, r_meta,) = r_all
     v1 = r_room_id.encode()
@@ -1104,7 +1106,7 @@ def encode_play_paused(r: PlayPaused, prefix: bytes = b"") -> bytes:
 
 
 def decode_play_paused(d: bytes, start: int = HEAD) -> PlayPaused:
-    """`conference.PlayPaused` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayPaused` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b',conference.play.paused', p):
@@ -1179,7 +1181,7 @@ def decode_play_paused(d: bytes, start: int = HEAD) -> PlayPaused:
 
 
 def encode_play_resumed(r: PlayResumed, prefix: bytes = b"") -> bytes:
-    """`conference.PlayResumed` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayResumed`."""
     r_all: tuple[str, str, str, Any] = astuple(r)
     (r_app_id, r_room_id, r_operation_id, r_meta,) = r_all
     v1 = r_app_id.encode()
@@ -1199,7 +1201,7 @@ def encode_play_resumed(r: PlayResumed, prefix: bytes = b"") -> bytes:
 
 
 def decode_play_resumed(d: bytes, start: int = HEAD) -> PlayResumed:
-    """`conference.PlayResumed` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayResumed` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'.conference.play.resumed', p):
@@ -1279,7 +1281,7 @@ def decode_play_resumed(d: bytes, start: int = HEAD) -> PlayResumed:
 
 
 def encode_play_started(r: PlayStarted, prefix: bytes = b"") -> bytes:
-    """`conference.PlayStarted` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayStarted`."""
     r_all: tuple[str, tuple[Any, ...], str, Any] = astuple(r)
     (r_room_id, r_urls, r_operation_id, r_meta,) = r_all
     v1 = r_room_id.encode()
@@ -1298,7 +1300,7 @@ def encode_play_started(r: PlayStarted, prefix: bytes = b"") -> bytes:
 
 
 def decode_play_started(d: bytes, start: int = HEAD) -> PlayStarted:
-    """`conference.PlayStarted` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayStarted` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'.conference.play.started', p):
@@ -1319,7 +1321,7 @@ def decode_play_started(d: bytes, start: int = HEAD) -> PlayStarted:
             urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -1400,7 +1402,7 @@ def decode_play_started(d: bytes, start: int = HEAD) -> PlayStarted:
 
 
 def encode_play_stopped(r: PlayStopped, prefix: bytes = b"") -> bytes:
-    """`conference.PlayStopped` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayStopped`."""
     r_all: tuple[str, str, Any] = astuple(r)
     (r_room_id, r_operation_id, r_meta,) = r_all
     v1 = r_room_id.encode()
@@ -1419,7 +1421,7 @@ def encode_play_stopped(r: PlayStopped, prefix: bytes = b"") -> bytes:
 
 
 def decode_play_stopped(d: bytes, start: int = HEAD) -> PlayStopped:
-    """`conference.PlayStopped` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayStopped` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'.conference.play.stopped', p):
@@ -1494,7 +1496,7 @@ def decode_play_stopped(d: bytes, start: int = HEAD) -> PlayStopped:
 
 
 def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"") -> bytes:
-    """`conference.PlayVolumeChanged` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.PlayVolumeChanged`."""
     r_all: tuple[str, Any, str, Any] = astuple(r)
     (r_room_id, r_volume, r_operation_id, r_meta,) = r_all
     v1 = r_room_id.encode()
@@ -1513,7 +1515,7 @@ def encode_play_volume_changed(r: PlayVolumeChanged, prefix: bytes = b"") -> byt
 
 
 def decode_play_volume_changed(d: bytes, start: int = HEAD) -> PlayVolumeChanged:
-    """`conference.PlayVolumeChanged` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.PlayVolumeChanged` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         if d.startswith(b'<conference.play.volume_changed', p):
@@ -1594,7 +1596,7 @@ def decode_play_volume_changed(d: bytes, start: int = HEAD) -> PlayVolumeChanged
 
 
 def encode_topic_position(r: TopicPosition, prefix: bytes = b"") -> bytes:
-    """`conference.TopicPosition` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.TopicPosition`."""
     r_all: tuple[str, Any, Any, int] = astuple(r)
     (r_topic, r_partition, r_offset, r_time,) = r_all
     v1 = r_topic.encode()
@@ -1602,7 +1604,7 @@ def encode_topic_position(r: TopicPosition, prefix: bytes = b"") -> bytes:
 
 
 def decode_topic_position(d: bytes, start: int = HEAD) -> TopicPosition:
-    """`conference.TopicPosition` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.TopicPosition` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -1635,7 +1637,7 @@ def decode_topic_position(d: bytes, start: int = HEAD) -> TopicPosition:
 
 
 def encode_position(r: Position, prefix: bytes = b"") -> bytes:
-    """`conference.Position` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Position`."""
     r_all: tuple[str, tuple[Any, ...]] = astuple(r)
     (r_transactional_id, r_positions,) = r_all
     v1 = r_transactional_id.encode()
@@ -1643,7 +1645,7 @@ def encode_position(r: Position, prefix: bytes = b"") -> bytes:
 
 
 def decode_position(d: bytes, start: int = HEAD) -> Position:
-    """`conference.Position` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Position` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -1658,7 +1660,7 @@ def decode_position(d: bytes, start: int = HEAD) -> Position:
             positions_: list[TopicPosition] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -1704,7 +1706,7 @@ def decode_position(d: bytes, start: int = HEAD) -> Position:
 
 
 def encode_rejected(r: Rejected, prefix: bytes = b"") -> bytes:
-    """`conference.Rejected` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Rejected`."""
     r_all: tuple[str, str, str, str, str, Any, Any, bytes] = astuple(r)
     (r_signal_id, r_room_id, r_type, r_reason, r_topic, r_partition, r_offset, r_signal,) = r_all
     v1 = r_signal_id.encode()
@@ -1716,7 +1718,7 @@ def encode_rejected(r: Rejected, prefix: bytes = b"") -> bytes:
 
 
 def decode_rejected(d: bytes, start: int = HEAD) -> Rejected:
-    """`conference.Rejected` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Rejected` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -1765,7 +1767,7 @@ def decode_rejected(d: bytes, start: int = HEAD) -> Rejected:
 
 
 def encode_room(r: Room, prefix: bytes = b"") -> bytes:
-    """`conference.Room` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.Room`."""
     r_all: tuple[str, str, str, Any, str, str, tuple[Any, ...], Any, int | None, Any, str, tuple[Any, ...], Any, bytes] = astuple(r)
     (r_room_id, r_app_id, r_name, r_sequence, r_playback_status, r_operation_id, r_urls, r_files_finished, r_deadline, r_remaining, r_stopped_operation_id, r_stopped_urls, r_stopped_files_left, r_recent,) = r_all
     v1 = r_room_id.encode()
@@ -1786,7 +1788,7 @@ def encode_room(r: Room, prefix: bytes = b"") -> bytes:
 
 
 def decode_room(d: bytes, start: int = HEAD) -> Room:
-    """`conference.Room` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.Room` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -1827,7 +1829,7 @@ def decode_room(d: bytes, start: int = HEAD) -> Room:
             urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -1888,7 +1890,7 @@ def decode_room(d: bytes, start: int = HEAD) -> Room:
             stopped_urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -1923,7 +1925,7 @@ def decode_room(d: bytes, start: int = HEAD) -> Room:
 
 
 def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceCreate` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceCreate`."""
     r_all: tuple[str, str, int, str, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_app_id, r_name,) = r_all
     v1 = r_signal_id.encode()
@@ -1934,7 +1936,7 @@ def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b
 
 
 def decode_signal_conference_create(d: bytes, start: int = HEAD) -> SignalConferenceCreate:
-    """`conference.signal.ConferenceCreate` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceCreate` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -1970,7 +1972,7 @@ def decode_signal_conference_create(d: bytes, start: int = HEAD) -> SignalConfer
 
 
 def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceDestroy` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceDestroy`."""
     r_all: tuple[str, str, int] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at,) = r_all
     v1 = r_signal_id.encode()
@@ -1979,7 +1981,7 @@ def encode_signal_conference_destroy(r: SignalConferenceDestroy, prefix: bytes =
 
 
 def decode_signal_conference_destroy(d: bytes, start: int = HEAD) -> SignalConferenceDestroy:
-    """`conference.signal.ConferenceDestroy` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceDestroy` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2005,7 +2007,7 @@ def decode_signal_conference_destroy(d: bytes, start: int = HEAD) -> SignalConfe
 
 
 def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceJoin` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceJoin`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
     v1 = r_signal_id.encode()
@@ -2015,7 +2017,7 @@ def encode_signal_conference_join(r: SignalConferenceJoin, prefix: bytes = b"") 
 
 
 def decode_signal_conference_join(d: bytes, start: int = HEAD) -> SignalConferenceJoin:
-    """`conference.signal.ConferenceJoin` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceJoin` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2046,7 +2048,7 @@ def decode_signal_conference_join(d: bytes, start: int = HEAD) -> SignalConferen
 
 
 def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceLeave` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceLeave`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
     v1 = r_signal_id.encode()
@@ -2056,7 +2058,7 @@ def encode_signal_conference_leave(r: SignalConferenceLeave, prefix: bytes = b""
 
 
 def decode_signal_conference_leave(d: bytes, start: int = HEAD) -> SignalConferenceLeave:
-    """`conference.signal.ConferenceLeave` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceLeave` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2087,7 +2089,7 @@ def decode_signal_conference_leave(d: bytes, start: int = HEAD) -> SignalConfere
 
 
 def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceMute` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceMute`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
     v1 = r_signal_id.encode()
@@ -2097,7 +2099,7 @@ def encode_signal_conference_mute(r: SignalConferenceMute, prefix: bytes = b"") 
 
 
 def decode_signal_conference_mute(d: bytes, start: int = HEAD) -> SignalConferenceMute:
-    """`conference.signal.ConferenceMute` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceMute` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2128,7 +2130,7 @@ def decode_signal_conference_mute(d: bytes, start: int = HEAD) -> SignalConferen
 
 
 def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferencePause` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferencePause`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
     v1 = r_signal_id.encode()
@@ -2138,7 +2140,7 @@ def encode_signal_conference_pause(r: SignalConferencePause, prefix: bytes = b""
 
 
 def decode_signal_conference_pause(d: bytes, start: int = HEAD) -> SignalConferencePause:
-    """`conference.signal.ConferencePause` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferencePause` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2169,7 +2171,7 @@ def decode_signal_conference_pause(d: bytes, start: int = HEAD) -> SignalConfere
 
 
 def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferencePlay` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferencePlay`."""
     r_all: tuple[str, str, int, tuple[Any, ...], str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_urls, r_operation_id,) = r_all
     v1 = r_signal_id.encode()
@@ -2181,7 +2183,7 @@ def encode_signal_conference_play(r: SignalConferencePlay, prefix: bytes = b"") 
 _SIGNAL_CONFERENCE_PLAY_URLS = re.compile('^[Hh][Tt][Tt][Pp][Ss]?://[\\s\\S]').search
 
 def decode_signal_conference_play(d: bytes, start: int = HEAD) -> SignalConferencePlay:
-    """`conference.signal.ConferencePlay` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferencePlay` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2206,7 +2208,7 @@ def decode_signal_conference_play(d: bytes, start: int = HEAD) -> SignalConferen
             urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -2243,7 +2245,7 @@ def decode_signal_conference_play(d: bytes, start: int = HEAD) -> SignalConferen
 
 
 def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceStop` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceStop`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_operation_id,) = r_all
     v1 = r_signal_id.encode()
@@ -2253,7 +2255,7 @@ def encode_signal_conference_stop(r: SignalConferenceStop, prefix: bytes = b"") 
 
 
 def decode_signal_conference_stop(d: bytes, start: int = HEAD) -> SignalConferenceStop:
-    """`conference.signal.ConferenceStop` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceStop` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2284,7 +2286,7 @@ def decode_signal_conference_stop(d: bytes, start: int = HEAD) -> SignalConferen
 
 
 def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceUnmute` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceUnmute`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
     v1 = r_signal_id.encode()
@@ -2294,7 +2296,7 @@ def encode_signal_conference_unmute(r: SignalConferenceUnmute, prefix: bytes = b
 
 
 def decode_signal_conference_unmute(d: bytes, start: int = HEAD) -> SignalConferenceUnmute:
-    """`conference.signal.ConferenceUnmute` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceUnmute` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2325,7 +2327,7 @@ def decode_signal_conference_unmute(d: bytes, start: int = HEAD) -> SignalConfer
 
 
 def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b"") -> bytes:
-    """`conference.signal.ConferenceVolume` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.ConferenceVolume`."""
     r_all: tuple[str, str, int, Any, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_volume, r_operation_id,) = r_all
     v1 = r_signal_id.encode()
@@ -2335,7 +2337,7 @@ def encode_signal_conference_volume(r: SignalConferenceVolume, prefix: bytes = b
 
 
 def decode_signal_conference_volume(d: bytes, start: int = HEAD) -> SignalConferenceVolume:
-    """`conference.signal.ConferenceVolume` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.ConferenceVolume` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2372,7 +2374,7 @@ def decode_signal_conference_volume(d: bytes, start: int = HEAD) -> SignalConfer
 
 
 def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"") -> bytes:
-    """`conference.signal.MemberJoined` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.MemberJoined`."""
     r_all: tuple[str, str, int, str, str, bool] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_caller_id, r_muted,) = r_all
     v1 = r_signal_id.encode()
@@ -2383,7 +2385,7 @@ def encode_signal_member_joined(r: SignalMemberJoined, prefix: bytes = b"") -> b
 
 
 def decode_signal_member_joined(d: bytes, start: int = HEAD) -> SignalMemberJoined:
-    """`conference.signal.MemberJoined` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.MemberJoined` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2424,7 +2426,7 @@ def decode_signal_member_joined(d: bytes, start: int = HEAD) -> SignalMemberJoin
 
 
 def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"") -> bytes:
-    """`conference.signal.MemberLeft` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.MemberLeft`."""
     r_all: tuple[str, str, int, str, str | None] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid, r_reason,) = r_all
     v1 = r_signal_id.encode()
@@ -2439,7 +2441,7 @@ def encode_signal_member_left(r: SignalMemberLeft, prefix: bytes = b"") -> bytes
 
 
 def decode_signal_member_left(d: bytes, start: int = HEAD) -> SignalMemberLeft:
-    """`conference.signal.MemberLeft` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.MemberLeft` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2481,7 +2483,7 @@ def decode_signal_member_left(d: bytes, start: int = HEAD) -> SignalMemberLeft:
 
 
 def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"") -> bytes:
-    """`conference.signal.MemberMuted` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.MemberMuted`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
     v1 = r_signal_id.encode()
@@ -2491,7 +2493,7 @@ def encode_signal_member_muted(r: SignalMemberMuted, prefix: bytes = b"") -> byt
 
 
 def decode_signal_member_muted(d: bytes, start: int = HEAD) -> SignalMemberMuted:
-    """`conference.signal.MemberMuted` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.MemberMuted` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2522,7 +2524,7 @@ def decode_signal_member_muted(d: bytes, start: int = HEAD) -> SignalMemberMuted
 
 
 def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"") -> bytes:
-    """`conference.signal.MemberUnmuted` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.MemberUnmuted`."""
     r_all: tuple[str, str, int, str] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_session_uuid,) = r_all
     v1 = r_signal_id.encode()
@@ -2532,7 +2534,7 @@ def encode_signal_member_unmuted(r: SignalMemberUnmuted, prefix: bytes = b"") ->
 
 
 def decode_signal_member_unmuted(d: bytes, start: int = HEAD) -> SignalMemberUnmuted:
-    """`conference.signal.MemberUnmuted` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.MemberUnmuted` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2563,7 +2565,7 @@ def decode_signal_member_unmuted(d: bytes, start: int = HEAD) -> SignalMemberUnm
 
 
 def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"") -> bytes:
-    """`conference.signal.PlayFailed` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.PlayFailed`."""
     r_all: tuple[str, str, int, str | None, tuple[Any, ...]] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_urls,) = r_all
     v1 = r_signal_id.encode()
@@ -2577,7 +2579,7 @@ def encode_signal_play_failed(r: SignalPlayFailed, prefix: bytes = b"") -> bytes
 
 
 def decode_signal_play_failed(d: bytes, start: int = HEAD) -> SignalPlayFailed:
-    """`conference.signal.PlayFailed` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.PlayFailed` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2613,7 +2615,7 @@ def decode_signal_play_failed(d: bytes, start: int = HEAD) -> SignalPlayFailed:
             urls_: list[str] = []
             while True:
                 c = d[p]
-                if c & 129:  # a long block, or one that says its size
+                if c & 129:  # more than 63 items, or a block with its size in bytes
                     c, e, p = read_block(d, p)
                 else:
                     c >>= 1
@@ -2641,7 +2643,7 @@ def decode_signal_play_failed(d: bytes, start: int = HEAD) -> SignalPlayFailed:
 
 
 def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"") -> bytes:
-    """`conference.signal.PlayFinished` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.PlayFinished`."""
     r_all: tuple[str, str, int, str, str | None] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_url, r_operation_id,) = r_all
     v1 = r_signal_id.encode()
@@ -2656,7 +2658,7 @@ def encode_signal_play_finished(r: SignalPlayFinished, prefix: bytes = b"") -> b
 
 
 def decode_signal_play_finished(d: bytes, start: int = HEAD) -> SignalPlayFinished:
-    """`conference.signal.PlayFinished` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.PlayFinished` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]
@@ -2698,7 +2700,7 @@ def decode_signal_play_finished(d: bytes, start: int = HEAD) -> SignalPlayFinish
 
 
 def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"") -> bytes:
-    """`conference.signal.PlayProgress` behind `prefix`."""
+    """Return `prefix` + the encoding of a `conference.signal.PlayProgress`."""
     r_all: tuple[str, str, int, str | None, str | None] = astuple(r)
     (r_signal_id, r_room_id, r_occurred_at, r_operation_id, r_url,) = r_all
     v1 = r_signal_id.encode()
@@ -2717,7 +2719,7 @@ def encode_signal_play_progress(r: SignalPlayProgress, prefix: bytes = b"") -> b
 
 
 def decode_signal_play_progress(d: bytes, start: int = HEAD) -> SignalPlayProgress:
-    """`conference.signal.PlayProgress` that fills `d` from `start`; SignalError if it does not."""
+    """Return the `conference.signal.PlayProgress` in `d[start:]`. Raises SignalError."""
     p = start
     try:
         n = d[p]

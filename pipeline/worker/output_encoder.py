@@ -7,6 +7,7 @@ from typing import Final
 from pipeline import topics
 from pipeline.core.merge import Input, Record
 from pipeline.kafka.record_batch import encode, header
+from pipeline.model import framing
 from pipeline.model.avro import length
 from pipeline.model.codec import MAX_VALUE
 from pipeline.model.events import EVENTS
@@ -41,7 +42,7 @@ class OutputEncoder:
         self.dead = topics.DEAD.full_name(prefix)
         self.trace = trace
         self._encoders = {
-            kind: (encoder, b"\0" + schema_ids[kind.RECORD].to_bytes(4))
+            kind: (encoder, framing.head(schema_ids[kind.RECORD]))
             for kind, encoder in ENCODERS.items()
             if kind.RECORD in schema_ids
         }

@@ -1,28 +1,25 @@
-"""Schemas by id, learnt from the registry once each, for signals and for table rows."""
+"""Decoders of signals and table rows that ask the registry for each schema id once."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from pipeline.errors import FatalError, SignalError
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
-from pipeline.model.codec import decoder
-from pipeline.model.decoders import SignalDecoder
+from pipeline.model.decoders import Decoders, SignalDecoder, UnknownSchemaError
 from pipeline.model.records import Member, Position, Room
 
-ROWS: Final = {row.RECORD: row for row in (Room, Member, Position)}
 ASK_AGAIN: Final = 30.0
-"""Seconds after which an id that the registry did not know is asked for once more."""
+"""Seconds after which an id that the registry did not have is requested again."""
 log = structlog.get_logger("registry")
 
 
 async def ask(registry: Registry, schema_id: int) -> str | None:
-    """The schema with this id, None if there is none; waits for a registry that is down, and says so."""
+    """Return the schema with this id, None if the registry has none. While the registry is down, log it and retry."""
     while True:
         try:
             return await registry.schema(schema_id)
@@ -32,8 +29,8 @@ async def ask(registry: Registry, schema_id: int) -> str | None:
 
 
 class Learner:
-    """Teaches a signal decoder the ids it meets. An unknown id is remembered as such for half a minute, so that
-    bad records don't turn into questions."""
+    """Learns the schema ids of signals. An id that the registry does not have stays unknown for ASK_AGAIN seconds, so
+    that bad records do not cause a request each."""
 
     def __init__(self, registry: Registry, signals: SignalDecoder) -> None:
         self._registry = registry
@@ -41,14 +38,14 @@ class Learner:
         self._unknown: dict[int, float] = {}
 
     async def learn(self, schema_id: int) -> None:
-        """Ask for an id that the decoder does not know."""
+        """Request the schema of an id, and pass it to the decoder."""
         text = await ask(self._registry, schema_id)
         self._signals.learn(schema_id, text)
         if text is None:
             self._unknown[schema_id] = time.monotonic()
 
     def tick(self) -> None:
-        """Let ids that were unknown be asked for again."""
+        """Allow another request for each id that has been unknown for ASK_AGAIN seconds."""
         now = time.monotonic()
         for schema_id, since in list(self._unknown.items()):
             if now - since > ASK_AGAIN:
@@ -57,26 +54,36 @@ class Learner:
 
 
 class RowDecoder:
-    """Table rows from their bytes, written by this or another version of the workers."""
+    """Decodes table rows, written by this or another version of the workers."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._by_id: dict[int, Callable[[bytes], Any]] = {}
+        self._decoders = Decoders((Room, Member, Position))
 
     async def decode(self, value: bytes) -> Room | Member | Position:
-        """Raises ValueError for bytes that are no row, FatalError for a schema that is no row's."""
-        if len(value) < 5 or value[0] != 0:
-            raise ValueError("not in the registry's wire format")
-        schema_id = int.from_bytes(value[1:5])
-        decode = self._by_id.get(schema_id)
-        if decode is None:
-            text = await ask(self._registry, schema_id)
-            if text is None:
-                raise FatalError(
-                    f"the registry has lost schema id {schema_id}, which the table's rows are written with"
-                )
-            decode = self._by_id[schema_id] = decoder(schema_id, text, ROWS)
+        """Return the row in `value`.
+
+        Raises ValueError if it is not a row, FatalError if the registry does not have its schema.
+        """
+        row: Room | Member | Position
         try:
-            return decode(value)  # type: ignore[no-any-return]
+            try:
+                row = self._decoders.decode(value)
+            except UnknownSchemaError as error:
+                await self._learn(error.schema_id)
+                row = self._decoders.decode(value)
         except SignalError as error:
             raise ValueError(str(error)) from None
+        return row
+
+    async def _learn(self, schema_id: int) -> None:
+        text = await ask(self._registry, schema_id)
+        if text is None:
+            raise FatalError(
+                f"the registry has lost schema id {schema_id}, which rows of the table are written with: restore it"
+            )
+        self._decoders.learn(schema_id, text)
+
+    def is_current(self, value: bytes) -> bool:
+        """Return whether a row that `decode` has read has exactly the encoding of a current schema."""
+        return self._decoders.is_current(value)

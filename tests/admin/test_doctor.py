@@ -26,6 +26,7 @@ from pipeline.admin.doctor import Line
 from pipeline.devstack import Stack
 from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.schema_registry import Registry
+from pipeline.model import framing
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, TopicPosition
@@ -300,7 +301,7 @@ async def test_position_after_the_end_of_the_log_is_wrong(pipe: Pipe) -> None:
     async with Registry(pipe.settings) as registry:
         ids = await registry.schema_ids(pipe.prefix)
     known = (TopicPosition(pipe.topic("api.signals"), 0, 99, T), TopicPosition("another.topic", 0, 99, T))
-    value = ENCODERS[Position](Position("owner", known), b"\0" + ids["conference.Position"].to_bytes(4))
+    value = ENCODERS[Position](Position("owner", known), framing.head(ids["conference.Position"]))
     async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
         await producer.send_and_wait(pipe.topic("rooms"), value, b'["position"]', partition=0)
         for n in range(700):

@@ -24,6 +24,7 @@ from pipeline import cli
 from pipeline.cli import replay
 from pipeline.core.watchdog import Rules
 from pipeline.demo.scenario import steps
+from pipeline.model import framing
 from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS, Created, Meta
 from pipeline.model.signals import SIGNALS, AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
@@ -443,14 +444,14 @@ async def test_events_reads_newer_schemas_and_reports_other_records(pipe: Pipe) 
             "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)}
         )
     assert status == 200, answer
-    value = b"\0" + int(answer["id"]).to_bytes(4) + ENCODERS[Created](event, b"") + b"\x06red"
+    value = framing.head(int(answer["id"])) + ENCODERS[Created](event, b"") + b"\x06red"
     async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
         await producer.send_and_wait(pipe.topic("events"), b"{}", b"room")
         await producer.send_and_wait(pipe.topic("events"), value, b"room")
     done = run("events", "--from-beginning", "--max", "1", "--timeout", "20", env=pipe.env)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "name"
-    assert b"not in the registry's wire format; skipped" in done.stderr
+    assert b"not in the registry's wire format: expected magic byte 0, found 0x7b; skipped" in done.stderr
 
 
 @pytest.mark.broker

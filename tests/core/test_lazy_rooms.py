@@ -18,7 +18,7 @@ from pipeline.model import signal_ids
 from pipeline.model.records import Member, Position, Room
 from pipeline.model.signals import ConferencePause
 from pipeline.model.wire import ENCODERS, SCHEMAS
-from pipeline.worker.table_log import Rows
+from pipeline.worker.table_rows import TableRows
 from tests.support.state import as_dict, is_row
 
 IDS = {Room.RECORD: 1, Member.RECORD: 2, Position.RECORD: 3}
@@ -114,7 +114,7 @@ async def restored(*rows: tuple[bytes, bytes | None], registry: Any = None) -> t
     """Restore a partition from these (key, value) records of the table's log."""
     partition, positions = Partition(Rules()), dict[int, Position]()
     records = [SimpleNamespace(offset=n, key=key, value=value) for n, (key, value) in enumerate(rows)]
-    await Rows(registry or Registry()).take(partition, positions, TABLE, records)
+    await TableRows(registry or Registry()).restore(partition, positions, TABLE, records)
     partition.restored()
     return partition, positions
 
@@ -136,11 +136,21 @@ ROWS: list[tuple[bytes, bytes | None]] = [
 ]
 
 
-@pytest.mark.parametrize("own", [True, False])
-async def test_last_row_of_a_key_is_restored(own: bool) -> None:
-    other = SCHEMAS[Room.RECORD].replace('"doc":"The conference room."', '"doc":"Another."')
-    partition, positions = await restored(*ROWS, registry=None if own else Registry(other))
-    assert is_row(partition.rooms, "a") == own
+@pytest.mark.parametrize(
+    ("change", "packed"),
+    [
+        pytest.param(("", ""), True, id="the current schema"),
+        pytest.param(('"doc":"The conference room."', '"doc":"Another."'), True, id="another doc"),
+        pytest.param(
+            ('"files_finished","type":"int"', '"files_finished","type":"long"'), False, id="another type"
+        ),
+    ],
+)
+async def test_last_row_of_a_key_is_restored(change: tuple[str, str], packed: bool) -> None:
+    assert change[0] in SCHEMAS[Room.RECORD]
+    registry = Registry(SCHEMAS[Room.RECORD].replace(*change))
+    partition, positions = await restored(*ROWS, registry=registry)
+    assert is_row(partition.rooms, "a") == packed
     assert as_dict(partition.rooms) == {"a": playing("a"), LONG: Room(LONG)}
     assert partition.members == {"a": {"s": Member("a", "s", "+1", muted=True)}}
     assert partition.armed == 1
@@ -163,5 +173,5 @@ async def test_last_row_of_a_key_is_restored(own: bool) -> None:
 )
 @pytest.mark.parametrize("known", [True, False])
 async def test_record_that_is_no_row_raises_fatal_error(key: bytes, value: bytes, known: bool) -> None:
-    with pytest.raises(FatalError, match=r"no row of ours|key of another kind"):
+    with pytest.raises(FatalError, match=r"not a row of the table|does not match the kind of its key"):
         await restored(*(ROWS if known else []), (key, value))

@@ -11,7 +11,7 @@ import fastavro
 import msgspec
 
 from pipeline.demo.scenario import CAPTURE, SCENARIO
-from pipeline.model import signal_ids
+from pipeline.model import framing, signal_ids
 from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS
 from pipeline.model.records import Member, Position, Rejected, Room
@@ -83,11 +83,9 @@ EVENT_RECORDS = [event.RECORD for event in EVENTS]
 
 def wire(records: list[str]) -> list[bytes]:
     """In the registry's wire format; the schema's id is the record's place in the list, from 1."""
-    return [ENCODERS[type(one)](one, header(records.index(one.RECORD) + 1)) for one in examples(records)]
-
-
-def header(schema_id: int) -> bytes:
-    return b"\0" + schema_id.to_bytes(4)
+    return [
+        ENCODERS[type(one)](one, framing.head(records.index(one.RECORD) + 1)) for one in examples(records)
+    ]
 
 
 def foreign_schema(record: str, turn: int) -> dict[str, Any]:
@@ -108,7 +106,7 @@ def foreign(records: list[str]) -> list[bytes]:
         fastavro.schemaless_writer(
             out, schema, {**msgspec.to_builtins(one, builtin_types=(bytes,)), **EXTRA_VALUES}
         )
-        found.append(header(number + 1) + out.getvalue())
+        found.append(framing.head(number + 1) + out.getvalue())
     return found
 
 

@@ -1,4 +1,4 @@
-"""The schemas in avro/ say what the page and the contract say, and the generated modules say what the schemas say."""
+"""The schemas in avro/ match the page and the contract, and the generated modules match the schemas."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fields(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def generate(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code and output of the generator of the repository at `folder`."""
+    """Run the generator of the repository at `folder`; return its exit code and output."""
     command = [sys.executable, "tools/generate.py", *arguments]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return run.returncode, run.stdout + run.stderr
@@ -80,23 +80,18 @@ def test_generated_modules_match_the_schemas() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of what the generator and its modules need."""
+    """A copy of the files that the generator and its modules need, so that no installed package is used."""
     for folder in ("avro", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    for name in (
-        "__init__",
-        "errors",
-        "model/__init__",
-        "model/avro",
-        "model/signal_ids",
-    ):  # no installed package wins
+    modules = ("avro", "avro_reader", "error_text", "framing", "signal_ids")
+    for name in ("__init__", "errors", "model/__init__", *(f"model/{module}" for module in modules)):
         target = tmp_path / "pipeline" / f"{name}.py"
         target.parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "pipeline" / f"{name}.py", target)
     return tmp_path
 
 
-def test_a_new_event_is_a_new_file(copy: Path) -> None:
+def test_a_new_event_needs_only_a_new_file(copy: Path) -> None:
     schema = json.loads((copy / "avro/conference.MemberMuted.avsc").read_text(encoding="utf-8"))
     schema["name"] = "MemberKicked"
     schema["fields"][0]["const"] = "conference.member.kicked"
@@ -111,7 +106,7 @@ def test_a_new_event_is_a_new_file(copy: Path) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=copy, check=True)
 
 
-def test_check_names_the_files_that_drift(copy: Path) -> None:
+def test_check_lists_the_files_that_differ(copy: Path) -> None:
     assert generate(copy)[0] == 0
     assert generate(copy, "--check") == (0, "")
     (copy / "pipeline/model/events.py").write_text("", encoding="utf-8")
@@ -119,7 +114,7 @@ def test_check_names_the_files_that_drift(copy: Path) -> None:
     assert generate(copy, "--check") == (1, message)
 
 
-def test_there_is_a_file_for_every_record_of_the_contract() -> None:
+def test_every_record_of_the_contract_has_a_file() -> None:
     camel = {re.sub(r"[._](.)|^(.)", lambda m: (m[1] or m[2]).upper(), t): t for t in SIGNAL_FIELDS}
     expected = {f"conference.signal.{name}" for name in camel}
     for event in FIELDS:
@@ -143,14 +138,14 @@ def test_file_name_is_the_record_name(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_registered_text_is_self_contained_and_parses(name: str) -> None:
+def test_the_registered_text_is_self_contained(name: str) -> None:
     text = SCHEMAS[name]
     assert fastavro.parse_schema(json.loads(text))["name"] == name
     assert avro.schema.parse(text).fullname == name
 
 
 def docs(schema: Any, path: str) -> dict[str, str]:
-    """Path → doc ("" if there is none) of every record and field in `schema`."""
+    """Return path → doc ("" if missing) of every record and field in `schema`."""
     if isinstance(schema, list):
         return {k: v for branch in schema for k, v in docs(branch, path).items()}
     if isinstance(schema, str) or schema["type"] not in {"record", "array"}:
@@ -171,7 +166,7 @@ def test_every_record_and_field_has_a_doc(name: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.EVENT)
-def test_event_has_the_fields_of_the_page_and_meta(event: Any) -> None:
+def test_an_event_has_the_fields_of_the_page_and_meta(event: Any) -> None:
     schema = json.loads(SCHEMAS[event.RECORD])
     page = {name: TYPES[kind] for name, kind in FIELDS[event.EVENT]}
     assert list(fields(schema)) == [*page, "meta"]
@@ -184,13 +179,13 @@ def test_event_has_the_fields_of_the_page_and_meta(event: Any) -> None:
     assert list(json.loads(SAMPLES[event.EVENT])) == list(page)
 
 
-def test_events_are_those_of_the_page() -> None:
+def test_the_events_are_those_of_the_page() -> None:
     assert {event.EVENT for event in EVENTS} == set(SAMPLES) == set(FIELDS)
     assert Meta.__struct_fields__ == tuple(META)
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda s: s.TYPE)
-def test_signal_has_the_fields_of_the_contract(signal: Any) -> None:
+def test_a_signal_has_the_fields_of_the_contract(signal: Any) -> None:
     schema = json.loads(SCHEMAS[signal.RECORD])
     assert list(fields(schema)) == ["signal_id", "room_id", "occurred_at", *SIGNAL_FIELDS[signal.TYPE]]
     assert set(signal.__struct_fields__) == set(fields(schema))
@@ -199,5 +194,5 @@ def test_signal_has_the_fields_of_the_contract(signal: Any) -> None:
     assert ("media" if signal.TYPE.startswith(("member.", "play.")) else "api") == signal.TOPIC
 
 
-def test_signals_are_those_of_the_contract() -> None:
+def test_the_signals_are_those_of_the_contract() -> None:
     assert sorted(signal.TYPE for signal in SIGNALS) == sorted(SIGNAL_FIELDS)

@@ -1,4 +1,4 @@
-"""What a room remembers: always what a list of the last `most` would hold."""
+"""The packed signal_ids of a room equal a list of the last `most` ids."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.model import signal_ids
 from pipeline.model.records import Room
 from tests.model.test_wire import fast
 
-# Few and short ids, some of which hold what stands between two others: lengths are letters here, too.
+# Few short ids. Some contain the bytes between two others: \x02 and \x04 are also lengths.
 IDS = st.text(st.sampled_from("ab\x02\x04é"), max_size=4) | st.sampled_from(["a" * 63, "a" * 64, "é" * 255])
 
 
 @given(st.lists(IDS, max_size=40), IDS, st.integers(1, 20))
 @example(["b\x02", "a"], "\x02\x02a", 16)
-def test_it_is_a_list_of_the_last(given_ids: list[str], other: str, most: int) -> None:
+def test_it_equals_a_list_of_the_last_ids(given_ids: list[str], other: str, most: int) -> None:
     held, expected = signal_ids.NONE, list[str]()
     for signal_id in given_ids:
         assert signal_ids.remembers(held, signal_id) == (signal_id in expected)
@@ -30,13 +30,13 @@ def test_it_is_a_list_of_the_last(given_ids: list[str], other: str, most: int) -
     assert held == signal_ids.of(expected)
 
 
-def test_what_stands_where_two_meet_is_not_remembered() -> None:
+def test_bytes_across_two_ids_are_not_an_id() -> None:
     held = signal_ids.of(["b\x04", "ac"])
     assert b"\x04\x04a" in held
     assert not signal_ids.remembers(held, "\x04a")
 
 
-def test_it_is_the_array_of_the_row() -> None:
+def test_it_is_the_last_field_of_the_row() -> None:
     room = Room("r", recent=signal_ids.of(["a", "b"]))
     assert fast(room).endswith(room.recent)
 
@@ -49,7 +49,7 @@ OTHER_FORMS = {
 
 
 @pytest.mark.parametrize("data", OTHER_FORMS.values(), ids=OTHER_FORMS)
-def test_another_form_of_an_array_is_kept_in_ours(data: bytes) -> None:
+def test_other_encodings_of_an_array_are_normalized(data: bytes) -> None:
     read = fastavro.schemaless_reader(io.BytesIO(data), {"type": "array", "items": "string"}, None)
     assert read == ["a", "b"]
     assert signal_ids.read(data, 0) == (signal_ids.of(read), len(data))
@@ -58,6 +58,6 @@ def test_another_form_of_an_array_is_kept_in_ours(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"\x04\x02a\x00", b"\x02\x02a", b"\x03\x06\x02a\x00", b"\x82\x10\x00", b"\x02\x02\xff\x00", b""]
 )
-def test_what_is_no_array_is_refused(data: bytes) -> None:
+def test_invalid_arrays_are_errors(data: bytes) -> None:
     with pytest.raises((ValueError, LookupError)):
         signal_ids.read(data, 0)

@@ -1,4 +1,4 @@
-"""The generated Avro codecs against fastavro, Apache Avro, and bytes that mean harm."""
+"""The generated codecs against fastavro, Apache Avro and hostile bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SignalError
 from pipeline.model import events, records, signal_ids, signals
-from pipeline.model.avro import explain, long
+from pipeline.model.avro import long
+from pipeline.model.avro_reader import explain
 from pipeline.model.wire import DECODERS, ENCODERS, SCHEMAS
 
 CLASSES: dict[str, Any] = {cls.RECORD: cls for cls in ENCODERS}
@@ -27,7 +28,7 @@ LIMITS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 
 
 def plain(schema: Any) -> Any:
-    """`schema` without logical types, so that the libraries give numbers for times."""
+    """Return `schema` without logical types, so that the libraries return times as numbers."""
     if isinstance(schema, list):
         return [plain(branch) for branch in schema]
     if isinstance(schema, str):
@@ -45,7 +46,7 @@ APACHE = {name: avro.schema.parse(json.dumps(schema)) for name, schema in PLAIN.
 
 
 def values(schema: Any, rules: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values of `schema` that obey `rules`, as the generated classes hold them."""
+    """Generate values of `schema` within `rules`, as the generated classes hold them."""
     if isinstance(schema, list):
         return st.none() | values(schema[1], rules)
     if isinstance(schema, dict):
@@ -72,7 +73,7 @@ def record(schema: Any) -> st.SearchStrategy[Any]:
 
 
 def as_dict(value: Any) -> dict[str, Any]:
-    """What the libraries write for a generated record."""
+    """Return a generated record as the libraries represent it."""
     found: dict[str, Any] = {"event": value.EVENT} if isinstance(value, events.Event) else {}
     for name, item in msgspec.structs.asdict(value).items():
         if isinstance(item, msgspec.Struct):
@@ -95,7 +96,7 @@ def fast(value: Any) -> bytes:
 @pytest.mark.parametrize("name", SCHEMAS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_round_trip_and_the_same_bytes_as_fastavro(name: str, data: Any) -> None:
+def test_records_round_trip_with_the_bytes_of_fastavro(name: str, data: Any) -> None:
     value = data.draw(record(PLAIN[name]))
     written = ENCODERS[type(value)](value, b"\x00\x00\x00\x00\x07")
     assert written == b"\x00\x00\x00\x00\x07" + fast(value)
@@ -105,7 +106,7 @@ def test_round_trip_and_the_same_bytes_as_fastavro(name: str, data: Any) -> None
 @pytest.mark.parametrize("name", SCHEMAS)
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
-def test_apache_avro_reads_and_writes_the_same(name: str, data: Any) -> None:
+def test_apache_avro_agrees_in_both_directions(name: str, data: Any) -> None:
     value = data.draw(record(PLAIN[name]))
     written = ENCODERS[type(value)](value, b"")
     reader = avro.io.DatumReader(APACHE[name])
@@ -120,7 +121,7 @@ def test_apache_avro_reads_and_writes_the_same(name: str, data: Any) -> None:
 )
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_damaged_bytes_are_explained_or_read_as_fastavro_reads_them(name: str, data: Any) -> None:
+def test_damaged_bytes_are_explained_or_read_as_by_fastavro(name: str, data: Any) -> None:
     good = fast(data.draw(record(PLAIN[name])))
     at = data.draw(st.integers(0, len(good)))
     bad = good[:at] + data.draw(st.binary(max_size=12)) + good[data.draw(st.integers(at, len(good))) :]
@@ -138,7 +139,7 @@ def test_damaged_bytes_are_explained_or_read_as_fastavro_reads_them(name: str, d
 
 
 @pytest.mark.parametrize("micros", [0, -1, 1, 2**26, 2**27 - 1, 2**27, NOW, 2**54, 2**55, YEAR_1, YEAR_9999])
-def test_times_of_every_length(micros: int) -> None:
+def test_times_of_every_length_round_trip(micros: int) -> None:
     signal = signals.ConferenceDestroy("s", "r", micros)
     assert ENCODERS[type(signal)](signal, b"") == fast(signal) == b"\x02s\x02r" + long(micros)
     assert DECODERS[signal.RECORD](fast(signal), 0) == signal
@@ -251,7 +252,7 @@ HOSTILE = {
     "no end of array": (
         FAILED,
         FOUR + b"\x00" + long(1) + URL,
-        "field urls: expected an array block, found the end",
+        "field urls: expected a block of items, found the end",
     ),
     "a million items": (
         FAILED,
@@ -267,11 +268,11 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("name", "data", "expected"), HOSTILE.values(), ids=HOSTILE)
-def test_hostile_bytes(name: str, data: bytes, expected: str) -> None:
+def test_hostile_bytes_are_explained_quickly(name: str, data: bytes, expected: str) -> None:
     began = time.perf_counter()
     with pytest.raises(SignalError) as caught:
         DECODERS[name](b"head" + data, 4)
-    assert time.perf_counter() - began < 0.5  # a millisecond; the bound is for a busy machine
+    assert time.perf_counter() - began < 0.5  # takes a millisecond; the bound allows for a busy machine
     assert str(caught.value).startswith(f"{name}: ")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -345,14 +346,14 @@ RULES = {
 
 
 @pytest.mark.parametrize(("name", "data", "expected"), RULES.values(), ids=RULES)
-def test_rules_of_the_contract(name: str, data: bytes, expected: str) -> None:
+def test_rules_of_the_contract_are_checked(name: str, data: bytes, expected: str) -> None:
     with pytest.raises(SignalError) as caught:
         DECODERS[name](data, 0)
     assert expected in str(caught.value)
     assert explain(SCHEMAS[name], data) == str(caught.value)
 
 
-def test_the_edges_of_the_rules_pass() -> None:
+def test_values_at_the_edges_of_the_rules_pass() -> None:
     ids = "é" * 255
     play = signals.ConferencePlay(ids, ids, YEAR_1, (LONGEST, "HTTP://\n", *["http://x"] * 126), ids)
     assert DECODERS[PLAY](ENCODERS[type(play)](play, b""), 0) == play
@@ -360,14 +361,14 @@ def test_the_edges_of_the_rules_pass() -> None:
     assert DECODERS[FAILED](ENCODERS[type(failed)](failed, b""), 0) == failed
 
 
-def test_blocks_that_say_their_size_and_long_forms_are_read() -> None:
+def test_sized_blocks_and_padded_numbers_are_read() -> None:
     blocks = long(-1) + long(len(URL)) + URL + long(2) + URL + URL + b"\x80\x00"
     expected = signals.PlayFailed("s", "r", NOW, None, ("http://ab",) * 3)
     assert DECODERS[FAILED](FOUR + b"\x80\x00" + blocks, 0) == expected
     assert DECODERS[DESTROY](b"\x82\x00s" + R + T, 0) == signals.ConferenceDestroy("s", "r", NOW)
 
 
-def test_an_event_of_another_name_is_refused() -> None:
+def test_an_event_with_another_name_is_an_error() -> None:
     meta = events.Meta("e", 1, NOW, "a", "c", None, False, False)
     data = ENCODERS[events.MemberMuted](events.MemberMuted("s", "r", "c", meta), b"")
     with pytest.raises(
@@ -376,7 +377,7 @@ def test_an_event_of_another_name_is_refused() -> None:
         DECODERS["conference.MemberUnmuted"](data, 0)
 
 
-def test_json_obeys_the_same_rules() -> None:
+def test_json_is_checked_by_the_same_rules() -> None:
     decoder = msgspec.json.Decoder(signals.AnySignal, dec_hook=lambda _, text: signals.Micros(len(text)))
     signal = {"type": "conference.play", "signal_id": "s", "room_id": "r", "occurred_at": "1234"}
     good = {**signal, "operation_id": "o", "urls": [LONGEST]}
@@ -395,7 +396,7 @@ def test_json_obeys_the_same_rules() -> None:
             decoder.decode(msgspec.json.encode({**good, **change}))
 
 
-def test_records_have_the_defaults_of_their_schemas() -> None:
+def test_records_take_the_defaults_of_their_schemas() -> None:
     room = records.Room("r")
     assert (room.playback_status, room.urls, room.deadline, room.sequence) == ("stopped", (), None, 0)
     assert records.Position("worker").positions == ()

@@ -6,8 +6,7 @@ read.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -16,10 +15,11 @@ from aiokafka.structs import TopicPartition
 from pipeline.errors import PipelineError
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.schema_registry import Registry
-from pipeline.model.codec import decoder
+from pipeline.model import framing
+from pipeline.model.decoders import Decoders
 from pipeline.model.records import Position
 from pipeline.model.row_keys import POSITION_KEY
-from pipeline.model.wire import DECODERS
+from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 
 WINDOW: Final = 500
@@ -50,9 +50,9 @@ async def read_last_records(
             tp: end for tp, end in remaining.items() if begins[tp] > starts[tp] and found[tp][0] is None
         }
         window *= 8
-    decoders = await position_decoders({value for value, _ in last.values() if value}, settings)
+    decoders = await position_decoders((value for value, _ in last.values() if value), settings)
     return {
-        tp.partition: LastRecords(None if value is None else decoders[value[:5]](value), time)
+        tp.partition: LastRecords(None if value is None else decoders.decode(value), time)
         for tp, (value, time) in last.items()
     }
 
@@ -76,24 +76,18 @@ async def _read_windows(
     return found
 
 
-async def position_decoders(
-    values: Iterable[bytes], settings: Settings
-) -> dict[bytes, Callable[[bytes], Position]]:
-    """Map the magic byte and schema id of these encoded positions to a decoder.
+async def position_decoders(values: Iterable[bytes], settings: Settings) -> Decoders:
+    """Return decoders for these positions: by their writers' schemas, or by the current one if the registry fails.
 
-    While the registry is unavailable, use this program's schema for all positions.
+    Raises SignalError for a value that is not in the registry's wire format.
     """
-    decoders: dict[bytes, Callable[[bytes], Position]] = {}
+    decoders = Decoders([Position])
+    ids = {framing.schema_id(value) for value in values}
     async with Registry(settings) as registry:
-        for head in {value[:5] for value in values}:
-            schema_id = int.from_bytes(head[1:])
-            try:
-                text = await registry.schema(schema_id)
-            except PipelineError:
-                return defaultdict(lambda: _decode_current)
-            decoders[head] = decoder(schema_id, text, {Position.RECORD: Position})
+        try:
+            for schema_id in ids:
+                decoders.learn(schema_id, await registry.schema(schema_id))
+        except PipelineError:
+            for schema_id in ids:
+                decoders.learn(schema_id, SCHEMAS[Position.RECORD])
     return decoders
-
-
-def _decode_current(value: bytes) -> Position:
-    return DECODERS[Position.RECORD](value, 5)  # type: ignore[no-any-return]

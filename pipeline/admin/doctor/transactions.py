@@ -68,8 +68,8 @@ async def _read_first(
     record = fetched[tp][0]
     if record.key != POSITION_KEY or not record.value:
         return FirstRecord(record.timestamp, "")
-    decoders = await position_decoders({record.value}, context.settings)
-    return FirstRecord(record.timestamp, decoders[record.value[:5]](record.value).transactional_id)
+    decoders = await position_decoders([record.value], context.settings)
+    return FirstRecord(record.timestamp, decoders.decode(record.value).transactional_id)
 
 
 def _result(

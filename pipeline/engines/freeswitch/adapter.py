@@ -38,10 +38,10 @@ import msgspec
 from pipeline.errors import SignalError
 from pipeline.model import signals
 from pipeline.model.signals import MediaSignal, Micros
+from pipeline.model.times import LAST_TIME
 
 MAINTENANCE: Final = "conference::maintenance"
 MAX_ID: Final = 255  # code points, contract §4
-MAX_TIMESTAMP: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999
 TIMESTAMP: Final = re.compile(r"[0-9]{1,18}")
 JSON_TYPES: Final[dict[type, str]] = {
     bool: "a boolean",
@@ -263,7 +263,7 @@ def _room_id(event: Mapping[str, object]) -> str:
 
 def _occurred_at(event: Mapping[str, object]) -> Micros:
     text = _text(event, "Event-Date-Timestamp")
-    if not TIMESTAMP.fullmatch(text) or int(text) > MAX_TIMESTAMP:
+    if not TIMESTAMP.fullmatch(text) or int(text) > LAST_TIME:
         raise SignalError(
             f"header Event-Date-Timestamp: expected microseconds since 1970 (to 9999), got {text[:40]!a:.60}"
         )
