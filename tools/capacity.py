@@ -1,4 +1,4 @@
-"""The tables of docs/measured.md and of Capacity in docs/operations.md, from what the benchmarks wrote."""
+"""Tables of the benchmarks' results in docs/results/ and of the capacity that follows from them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Final
 from results import RESULTS
 
 BUSY: Final = 0.6
-"""The share of a core that a worker should use in the peak: the rest is for what it has to make up."""
+"""The share of a core that a worker should use at peak load; the rest is for backlogs."""
 OF_TRANSACTIONS: Final = 0.45
-"""Cores of a worker whose small units come one after another: 0.43 in all at 500 signals/s, 0.48 at 2,000."""
+"""Cores that a worker uses for small transactions: 0.43 in total at 500 signals/s, 0.48 at 2,000."""
 MINUTE: Final = 60
 SIGNALS_OF_A_MEMBER: Final = 4
-"""Signals per minute of a member that is in a room, and members per room, in the table of sizes."""
+"""`SIGNALS_OF_A_MEMBER`: signals per minute of a member; `MEMBERS`: members per room, both for the table of sizes."""
 MEMBERS: Final = 10
 Rows = list[tuple[str, ...]]
 
 
 @lru_cache
 def result(name: str) -> dict[str, Any]:
-    """What `python -m benchmarks.NAME --save` wrote; empty if it has not yet."""
+    """Return the saved result of `python -m benchmarks.NAME --save`, empty if there is none."""
     file = RESULTS / f"{name}.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return found
 
 
 def measured(name: str, part: str = "rows") -> Rows:
-    """The rows of a result as the benchmark printed them."""
+    """Return the rows of a result as the benchmark printed them."""
     rows = result(name).get(part, [])
     if not rows:
         return [("not measured yet",), (f"`python -m benchmarks.{name} --save`",)]
@@ -38,7 +38,7 @@ def measured(name: str, part: str = "rows") -> Rows:
 
 
 def where(name: str) -> str:
-    """What a result was measured on."""
+    """Return the machine of a result."""
     machine = result(name).get("machine")
     if machine is None:
         return "Not measured yet."
@@ -52,7 +52,7 @@ def _text(value: Any) -> str:
 
 
 class Costs:
-    """The constants of the formulas. Bytes, seconds."""
+    """The constants of the formulas, in bytes and seconds."""
 
     def __init__(self) -> None:
         found = result("recovery")
@@ -77,15 +77,15 @@ class Costs:
         return total / row["members"] if row["members"] else math.nan
 
     def memory(self, rooms: float, members: float) -> float:
-        """Of one worker that owns these, all of them in use."""
+        """Return the memory of one worker that owns these rooms and members, all in use."""
         return float(self.base + rooms * self.touched + members * self.member)
 
     def read(self, rooms: float, members: float) -> float:
-        """How long a worker reads a table."""
+        """Return the seconds that a worker takes to read such a table."""
         return rooms * self.room_read + members * self.member_read
 
     def disk(self, rooms: float, members: float) -> float:
-        """Of the table's topic after compaction, one replica."""
+        """Return the size of one replica of the table's topic after compaction."""
         return float(rooms * self.room_disk + members * self.member_disk)
 
 
@@ -96,34 +96,38 @@ def _of_costs(make: Callable[[Costs], Rows]) -> Rows:
 
 
 def formulas() -> Rows:
-    """What to multiply with what."""
+    """Return the formulas and their measured constants."""
     return _of_costs(
         lambda costs: [
-            ("what", "formula", "measured"),
+            ("quantity", "formula", "measured"),
             (
                 "workers",
-                f"signals/s in the peak × CPU per signal / {BUSY}; at most one per partition",
-                f"{costs.signal * 1e6:.0f} µs of CPU per signal: {BUSY / costs.signal:,.0f} signals/s and worker",
+                f"signals/s at peak × CPU per signal / {BUSY}; at most one per partition",
+                f"{costs.signal * 1e6:.0f} µs of CPU per signal: {BUSY / costs.signal:,.0f} signals/s per worker",
             ),
-            ("partitions", "the most workers that you will ever need, times two; can't be changed", ""),
+            (
+                "partitions",
+                "twice the largest number of workers that you will ever need; can't be changed",
+                "",
+            ),
             (
                 "memory of a worker",
                 "base + rooms × a room + members × a member + up to 16 MiB per owned partition while it lags "
-                "+ up to 128 MiB, which it keeps then",
-                f"base {_size(costs.base)}; a room {costs.room:,.0f} B as recovered, {costs.touched:,.0f} B once it is "
-                f"used; a member {costs.member:,.0f} B",
+                "+ up to 128 MiB, kept after the first lag",
+                f"base {_size(costs.base)}; a room {costs.room:,.0f} B after recovery, {costs.touched:,.0f} B after "
+                f"its first signal; a member {costs.member:,.0f} B",
             ),
             (
-                "time to take partitions over",
-                "session timeout (of a worker that died) + rooms × a room + members × a member (as rows of the log: "
-                "before compaction there are more)",
+                "time to take over partitions",
+                "session timeout (of a worker that died) + rooms × a room + members × a member; count the rows of "
+                "the log, which are more before compaction",
                 f"session timeout {costs.session:g} s by default; a room {costs.room_read * 1e6:.1f} µs, "
                 f"a member {costs.member_read * 1e6:.1f} µs",
             ),
             (
                 "disk of the table",
-                "(rooms × a room + members × a member) × replicas; before compaction up to twice that, and what "
-                "changes in `min.compaction.lag.ms` and one segment",
+                "(rooms × a room + members × a member) × replicas; before compaction up to twice that, plus the "
+                "changes of `min.compaction.lag.ms` and one segment",
                 f"a room {costs.room_disk:,.0f} B, a member {costs.member_disk:,.0f} B",
             ),
             (
@@ -141,14 +145,14 @@ def formulas() -> Rows:
 
 
 def million() -> Rows:
-    """What 1,000,000 members in 100,000 rooms cost."""
+    """Return the cost of 1,000,000 members in 100,000 rooms."""
 
     def rows(costs: Costs) -> Rows:
         rooms, members = 100_000, 1_000_000
         found: Rows = [("1,000,000 members in 100,000 rooms", "on one worker", "on each of six")]
         for name, value in (
             ("memory, all rooms in use", lambda n: _size(costs.memory(rooms / n, members / n))),
-            ("reads the table after a start", lambda n: f"{costs.read(rooms / n, members / n):.1f} s"),
+            ("time to read the table after a start", lambda n: f"{costs.read(rooms / n, members / n):.1f} s"),
             ("disk of the table, one replica", lambda n: _size(costs.disk(rooms, members) / n)),
         ):
             found.append((name, value(1), value(6)))
@@ -158,18 +162,18 @@ def million() -> Rows:
 
 
 def sizes() -> Rows:
-    """Partitions, workers and memory by load."""
+    """Return partitions, workers and memory by load."""
 
     def rows(costs: Costs) -> Rows:
         found: Rows = [
             (
-                "signals/s in the peak",
+                "signals/s at peak",
                 "members",
                 "rooms",
                 "workers",
                 "partitions",
                 "memory per worker",
-                "cores of workers, at most",
+                "cores of all workers, at most",
             )
         ]
         for rate in (1_000, 10_000, 100_000):
@@ -177,7 +181,7 @@ def sizes() -> Rows:
             rooms = members / MEMBERS
             workers = max(2, math.ceil(rate * costs.signal / BUSY))
             partitions = 12 * math.ceil(2 * workers / 12)
-            left = workers - 1  # one may be away
+            left = workers - 1  # one may be down
             memory = costs.memory(rooms / left, members / left) + (16 << 20) * math.ceil(partitions / left)
             found.append(
                 (

@@ -1,16 +1,17 @@
-"""Fills the sections of README.md and docs/ that the code knows better (`make docs`).
+"""Fill the generated sections of the Markdown pages from the code (`make docs`).
 
-A section stands between `<!-- generated: name -->` and `<!-- end -->`; its text comes from the function of that
-name in `SECTIONS`.
+A section lies between `<!-- generated: name -->` and `<!-- end -->`. `SECTIONS` has a function per name, which returns
+the section's text. Links in that text start at the root of the repository.
 
-    python tools/docs.py            writes what differs
-    python tools/docs.py --check    names what differs and exits with 1
+    python tools/docs.py            write the pages that differ
+    python tools/docs.py --check    list the pages that differ and exit with 1
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -21,10 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import capacity
+import commands
 import peers
 import permissions
 import results
 import states
+from markdown import paragraph, table
 from pydantic import SecretStr
 
 from pipeline.core.decision import NoOp, Rejection
@@ -37,31 +40,25 @@ from pipeline.topics import TOPICS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MARK: Final = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+LINK: Final = re.compile(r"(?<=\]\()(docs/[^)#]*)")
 PREFIX: Final = "conference"
 
 
 class DocsError(Exception):
-    """A page can't be filled; the text says where, and what to do."""
-
-
-def table(*rows: tuple[str, ...]) -> str:
-    """A markdown table; the first row is its head."""
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    cells.insert(1, ["---"] * len(rows[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    """A page can't be filled; the text names the page and the remedy."""
 
 
 # --- schemas -------------------------------------------------------------------------------------------------
 
 
 def schema(record: str) -> dict[str, Any]:
-    """The registered schema of a record, by full name."""
+    """Return the registered schema of a record, given its full name."""
     found: dict[str, Any] = json.loads(SCHEMAS[record])
     return found
 
 
 def type_name(avro: Any) -> str:
-    """An Avro type as people write it."""
+    """Return an Avro type as text, such as `null or string`."""
     if isinstance(avro, list):
         return " or ".join(type_name(branch) for branch in avro)
     if not isinstance(avro, dict):
@@ -81,7 +78,7 @@ def _limits(field: dict[str, Any]) -> str:
 
 
 def fields(record: str, *, without: tuple[str, ...] = ()) -> str:
-    """A record's fields, one a row."""
+    """Return a table of a record's fields, except those in `without`."""
     rows = [("field", "type", "meaning")]
     for field in schema(record)["fields"]:
         if field["name"] in without:
@@ -95,15 +92,15 @@ def fields(record: str, *, without: tuple[str, ...] = ()) -> str:
 def _pages(records: Iterator[tuple[str, str]], without: tuple[str, ...]) -> str:
     parts = []
     for title, record in records:
-        parts.append(f"### {title}\n\n{schema(record)['doc']} Record `{record}`.")
+        parts.append(f"### {title}\n\n" + paragraph(f"{schema(record)['doc']} Record `{record}`."))
         rows = fields(record, without=without)
-        parts.append(rows if rows.count("\n") > 1 else "No fields besides those that all have.")
+        parts.append(rows if rows.count("\n") > 1 else "No fields beyond the common ones.")
     return "\n\n".join(parts)
 
 
 def events() -> str:
-    """The catalogue: each event, when, with which fields."""
-    rows = [("event", "when", "fields, besides `event` and `meta`")]
+    """Return the catalogue: name, trigger and fields of each event."""
+    rows = [("event", "when", "fields, in addition to `event` and `meta`")]
     for event in EVENTS:
         found = schema(event.RECORD)
         named = []
@@ -116,95 +113,94 @@ def events() -> str:
 
 
 def events_full() -> str:
-    """Each event with its fields and what they mean."""
+    """Return a section per event with the meaning of its fields."""
     return _pages(((f"`{event.EVENT}`", event.RECORD) for event in EVENTS), ("meta",))
 
 
 def meta() -> str:
-    """The fields of `meta`."""
+    """Return the fields of `meta`."""
     return fields("conference.Meta")
 
 
 def rows() -> str:
-    """The records of the table topic."""
+    """Return a section per record of `conference.rooms`."""
     names = ("Room", "Member", "Position", "TopicPosition")
     return _pages(((f"`conference.{name}`", f"conference.{name}") for name in names), ())
 
 
 def rejected_record() -> str:
-    """The fields of a rejected signal."""
+    """Return the fields of `conference.Rejected`."""
     return fields("conference.Rejected")
 
 
 def signals() -> str:
-    """Each signal with its fields and what they mean."""
+    """Return a section per signal with the meaning of its fields."""
     common = ("signal_id", "room_id", "occurred_at")
     named = ((f"`{signal.TYPE}` ({signal.TOPIC})", signal.RECORD) for signal in SIGNALS)
     return _pages(named, common)
 
 
 def signal_common() -> str:
-    """The fields that every signal has."""
+    """Return the fields that every signal has."""
     own = tuple(f["name"] for f in schema("conference.signal.ConferencePlay")["fields"][3:])
     return fields("conference.signal.ConferencePlay", without=own)
 
 
-# --- what the rest of the code knows -------------------------------------------------------------------------
+# --- reasons, topics, settings, metrics ----------------------------------------------------------------------
 
 MEANINGS: Final = {
-    "room_unknown": "The room is not known: no create, and no `member.joined`, has come since it was last forgotten.",
-    "room_exists": "A create of a room that has an app already.",
-    "playback_active": "A play while another playback is playing or paused: stop it first.",
+    "room_unknown": "The room is unknown: no create and no `member.joined` since it was last forgotten.",
+    "room_exists": "A create of a room that already has an app.",
+    "playback_active": "A play while another playback is playing or paused: stop that one first.",
     "playback_inactive": "A pause or a stop while nothing plays.",
-    "volume_out_of_range": "A volume that is not -50 to 7.",
+    "volume_out_of_range": "A volume outside -50 to 7.",
     "not_a_member": "The session is not in the room.",
     "repeated": "An API signal whose signal_id is among the last 16 of its room: its producer sent it twice.",
     "join": "A request to join; the engine's `member.joined` is the fact.",
-    "leave": "A request to leave; until the member is gone, its `left` without a reason is `removed`.",
-    "already_member": "`member.joined` of a session that is in the room.",
-    "already_muted": "A mute of a member that is muted, such as the engine's echo of the API's mute.",
+    "leave": "A request to leave; until the member has left, its `left` without a reason is `removed`.",
+    "already_member": "`member.joined` of a session that is already in the room.",
+    "already_muted": "A mute of a muted member, such as the engine's echo of the API's mute.",
     "already_unmuted": "An unmute of a member that is not muted.",
-    "progress": "A playback is under way; with the watchdog's mode `progress` it gets its seconds anew.",
-    "after_stop": "The engine reports the end of a file that a stop has ended.",
+    "progress": "A playback continues; in the watchdog's mode `progress` its timeout starts again.",
+    "after_stop": "The engine reports the end of a file that a stop ended.",
 }
+"""A sentence per reason of `Rejection` and `NoOp`."""
 
 
 def _reasons(closed: Any) -> str:
     try:
         listed = [(f"`{reason}`", MEANINGS[reason]) for reason in get_args(closed)]
     except KeyError as error:
-        raise DocsError(
-            f"the reason {error} has no meaning: give it one in tools/docs.py, MEANINGS"
-        ) from None
+        raise DocsError(f"the reason {error} has no text: add one to MEANINGS in tools/docs.py") from None
     return table(("reason", "meaning"), *listed)
 
 
 def rejections() -> str:
-    """The closed list of reasons of rejected signals."""
+    """Return the reasons why signals are rejected."""
     return _reasons(Rejection)
 
 
 def no_ops() -> str:
-    """The closed list of reasons of signals without an event."""
+    """Return the reasons why signals cause no event."""
     return _reasons(NoOp)
 
 
 def topics() -> str:
-    """The six topics and their configuration."""
+    """Return the topics and their required configuration."""
     listed = [
         (
             f"`{topic.full_name(PREFIX)}`",
             "out" if topic.output else "in",
-            str(len(topic.records) or "none: bytes as they came"),
+            str(len(topic.records) or "none: unchanged bytes"),
             ", ".join(f"`{key}={value}`" for key, value in topic.config.items()),
         )
         for topic in TOPICS
     ]
-    return table(("topic", "direction", "records", "configuration that `setup` insists on"), *listed)
+    return table(("topic", "direction", "records", "required configuration"), *listed)
 
 
 def settings() -> str:
-    """Every environment variable of `Settings`."""
+    """Return every environment variable of `Settings`."""
     listed = []
     for field in Settings.model_fields.values():
         alias: Any = field.validation_alias
@@ -230,7 +226,7 @@ def _setting_type(field: Any) -> str:
 
 
 def metrics() -> str:
-    """Every metric of a worker."""
+    """Return every metric of a worker."""
     listed = []
     for metric in vars(Metrics()).values():
         if not hasattr(metric, "describe"):
@@ -245,22 +241,11 @@ def metrics() -> str:
 
 
 def example() -> str:
-    """The heart of examples/consume.py: the functions `handle` and `consume`."""
+    """Return the functions `handle` and `consume` of examples/consume.py."""
     text = (ROOT / "examples" / "consume.py").read_text()
     parts = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     code = [ast.get_source_segment(text, parts[name]) or "" for name in ("handle", "consume")]
     return "```python\n" + "\n\n\n".join(code) + "\n```"
-
-
-def modules() -> str:
-    """Every module of the package, with the first sentence of its docstring."""
-    listed = []
-    for path in sorted(
-        (ROOT / "pipeline").rglob("*.py"), key=lambda p: (p.parent, p.name != "__init__.py", p.name)
-    ):
-        first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
-        listed.append((f"`{path.relative_to(ROOT)}`", first))
-    return table(("file", "what it is"), *listed)
 
 
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
@@ -278,7 +263,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "metrics": metrics,
     "example": example,
-    "modules": modules,
+    "commands": commands.sections,
+    "exit-codes": commands.exits,
     "permissions": lambda: permissions.sections(table),
     "faults": lambda: table(*results.faults()),
     "fault-sums": lambda: table(*results.sums()),
@@ -290,24 +276,31 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
 
 
 def pages() -> list[Path]:
-    """Where sections may stand."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """Return every page that may have generated sections. A source distribution lacks some of them."""
+    top = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "helm" / "conference-pipeline" / "README.md"]
+    return [*(page for page in top if page.exists()), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def filled(text: str, where: str = "the text") -> str:
-    """`text` with all its sections as the code has them now. Raises DocsError for one without a function."""
+def filled(text: str, page: str = "the text") -> str:
+    """Return `text` with its sections up to date. `page` is the path of its file, from the root of the repository.
+
+    Raises DocsError when a section's name is not in `SECTIONS`.
+    """
+
+    def relative(link: re.Match[str]) -> str:
+        return os.path.relpath(link[1], Path(page).parent)
 
     def fill(match: re.Match[str]) -> str:
         name = match[2]
         if name not in SECTIONS:
-            raise DocsError(f"{where}: no section is called {name!r}; there are {', '.join(SECTIONS)}")
-        return f"{match[1]}\n{SECTIONS[name]()}\n\n{match[4]}"
+            raise DocsError(f"{page}: no section is called {name!r}; there are {', '.join(SECTIONS)}")
+        return f"{match[1]}\n{LINK.sub(relative, SECTIONS[name]())}\n\n{match[4]}"
 
     return MARK.sub(fill, text)
 
 
 def main(arguments: list[str]) -> int:
-    """The command; its exit code."""
+    """Run the command and return its exit code."""
     check = arguments == ["--check"]
     if arguments and not check:
         print("usage: python tools/docs.py [--check]", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The table of README's "Beside peers", from docs/results/peers.jsonl (`make bench-peers`)."""
+"""The comparison with other stream processors, from docs/results/peers.jsonl (`make bench-peers`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import results
+from markdown import paragraph
 
 from benchmarks.peers.contestants import contestants
 from benchmarks.peers.latency import Latency, middle, steady
@@ -18,13 +19,12 @@ RATES: Final = (500.0, 2000.0)
 
 
 def table() -> list[tuple[str, ...]]:
-    """Per contestant, the quickest first: medians over the rounds, and the latencies at two rates."""
+    """Return a row per contestant, the fastest first: medians over the rounds, latencies at two rates."""
     rows = results.lines("peers.jsonl")
     runs, latencies = _by_name(rows, "throughput"), _by_name(rows, "latency")
     titles = {one.name: one.title for one in contestants([], 0, 0)}
     head = (
-        "", "k signals/s", "its processor time, µs/signal", "the broker's", "ours ÷ it: signals/s",
-        "ours ÷ it: its time",
+        "", "k signals/s", "CPU, µs/signal", "broker CPU, µs/signal", "throughput ratio", "CPU ratio",
         *(f"p50 / p99 at {rate:,.0f}/s, ms" for rate in RATES),
     )  # fmt: skip
     lines = []
@@ -37,16 +37,17 @@ def table() -> list[tuple[str, ...]]:
 
 
 def where() -> str:
-    """What was run, and on what."""
+    """Return the machine, the load and the number of violations."""
     rows = results.lines("peers.jsonl")
     facts = next(row for row in rows if row["bench"] == "settings")
     titles = {one.name: one.title for one in contestants([], 0, 0)}
     counts = {name: _violations(runs) for name, runs in _by_name(rows, "throughput").items()}
     violations = ", ".join(f"{titles[name]} {count}" for name, count in counts.items() if count) or "none"
-    return (
+    return paragraph(
         f"Measured {facts['at'][:10]} on {facts['machine']}, {facts['Python']}, {facts['broker']}: {facts['load']}. "
-        "Medians over the rounds, ratios within a round; violations of sequence and parity in all runs: "
-        f"{violations}. All settings, ranges and rates: [docs/results/peers.md](docs/results/peers.md)."
+        "Figures are medians over the rounds. A ratio is conference-pipeline divided by the row, within a round. "
+        f"Violations of sequence and parity in all runs: {violations}. "
+        "All settings, ranges and rates: [peers.md](docs/results/peers.md)."
     )
 
 

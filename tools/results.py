@@ -1,4 +1,4 @@
-"""The tables of docs/guarantees.md: what the files of results in docs/results/ say, summed."""
+"""Tables of the fault-injection results in docs/results/chaos.jsonl and docs/results/bugs.jsonl."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ RESULTS: Final = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 
 def lines(name: str) -> list[dict[str, Any]]:
-    """The results in a file of JSON lines, none if it is not there."""
+    """Return the results in a file of JSON lines, empty if the file is missing."""
     file = RESULTS / name
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def faults() -> list[tuple[str, ...]]:
-    """Per fault class: injections, silences and recoveries, over all runs; the silences where faults came alone."""
+    """Return a row per fault: injections in all runs; pauses and recoveries in runs without overlapping faults."""
     runs = lines("chaos.jsonl")
     injections: Counter[str] = Counter()
     for run in runs:
         injections.update(run["injections"])
     alone = [run for run in runs if not run["overlap"]]
     rows = [
-        ("fault", "injections", "silence of what it hit, s", "of the others, s", "caught up after its end, s")
+        (
+            "fault",
+            "injections",
+            "pause of affected partitions, s",
+            "of the others, s",
+            "caught up after its end, s",
+        )
     ]
     for fault, number in sorted(injections.items()):
         hit, kept, settled = (
@@ -37,7 +43,7 @@ def faults() -> list[tuple[str, ...]]:
 
 
 def sums() -> list[tuple[str, ...]]:
-    """All runs together."""
+    """Return the totals of all runs."""
     runs = lines("chaos.jsonl")
     calm = [run["timeouts_caught_up"] for run in runs if run["timeouts_caught_up"]["n"]]
     middle = [quantiles["p50"] for quantiles in calm for _ in range(quantiles["n"])]
@@ -45,18 +51,21 @@ def sums() -> list[tuple[str, ...]]:
     for run in runs:
         exits.update(run["exits"])
     return [
-        ("", "in all"),
-        ("runs, each with a seed", str(len(runs))),
+        ("", "total"),
+        ("runs, each with its seed", str(len(runs))),
         ("injections", str(sum(sum(run["injections"].values()) for run in runs))),
         ("signals checked", f"{sum(run['signals'] for run in runs):,}"),
         ("events checked", f"{sum(run['events'] for run in runs):,}"),
         ("violations", str(sum(run["violations"] for run in runs))),
         ("timeouts", f"{sum(run['timeouts']['n'] for run in runs):,}"),
-        ("… of them while the partition was caught up", f"{sum(quantiles['n'] for quantiles in calm):,}"),
-        ("… how late after the deadline, s (p50, max)", _pair(middle, [q["max"] for q in calm])),
-        ("timeouts before a signal that was acknowledged too late", str(sum(run["excused"] for run in runs))),
+        ("… while the partition was caught up", f"{sum(quantiles['n'] for quantiles in calm):,}"),
+        ("… time after the deadline, s (p50, max)", _pair(middle, [q["max"] for q in calm])),
         (
-            "runs without a lost worker, whose counters were equal",
+            "timeouts before a signal whose acknowledgement came too late",
+            str(sum(run["excused"] for run in runs)),
+        ),
+        (
+            "runs without a lost worker and with equal counters",
             str(sum(r["counters"] == "equal" for r in runs)),
         ),
         ("worker exits by code", ", ".join(f"{code}: {number}" for code, number in sorted(exits.items()))),
@@ -64,9 +73,9 @@ def sums() -> list[tuple[str, ...]]:
 
 
 def bugs() -> list[tuple[str, ...]]:
-    """Per seeded bug: who caught it."""
+    """Return a row per seeded bug: whether the harness and which test of the core caught it."""
     latest = {found["bug"]: found for found in lines("bugs.jsonl")}
-    rows = [("bug", "what it does", "the harness", "injections", "the tests of the core")]
+    rows = [("bug", "effect", "harness", "injections", "test of the core")]
     for found in latest.values():
         caught = "caught" if found["harness"] else "**not caught**"
         test = f"`{found['tests'].split('::')[-1]}`" if found["tests"] else "–"
@@ -75,7 +84,7 @@ def bugs() -> list[tuple[str, ...]]:
 
 
 def _spread(values: list[float]) -> str:
-    """Median and maximum."""
+    """Return median and maximum as text."""
     return f"{statistics.median(values):.1f} / {max(values):.1f}" if values else "–"
 
 

@@ -17,6 +17,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from pipeline.admin import setup
 from pipeline.errors import ConfigError
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from pipeline.topics import TOPICS
 from testkit.pipe import ROOT, Pipe
@@ -113,7 +115,7 @@ async def test_first_run_creates_everything_and_second_nothing(site: Site) -> No
     code, out, err = site.setup()
     assert (code, err) == (0, f"{ONE_BROKER}\n")
     subjects = {s: r for topic in TOPICS for s, r in topic.subjects(site.prefix).items()}
-    assert len(subjects) == 34  # 17 signals, 13 events, 3 rows, and Rejected
+    assert len(subjects) == len(SIGNALS) + len(EVENTS) + 3 + 1  # 3 rows, and Rejected
     made = {f"created topic {site.prefix}.{name}" for name in CONTRACT} | {
         f"registered {s}" for s in subjects
     }

@@ -27,7 +27,7 @@ from pipeline.demo.scenario import steps
 from pipeline.model import framing
 from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS, Created, Meta
-from pipeline.model.signals import AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
+from pipeline.model.signals import SIGNALS, AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.settings import Settings
 from testkit.pipe import ROOT, Pipe
@@ -465,7 +465,7 @@ async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
     done = json.loads(first.stdout)
     assert done["differences"] == []
     assert sum(one.startswith("created topic") for one in done["done"]) == 6
-    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + 17 + 3 + 1
+    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + len(SIGNALS) + 3 + 1
     differs = run("setup", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert differs.returncode == 1
     assert b"1 partitions, expected 2" in differs.stderr

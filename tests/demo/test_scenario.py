@@ -44,8 +44,7 @@ def test_package_and_tests_have_the_same_recording() -> None:
 def test_expected_events_cover_all_13_kinds_without_a_gap() -> None:
     names = {line["event"] for line in expected()}
     assert names == {event.EVENT for event in events.EVENTS}
-    assert len(names) == 13
-    assert [line["meta"]["sequence"] for line in expected()] == list(range(1, 24))
+    assert [line["meta"]["sequence"] for line in expected()] == list(range(1, len(expected()) + 1))
 
 
 def test_timeline_is_ordered_and_has_every_signal_type() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import SignalError
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS
 from tests.fuzz import seeds
 from tests.fuzz.mutate import MIB, Mutator
 from tests.fuzz.run import FoundError, Runner
@@ -55,10 +57,14 @@ def test_seeds_are_valid(target: Target) -> None:
 
 def test_seeds_cover_all_records() -> None:
     lines = [json.loads(line)["type"] for line in seeds.json_lines()]
-    assert len(set(lines)) == 17
-    assert (len(seeds.SIGNAL_RECORDS), len(seeds.EVENT_RECORDS), len(seeds.ROWS)) == (17, 13, 4)
-    assert {value[4] for value in seeds.wire(seeds.SIGNAL_RECORDS)} == set(range(1, 18))
-    assert {value[4] for value in seeds.foreign(seeds.SIGNAL_RECORDS)} == set(range(1, 18))
+    assert set(lines) == {signal.TYPE for signal in SIGNALS}
+    assert (len(seeds.SIGNAL_RECORDS), len(seeds.EVENT_RECORDS), len(seeds.ROWS)) == (
+        len(SIGNALS),
+        len(EVENTS),
+        4,
+    )
+    assert {value[4] for value in seeds.wire(seeds.SIGNAL_RECORDS)} == set(range(1, len(SIGNALS) + 1))
+    assert {value[4] for value in seeds.foreign(seeds.SIGNAL_RECORDS)} == set(range(1, len(SIGNALS) + 1))
     assert len(seeds.engine_lines()) > 50
 
 

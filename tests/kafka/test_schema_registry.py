@@ -13,6 +13,8 @@ import pytest
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, RegistryDownError
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings, load
 from pipeline.topics import TOPICS
@@ -105,7 +107,7 @@ async def test_schema_ids_needs_all_schemas_registered(registry: Registry, mine:
         await registry.register(subject, record)
     ids = await registry.schema_ids(mine.topic_prefix)
     assert set(ids) == set(subjects.values())
-    assert len(set(ids.values())) == len(ids) == 34
+    assert len(set(ids.values())) == len(ids) == len(SIGNALS) + len(EVENTS) + 4
 
 
 @pytest.mark.broker

@@ -1,4 +1,4 @@
-"""TLS, logins and least privilege on a real broker and a real registry (docs/reference/security.md)."""
+"""TLS, logins and least privilege, on a broker and a registry that require them (docs/reference/security.md)."""
 
 from __future__ import annotations
 
