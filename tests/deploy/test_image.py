@@ -250,7 +250,7 @@ def serve(image: Image, env: dict[str, str]) -> None:
         done = smoke(env)
         assert done.returncode == 0, done.stderr
         assert '"event":"conference.member.joined"' in done.stdout
-        assert done.stdout.endswith("the event came: Kafka, the registry and a worker do their work\n")
+        assert done.stdout.endswith("the event arrived: Kafka, the registry and a worker work\n")
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
     assert image.files() == before
