@@ -38,9 +38,7 @@ def test_help_is_split_into_text_examples_and_exit_codes() -> None:
 
 
 def test_indented_paragraphs_are_examples() -> None:
-    found = commands.read_help(
-        "Do it.\n\n        program one\n\n        program two\n\n    Exit code 0 always.\n    "
-    )
+    found = commands.read_help("Do it.\n\n        program one\n\n        program two\n\n    Exit code 0 always.\n    ")
     assert found == (["Do it."], ["program one", "program two"], "`0` always")
 
 
