@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pipeline import topics
 from pipeline.errors import SignalError
 from pipeline.kafka import acls
+from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.log_offsets import assign_and_seek
-from pipeline.kafka.required_topics import require_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.events import EVENTS

@@ -18,7 +18,6 @@ class JoinedProduce(ProduceRequest):
         super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
 
     def build(self, request_struct_class: Any) -> Any:
-        """Build the request for the broker's version. Raises IncompatibleBrokerVersion."""
         return super().build(_joined(request_struct_class))
 
 
@@ -46,12 +45,8 @@ class _Message:
 
 
 def _encode(struct: Any) -> _Message:
-    parts = [
-        _text(struct.transactional_id),
-        Int16.encode(struct.required_acks),
-        Int32.encode(struct.timeout),
-        Int32.encode(len(struct.topics)),
-    ]
+    parts = [_text(struct.transactional_id), Int16.encode(struct.required_acks)]
+    parts += Int32.encode(struct.timeout), Int32.encode(len(struct.topics))
     for topic, partitions in struct.topics:
         parts += _text(topic), Int32.encode(len(partitions))
         for number, records in partitions:

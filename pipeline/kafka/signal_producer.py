@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka import AIOKafkaProducer
 
 from pipeline.kafka import acls
-from pipeline.kafka.required_topics import require_topics
+from pipeline.kafka.authorization import require_topics
 from pipeline.model import framing
 from pipeline.topics import signal_topics
 

@@ -19,8 +19,7 @@ _DECIDED: Final = {
     "Ongoing": False,  # the next owner of the id aborts it
 }
 """State to whether the transaction is, or will be, committed. In the other states, as `Empty`, this is unknown."""
-_ENDING: Final = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}
-"""States in which the coordinator writes the markers."""
+_ENDING: Final = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}  # the coordinator writes the markers
 _RETRIABLE: Final = (
     Errors.CoordinatorNotAvailableError,
     Errors.NotCoordinatorError,
@@ -29,7 +28,7 @@ _RETRIABLE: Final = (
 
 
 async def was_committed(client: Any, node_id: int, transactional_id: str) -> bool | None:
-    """Return whether the last transaction of this id was committed, from its coordinator `node_id`; None when unknown.
+    """Return whether this id's last transaction was committed, None when unknown. `node_id` is its coordinator.
 
     Raises KafkaError, a retriable one while the coordinator is unavailable.
     """
@@ -37,10 +36,9 @@ async def was_committed(client: Any, node_id: int, transactional_id: str) -> boo
 
 
 async def is_ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
-    """Return whether the last transaction of this id is decided and its markers are being written.
+    """Return whether the last transaction of this id is decided and its markers are being written. Raises KafkaError.
 
-    Sends the request through the client of `reader`. Raises KafkaError, a retriable one while the coordinator is
-    unavailable.
+    Sends the request through the client of `reader`.
     """
     client = reader._client
     try:
@@ -51,7 +49,7 @@ async def is_ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
 
 
 async def _state(client: Any, node_id: int, transactional_id: str) -> str:
-    """Return Kafka's name of the state, from the coordinator `node_id`; "" when unknown. Raises KafkaError."""
+    """Return Kafka's name of the state, "" when unknown. Raises KafkaError."""
     try:
         response = await client.send(node_id, DescribeTransactions(transactional_id))
     except Errors.IncompatibleBrokerVersion:  # before Kafka 3.0
