@@ -53,11 +53,8 @@ class EventReader:
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             partitions = [TopicPartition(self._topic, number) for number in range(found[self._topic])]
-            if self._from_beginning:
-                offsets = await self._consumer.beginning_offsets(partitions)
-            else:
-                offsets = await self._consumer.end_offsets(partitions)
-            assign_and_seek(self._consumer, offsets)
+            look_up = self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets
+            assign_and_seek(self._consumer, await look_up(partitions))
             self._open = opened.pop_all()
         return self
 
@@ -72,20 +69,17 @@ class EventReader:
                     try:
                         event = await self._decode(record.value)
                     except SignalError as error:
-                        self._on_bad_record(
-                            f"{record.topic}/{record.partition}/{record.offset}: no event: {error}; skipped"
-                        )
-                        continue
-                    yield event
+                        place = f"{record.topic}/{record.partition}/{record.offset}"
+                        self._on_bad_record(f"{place}: no event: {error}; skipped")
+                    else:
+                        yield event
 
-    async def _decode(self, value: bytes | None) -> Event:
-        event: Event
+    async def _decode(self, value: bytes | None) -> Any:
         try:
-            event = self._decoders.decode(value)
+            return self._decoders.decode(value)
         except UnknownSchemaError as error:
             text = await self._registry.schema(error.schema_id)
             if text is None:  # not learnt: the registry may have the id later
                 raise SignalError(f"the registry has no schema with id {error.schema_id}") from None
             self._decoders.learn(error.schema_id, text)
-            event = self._decoders.decode(value)
-        return event
+            return self._decoders.decode(value)

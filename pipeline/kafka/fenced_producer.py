@@ -1,4 +1,4 @@
-"""Group offsets in a transaction, fenced by the group's generation (KIP-447).
+"""A transactional producer. Its group offsets are fenced by the group's generation (KIP-447).
 
 aiokafka 0.14 sends TxnOffsetCommit v0, which carries no generation: a worker that has lost its partitions could still
 commit their offsets. Version 3 carries it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -22,19 +23,65 @@ from aiokafka.producer.sender import (
     TxnOffsetCommitHandler,
 )
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.types import Int16, Int32, String
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.produce_request import JoinedProduce
 from pipeline.kafka.protocol import NO_TAGS, TxnOffsetCommit
 from pipeline.kafka.transaction_state import was_committed
 
 _NO_LEADER_EPOCH = -1
-
+_text = String("utf-8").encode
 SOON_SECONDS = 0.002
 """First backoff while the broker still ends the previous transaction, which takes a few milliseconds. aiokafka always
 waits 20 ms; that was the 99th percentile of the latency."""
 LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.RebalanceInProgressError)
 """Errors of the group coordinator for a worker that is no longer a member of the current generation."""
+
+
+class JoinedProduce(ProduceRequest):
+    """A Produce request with the same bytes as aiokafka's, whose record batches are `Parts`.
+
+    Its records are copied once; aiokafka copies them at each of eight levels of the encoding.
+    """
+
+    def __init__(self, request: ProduceRequest) -> None:
+        super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
+
+    def build(self, request_struct_class: Any) -> Any:
+        return super().build(_joined(request_struct_class))
+
+
+@lru_cache
+def _joined(kind: Any) -> Any:
+    return type(kind.__name__, (kind,), {"encode": _encode}) if kind.API_VERSION >= 3 else kind
+
+
+class _Message:
+    """The bytes of a request as parts. aiokafka prepends the request header, then the length of both.
+
+    The second `+` joins all parts.
+    """
+
+    def __init__(self, parts: list[bytes], has_header: bool = False) -> None:
+        self._parts = parts
+        self._has_header = has_header
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __radd__(self, front: bytes) -> bytes | _Message:
+        parts = [front, *self._parts]
+        return b"".join(parts) if self._has_header else _Message(parts, has_header=True)
+
+
+def _encode(struct: Any) -> _Message:
+    parts = [_text(struct.transactional_id), Int16.encode(struct.required_acks)]
+    parts += Int32.encode(struct.timeout), Int32.encode(len(struct.topics))
+    for topic, partitions in struct.topics:
+        parts += _text(topic), Int32.encode(len(partitions))
+        for number, records in partitions:
+            parts += Int32.encode(number), Int32.encode(len(records)), *records.parts
+    return _Message(parts)
 
 
 class _FencedOffsetCommit(TxnOffsetCommitHandler):
@@ -85,7 +132,7 @@ class _AddPartitions(AddPartitionsToTxnHandler):
         if not self._sender._txn_manager.partitions_to_add():
             return None  # the transaction has failed since the request
         backoff: float | None = super().handle_response(response)
-        return self._sender.next_backoff(_AddPartitions) if backoff == BACKOFF_OVERRIDE else backoff
+        return self._sender.next_backoff(type(self)) if backoff == BACKOFF_OVERRIDE else backoff
 
 
 class _AddOffsets(AddOffsetsToTxnHandler):
@@ -94,7 +141,7 @@ class _AddOffsets(AddOffsetsToTxnHandler):
     def handle_response(self, response: Any) -> float | None:
         backoff: float | None = super().handle_response(response)
         busy = Errors.for_code(response.error_code) is Errors.ConcurrentTransactions
-        return self._sender.next_backoff(_AddOffsets) if busy else backoff
+        return self._sender.next_backoff(type(self)) if busy else backoff
 
 
 class _SenderClient:
@@ -111,7 +158,6 @@ class _SenderClient:
         return getattr(self._client, name)
 
     def mark_lost(self) -> None:
-        """A transactional request may still be in flight without an answer."""
         self.lost = True
 
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
@@ -126,40 +172,35 @@ class _SenderClient:
 
 
 class _FencedSender(Sender):
-    """A sender that commits offsets as a member of a generation of the group.
-
-    `previous_outcome` is whether the id's last transaction before this producer was committed.
-    """
+    """A sender that commits offsets as a member of a generation of the group."""
 
     membership: tuple[int, str] = (-1, "")
-    previous_outcome: bool | None = None
+    previous_outcome: bool | None = None  # see FencedProducer
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self._backoffs: dict[type, float] = {}
 
     def join(self, generation: int, member_id: str) -> None:
-        """Commit group offsets as this member of this generation."""
         self.membership = (generation, member_id)
 
-    def next_backoff(self, request: type) -> float:
-        """Return the seconds until this type of request may be sent again."""
-        backoff = self._backoffs.get(request, SOON_SECONDS)
-        self._backoffs[request] = min(2 * backoff, float(BACKOFF_OVERRIDE))
+    def next_backoff(self, handler: type) -> float:
+        """Return the seconds until this handler may send its request again."""
+        backoff = self._backoffs.get(handler, SOON_SECONDS)
+        self._backoffs[handler] = min(2 * backoff, float(BACKOFF_OVERRIDE))
         return backoff
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
-        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
-        return self._succeeded(_AddPartitions, await _AddPartitions(self, tps).do(node_id))
+        return await self._add(_AddPartitions(self, tps))
 
     async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
-        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
-        return self._succeeded(_AddOffsets, await _AddOffsets(self, group_id).do(node_id))
+        return await self._add(_AddOffsets(self, group_id))
 
-    def _succeeded(self, request: type, done: bool) -> bool:
-        """Reset the backoff when the request was accepted; return whether it was."""
+    async def _add(self, handler: _AddPartitions | _AddOffsets) -> bool:
+        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
+        done = bool(await handler.do(node_id))
         if done:
-            self._backoffs.pop(request, None)
+            self._backoffs.pop(type(handler), None)
         return done
 
     async def _do_init_pid(self, node_id: int) -> bool:
@@ -221,8 +262,8 @@ class FencedProducer(AIOKafkaProducer):
     @property
     def previous_outcome(self) -> bool | None:
         """Whether the id's last transaction before this producer was committed; None when unknown."""
-        outcome = self._sender.previous_outcome
-        return None if outcome is None else bool(outcome)
+        outcome: bool | None = self._sender.previous_outcome
+        return outcome
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
         """Run a transaction without records. Raises KafkaError.

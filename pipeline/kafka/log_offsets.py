@@ -45,10 +45,8 @@ class LogOffsets:
 
     async def start(self) -> None:
         """Connect both consumers."""
-        self._consumers = self.committed, self.uncommitted = (
-            self._consumer("read_committed"),
-            self._consumer("read_uncommitted"),
-        )
+        self.committed, self.uncommitted = self._consumer("read_committed"), self._consumer("read_uncommitted")
+        self._consumers = self.committed, self.uncommitted
         await asyncio.gather(*(consumer.start() for consumer in self._consumers))
         by_batch(self.committed)
         for consumer in self._consumers:

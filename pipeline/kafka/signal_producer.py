@@ -45,8 +45,7 @@ class SignalProducer:
     def __init__(
         self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = LINGER_MS
     ) -> None:
-        self._settings, self._avro, self._keep_order = settings, avro, keep_order
-        self._linger_ms = linger_ms
+        self._settings, self._avro, self._keep_order, self._linger_ms = settings, avro, keep_order, linger_ms
         self._topics = signal_topics(settings.topic_prefix)
         self._schema_ids: dict[str, int] = {}
         self._last_topic: dict[str, str] = {}  # room id → topic of its signals since the last flush
@@ -79,8 +78,7 @@ class SignalProducer:
         """
         if self._keep_order:
             await self._order_topics(signal)
-        topic = self._topics[signal.TOPIC]
-        value = self._value(signal, json_text)
+        topic, value = self._topics[signal.TOPIC], self._value(signal, json_text)
         future: asyncio.Future[Any] = await self._producer.send(topic, value, signal.room_id.encode())
         return future
 

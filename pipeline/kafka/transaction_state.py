@@ -36,9 +36,9 @@ async def was_committed(client: Any, node_id: int, transactional_id: str) -> boo
 
 
 async def is_ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
-    """Return whether the last transaction of this id is decided and its markers are being written. Raises KafkaError.
+    """Return whether the last transaction of this id is decided and its markers are being written.
 
-    Sends the request through the client of `reader`.
+    Uses the client of `reader`. Raises KafkaError, a retriable one while the coordinator is unavailable.
     """
     client = reader._client
     try:
