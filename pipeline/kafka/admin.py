@@ -15,7 +15,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import ConfigError
-from pipeline.kafka.protocol import DescribeGroups, DescribeQuorum, Metadata, TxnOffsetCommit
+from pipeline.kafka.protocol import NO_TAGS, DescribeGroups, DescribeQuorum, Metadata, TxnOffsetCommit
 from pipeline.settings import Settings
 
 REQUIRED_APIS: Final = (Metadata, DescribeGroups, TxnOffsetCommit)
@@ -136,7 +136,8 @@ def _config_error(failure: BaseException, server: str, settings: Settings) -> Co
 async def describe_topics(admin: Any, names: Iterable[str]) -> ClusterMetadata:
     """Describe these topics, in this order. Raises KafkaError."""
     topics: dict[str, Any] = dict.fromkeys(names)
-    response = await admin._send_request(Metadata(list(topics)))
+    create, cluster_operations, topic_operations = False, False, True
+    response = await admin._send_request(Metadata(list(topics), create, cluster_operations, topic_operations))
     for code, name, _, partitions, operations in response.topics:
         replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
         has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
@@ -147,7 +148,7 @@ async def describe_topics(admin: Any, names: Iterable[str]) -> ClusterMetadata:
 async def describe_group(admin: Any, name: str) -> ConsumerGroup:
     """Describe a consumer group. Raises KafkaError."""
     coordinator = await admin.find_coordinator(name)
-    response = await admin._send_request(DescribeGroups(name), coordinator)
+    response = await admin._send_request(DescribeGroups([name], True), coordinator)
     [(code, _, state, _, _, members, _)] = response.groups
     if code:
         raise Errors.for_code(code)(name)
@@ -180,8 +181,9 @@ async def controller_time(admin: Any) -> int | None:
 
     None if this client lacks Describe on the cluster, or Kafka is older than 3.3. Raises KafkaError.
     """
+    controllers = ("__cluster_metadata", [(0, NO_TAGS)], NO_TAGS)
     try:
-        response = await admin._send_request(DescribeQuorum())
+        response = await admin._send_request(DescribeQuorum([controllers], NO_TAGS))
     except (Errors.IncompatibleBrokerVersion, NotImplementedError):
         return None
     if response.error_code:

@@ -19,8 +19,6 @@ from pipeline.settings import Settings
 
 REQUEST_SECONDS: Final = 5
 """Time limit of a request that only makes an error clearer."""
-IMPLY_DESCRIBE: Final = ("Read", "Write", "Describe")
-"""Operations that include Describe, Kafka's permission to see a topic at all."""
 _ANY: Final = 1
 """Kafka's code for any resource, operation, permission or pattern."""
 
@@ -47,7 +45,8 @@ def _lacks_on_topic(acl: Acl, topic: TopicMetadata, unreadable: set[str]) -> boo
         return not _allows(topic.operations, acl)
     if acl.operation == "DescribeConfigs":
         return acl.name in unreadable
-    return topic.unauthorized and acl.operation in IMPLY_DESCRIBE
+    # These operations include Describe, Kafka's permission to see a topic at all.
+    return topic.unauthorized and acl.operation in ("Read", "Write", "Describe")
 
 
 async def _lacks_on_group(admin: Any, acl: Acl) -> bool:
@@ -55,7 +54,7 @@ async def _lacks_on_group(admin: Any, acl: Acl) -> bool:
         coordinator = await admin.find_coordinator(acl.name)
     except Errors.GroupAuthorizationFailedError:
         return True
-    response = await admin._send_request(DescribeGroups(acl.name), coordinator)
+    response = await admin._send_request(DescribeGroups([acl.name], True), coordinator)
     [(code, *_, operations)] = response.groups
     return code == Errors.GroupAuthorizationFailedError.errno or (operations > 0 and not _allows(operations, acl))
 

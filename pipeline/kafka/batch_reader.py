@@ -91,10 +91,7 @@ def records_of(fetched: Iterable[Any]) -> list[Record]:
 
 
 def look_rarely(consumer: AIOKafkaConsumer) -> None:
-    """Make the fetch task of this consumer wake without a reason every `LOOK_SECONDS` only.
-
-    By default it does five times a second, per partition; it is woken anyway whenever there is work.
-    """
+    """Let the fetch task wake without a reason every `LOOK_SECONDS`, instead of five times a second per partition."""
     consumer._fetcher._fetcher_timeout = LOOK_SECONDS
 
 
@@ -141,10 +138,8 @@ def pace(consumer: AIOKafkaConsumer) -> Pace:
 def check_tasks(consumer: AIOKafkaConsumer) -> None:
     """Raise the error that ended a background task of this started consumer.
 
-    After an unexpected error, aiokafka silently ends its fetch task, and stops its group task until the error is
-    read. In both cases, polls return nothing for ever.
-
-    Raises FatalError when the fetch task has ended, KafkaError for an unexpected error of the group's coordinator.
+    After an unexpected error, aiokafka silently ends its fetch task (raises FatalError), and stops its group task until
+    the error is read (raises that KafkaError). In both cases, polls return nothing for ever.
     """
     consumer._coordinator.check_errors()
     task = consumer._fetcher._fetch_task

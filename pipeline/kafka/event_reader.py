@@ -26,7 +26,6 @@ class EventReader:
     """An asynchronous context manager and iterator over events; each partition's events come in their order.
 
     Args:
-        settings: with both URLs.
         on_bad_record: called with one line of text for each record that is not an event; the record is skipped.
         from_beginning: start at the oldest event, instead of at the end of the topic as it is on entering.
 
@@ -36,10 +35,8 @@ class EventReader:
     def __init__(
         self, settings: Settings, on_bad_record: Callable[[str], None], *, from_beginning: bool = False
     ) -> None:
-        self._settings = settings
-        self._on_bad_record = on_bad_record
+        self._settings, self._on_bad_record, self._from_beginning = settings, on_bad_record, from_beginning
         self._topic = topics.EVENTS.full_name(settings.topic_prefix)
-        self._from_beginning = from_beginning
         self._open = contextlib.AsyncExitStack()
         self._decoders = Decoders(EVENTS)
 

@@ -57,10 +57,7 @@ def _joined(kind: Any) -> Any:
 
 
 class _Message:
-    """The bytes of a request as parts. aiokafka prepends the request header, then the length of both.
-
-    The second `+` joins all parts.
-    """
+    """The parts of a request. aiokafka prepends first the header, then the length; the second `+` joins all parts."""
 
     def __init__(self, parts: list[bytes], has_header: bool = False) -> None:
         self._parts = parts
@@ -89,21 +86,12 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
 
     def create_request(self) -> TxnOffsetCommit:
         manager = self._sender._txn_manager
-        generation, member_id = self._sender.membership
         topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for tp, offset in sorted(self._offsets.items()):
             topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, "", NO_TAGS))
-        return TxnOffsetCommit(
-            manager.transactional_id,
-            self._group_id,
-            manager.producer_id,
-            manager.producer_epoch,
-            generation,
-            member_id,
-            None,
-            [(topic, partitions, NO_TAGS) for topic, partitions in topics.items()],
-            NO_TAGS,
-        )
+        ids = (manager.transactional_id, self._group_id, manager.producer_id, manager.producer_epoch)
+        offsets = [(topic, partitions, NO_TAGS) for topic, partitions in topics.items()]
+        return TxnOffsetCommit(*ids, *self._sender.membership, None, offsets, NO_TAGS)
 
     def handle_response(self, response: Any) -> float | None:
         manager = self._sender._txn_manager
@@ -266,10 +254,7 @@ class FencedProducer(AIOKafkaProducer):
         return outcome
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
-        """Run a transaction without records. Raises KafkaError.
-
-        Its markers end this id's open transaction on these partitions and in the group's offsets.
-        """
+        """Run a transaction whose markers end this id's open one on partitions and offsets. Raises KafkaError."""
         await self.begin(group_id)
         self.will_write(partitions)
         await (self.commit_transaction() if commit else self.abort_transaction())

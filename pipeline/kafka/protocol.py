@@ -30,7 +30,6 @@ _TAGS: Final = ("tags", TaggedFields)
 
 
 def _array(**fields: Any) -> Any:
-    """An array of structures with these fields. The next three functions are alike."""
     return Array(*fields.items())
 
 
@@ -72,7 +71,7 @@ class _Request(Request[RequestStruct]):
 
 
 class Metadata(_Request):
-    """Describe topics, and what this client may do with them (KIP-430). Creates no topic."""
+    """Describe topics, and what this client may do with them (KIP-430)."""
 
     API_KEY = 3
     API_VERSION = 8
@@ -105,12 +104,9 @@ class Metadata(_Request):
         authorized_operations=Int32,
     )
 
-    def __init__(self, topics: list[str]) -> None:
-        super().__init__(topics, False, False, True)
-
 
 class DescribeGroups(_Request):
-    """Describe one consumer group, and what this client may do with it (KIP-430).
+    """Describe consumer groups, and what this client may do with them (KIP-430).
 
     aiokafka decodes the response to its own v3 request as v2, without the authorized operations.
     """
@@ -119,9 +115,6 @@ class DescribeGroups(_Request):
     API_VERSION = 3
     FIELDS = _struct(groups=Array(_STRING), include_authorized_operations=Boolean)
     RESPONSE = DescribeGroupsResponse_v3.SCHEMA
-
-    def __init__(self, group: str) -> None:
-        super().__init__([group], True)
 
 
 class TxnOffsetCommit(_Request):
@@ -154,7 +147,7 @@ _REPLICAS: Final = _flexible_array(
 
 
 class DescribeQuorum(_Request):
-    """Describe the quorum of the controllers (KIP-595): the replicas of `__cluster_metadata`, with times (KIP-836)."""
+    """Describe a quorum (KIP-595): the replicas, with the times of their fetches (KIP-836)."""
 
     API_KEY = 55
     API_VERSION = 1
@@ -175,12 +168,9 @@ class DescribeQuorum(_Request):
         ),
     )
 
-    def __init__(self) -> None:
-        super().__init__([("__cluster_metadata", [(0, NO_TAGS)], NO_TAGS)], NO_TAGS)
-
 
 class DescribeTransactions(_Request):
-    """Describe the last transaction of one transactional id (KIP-664); send it to the id's coordinator."""
+    """Describe the last transaction of transactional ids (KIP-664). Send it to the ids' coordinator."""
 
     API_KEY = 65
     API_VERSION = 0
@@ -198,6 +188,3 @@ class DescribeTransactions(_Request):
             topics=_flexible_array(topic=_COMPACT, partitions=CompactArray(Int32)),
         ),
     )
-
-    def __init__(self, transactional_id: str) -> None:
-        super().__init__([transactional_id], NO_TAGS)

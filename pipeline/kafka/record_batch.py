@@ -110,10 +110,7 @@ class Batch:
 
 
 class Batches:
-    """Puts the records of one topic-partition into as few batches as they fit.
-
-    `pack` joins them after each slice, while they are still in the processor's cache.
-    """
+    """Puts the records of one topic-partition into as few batches as they fit."""
 
     __slots__ = ("_closed", "_count", "_packed", "_parts", "_size")
 
@@ -145,7 +142,7 @@ class Batches:
             self.pack()
 
     def pack(self) -> None:
-        """Join the records added since the last call."""
+        """Join the records added since the last call. Call it while they are still in the processor's cache."""
         if self._parts:
             self._packed.append(b"".join(self._parts))
             self._parts.clear()

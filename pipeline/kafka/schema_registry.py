@@ -96,8 +96,8 @@ class Registry:
                 "SCHEMA_REGISTRY_SSL_CA, and that the certificate carries the URL's host name"
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
-            where = f"no answer from the registry at {self._shown} ({reason})"
+            why = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
+            where = f"no answer from the registry at {self._shown} ({why})"
             raise RegistryDownError(f"{where}: check SCHEMA_REGISTRY_URL and that it runs") from None
 
     def _error(self, text: str, kind: type[PipelineError] = ConfigError) -> PipelineError:
@@ -155,20 +155,16 @@ class Registry:
         return "outdated" if compatible else "incompatible"
 
     async def register(self, subject: str, record: str) -> bool:
-        """Register this program's schema of `record` under `subject`; return False if it was registered already.
-
-        Raises RegistryDownError; ConfigError when the schema is incompatible or the registry rejects it.
-        """
+        """Register a schema of this program; return whether it is new. Raises RegistryDownError, ConfigError."""
         registered = (await self._find(subject, record))[0] == 200
         # The level is set before the first version, and per subject: the global level belongs to the registry's owner.
         rejection = await self._set_level(subject)
-        if rejection and not registered:  # some registries require the subject first
-            await self._add_version(subject, record)
-            rejection = await self._set_level(subject)
-        if rejection:
-            raise self._error(f"did not set compatibility level {COMPATIBILITY} on subject {subject}: {rejection}")
         if not registered:
             await self._add_version(subject, record)
+            if rejection:  # some registries require the subject first
+                rejection = await self._set_level(subject)
+        if rejection:
+            raise self._error(f"did not set compatibility level {COMPATIBILITY} on subject {subject}: {rejection}")
         return not registered
 
     async def _set_level(self, subject: str) -> str | None:

@@ -23,7 +23,6 @@ PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "max_request_size": 4 << 20,  # a signal may have 1 MiB (contract §4); the topic's own limit decides
 }
 """Options of the client. Its default partitioner is the Java client's, murmur2 (contract §2)."""
-LINGER_MS: Final = 5
 NEXT_MILLISECOND: Final = 0.002
 """Seconds after an acknowledgement until a later append surely gets a later append time, in milliseconds."""
 MAX_TRACKED_ROOMS: Final = 10_000
@@ -33,7 +32,6 @@ class SignalProducer:
     """An idempotent producer of signals; an asynchronous context manager.
 
     Args:
-        settings: with the broker's address; with `avro` also the registry's.
         avro: produce Avro in the registry's wire format, instead of the JSON text.
         keep_order: append a room's signals on the two topics in the order of the calls, each in a later millisecond
             than the one before on the other topic: the workers merge the topics by append time.
@@ -42,9 +40,7 @@ class SignalProducer:
     Entering raises ConfigError, KafkaError; with `avro` also RegistryDownError.
     """
 
-    def __init__(
-        self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = LINGER_MS
-    ) -> None:
+    def __init__(self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = 5) -> None:
         self._settings, self._avro, self._keep_order, self._linger_ms = settings, avro, keep_order, linger_ms
         self._topics = signal_topics(settings.topic_prefix)
         self._schema_ids: dict[str, int] = {}

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as Errors
 from aiokafka.client import CoordinationType
 
-from pipeline.kafka.protocol import DescribeTransactions
+from pipeline.kafka.protocol import NO_TAGS, DescribeTransactions
 
 _DECIDED: Final = {
     "PrepareCommit": True,
@@ -51,7 +51,7 @@ async def is_ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
 async def _state(client: Any, node_id: int, transactional_id: str) -> str:
     """Return Kafka's name of the state, "" when unknown. Raises KafkaError."""
     try:
-        response = await client.send(node_id, DescribeTransactions(transactional_id))
+        response = await client.send(node_id, DescribeTransactions([transactional_id], NO_TAGS))
     except Errors.IncompatibleBrokerVersion:  # before Kafka 3.0
         return ""
     [(code, _, state, *_)] = response.transaction_states
