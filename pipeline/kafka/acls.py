@@ -42,7 +42,6 @@ class Acl(NamedTuple):
 
 
 def worker(settings: Settings) -> list[Acl]:
-    """Return the permissions of `worker`."""
     prefix = settings.topic_prefix
     acls = []
     for topic in topics.TOPICS:
@@ -71,7 +70,6 @@ def transactional_prefix(settings: Settings) -> str:
 
 
 def setup(settings: Settings) -> list[Acl]:
-    """Return the permissions of `setup`."""
     reasons: tuple[tuple[Operation, str], ...] = (
         ("Create", "only if it does not exist"),
         ("Describe", "to see whether it exists, its partitions and replicas"),

@@ -31,7 +31,11 @@ async def missing_permissions(admin: Any, needed: Iterable[Acl]) -> list[Acl]:
     needed = list(needed)
     names = dict.fromkeys(acl.name for acl in needed if acl.kind == "topic")
     topics = (await describe_topics(admin, names)).topics if names else {}
-    unreadable = await _unreadable_configs(admin, [name for name, topic in topics.items() if topic.operations <= 0])
+    unreported = [name for name, topic in topics.items() if topic.operations <= 0]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in unreported]
+    responses = await admin.describe_configs(resources) if resources else ()
+    configs = [(code, name) for response in responses for code, _, _, name, _ in response.resources]
+    unreadable = {name for code, name in configs if code == Errors.TopicAuthorizationFailedError.errno}
     return [
         acl
         for acl in needed
@@ -63,14 +67,6 @@ def _allows(operations: int, acl: Acl) -> bool:
     return bool(operations >> OPERATION_CODES[acl.operation] & 1)
 
 
-async def _unreadable_configs(admin: Any, names: list[str]) -> set[str]:
-    """Return the topics whose configuration this client may not read."""
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    responses = await admin.describe_configs(resources) if names else ()
-    results = [(code, name) for response in responses for code, _, _, name, _ in response.resources]
-    return {name for code, name in results if code == Errors.TopicAuthorizationFailedError.errno}
-
-
 async def can_describe_transactions(admin: Any, transactional_id: str) -> bool:
     """Return whether this client has any permission on this id. To test for Write, it would have to fence."""
     try:
@@ -93,10 +89,7 @@ async def require_permissions(admin: Any, needed: Iterable[Acl], settings: Setti
 
 
 async def require_topics(settings: Settings, needed: list[Acl]) -> dict[str, int]:
-    """Return the topics that the permissions are for, with their numbers of partitions.
-
-    Raises ConfigError with the remedy when a topic or a permission is missing, and KafkaError.
-    """
+    """Return the partition counts of the permissions' topics. Raises ConfigError when one is missing, KafkaError."""
     async with admin_client(settings) as admin:
         await require_permissions(admin, needed, settings)
         topics = (await describe_topics(admin, [acl.name for acl in needed])).topics

@@ -77,10 +77,7 @@ class _Batch:
 
 
 def by_batch(consumer: AIOKafkaConsumer) -> None:
-    """Make a started consumer return each batch as one record, which is a list of records: see `records_of`.
-
-    Results that it has fetched but not returned are dropped, and fetched again.
-    """
+    """Make a started consumer return each batch as a list: see `records_of`. Unreturned results are fetched again."""
     if not isinstance(consumer._fetcher._records, _FetchedBatches):
         consumer._fetcher._records = _FetchedBatches()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -15,11 +15,8 @@ from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.decoders import Decoders, UnknownSchemaError
-from pipeline.model.events import EVENTS
-
-if TYPE_CHECKING:
-    from pipeline.model.events import Event
-    from pipeline.settings import Settings
+from pipeline.model.events import EVENTS, Event
+from pipeline.settings import Settings
 
 
 class EventReader:
@@ -44,9 +41,8 @@ class EventReader:
         found = await require_topics(self._settings, acls.consumer(self._settings))
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
-            self._consumer: Any = AIOKafkaConsumer(
-                **self._settings.kafka(), isolation_level="read_committed", enable_auto_commit=False
-            )
+            options = {"isolation_level": "read_committed", "enable_auto_commit": False}
+            self._consumer: Any = AIOKafkaConsumer(**self._settings.kafka(), **options)
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             partitions = [TopicPartition(self._topic, number) for number in range(found[self._topic])]

@@ -26,8 +26,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Int16, Int32, String
 from aiokafka.structs import TopicPartition
 
+from pipeline.kafka.admin import was_committed
 from pipeline.kafka.protocol import NO_TAGS, TxnOffsetCommit
-from pipeline.kafka.transaction_state import was_committed
 
 _NO_LEADER_EPOCH = -1
 _text = String("utf-8").encode
@@ -39,10 +39,7 @@ LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.R
 
 
 class JoinedProduce(ProduceRequest):
-    """A Produce request with the same bytes as aiokafka's, whose record batches are `Parts`.
-
-    Its records are copied once; aiokafka copies them at each of eight levels of the encoding.
-    """
+    """aiokafka's Produce request with records as `Parts`: copied once, instead of at eight levels of the encoding."""
 
     def __init__(self, request: ProduceRequest) -> None:
         super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
@@ -133,10 +130,7 @@ class _AddOffsets(AddOffsetsToTxnHandler):
 
 
 class _SenderClient:
-    """A sender's client that copies fewer bytes per Produce request, and records lost transactional requests.
-
-    `lost` becomes True when a request to a coordinator gets no response.
-    """
+    """A sender's client with `JoinedProduce`. `lost` is whether a request to a coordinator got no response."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -226,14 +220,11 @@ class FencedProducer(AIOKafkaProducer):
         self._sender.join(generation, member_id)
 
     async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
-        """Begin a transaction by adding the group's offsets; wait until the broker has ended the previous one.
-
-        `partitions` are those already known that it will write to; they are added, too. Raises KafkaError.
-        """
+        """Begin a transaction; add the group's offsets, and partitions known so far. Raises KafkaError."""
         await self.begin_transaction()
         self.will_write(partitions)
         while not await self._sender._do_add_offsets_to_txn(group_id):
-            pass
+            pass  # until the broker has ended the previous transaction
         self._check()
 
     def _check(self) -> None:
@@ -250,8 +241,7 @@ class FencedProducer(AIOKafkaProducer):
     @property
     def previous_outcome(self) -> bool | None:
         """Whether the id's last transaction before this producer was committed; None when unknown."""
-        outcome: bool | None = self._sender.previous_outcome
-        return outcome
+        return self._sender.previous_outcome
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
         """Run a transaction whose markers end this id's open one on partitions and offsets. Raises KafkaError."""

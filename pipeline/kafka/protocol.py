@@ -1,7 +1,4 @@
-"""Kafka requests that aiokafka 0.14 does not have, or has only in versions that are too old.
-
-The fields are named as in the protocol guide (https://kafka.apache.org/protocol).
-"""
+"""Kafka requests that aiokafka 0.14 lacks, or has only in old versions. Fields: https://kafka.apache.org/protocol."""
 
 from __future__ import annotations
 
@@ -73,8 +70,7 @@ class _Request(Request[RequestStruct]):
 class Metadata(_Request):
     """Describe topics, and what this client may do with them (KIP-430)."""
 
-    API_KEY = 3
-    API_VERSION = 8
+    API_KEY, API_VERSION = 3, 8
     FIELDS = _struct(
         topics=Array(_STRING),
         allow_auto_topic_creation=Boolean,
@@ -106,13 +102,9 @@ class Metadata(_Request):
 
 
 class DescribeGroups(_Request):
-    """Describe consumer groups, and what this client may do with them (KIP-430).
+    """Describe consumer groups, and what this client may do (KIP-430), which aiokafka's own v3 does not decode."""
 
-    aiokafka decodes the response to its own v3 request as v2, without the authorized operations.
-    """
-
-    API_KEY = 15
-    API_VERSION = 3
+    API_KEY, API_VERSION = 15, 3
     FIELDS = _struct(groups=Array(_STRING), include_authorized_operations=Boolean)
     RESPONSE = DescribeGroupsResponse_v3.SCHEMA
 
@@ -120,8 +112,7 @@ class DescribeGroups(_Request):
 class TxnOffsetCommit(_Request):
     """Commit a group's offsets in a transaction, with the member's generation (KIP-447)."""
 
-    API_KEY = 28
-    API_VERSION = 3
+    API_KEY, API_VERSION = 28, 3
     FIELDS = _flexible_struct(
         transactional_id=_COMPACT,
         group_id=_COMPACT,
@@ -149,8 +140,7 @@ _REPLICAS: Final = _flexible_array(
 class DescribeQuorum(_Request):
     """Describe a quorum (KIP-595): the replicas, with the times of their fetches (KIP-836)."""
 
-    API_KEY = 55
-    API_VERSION = 1
+    API_KEY, API_VERSION = 55, 1
     FIELDS = _flexible_struct(topics=_flexible_array(topic=_COMPACT, partitions=_flexible_array(partition=Int32)))
     RESPONSE = _flexible_struct(
         error_code=Int16,
@@ -172,8 +162,7 @@ class DescribeQuorum(_Request):
 class DescribeTransactions(_Request):
     """Describe the last transaction of transactional ids (KIP-664). Send it to the ids' coordinator."""
 
-    API_KEY = 65
-    API_VERSION = 0
+    API_KEY, API_VERSION = 65, 0
     FIELDS = _flexible_struct(transactional_ids=CompactArray(_COMPACT))
     RESPONSE = _flexible_struct(
         throttle_time_ms=Int32,

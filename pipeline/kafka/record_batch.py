@@ -72,10 +72,7 @@ class Parts:
 
 
 class Batch:
-    """One complete record batch, with the methods of aiokafka's `BatchBuilder` that the producer calls.
-
-    `records` are the bytes of `count` records with their lengths and offsets: see `Batches`.
-    """
+    """A complete batch, made by `Batches`, with the methods of aiokafka's `BatchBuilder` that the producer calls."""
 
     def __init__(self, records: Parts, count: int) -> None:
         self._records = records

@@ -173,9 +173,8 @@ class Registry:
         if await self._has_level(path):
             return None
         status, body = await self._request("PUT", path, {"compatibility": COMPATIBILITY})
-        if status == 200 or await self._has_level(path):  # another setup may have set it
-            return None
-        return _reason(body)
+        # Another setup may have set it.
+        return None if status == 200 or await self._has_level(path) else _reason(body)
 
     async def _has_level(self, path: str) -> bool:
         status, body = await self._request("GET", path)

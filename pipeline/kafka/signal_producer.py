@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
 from pipeline.model import framing
+from pipeline.model.signals import AnySignal
+from pipeline.settings import Settings
 from pipeline.topics import signal_topics
-
-if TYPE_CHECKING:
-    from pipeline.model.signals import AnySignal
-    from pipeline.settings import Settings
 
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "acks": "all",
