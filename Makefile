@@ -84,7 +84,7 @@ chaos: $(DEV_STAMP) ## inject faults of every class, on one and on three brokers
 soak: $(DEV_STAMP) ## inject random faults for MINUTES=60; appends to docs/results/chaos.jsonl
 	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
 
-bite: $(DEV_STAMP) ## check that chaos tests find every seeded bug (30 min); writes docs/results/bugs.jsonl
+bite: $(DEV_STAMP) ## check that the checker catches each seeded bug (30 min); writes docs/results/bugs.jsonl
 	$(BIN)/python -m tests.chaos.bite --file docs/results/bugs.jsonl
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)

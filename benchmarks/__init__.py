@@ -1,1 +1,1 @@
-"""What the pipeline costs, measured: `python -m benchmarks.NAME --help` says how; `make bench` runs all."""
+"""Benchmarks of the pipeline: `python -m benchmarks.NAME --help` describes the method; `make bench` runs all."""

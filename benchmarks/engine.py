@@ -1,10 +1,10 @@
-"""The engine alone on the load of the comparison with peers, up to the bytes of its batches: CPU of a signal.
+"""CPU time per signal of the worker's engine alone, from fetched records to encoded batches, on the load of the peers.
 
     python -m benchmarks.engine [--signals 300000] [--rooms 20000] [--per-unit 10000]
     make compile && PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. .venv/bin/python -m benchmarks.engine
 
-A third of the signals goes before, so that rooms remember and play. Nothing but one process and no server: the quickest
-way to see what a change costs. Run the code before and after in turns, since machines drift.
+The first third of the signals is a warm-up that fills the rooms' state. It runs in one process without servers, so it
+is the quickest way to measure a change. Alternate runs of the old and the new code: the speed of a machine drifts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARTITIONS = 12
 
 
 def records(count: int, rooms: int) -> list[tuple[int, str, Record]]:
-    """Partition, topic and record of so many signals; the first ones create the rooms."""
+    """Return `count` signals as (partition, topic, record); the first ones create the rooms."""
     ids = {name: number for name, number in engine.IDS.items() if (AVRO / f"{name}.avsc").exists()}
     made, offsets = [], dict[tuple[int, str], int]()
     for n, (topic, key, value) in enumerate(islice(Load(Codec(ids), "x", rooms), count)):
@@ -33,11 +33,13 @@ def records(count: int, rooms: int) -> list[tuple[int, str, Record]]:
 
 
 def main() -> None:
-    """Measure it once."""
+    """Measure once and print the result."""
     options = parser(__doc__ or "", saves=False)
-    options.add_argument("--signals", type=int, default=300_000)
-    options.add_argument("--rooms", type=int, default=20_000)
-    options.add_argument("--per-unit", type=int, default=10_000)
+    options.add_argument(
+        "--signals", type=int, default=300_000, help="signals, a third as warm-up (%(default)s)"
+    )
+    options.add_argument("--rooms", type=int, default=20_000, help="rooms (%(default)s)")
+    options.add_argument("--per-unit", type=int, default=10_000, help="signals per unit (%(default)s)")
     given = options.parse_args()
     made = records(given.rooms + given.signals, given.rooms)
     before = given.rooms + given.signals // 3
@@ -45,7 +47,7 @@ def main() -> None:
     core.run(made[:before], given.per_unit)
     spent = core.run(made[before:], given.per_unit)
     CONSOLE.print(
-        f"{spent:.2f} µs of CPU a signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)"
+        f"{spent:.2f} µs of CPU per signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)"
     )
 
 

@@ -1,17 +1,16 @@
-"""Whether a signal costs more as things grow: processor time of the worker per signal, in microseconds.
+"""CPU time per signal, in microseconds, as rooms, members, units, bad input, partitions and the rate grow.
 
     python -m benchmarks.growth [--million] [--signals 20000] [--backlog 40000] [--only rooms,members] [--save]
 
 rooms       10^2 to 10^5 (--million: 10^6) rooms of 3 members on one partition, units of 1,000
 members     1 to 10^4 members in each of 10 rooms
-unit        1 to 4,000 signals per unit (more are never taken into one), 1,000 rooms, one partition
-bad         0 to 50 % of the records are no signals and become dead letters
-partitions  1 to 48, a backlog of signals, a whole worker process and a broker: what it uses until all is done, without
-            its start; units are as large as they get
-rate        100 to 4,000 signals/s on 12 partitions, a whole worker process: what a small unit costs
+unit        1 to 4,000 signals per unit, 1,000 rooms, one partition
+bad         0 to 50 % of the records are not signals and become dead letters
+partitions  1 to 48, a worker process with a broker on a backlog, without its start; units of any size
+rate        100 to 4,000 signals/s on 12 partitions, a worker process with a broker: small units
 
-All but the last two are the engine in this process, from fetched records to the bytes of its batches (see
-testkit/engine.py), as the least of three runs; `×` is the cost relative to the first row of its kind.
+All but the last two run the engine in this process, from fetched records to encoded batches (testkit/engine.py), and
+report the minimum of three runs. `×` is the cost relative to the first row of the same kind.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ PATIENCE: Final = 600.0
 
 
 def inside(signals: int, rooms: int, members: int = 3, per_unit: int = 1000, bad: float = 0.0) -> float:
-    """Microseconds per signal of the engine alone."""
+    """Return the CPU microseconds per signal of the engine alone."""
     least = float("inf")
     for seed in range(RUNS):
         core = Core(rooms, members)
@@ -42,7 +41,7 @@ def inside(signals: int, rooms: int, members: int = 3, per_unit: int = 1000, bad
 
 
 def cases(signals: int, million: bool) -> Iterator[tuple[str, str, Callable[[], float]]]:
-    """(kind, case, measurement) of those inside this process."""
+    """Yield (kind, case, measurement) of the measurements inside this process."""
     for rooms in (100, 1000, 10_000, 100_000, *([1_000_000] if million else [])):
         yield "rooms", f"{rooms:,}", partial(inside, signals, rooms)
     for members in (1, 100, 10_000):
@@ -54,7 +53,7 @@ def cases(signals: int, million: bool) -> Iterator[tuple[str, str, Callable[[], 
 
 
 def done(worker: WorkerProcess) -> float:
-    """Signals in committed units so far."""
+    """Return the number of signals in committed units."""
     return worker.metric("pipeline_unit_signals_total")
 
 
@@ -71,7 +70,7 @@ def _load(pipe: Pipe, rate: float = 0.0) -> Load:
 
 
 def backlog(where: Servers, partitions: int, signals: int) -> Row:
-    """A whole worker on a backlog."""
+    """Measure a worker process on a backlog."""
     with pipeline(where, partitions) as pipe:
         with pipe.worker() as idle:
             began = cpu_seconds(idle.pid)
@@ -86,7 +85,7 @@ def backlog(where: Servers, partitions: int, signals: int) -> Row:
 
 
 def rated(where: Servers, rate: float) -> Row:
-    """A whole worker under a constant load."""
+    """Measure a worker process under a constant load."""
     with pipeline(where, 12) as pipe, pipe.worker() as worker:
         load = _load(pipe, rate)
         load.start()
@@ -100,7 +99,7 @@ def rated(where: Servers, rate: float) -> Row:
 
 
 def outside(signals: int, wanted: Callable[[str], bool]) -> Iterator[Row]:
-    """Those that need a broker."""
+    """Yield the measurements that need a broker."""
     if not (wanted("partitions") or wanted("rate")):
         return
     with servers() as where:
@@ -111,7 +110,7 @@ def outside(signals: int, wanted: Callable[[str], bool]) -> Iterator[Row]:
 
 
 def relative(rows: list[Row]) -> list[Row]:
-    """The rows with their cost relative to the first of their kind."""
+    """Return the rows with their cost relative to the first of the same kind."""
     first: dict[str, float] = {}
     return [
         {
@@ -124,12 +123,16 @@ def relative(rows: list[Row]) -> list[Row]:
 
 
 def main() -> None:
-    """Measure all, print one table."""
+    """Measure everything and print one table."""
     options = parser(__doc__ or "")
-    options.add_argument("--million", action="store_true", help="10^6 rooms, too: 3 GB of memory")
-    options.add_argument("--signals", type=int, default=20_000, help="of one run inside this process")
-    options.add_argument("--backlog", type=int, default=40_000, help="signals of one run with a broker")
-    options.add_argument("--only", default="", metavar="KINDS", help="such as rooms,unit")
+    options.add_argument("--million", action="store_true", help="also 10^6 rooms, which needs 3 GB of memory")
+    options.add_argument(
+        "--signals", type=int, default=20_000, help="signals of a run inside this process (%(default)s)"
+    )
+    options.add_argument(
+        "--backlog", type=int, default=40_000, help="signals of a run with a broker (%(default)s)"
+    )
+    options.add_argument("--only", default="", metavar="KINDS", help="only these kinds, such as rooms,unit")
     given = options.parse_args()
 
     def wanted(kind: str) -> bool:
@@ -142,7 +145,7 @@ def main() -> None:
             CONSOLE.print(f"{kind} {case}: {rows[-1]['µs/signal']:.1f} µs", style="dim")
     rows += outside(given.backlog, wanted)
     rows = relative(rows)
-    show("what a signal costs the worker", rows)
+    show("CPU time of the worker per signal", rows)
     if given.save:
         save("growth", rows=rows, signals=given.signals, backlog=given.backlog)
 

@@ -1,8 +1,8 @@
-"""What a worker costs that has 12 partitions and nothing to do: a share of a core, and memory.
+"""CPU share and memory of an idle worker with 12 partitions.
 
     python -m benchmarks.idle [--seconds 60]
 
-The worker is not compiled; broker and registry share the machine.
+The worker is not compiled. Broker and registry run on the same machine.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ PARTITIONS = 12
 
 
 def main() -> None:
-    """Measure it once."""
+    """Measure once and print the result."""
     options = parser(__doc__ or "", saves=False)
-    options.add_argument("--seconds", type=float, default=60)
+    options.add_argument("--seconds", type=float, default=60, help="duration (%(default)s)")
     given = options.parse_args()
     with servers() as where, pipeline(where, PARTITIONS) as pipe, pipe.worker() as worker:
-        time.sleep(10)  # the group, the first looks
+        time.sleep(10)  # joining the group, the first checks
         began = time.monotonic(), cpu_seconds(worker.pid)
         time.sleep(given.seconds)
         spent, passed = cpu_seconds(worker.pid) - began[1], time.monotonic() - began[0]

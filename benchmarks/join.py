@@ -1,4 +1,4 @@
-"""What a join costs in a room of 10,000 members, compared with an empty room (contract §5: the same).
+"""CPU time of a join and a leave in a room of 10,000 members and in an empty room (contract §5: the same).
 
 python benchmarks/join.py [--members 10000]
 """
@@ -16,7 +16,7 @@ ROUNDS, PAIRS = 15, 2_000
 
 
 def room(members: int) -> Partition:
-    """A partition with one room of so many members."""
+    """Return a partition with one room of `members` members."""
     partition = Partition(Rules())
     partition.apply(ConferenceCreate("create", "room", 0, "app", "Team"), 0)
     for n in range(members):
@@ -25,7 +25,7 @@ def room(members: int) -> Partition:
 
 
 def microseconds(partition: Partition) -> float:
-    """Processor time of one join and one leave."""
+    """Return the CPU microseconds of one join and one leave."""
     pairs = [
         (MemberJoined(f"j{n}", "room", 1, f"new-{n}", "+1"), MemberLeft(f"l{n}", "room", 1, f"new-{n}"))
         for n in range(PAIRS)
@@ -38,11 +38,13 @@ def microseconds(partition: Partition) -> float:
 
 
 def main() -> None:
-    """Measure both in turns, and print the best of each and their ratio."""
+    """Measure both alternately and print the minimum of each and their ratio."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--members", type=int, default=10_000, metavar="N")
+    parser.add_argument(
+        "--members", type=int, default=10_000, metavar="N", help="members of the large room (%(default)s)"
+    )
     count = parser.parse_args().members
     empty, full = room(0), room(count)
     rounds = [(microseconds(empty), microseconds(full)) for _ in range(ROUNDS)]

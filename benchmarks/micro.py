@@ -1,10 +1,10 @@
-"""What each step of a signal costs, in microseconds of processor time, so that a regression shows where it is.
+"""CPU time of each step in processing a signal, in microseconds, to locate regressions.
 
     python -m benchmarks.micro [--rounds 7] [--save]
 
-Each step is called again and again on the same input, 2,000 times; the table has the best of the rounds, without
-the loop itself. The steps of `decide` are pure and always see the same room (16 remembered signal_ids, 100 members).
-The last rows are whole signals through the worker's engine, units of 1,000, up to the bytes of its batches.
+Each step is called 2,000 times on the same input. The table has the minimum of the rounds, without the loop. `decide`
+is pure and always gets the same room (16 recent signal_ids, 100 members). The last rows are whole signals through the
+worker's engine, from fetched records to encoded batches, in units of 1,000.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Step = tuple[str, str, Callable[[], Any]]
 
 
 def best(step: Callable[[], Any], rounds: int) -> float:
-    """Microseconds of one call."""
+    """Return the CPU microseconds of one call, the minimum of the rounds."""
     least = sys.float_info.max
     empty = sys.float_info.max
     for _ in range(rounds):
@@ -58,7 +58,7 @@ def _nothing() -> None: ...
 
 
 def of_signals() -> Iterator[tuple[str, Room, Any]]:
-    """A signal of each kind, with a room in which it has an event (or its usual effect)."""
+    """Yield a signal of each kind with a room in which it causes an event (or has its usual effect)."""
     still, playing = room(1, recents(1)[0]), room(0, recents(1)[0])
     ids = ("signal-1", still.room_id, NOW)
     session = member(still.room_id, 5).session_uuid
@@ -81,7 +81,7 @@ def of_signals() -> Iterator[tuple[str, Room, Any]]:
 
 
 def steps() -> Iterator[Step]:
-    """(group, step, call) of all."""
+    """Yield (group, step, call)."""
     decode = engine.Core(1).signals.decode
     members = {one.session_uuid: one for one in (member(room(1).room_id, n) for n in range(100))}
     names: Any = OutputEncoder("conference", engine.IDS)
@@ -94,13 +94,13 @@ def steps() -> Iterator[Step]:
         decision = decide(before, members, signal, NOW, RULES)
         if decision.events:
             yield "encode event", name, partial(names.encode, decision.events[0])
-            yield "say", name, _saying(names, signal, before, decision)
+            yield "add to a unit", name, _writing(names, signal, before, decision)
     yield from _of_rows(names)
     yield from _of_batches(names)
 
 
-def _saying(names: Any, signal: Any, before: Room, decision: Any) -> Callable[[], None]:
-    """`Unit.decided`: encode the event, its headers, count, note the rows."""
+def _writing(names: Any, signal: Any, before: Room, decision: Any) -> Callable[[], None]:
+    """Return a call of `Unit.decided`: encode the events and headers, count, record the changed rows."""
     unit, source = Unit(names, "owner"), Input("conference.api.signals", 3, 0)
     record = Record(NOW, 123_456, signal.room_id.encode(), b"x" * 200, ())
     return lambda: unit.decided(source, record, signal, before, decision)
@@ -128,9 +128,11 @@ def _batch(records: list[bytes]) -> bytes:
 
 
 def _of_batches(names: Any) -> Iterator[Step]:
-    said = [encode(b"acW68-room-abc123", bytes(200), [header(f"ce_{n}", bytes(30)) for n in range(8)])] * 1000
+    events = [
+        encode(b"acW68-room-abc123", bytes(200), [header(f"ce_{n}", bytes(30)) for n in range(8)])
+    ] * 1000
     rows = [encode_row(b'["room","acW68-room-abc123"]', bytes(200))] * 1000
-    for name, records in (("1,000 events, 8 headers", said), ("1,000 rows", rows)):
+    for name, records in (("1,000 events, 8 headers", events), ("1,000 rows", rows)):
         yield "build a batch", name, partial(_batch, records)
     data = BatchBuilder(900_000, 0)
     for _ in range(1000):
@@ -149,7 +151,7 @@ def _read(raw: bytes) -> int:
 
 
 def whole(rounds: int) -> Iterator[Row]:
-    """Signals of the mix through the engine."""
+    """Yield the cost of whole signals, through the engine."""
     for kind, members in (("3 members", 3), ("1,000 members", 1000)):
         least = sys.float_info.max
         for seed in range(rounds):
@@ -159,15 +161,15 @@ def whole(rounds: int) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Measure, and print one table."""
+    """Measure everything and print one table."""
     options = parser(__doc__ or "")
-    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rounds", type=int, default=7, help="rounds per step (%(default)s)")
     given = options.parse_args()
     rows: list[Row] = []
     for group, name, call in sorted(steps(), key=lambda step: step[0]):
         rows.append({"step": group, "of": name, "µs": best(call, given.rounds)})
     rows += whole(min(3, given.rounds))
-    show("microseconds of processor time", rows)
+    show("CPU time, µs", rows)
     if given.save:
         save("micro", rows=rows)
 

@@ -1,18 +1,18 @@
-"""How long a worker reads its table before it goes on, and what the table costs in memory and on disk.
+"""Duration of the table's recovery, and the table's size in memory and on disk.
 
     python -m benchmarks.recovery [--sizes 10000:0,100000:0,1000000:0,100000:1000000] [--save]
 
-A size is rooms:members. The table is written straight to its topic, as workers would have left it: rooms with a name
-and 16 remembered signal_ids, a third of them playing. Then
+A size is rooms:members. The table is written to its topic as workers leave it: rooms with a name and 16 recent
+signal_ids, a third of them playing. Then:
 
-  restart    a worker starts on all 12 partitions. `read` is what its own log says: from the assignment to the last row.
-             `CPU` is that of the process until it is ready, without that of a worker with an empty table.
-  take-over  a second worker joins, the first is killed, the second reads the first one's half. `silent` is from the
-             kill until it has it, the session timeout (6 s) included.
-  memory     of the restarted worker, resident, without that of a worker with an empty table, per room (or member).
-  disk       bytes of the topic's log per row, before compaction, which only removes what is superseded.
+  restart    a worker starts with all 12 partitions. `read` is the duration in its log, from the assignment to the last
+             row. `CPU` is the process's CPU time until it is ready, minus that of a worker with an empty table.
+  take-over  a second worker joins, the first is killed, the second reads the first one's half. `silent` is the time
+             from the kill until it has read it, including the session timeout (6 s).
+  memory     resident memory of the restarted worker minus that of a worker with an empty table, per row.
+  disk       bytes of the topic's log per row, before compaction, which removes only superseded rows.
 
-What was read stays as rows; `touched` is what a room takes when it has been used since (sizes of its objects).
+Rows stay encoded in memory until a room is used. `touched` is the size of a used room's objects.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ SESSION: Final = 6.0
 PATIENCE: Final = 1200.0
 SIZES: Final = "10000:0,100000:0,1000000:0,100000:1000000"
 Empty = tuple[float, int]
-"""CPU seconds and bytes of a worker that is ready, with an empty table."""
+"""CPU seconds and resident bytes of a ready worker with an empty table."""
 
 
 def assigned(worker: WorkerProcess, partitions: int, since: int = 0) -> dict[str, Any]:
-    """The log line (not among the first `since`) that says that the worker has so many partitions; waits for it."""
+    """Wait for the log line of an assignment of `partitions` partitions; skip the first `since` lines.
+
+    Raises TimeoutError.
+    """
     limit = time.monotonic() + PATIENCE
     while time.monotonic() < limit:
         for line in worker.log[since:]:
@@ -46,20 +49,20 @@ def assigned(worker: WorkerProcess, partitions: int, since: int = 0) -> dict[str
                 return line
         assert worker.returncode is None, "\n".join(worker.lines)
         time.sleep(0.02)
-    raise TimeoutError("no assignment")
+    raise TimeoutError(f"no assignment of {partitions} partitions after {PATIENCE:.0f} s")
 
 
 def restart(pipe: Pipe) -> tuple[float, float, int]:
-    """Seconds that a worker reads its table, its CPU seconds until ready, its memory then (bytes)."""
+    """Return a worker's recovery time (s), its CPU time until ready (s), and its memory then (bytes)."""
     with pipe.worker(ready=False) as worker:
         line = assigned(worker, PARTITIONS)
         worker.until_ready(PATIENCE)
-        time.sleep(1.0)  # what was loaded is frozen, buffers are given back
+        time.sleep(1.0)  # gc.freeze has run and buffers are released
         return line["seconds"], cpu_seconds(worker.pid), memory(worker.pid)
 
 
 def take_over(pipe: Pipe) -> tuple[float, float]:
-    """Seconds until the other worker has everything after one was killed, and how long it reads of that."""
+    """Return the seconds from a kill until the other worker has all partitions, and its recovery time."""
     env = {"PIPELINE_SESSION_TIMEOUT_SECONDS": str(SESSION)}
     with pipe.worker(ready=False, **env) as first:
         assigned(first, PARTITIONS)
@@ -75,7 +78,7 @@ def take_over(pipe: Pipe) -> tuple[float, float]:
 
 
 def measure(where: Servers, rooms: int, members: int, empty: Empty) -> Row:
-    """One size."""
+    """Measure one size."""
     with pipeline(where, PARTITIONS) as pipe:
         began = time.monotonic()
         size = asyncio.run(fill(pipe, rooms, members))
@@ -98,7 +101,7 @@ def measure(where: Servers, rooms: int, members: int, empty: Empty) -> Row:
 
 
 def touched() -> float:
-    """Bytes of the objects of a room that is held as a record, as a mean over the mix, with its place in the table."""
+    """Return the mean bytes of a decoded room's objects, including its entry in the dict of rooms."""
     total, count = 0, 300
     for n, recent in zip(range(count), recents(count), strict=True):
         made = decode_room(encode_room(room(n, recent)), 0)
@@ -109,12 +112,12 @@ def touched() -> float:
 
 
 def main() -> None:
-    """Fill, restart, take over, for each size."""
+    """Fill the table, restart, take over, for each size."""
     options = parser(__doc__ or "")
-    options.add_argument("--sizes", default=SIZES, metavar="ROOMS:MEMBERS,…")
+    options.add_argument("--sizes", default=SIZES, metavar="ROOMS:MEMBERS,…", help="sizes (%(default)s)")
     given = options.parse_args()
     sizes = [tuple(map(int, size.split(":"))) for size in given.sizes.split(",")]
-    gc.disable()  # of this process, which only writes
+    gc.disable()  # this process only writes records
     rows = []
     with servers(heap_mb=768) as where:
         with pipeline(where, PARTITIONS) as pipe:

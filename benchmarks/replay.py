@@ -1,9 +1,9 @@
-"""How many signals a second `replay` turns into events on one core, JSON in and out to a file.
+"""Throughput of the `replay` command on one core, from and to files of JSON lines.
 
     python benchmarks/replay.py [--signals 1000000]
 
-It writes realistic signals to a temporary file, runs `python -m pipeline replay` on it with its output switched to
-a file, and prints signals per second of processor time and of wall time, and the peak of its memory.
+It writes realistic signals to a temporary file, runs `python -m pipeline replay` on it with the output redirected to a
+file, and prints signals per second of CPU time and of wall time, and the peak memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOMS = 300
 
 
 def signals(count: int) -> Iterator[dict[str, Any]]:
-    """Rooms with members that come and go, mute and listen; one signal in 5,000 ends a room."""
+    """Yield signals of rooms whose members join, leave, mute and listen; one signal in 5,000 ends a room."""
     chance = random.Random(1)
     rooms: dict[str, list[str]] = {}
     at = START
@@ -66,11 +66,11 @@ def _in_room(chance: random.Random, members: list[str], n: int) -> dict[str, Any
 
 
 def main() -> None:
-    """Write, run, print."""
+    """Write the signals, run the command, print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--signals", type=int, default=1_000_000, metavar="N")
+    parser.add_argument("--signals", type=int, default=1_000_000, metavar="N", help="signals (%(default)s)")
     count = parser.parse_args().signals
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "signals.jsonl"), Path(folder, "events.jsonl")
@@ -86,9 +86,9 @@ def main() -> None:
             events = sum(1 for _ in file)
     if run.returncode:
         sys.exit(f"replay ended with exit code {run.returncode}")
-    print(f"{count:,} signals, {events:,} events, start of Python included")
-    print(f"{count / cpu:>9,.0f} signals/s of processor time ({cpu:.1f} s)")
-    print(f"{count / wall:>9,.0f} signals/s of wall time      ({wall:.1f} s)")
+    print(f"{count:,} signals, {events:,} events, including the start of Python")
+    print(f"{count / cpu:>9,.0f} signals/s of CPU time  ({cpu:.1f} s)")
+    print(f"{count / wall:>9,.0f} signals/s of wall time ({wall:.1f} s)")
     print(f"{used.ru_maxrss / 1024:>9,.0f} MiB peak memory")
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: tables on the terminal, results in docs/results/, servers, what a process uses."""
+"""Shared by the benchmarks: tables on the terminal, results in docs/results/, servers, CPU and memory of processes."""
 
 from __future__ import annotations
 
@@ -30,19 +30,21 @@ Row = dict[str, Any]
 
 
 def parser(text: str, *, saves: bool = True) -> argparse.ArgumentParser:
-    """A command line that shows the module's docstring, with the option `--save` where it `saves`. From then on, a
-    SIGTERM ends the benchmark as Ctrl-C does, so that it takes its servers and workers down."""
+    """Return a parser with the module's docstring as help and, if it `saves`, the option `--save`.
+
+    It also makes SIGTERM exit like Ctrl-C, so that the benchmark stops its servers and workers.
+    """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     if saves:
         made.add_argument(
-            "--save", action="store_true", help="write the result to docs/results, for `make docs`"
+            "--save", action="store_true", help="write the result to docs/results/, for `make docs`"
         )
     return made
 
 
 def show(title: str, rows: list[Row]) -> None:
-    """Print rows as a table; the keys of the first are its head."""
+    """Print rows as a table; the first row's keys are the header."""
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
@@ -52,14 +54,14 @@ def show(title: str, rows: list[Row]) -> None:
 
 
 def number(value: Any) -> str:
-    """A value as people read it: three significant digits below 1,000."""
+    """Format a value for a table: three significant digits below 1,000."""
     if isinstance(value, float) and abs(value) < 1000:
         return f"{value:.3g}"
     return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
 def save(name: str, **results: Any) -> None:
-    """Write results to docs/results/NAME.json, with what they were measured on."""
+    """Write results to docs/results/NAME.json, with a description of the machine."""
     where = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -72,7 +74,7 @@ def save(name: str, **results: Any) -> None:
 
 @contextlib.contextmanager
 def servers(**options: Any) -> Iterator[Servers]:
-    """A broker and a registry of our own, removed in the end."""
+    """Run a separate broker and registry, which are removed at the end."""
     stack = Stack(f"bench-{secrets.token_hex(3)}", **options)
     try:
         status = stack.up()
@@ -85,7 +87,7 @@ def servers(**options: Any) -> Iterator[Servers]:
 
 @contextlib.contextmanager
 def pipeline(where: Servers, partitions: int) -> Iterator[Pipe]:
-    """Topics and a group of their own, removed in the end."""
+    """Create topics and a group, which are removed at the end."""
     made = Pipe(where, partitions)
     asyncio.run(made.set_up())
     try:
@@ -95,11 +97,11 @@ def pipeline(where: Servers, partitions: int) -> Iterator[Pipe]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far, all its threads."""
+    """Return a process's CPU seconds, all threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def memory(pid: int) -> int:
-    """Resident memory of a process, bytes."""
+    """Return a process's resident memory in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE

@@ -1,10 +1,10 @@
-"""How long each partition is silent when a worker joins, stops, or is killed, under a constant load.
+"""The pause of each partition when a worker joins, stops, or is killed, under a constant load.
 
     eval "$(conference-pipeline up)"; python benchmarks/takeover.py [--rounds 3]
 
-Two workers share 12 partitions, 20 signals/s each. A change's gap is the longest time between two visible events of
-one partition around it, as a read_committed consumer sees them; the table has median and maximum over partitions and
-rounds. It needs KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL, and works under topics of its own.
+Two workers share 12 partitions with 20 signals/s each. The pause is the longest time between two events of a partition
+around a change, for a read_committed consumer; the table has median and maximum over partitions and rounds. It needs
+KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL, and creates topics under a fresh prefix.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def worker() -> subprocess.Popen[bytes]:
 
 
 class Load:
-    """One room per partition, whose volume is changed every 50 ms; when each partition's events were seen."""
+    """Changes the volume of one room per partition every 50 ms, and records when its events arrive."""
 
     def __init__(self) -> None:
         self.seen: list[list[float]] = [[] for _ in range(PARTITIONS)]
@@ -78,7 +78,7 @@ class Load:
                     self.seen[tp.partition].append(time.monotonic())
 
     async def gaps(self, change: Callable[[], object], seconds: float) -> list[float]:
-        """Make a change; the longest silence of each partition until `seconds` later."""
+        """Make a change; return the longest pause of each partition within `seconds`."""
         began = time.monotonic() - 0.5
         change()
         await asyncio.sleep(seconds)
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of changes (%(default)s)")
     rounds = parser.parse_args().rounds
     subprocess.run(
         [sys.executable, "-m", "pipeline", "setup"], env=ENV, check=True, stdout=subprocess.DEVNULL

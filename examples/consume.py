@@ -1,10 +1,10 @@
-"""A consumer of conference events for your service: prints each one and checks that none is missing.
+"""A consumer of conference events: prints each event and checks that none is missing.
 
     eval "$(conference-pipeline up)"          # or export the two variables yourself
     python examples/consume.py --max 10
 
-It needs `pip install 'confluent-kafka[avro,schemaregistry]'` and no code of the pipeline. (1) to (5) mark what a
-consumer has to get right.
+It needs `pip install 'confluent-kafka[avro,schemaregistry]'`, but not the pipeline's package. (1) to (5) mark the
+rules that every consumer has to follow.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 
 class Rooms:
-    """The last sequence of each room: (1) it has no gap and no repeat within one life of the room.
+    """The last sequence of each room. (1) Within one life of a room the sequence has no gaps and no repeats.
 
-    It is kept in memory here, which is enough to notice a gap. Store it in your database, in the transaction of your
-    own write: then (2) an event that is delivered again after a crash has no second effect.
+    In memory, as here, it detects gaps. (2) After a crash, events whose offset was not committed arrive again. Store
+    the sequence in the database transaction of your own write, so that they have no second effect.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Rooms:
         self.gaps = 0
 
     def forget(self, *_: object) -> None:
-        """Forget all rooms. Call it when partitions are assigned: another consumer may have read on meanwhile."""
+        """Forget all rooms after a rebalance: another consumer may have handled their events in between."""
         self._seen.clear()
 
     def new(self, event: dict[str, Any]) -> bool:
-        """Return whether this event was not seen before; report a gap before it."""
+        """Return whether the event was not seen before. Print a message if events are missing before it."""
         room, sequence, event_id = event["room_id"], event["meta"]["sequence"], event["meta"]["event_id"]
         last, first_id = self._seen.get(room, (0, ""))
         if sequence == 1 and event_id != first_id:  # a life of the room begins
@@ -51,7 +51,7 @@ class Rooms:
 
 
 def handle(name: str, event: dict[str, Any]) -> None:
-    """Do the work of your service. (3) Ignore unknown names: more may come."""
+    """Do the work of your service. (3) Ignore names that you don't know: new events may be added."""
     fields = {key: value for key, value in event.items() if key not in ("event", "room_id", "meta")}
     meta = event["meta"]
     guess = " (inferred)" if meta["synthetic"] else ""
@@ -67,9 +67,9 @@ def consume(topic: str, group: str, most: int | None) -> int:
         {
             "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
             "group.id": group,
-            "isolation.level": "read_committed",  # (4) otherwise you also see aborted events
+            "isolation.level": "read_committed",  # (4) otherwise aborted events arrive, too
             "auto.offset.reset": "earliest",
-            "enable.auto.offset.store": False,  # (5) store an offset after its event is handled
+            "enable.auto.offset.store": False,  # (5) store an offset after handling its event
         }
     )
     consumer.subscribe([topic], on_assign=rooms.forget)
@@ -94,7 +94,7 @@ def consume(topic: str, group: str, most: int | None) -> int:
 
 
 def main() -> int:
-    """Run the command. Return 0, 1 after a gap, 2 for a missing setting or server."""
+    """Run the command. Return 0, 1 after a gap, or 2 when a setting is missing or Kafka can't be used."""
     parser = argparse.ArgumentParser(description="Print conference events and check that none is missing.")
     parser.add_argument("--max", type=int, metavar="N", help="end after N events")
     parser.add_argument("--group", default="example-consumer", help="consumer group (default: %(default)s)")

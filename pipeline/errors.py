@@ -1,40 +1,43 @@
-"""What can go wrong, and what to do about it.
+"""The errors of this package. `str(error)` is one line that names the fault, its place and the remedy.
 
-PipelineError                 anything below; `str(error)` is one line that names the remedy
-├── SignalError               bytes that are not a valid signal → dead letter, the worker goes on (contract §4)
-└── FatalError                the process must end with exit code ≠ 0; its restart is the recovery
-    ├── ConfigError           topics, partitions, schemas or settings do not fit: an operator must act
+PipelineError                 the base of all
+├── SignalError               a value is not a valid signal: the worker writes a dead letter and continues (contract §4)
+├── UnknownSchemaError        a value's schema id was not looked up yet (pipeline.model.decoders)
+├── RegistryDownError         the schema registry is unavailable: retry (pipeline.kafka.schema_registry)
+├── DemoError                 the demo published other events than expected (pipeline.demo.worker_process)
+└── FatalError                the process must exit with a code other than 0; its restart recovers the state
+    ├── ConfigError           topics, partitions, schemas or settings do not match: an operator must act
     │   └── DeniedError       a permission is missing
-    ├── FencedError           somebody else owns our partitions or our transactional id
-    └── LossError             signals were deleted unread (promise 6): needs `--accept-loss`
+    ├── FencedError           another worker took over the partitions or the transactional id
+    └── LossError             signals were deleted before they were processed (promise 6): needs `--accept-loss`
 """
 
 from __future__ import annotations
 
 
 class PipelineError(Exception):
-    """Base of all errors of this package. `str()` of it is one line fit for a terminal."""
+    """The base of all errors of this package. `str()` of it is one line for a terminal."""
 
 
 class SignalError(PipelineError):
-    """Bytes that are no signal. The text says which field, what was expected and what was there."""
+    """A value is not a valid signal. The text names the field, what was expected and what was found."""
 
 
 class FatalError(PipelineError):
-    """The process can't go on."""
+    """The process cannot continue."""
 
 
 class ConfigError(FatalError):
-    """The surroundings do not fit the settings; the text names the difference and the remedy."""
+    """The environment does not match the settings. The text names the difference and the remedy."""
 
 
 class DeniedError(ConfigError):
-    """A permission is missing; the text names the operation and the resource (docs/reference/security.md)."""
+    """A permission is missing. The text names the operation and the resource (docs/reference/security.md)."""
 
 
 class FencedError(FatalError):
-    """The broker refused this worker's generation or producer epoch: another worker took over (KIP-447)."""
+    """The broker rejected this worker's generation or producer epoch: another worker took over (KIP-447)."""
 
 
 class LossError(FatalError):
-    """Signals after a position were deleted before they were read; the text says how many and where."""
+    """Signals were deleted before they were processed. The text names how many, and where."""

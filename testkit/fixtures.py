@@ -1,12 +1,12 @@
-"""Fixtures for tests on a real Kafka and a real registry. Mark such tests with `@pytest.mark.broker`.
+"""Fixtures for tests with a real Kafka and schema registry. Mark such tests with `@pytest.mark.broker`.
 
-    servers    session: `.bootstrap_servers`, `.registry_url`, `.origin`, `.stack` (None unless it is a local one).
-               Taken from the environment, else Docker, else the local stack; fails, with the reasons, if none can
-               be had. What was taken is said at the end of the run.
-    pipe       per test: topics under a fresh prefix (4 partitions each), schemas registered, a fresh group id.
+    servers    per session: `.bootstrap_servers`, `.registry_url`, `.origin`, `.stack` (None unless local).
+               From the environment, else Docker, else the local stack. Fails with the reasons if there are none.
+               The end of the test run prints which were used.
+    pipe       per test: topics under a fresh prefix (4 partitions each), registered schemas, a fresh group id.
 
     async def test_x(pipe: Pipe) -> None:
-        with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as worker:    # a process that is ready; stopped at the end
+        with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as worker:    # a ready process, stopped at the end
             await pipe.send(ConferenceCreate("s-1", "room", 0, "app", "name"), ...)   # JSON, murmur2, in order
             events = await pipe.until_events(3)        # committed events as dicts, as the command line prints them
             rejected = await pipe.records("signals.rejected")                         # ConsumerRecords
@@ -14,9 +14,9 @@
             worker.metric("name"), worker.signal(SIGSTOP), worker.kill(), worker.stop() -> exit code, worker.wait()
     pipe.settings, pipe.env, pipe.prefix, pipe.topic("events"), pipe.partition("room")
 
-`Pipe(servers, partitions=1)` and `await pipe.set_up()` make another one by hand.
+`Pipe(servers, partitions=1)` and `await pipe.set_up()` create another pipe.
 
-`make test` runs `-n auto --dist loadfile`: a few processes, each with servers of its own, take one file after another.
+`make test` runs `-n auto --dist loadfile`: several processes, each with its own servers, run one file after another.
 """
 
 from __future__ import annotations
@@ -37,27 +37,30 @@ from testkit.servers import BROKER, NoServersError, Servers, sweep
 from testkit.servers import servers as find_servers
 
 PROCESSES = 3
-"""Tests with a broker wait most of the time: one more than the cores of the smallest machine."""
+"""Tests with a broker mostly wait: one process more than the cores of the smallest supported machine."""
 FIRST = (
     "chaos", "security", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "stack",
     "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured", "schema_registry",
     "writers_schemas", "topic_policy", "fetch", "exits", "loss", "trace_context", "bad_input", "room_rules", "fuzz",
     "hostile",
 )  # fmt: skip
-"""Files in the order in which they are begun, by how long they take; then come all others. A process gets its next file
-while it does the last two tests of one, so what waits behind the two of test_chaos.py has to be short."""
+"""Test files (test_NAME.py) to start first, the longest first; then all others.
+
+A process gets its next file while it runs the last two tests of a file, so the file queued after test_chaos.py must
+be short.
+"""
 _USED: list[str] = []
 
 
 @pytest.fixture
 def settings() -> Settings:
-    """Of servers that are not there."""
+    """Settings with unreachable servers."""
     return load(bootstrap_servers="127.0.0.1:1", registry_url="http://127.0.0.1:1", group_id="g")
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """A real broker and a real registry, see the module."""
+    """A real broker and schema registry, see the module."""
     finder = find_servers()
     try:
         found = finder.__enter__()
@@ -72,7 +75,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture
 async def pipe(servers: Servers) -> AsyncIterator[Pipe]:
-    """Topics, schemas and group of this test alone, see the module."""
+    """Topics, schemas and a group for one test, see the module."""
     made = Pipe(servers)
     await made.set_up()
     yield made
@@ -85,24 +88,26 @@ async def pipe(servers: Servers) -> AsyncIterator[Pipe]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` is. On servers that are named, the tests run alone: some look at all that a server has."""
+    """Return the processes of `-n auto`: none with servers from the environment, since some tests list all topics."""
     return 0 if os.environ.get(BROKER, "").strip() else PROCESSES
 
 
 def _controls(config: pytest.Config) -> bool:
-    """Whether this process hands the tests out to others."""
+    """Return whether this process distributes the tests to others."""
     return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 def pytest_configure() -> None:
-    """A run in the background of a script ignores Ctrl-C, and so would the commands that the tests interrupt."""
+    """Restore SIGINT: a background run ignores it, and so would the commands that the tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """What the servers are made of is downloaded once, in sight, before the processes begin. Without it they try again
-    themselves, and each test that needs it fails with the reason."""
+    """Download the servers once, with progress, before the processes start.
+
+    If that fails, each process tries again, and the tests that need servers fail with the reason.
+    """
     if not _controls(session.config):
         return
     with terminal_progress() as progress:
@@ -114,7 +119,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files first, so that the processes end at about the same time."""
+    """Run the longest files first, so that the processes end at about the same time."""
     if hasattr(config, "workerinput"):
         order = {f"test_{name}.py": number for number, name in enumerate(FIRST)}
         items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
@@ -131,7 +136,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """After Ctrl-C the processes have ten seconds; what they did not take down then, we do."""
+    """Stop servers that a process left behind: after Ctrl-C, processes have only ten seconds."""
     if _controls(config):
         sweep()
 

@@ -1,4 +1,4 @@
-"""What a test of the whole pipeline works with: topics of its own, workers as processes, and what came out."""
+"""Test helpers for the whole pipeline: separate topics, workers as processes, and readers of the output."""
 
 from __future__ import annotations
 
@@ -32,19 +32,18 @@ from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from pipeline.settings import Settings, load
 from pipeline.topics import TOPICS
+from testkit.fork_server import ForkedWorker, shared
 from testkit.servers import Servers
-from testkit.zygote import shared
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4
 READY_SECONDS = 40.0
-_OURS = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
 
 
 class Pipe:
-    """Six topics under a prefix of their own, with `PARTITIONS` partitions, and their schemas; a group of its own.
+    """The six topics under a fresh prefix, their schemas, and a fresh consumer group.
 
-    `settings` has all of it; `env` is the same as an environment for child processes.
+    `settings` holds their names; `env` is the same as an environment for child processes.
     """
 
     def __init__(self, servers: Servers, partitions: int = PARTITIONS) -> None:
@@ -74,7 +73,7 @@ class Pipe:
         assert differences == [], differences
 
     async def remove_topics(self) -> None:
-        """Delete the topics; for servers that outlive the tests."""
+        """Delete the topics, for servers that outlive the tests."""
         admin = AIOKafkaAdminClient(**self.settings.kafka())
         await admin.start()
         try:
@@ -83,18 +82,18 @@ class Pipe:
             await admin.close()
 
     def topic(self, name: str) -> str:
-        """Full name of `api.signals`, `media.signals`, `events`, `rooms`, `signals.rejected`, `signals.dead`."""
+        """Return the full name of a topic such as `api.signals` (all six: pipeline.topics.TOPICS)."""
         return f"{self.prefix}.{name}"
 
     def partition(self, room_id: str) -> int:
-        """Where the Java client's partitioner puts the room."""
+        """Return the room's partition under the Java client's default partitioner."""
         number: int = murmur2(room_id.encode()) & 0x7FFFFFFF
         return number % self.settings.partitions
 
     async def send(self, *signals: AnySignal) -> None:
-        """Append signals as JSON, one after the other: each is acknowledged before the next is sent.
+        """Append signals as JSON, each acknowledged before the next is sent.
 
-        Between the two topics a few milliseconds pass: in the same one, the merge takes the API's first (contract §5).
+        Wait 5 ms when the topic changes: within one millisecond, the merge takes the API's signal first (contract §5).
         """
         last = ""
         async with AIOKafkaProducer(**self.settings.kafka(), acks="all", enable_idempotence=True) as producer:
@@ -106,8 +105,10 @@ class Pipe:
                 await producer.send_and_wait(topic, signal_json(one), one.room_id.encode())
 
     async def left_open(self, owner: str, room_id: str = "room") -> AIOKafkaProducer:
-        """What a worker of this transactional id leaves that is killed in the middle of a unit on the room's partition:
-        an open transaction, named by its position."""
+        """Leave a transaction open as a worker killed within a unit does, with its position record.
+
+        Return its producer, which uses the transactional id `owner`.
+        """
         async with Registry(self.settings) as registry:
             ids = await registry.schema_ids(self.prefix)
         value = ENCODERS[Position](Position(owner), framing.head(ids["conference.Position"]))
@@ -119,11 +120,11 @@ class Pipe:
         return dead
 
     async def records(self, name: str = "events", *, committed: bool = True) -> list[ConsumerRecord]:
-        """Every record of a topic up to its end now, partition by partition; by default as read_committed."""
+        """Return all records of a topic up to its current end by partition; by default only committed ones."""
         level = "read_committed" if committed else "read_uncommitted"
         partitions = [TopicPartition(self.topic(name), n) for n in range(self.settings.partitions)]
         found: list[ConsumerRecord] = []
-        # "earliest", and no seek: aiokafka lets a look-up of the latest offset that is under way win over a seek.
+        # "earliest" instead of a seek: in aiokafka, a pending lookup of the latest offset overrides a seek.
         async with AIOKafkaConsumer(
             **self.settings.kafka(),
             isolation_level=level,
@@ -139,11 +140,11 @@ class Pipe:
         return found
 
     async def events(self) -> list[dict[str, Any]]:
-        """Every committed event, decoded, in the form of the command line's JSON."""
+        """Return all committed events as parsed JSON, as `conference-pipeline events` prints them."""
         return [json.loads(event_line(record)) for record in await self.records()]
 
     async def until_events(self, number: int, seconds: float = 30.0) -> list[dict[str, Any]]:
-        """The committed events as soon as there are `number` of them; fails when that takes too long."""
+        """Return the committed events once there are `number` of them; fail after `seconds`."""
         limit = time.monotonic() + seconds
         while True:
             found = await self.events()
@@ -154,8 +155,13 @@ class Pipe:
 
     @contextlib.contextmanager
     def worker(self, *options: str, ready: bool = True, **env: str) -> Iterator[WorkerProcess]:
-        """A worker as a process, ready for signals; stopped at the end if it still runs. `options` are of the
-        command, `env` are more variables; with `ready=False` it is not waited for."""
+        """Run a worker process, ready for signals, and stop it at the end.
+
+        Args:
+            options: options of the `worker` command.
+            ready: wait until the worker is ready.
+            env: additional environment variables.
+        """
         process = WorkerProcess(shared().spawn({**self.env, **env}, options))
         try:
             if ready:
@@ -166,10 +172,10 @@ class Pipe:
 
 
 class WorkerProcess:
-    """One worker. `lines` is what it wrote on standard error so far."""
+    """A worker process. `lines` is its standard error so far."""
 
-    def __init__(self, process: Any) -> None:
-        """`process` behaves like a Popen."""
+    def __init__(self, process: ForkedWorker | subprocess.Popen[str]) -> None:
+        """Read the standard error of `process`, which has the interface of `subprocess.Popen`."""
         self.lines: list[str] = []
         self._process = process
         self.pid = self._process.pid
@@ -184,28 +190,28 @@ class WorkerProcess:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, None while it runs."""
+        """The exit code, None while the worker runs."""
         return self._process.poll()
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """Its log lines, parsed."""
+        """The parsed log lines."""
         return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
 
     @property
     def port(self) -> int:
-        """Its HTTP port."""
+        """The HTTP port."""
         return int(self.until_log("starting")["http_port"])
 
     def until_log(self, message: str, seconds: float = READY_SECONDS) -> dict[str, Any]:
-        """The first log line whose `msg` holds `message`; fails when none comes or the worker ends."""
+        """Return the first log line whose `msg` contains `message`; fail after `seconds` or if the worker ends."""
         found: dict[str, Any] = self._until(
             lambda: next((line for line in self.log if message in line["msg"]), None), repr(message), seconds
         )
         return found
 
     def until_ready(self, seconds: float = READY_SECONDS) -> None:
-        """Return when `/readyz` says 200."""
+        """Wait until `/readyz` returns 200."""
         self._until(lambda: self.get("/readyz")[0] == 200 or None, "ready", seconds)
 
     def _until(self, ask: Callable[[], Any], what: str, seconds: float) -> Any:
@@ -222,7 +228,7 @@ class WorkerProcess:
             time.sleep(0.05)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page of its HTTP port; status 0 while nothing listens."""
+        """Return status and body of an HTTP path; status 0 if the connection fails."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -233,29 +239,29 @@ class WorkerProcess:
             return 0, ""
 
     def metric(self, name: str) -> float:
-        """A metric's value by its line's beginning, such as `pipeline_events_total{type="x"}`; 0 if absent."""
+        """Return a metric by name and labels, such as `pipeline_events_total{type="x"}`; 0 if absent."""
         for line in self.get("/metrics")[1].splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, such as SIGSTOP."""
+        """Send a signal to the process, such as SIGSTOP."""
         self._process.send_signal(number)
 
     def stop(self, seconds: float = 15.0) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM and return the exit code. Raises subprocess.TimeoutExpired."""
         self._process.terminate()
         return self.wait(seconds)
 
     def wait(self, seconds: float = 15.0) -> int:
-        """Its exit code, when it ends by itself."""
+        """Wait for the process to end and return the exit code. Raises subprocess.TimeoutExpired."""
         code = self._process.wait(seconds)
         self._reader.join(5)
         return code
 
     def end(self) -> None:
-        """SIGTERM, if it still runs, and SIGKILL if that does not help."""
+        """Stop the process with SIGTERM or, after 10 s, SIGKILL."""
         if self.returncode is None:
             self.signal(signal.SIGCONT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -263,7 +269,7 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs."""
+        """Send SIGKILL if the process still runs."""
         if self.returncode is None:
             self._process.kill()
         self._process.wait(10)
@@ -274,7 +280,6 @@ _DECODERS = {event.EVENT: DECODERS[event.RECORD] for event in EVENTS}
 
 
 def event_line(record: ConsumerRecord) -> bytes:
-    """The JSON line of an event's record, decoded by what `ce_type` names. The registry is not asked, so this is
-    for what our own workers wrote."""
+    """Return an event's JSON line, decoded with the current schema of its `ce_type`: for events of this version."""
     decode = _DECODERS[dict(record.headers)["ce_type"].decode()]
     return event_json(decode(record.value, 5))

@@ -1,4 +1,4 @@
-"""A real Kafka broker and a real schema registry for the tests: named, in Docker, or the local stack."""
+"""A real Kafka broker and schema registry for tests: from the environment, in Docker, or the local stack."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ BROKER, REGISTRY = "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"
 KAFKA_IMAGE = os.environ.get("TEST_KAFKA_IMAGE", "confluentinc/cp-kafka:8.1.0")
 REGISTRY_IMAGE = os.environ.get("TEST_REGISTRY_IMAGE", "apicurio/apicurio-registry:3.1.2")
 PREFIX = "tests-"
-"""Of the names of local stacks; then comes the number of the process that has them."""
+"""Prefix of the local stacks' names, before the pid of the process that started them."""
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the servers are; `origin` says in words where they came from. `stack` only when it is a local one;
-    `lasting` when they outlive the tests, which then clean up after themselves."""
+    """Addresses of the servers; `origin` describes them. `stack` is set for a local one.
+
+    `lasting` servers outlive the tests, which must then delete what they created.
+    """
 
     bootstrap_servers: str
     registry_url: str
@@ -33,12 +35,12 @@ class Servers:
 
 
 class NoServersError(Exception):
-    """None could be had; the text has the reason of each attempt."""
+    """No servers are available; the text has the reason of each attempt."""
 
 
 @contextlib.contextmanager
 def servers() -> Iterator[Servers]:
-    """The first that can be had of: what the environment names, Docker (testcontainers), the local stack.
+    """Provide the first available of: servers named by the environment, Docker (testcontainers), the local stack.
 
     Raises NoServersError with the reasons.
     """
@@ -55,7 +57,7 @@ def servers() -> Iterator[Servers]:
                 closing.push(attempted.pop_all())
                 break
         else:
-            raise NoServersError("no Kafka and no registry to test on: " + "; ".join(reasons))
+            raise NoServersError("no Kafka and schema registry for the tests: " + "; ".join(reasons))
         yield found
 
 
@@ -67,8 +69,8 @@ def _named(_: contextlib.ExitStack) -> Servers:
     broker, registry = os.environ.get(BROKER, "").strip(), os.environ.get(REGISTRY, "").strip()
     if broker and registry:
         return Servers(broker, registry, f"named by {BROKER} and {REGISTRY}", lasting=True)
-    if broker or registry:  # one alone is surely a mistake, and must not be tested around
-        raise NoServersError(f"{BROKER} and {REGISTRY} go together: set both, or neither")
+    if broker or registry:  # a mistake: other servers must not be used instead
+        raise NoServersError(f"only one of {BROKER} and {REGISTRY} is set: set both or neither")
     raise _Unavailable(f"{BROKER} and {REGISTRY} are not set")
 
 
@@ -79,8 +81,8 @@ def _docker(closing: contextlib.ExitStack) -> Servers:
         client = docker.from_env(timeout=2)
         client.ping()
         client.close()
-    except Exception as error:  # whatever it is: there is no engine
-        raise _Unavailable(f"Docker: no engine answers ({type(error).__name__})") from None
+    except Exception as error:
+        raise _Unavailable(f"Docker: the engine does not respond ({type(error).__name__})") from None
     try:
         return _containers(closing)
     except Exception as error:  # an image that can't be pulled, a port, a memory limit …
@@ -128,7 +130,7 @@ def _local(closing: contextlib.ExitStack) -> Servers:
 
 
 def sweep() -> None:
-    """Take down the stacks of processes of tests that were killed."""
+    """Stop the stacks of test processes that no longer run."""
     home = cache_dir() / "stacks"
     for folder in home.glob(f"{PREFIX}*") if home.exists() else ():
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]

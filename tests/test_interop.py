@@ -1,4 +1,4 @@
-"""Events and signals as other implementations read and write them: confluent-kafka, Apache Avro, CloudEvents."""
+"""Interoperability with other implementations: confluent-kafka, Apache Avro, CloudEvents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +41,7 @@ ROOM_A, ROOM_B = "acW68-räum-☎", "by-confluent"
 
 
 def history(room: str) -> list[s.AnySignal]:
-    """A life of a room with every signal and, with the timeout at its end, every event."""
+    """Return a room's signals with every signal type; with the final timeout, they cause every event type."""
     return [
         s.ConferenceCreate("c-1", room, T, "my-app", "Team Ständup"),
         s.ConferenceJoin("c-2", room, T, "alice"),
@@ -65,7 +65,7 @@ def history(room: str) -> list[s.AnySignal]:
         s.ConferencePlay("c-12", room, T, URLS[:1], "play-3"),
         s.ConferenceDestroy("c-13", room, T),
         s.ConferenceCreate("c-14", room, T, "my-app", ""),
-        s.ConferencePlay("c-15", room, T, URLS[:1], "play-4"),  # and nothing more: it times out
+        s.ConferencePlay("c-15", room, T, URLS[:1], "play-4"),  # never ends, so it times out
     ]
 
 
@@ -78,47 +78,49 @@ NAMES = _NAMES.split()
 
 
 @dataclass
-class World:
-    """Two lives of rooms: one told in JSON by us, one in Avro by confluent-kafka; and what a reader of theirs saw."""
+class Interop:
+    """Two rooms, one with the pipeline's JSON signals, one with confluent-kafka's Avro; and the events by librdkafka."""
 
     pipe: Pipe
-    worker: WorkerProcess = field(init=False)
-    messages: list[Message] = field(default_factory=list)
+    worker: WorkerProcess
+    messages: list[Message]
 
     @property
     def registry(self) -> SchemaRegistryClient:
-        return SchemaRegistryClient({"url": self.pipe.settings.registry_url})
+        return registry_client(self.pipe)
 
     def decoded(self) -> list[dict[str, Any]]:
-        """Every event as confluent-kafka decodes it."""
+        """Return every event as confluent-kafka decodes it."""
         context = SerializationContext(self.pipe.topic("events"), MessageField.VALUE)
         decode = AvroDeserializer(self.registry)
         return [decode(message.value(), context) for message in self.messages]
 
 
 @pytest.fixture(scope="module")
-def world(servers: Servers) -> Iterator[World]:
+def interop(servers: Servers) -> Iterator[Interop]:
     pipe = Pipe(servers, partitions=4)
     asyncio.run(pipe.set_up())
-    told = World(pipe)
-    # A backlog: what is acknowledged in the same millisecond, or while a worker polls, may be merged otherwise.
+    # A backlog: signals acknowledged in one millisecond, or while a worker polls, may be merged in another order.
     for step in history(ROOM_A):
         asyncio.run(pipe.send(step))
-    send(told, history(ROOM_B), partitioner="murmur2_random")
-    with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as told.worker:
+    send(pipe, history(ROOM_B), partitioner="murmur2_random")
+    with pipe.worker(PIPELINE_WATCHDOG_SECONDS="2") as worker:
         asyncio.run(pipe.until_events(2 * len(NAMES)))
-        told.messages = read(pipe, "events", 2 * len(NAMES))
-        yield told
-        assert told.worker.stop() == 0
+        yield Interop(pipe, worker, read(pipe, "events", 2 * len(NAMES)))
+        assert worker.stop() == 0
     if servers.lasting:
         asyncio.run(pipe.remove_topics())
 
 
-def send(world: World, steps: list[s.AnySignal], **options: str) -> None:
-    """Signals by confluent-kafka alone: its serializer, its producer."""
-    servers = {"bootstrap.servers": world.pipe.settings.bootstrap_servers}
+def registry_client(pipe: Pipe) -> SchemaRegistryClient:
+    return SchemaRegistryClient({"url": pipe.settings.registry_url})
+
+
+def send(pipe: Pipe, steps: list[s.AnySignal], **options: str) -> None:
+    """Send signals with confluent-kafka's serializer and producer only."""
+    servers = {"bootstrap.servers": pipe.settings.bootstrap_servers}
     producer = Producer({**servers, "enable.idempotence": True, **options})
-    registry, serializers = world.registry, {}
+    registry, serializers = registry_client(pipe), {}
     failed: list[KafkaError] = []
     for step in steps:
         if step.RECORD not in serializers:
@@ -130,19 +132,19 @@ def send(world: World, steps: list[s.AnySignal], **options: str) -> None:
                     "subject.name.strategy": topic_record_subject_name_strategy,
                 },
             )
-        topic = world.pipe.topic(f"{step.TOPIC}.signals")
+        topic = pipe.topic(f"{step.TOPIC}.signals")
         plain = {**msgspec.structs.asdict(step), "occurred_at": moment(step.occurred_at)}
         value = serializers[step.RECORD](plain, SerializationContext(topic, MessageField.VALUE))
         producer.produce(
             topic, value, step.room_id.encode(), on_delivery=lambda e, _: failed.append(e) if e else None
         )
         producer.flush(10)
-        time.sleep(0.002)  # the next one has a later time
+        time.sleep(0.002)  # a later append time for the next
     assert failed == []
 
 
 def read(pipe: Pipe, name: str, number: int) -> list[Message]:
-    """Messages as a read_committed consumer of librdkafka sees them."""
+    """Return a topic's messages as read by a read_committed consumer of librdkafka."""
     consumer = Consumer(
         {
             "bootstrap.servers": pipe.settings.bootstrap_servers,
@@ -168,7 +170,7 @@ def moment(micros: int) -> datetime:
 
 
 def as_line(event: dict[str, Any]) -> dict[str, Any]:
-    """What another library decoded, with the time as our JSON has it."""
+    """Return an event decoded by another library, with the time formatted as in the pipeline's JSON."""
     when = event["meta"]["occurred_at"]
     text = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {**event, "meta": {**event["meta"], "occurred_at": text}}
@@ -178,25 +180,25 @@ def of(events: list[dict[str, Any]], room: str) -> list[dict[str, Any]]:
     return [event for event in events if event["room_id"] == room]
 
 
-async def test_confluent_reads_every_event_as_we_do(world: World) -> None:
-    ours = {(r.partition, r.offset): json.loads(event_line(r)) for r in await world.pipe.records()}
-    for message, event in zip(world.messages, world.decoded(), strict=True):
-        mine = ours[message.partition(), message.offset()]
-        assert as_line(event) == mine
-        assert list(event) == list(mine), "the page's order"
-    assert {event["event"] for event in ours.values()} == {event.EVENT for event in EVENTS}
+async def test_confluent_decodes_every_event_equally(interop: Interop) -> None:
+    lines = {(r.partition, r.offset): json.loads(event_line(r)) for r in await interop.pipe.records()}
+    for message, event in zip(interop.messages, interop.decoded(), strict=True):
+        line = lines[message.partition(), message.offset()]
+        assert as_line(event) == line
+        assert list(event) == list(line), "the documented order of fields"
+    assert {event["event"] for event in lines.values()} == {event.EVENT for event in EVENTS}
     for room in (ROOM_A, ROOM_B):
-        mine = of(list(ours.values()), room)
-        assert [event["event"].removeprefix("conference.") for event in mine] == NAMES
+        events = of(list(lines.values()), room)
+        assert [event["event"].removeprefix("conference.") for event in events] == NAMES
 
 
-async def test_apache_avro_reads_every_event_as_we_do(world: World) -> None:
+async def test_apache_avro_decodes_every_event_equally(interop: Interop) -> None:
     schemas: dict[int, Any] = {}
-    for record in await world.pipe.records():
+    for record in await interop.pipe.records():
         assert record.value[0] == 0
         schema_id = int.from_bytes(record.value[1:5])
         if schema_id not in schemas:
-            schemas[schema_id] = avro.schema.parse(world.registry.get_schema(schema_id).schema_str)
+            schemas[schema_id] = avro.schema.parse(interop.registry.get_schema(schema_id).schema_str)
         stream = io.BytesIO(record.value[5:])
         event = avro.io.DatumReader(schemas[schema_id]).read(avro.io.BinaryDecoder(stream))
         assert stream.read() == b""
@@ -204,44 +206,44 @@ async def test_apache_avro_reads_every_event_as_we_do(world: World) -> None:
     assert len(schemas) == len(EVENTS)
 
 
-def test_every_schema_stands_under_its_subject(world: World) -> None:
-    topic = world.pipe.topic("events")
+def test_every_schema_is_registered_under_its_subject(interop: Interop) -> None:
+    topic = interop.pipe.topic("events")
     by_id = {}
     for event in EVENTS:
-        version = world.registry.get_latest_version(f"{topic}-{event.RECORD}")
+        version = interop.registry.get_latest_version(f"{topic}-{event.RECORD}")
         assert not version.schema.references
         by_id[version.schema_id] = event.EVENT
-    for message in world.messages:
+    for message in interop.messages:
         assert by_id[int.from_bytes(message.value()[1:5])] == dict(message.headers())["ce_type"].decode()
 
 
-def test_signals_of_confluent_do_what_ours_do(world: World) -> None:
-    """All signals in Avro by confluent-kafka and in JSON by us: the events differ in the room alone."""
+def test_avro_and_json_signals_cause_equal_events(interop: Interop) -> None:
+    """The events of confluent-kafka's Avro signals and of the JSON signals differ only in the room."""
     assert {step.TYPE for step in history("x")} == {signal.TYPE for signal in s.SIGNALS}
-    decoded = world.decoded()
-    ours, theirs = of(decoded, ROOM_A), of(decoded, ROOM_B)
-    assert len(ours) == len(NAMES)
-    for mine, other in zip(ours, theirs, strict=True):
-        strange = {"event_id", "occurred_at"} if mine["meta"]["cause"] == "play-4" else {"event_id"}
+    decoded = interop.decoded()
+    by_json, by_avro = of(decoded, ROOM_A), of(decoded, ROOM_B)
+    assert len(by_json) == len(NAMES)
+    for one, other in zip(by_json, by_avro, strict=True):
+        differing = {"event_id", "occurred_at"} if one["meta"]["cause"] == "play-4" else {"event_id"}
         renamed = {**other, "room_id": ROOM_A}
-        for event in (mine, renamed):
-            event["meta"] = {key: value for key, value in event["meta"].items() if key not in strange}
-        assert renamed == mine
-    assert world.worker.metric("pipeline_wrong_partition_total") == 0
+        for event in (one, renamed):
+            event["meta"] = {key: value for key, value in event["meta"].items() if key not in differing}
+        assert renamed == one
+    assert interop.worker.metric("pipeline_wrong_partition_total") == 0
 
 
-def test_headers_are_cloud_events(world: World) -> None:
+def test_headers_are_cloud_events(interop: Interop) -> None:
     timeouts = 0
-    for message, event in zip(world.messages, map(as_line, world.decoded()), strict=True):
+    for message, event in zip(interop.messages, map(as_line, interop.decoded()), strict=True):
         headers = dict(message.headers())
-        assert len(headers) == len(message.headers()), "each once"
+        assert len(headers) == len(message.headers()), "no header is repeated"
         meta = event["meta"]
         cause = headers.pop("ce_signal", None)
         assert headers == {
             "ce_specversion": b"1.0",
             "ce_id": meta["event_id"].encode(),
             "ce_type": event["event"].encode(),
-            "ce_source": f"/{world.pipe.prefix}".encode(),
+            "ce_source": f"/{interop.pipe.prefix}".encode(),
             "ce_subject": event["room_id"].encode(),
             "ce_time": meta["occurred_at"].encode(),
             "content-type": b"application/avro",
@@ -257,14 +259,14 @@ def test_headers_are_cloud_events(world: World) -> None:
             assert meta["occurred_at"] == format_time(T)
             place = re.fullmatch(r"(.+)\.(api|media)\.signals/(\d+)/(\d+)", (cause or b"").decode())
             assert place is not None
-            assert (place[1], int(place[3])) == (world.pipe.prefix, message.partition())
+            assert (place[1], int(place[3])) == (interop.pipe.prefix, message.partition())
     assert timeouts == 2
 
 
-async def test_ce_signal_names_the_record_that_caused_it(world: World) -> None:
+async def test_ce_signal_names_the_causing_record(interop: Interop) -> None:
     causes = {}
     for name in ("api.signals", "media.signals"):
-        for record in await world.pipe.records(name):
+        for record in await interop.pipe.records(name):
             if record.value[0] == 0x7B:
                 found = json.loads(record.value)
                 causes[f"{record.topic}/{record.partition}/{record.offset}"] = (
@@ -272,24 +274,24 @@ async def test_ce_signal_names_the_record_that_caused_it(world: World) -> None:
                     found["signal_id"],
                 )
     seen = set()
-    for message, event in zip(world.messages, world.decoded(), strict=True):
+    for message, event in zip(interop.messages, interop.decoded(), strict=True):
         place = dict(message.headers()).get("ce_signal", b"").decode()
         if place and event["room_id"] == ROOM_A:
             assert causes[place] == (ROOM_A, event["meta"]["cause"])
             seen.add(place)
     assert len(seen) == len(NAMES) - 1 - 1 - 2, (
-        "all but the timeout; two of a joined that is muted, three of a destroy"
+        "all but the timeout's; a muted join causes two events, the destroy three"
     )
 
 
-async def test_the_other_partitioner_is_named_in_the_dead_letter(world: World) -> None:
-    """librdkafka's default is CRC32: a create that it puts elsewhere says so."""
-    pipe = world.pipe
+async def test_dead_letter_of_the_crc32_partitioner_names_the_remedy(interop: Interop) -> None:
+    """librdkafka partitions by CRC32 by default."""
+    pipe = interop.pipe
     number = pipe.settings.partitions
     room = next(
         r for r in (f"crc-{n}" for n in range(99)) if zlib.crc32(r.encode()) % number != pipe.partition(r)
     )
-    send(world, [s.ConferenceCreate("c", room, T, "app", "")])
+    send(interop.pipe, [s.ConferenceCreate("c", room, T, "app", "")])
     (letter,) = await asyncio.to_thread(read, pipe, "signals.dead", 1)
     assert letter.key() == room.encode()
     message = dict(letter.headers())["__connect.errors.exception.message"].decode()
@@ -300,14 +302,14 @@ async def test_the_other_partitioner_is_named_in_the_dead_letter(world: World) -
     assert letter.partition() == zlib.crc32(room.encode()) % number
 
 
-async def test_the_example_consumer_reads_them(world: World) -> None:
-    options = ["--group", f"{world.pipe.prefix}-example", "--max", str(2 * len(NAMES))]
+async def test_example_consumer_prints_every_event(interop: Interop) -> None:
+    options = ["--group", f"{interop.pipe.prefix}-example", "--max", str(2 * len(NAMES))]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "examples/consume.py",
         *options,
         cwd=ROOT,
-        env=world.pipe.env,
+        env=interop.pipe.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

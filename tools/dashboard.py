@@ -1,7 +1,7 @@
-"""Writes the Grafana dashboard of the chart (`make chart-docs`): what a panel shows stands here, one line each.
+"""Write the Grafana dashboard of the chart (`make chart-docs`). `ROWS` lists the panels and their queries.
 
-python tools/dashboard.py            writes helm/conference-pipeline/dashboards/conference-pipeline.json
-python tools/dashboard.py --check    exits with 1 if that file is another
+python tools/dashboard.py            write helm/conference-pipeline/dashboards/conference-pipeline.json
+python tools/dashboard.py --check    exit with 1 if that file differs
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ FILE: Final = (
 )
 WIDTH, HEIGHT, COLUMNS = 8, 7, 24
 PICKED: Final = 'namespace=~"$namespace", job=~"$job"'
-"""The workers that the variables pick; an absent label is an empty one, which `.*` matches."""
+"""Selects the workers of the variables; an absent label counts as empty, and `.*` matches it."""
 
 
 class Panel(NamedTuple):
-    """One graph: queries by legend. `#` in a query stands for the picked workers."""
+    """One graph: queries by legend. `#` in a query is replaced by `PICKED`."""
 
     title: str
     unit: str
@@ -46,25 +46,25 @@ def _each(metric: str) -> dict[str, str]:
 
 ROWS: Final[dict[str, list[Panel]]] = {
     "Flow": [
-        Panel("Signals", "ops", _rate("pipeline_signals_total", "type"), "Signals taken in, by type.", True),
+        Panel("Signals", "ops", _rate("pipeline_signals_total", "type"), "Signals processed, by type.", True),
         Panel("Events", "ops", _rate("pipeline_events_total", "type"), "Events published, by type.", True),
         Panel(
             "Lag",
             "short",
             {"{{topic}}": "sum by (topic) (pipeline_lag_records{#})"},
-            "Records appended and not yet applied.",
+            "Records appended but not yet applied.",
         ),
         Panel(
             "Latency",
             "s",
             _quantiles("pipeline_latency_seconds"),
-            "From a signal's append to the commit of its events, by the broker's clock.",
+            "Time from the append of a signal to the commit of its events, by the broker's clock.",
         ),
         Panel(
             "Units",
             "s",
             _quantiles("pipeline_unit_seconds"),
-            "One transaction: decide, write, commit.",
+            "Duration of a unit (one transaction): decide, write, commit.",
         ),
         Panel(
             "Signals per unit",
@@ -73,80 +73,90 @@ ROWS: Final[dict[str, list[Panel]]] = {
                 "mean": "sum(rate(pipeline_unit_signals_total{#}[$__rate_interval]))"
                 " / sum(rate(pipeline_unit_seconds_count{#}[$__rate_interval]))"
             },
-            "Grows with the load: the cost of a transaction is shared.",
+            "Grows with the load, so that each signal has a smaller share of a transaction's cost.",
         ),
     ],
-    "What should be rare": [
+    "Problems": [
         Panel(
-            "Rejected", "ops", _rate("pipeline_rejected_total", "reason"), "No sense in their room's state."
+            "Rejected",
+            "ops",
+            _rate("pipeline_rejected_total", "reason"),
+            "Signals that do not fit their room's state, by reason.",
         ),
-        Panel("Dead letters", "ops", _rate("pipeline_dead_letters_total", "topic"), "No signals at all."),
-        Panel("No events", "ops", _rate("pipeline_no_ops_total", "reason"), "Signals that caused no event."),
+        Panel(
+            "Dead letters",
+            "ops",
+            _rate("pipeline_dead_letters_total", "topic"),
+            "Records that are not valid signals, by topic.",
+        ),
+        Panel(
+            "No-ops", "ops", _rate("pipeline_no_ops_total", "reason"), "Signals without an event, by reason."
+        ),
         Panel(
             "Watchdog",
             "ops",
             {"fired": "sum(rate(pipeline_watchdog_fired_total{#}[$__rate_interval]))"},
-            "Playbacks that were failed because nobody reported their end.",
+            "Playbacks that the watchdog failed, because no signal reported their end.",
         ),
         Panel(
             "Wrong partition",
             "ops",
             {"records": "sum(rate(pipeline_wrong_partition_total{#}[$__rate_interval]))"},
-            "Produced with another partitioner than murmur2.",
+            "Records whose producer does not use murmur2.",
         ),
         Panel(
             "Transactions",
             "short",
             {
-                "open ones that hide signals": "sum(pipeline_open_foreign_transactions{#})",
-                "of dead workers, aborted": "sum(pipeline_fenced_owners{#})",
-                "begun anew": "sum(pipeline_producers_renewed{#})",
+                "open, hiding signals": "sum(pipeline_open_foreign_transactions{#})",
+                "aborted, of dead workers": "sum(pipeline_fenced_owners{#})",
+                "without an answer": "sum(pipeline_producers_renewed{#})",
             },
-            "Producers' open ones; and what the workers had to clean up since they started.",
+            "Open: producers' transactions now. Aborted and without an answer: totals since the workers started.",
         ),
         Panel(
             "Barrier",
             "ops",
             {
                 "waits": "sum(rate(pipeline_barrier_waits_total{#}[$__rate_interval]))",
-                "questions": "sum(rate(pipeline_barrier_questions{#}[$__rate_interval]))",
+                "log end requests": "sum(rate(pipeline_barrier_questions{#}[$__rate_interval]))",
             },
-            "Signals that waited for a deadline before them, and ends of logs that were asked for.",
+            "Signals that waited for an earlier deadline, and requests for the end of a log.",
         ),
     ],
     "Rooms": [
-        Panel("Rooms", "short", {"rooms": "sum(pipeline_rooms{#})"}, "Live rooms."),
-        Panel("Members", "short", {"members": "sum(pipeline_members{#})"}, "Members in them."),
+        Panel("Rooms", "short", {"rooms": "sum(pipeline_rooms{#})"}, "Known rooms."),
+        Panel("Members", "short", {"members": "sum(pipeline_members{#})"}, "Members in those rooms."),
         Panel(
-            "Playbacks", "short", {"watched": "sum(pipeline_watchdog_armed{#})"}, "With a watchdog running."
+            "Playbacks", "short", {"watched": "sum(pipeline_watchdog_armed{#})"}, "Playbacks with a deadline."
         ),
     ],
     "Workers": [
-        Panel("Partitions", "short", _each("pipeline_partitions"), "Partition numbers of each worker.", True),
+        Panel("Partitions", "short", _each("pipeline_partitions"), "Partitions owned by each worker.", True),
         Panel(
             "Recovery",
             "s",
             _each("pipeline_recovery_seconds"),
-            "How long the latest loading of partitions took.",
+            "Duration of the latest loading of partitions.",
         ),
         Panel(
             "Restarts",
             "short",
             {"{{instance}}": "changes(pipeline_process_start_time_seconds{#}[$__rate_interval])"},
-            "Starts of a process.",
+            "Restarts of a worker's process.",
         ),
         Panel(
             "CPU",
             "percentunit",
             {"{{instance}}": "rate(pipeline_process_cpu_seconds_total{#}[$__rate_interval])"},
-            "Of one core, and a worker uses one at most.",
+            "Share of one core. A worker uses at most one.",
         ),
-        Panel("Memory", "bytes", _each("pipeline_process_resident_memory_bytes"), "Resident."),
+        Panel("Memory", "bytes", _each("pipeline_process_resident_memory_bytes"), "Resident memory."),
         Panel(
             "Versions",
             "short",
             {"{{version}}, Python {{python}}": "count by (version, python) (pipeline_build_info{#})"},
-            "Workers by what they run.",
+            "Number of workers by version.",
             True,
         ),
     ],
@@ -215,7 +225,7 @@ def _variable(name: str, within: str) -> dict[str, Any]:
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard as Grafana 10 and later import it."""
+    """Return the dashboard in the format of Grafana 10 and later."""
     source = {"name": "datasource", "type": "datasource", "query": "prometheus", "refresh": 1}
     within = '{namespace=~"$namespace"}'
     return {
@@ -233,7 +243,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """The command; its exit code."""
+    """Run the command and return its exit code."""
     text = json.dumps(dashboard(), indent=1) + "\n"
     if arguments == ["--check"]:
         if FILE.read_text() != text:

@@ -1,29 +1,28 @@
-"""Ours beside Kafka Streams, a hand-written loop, Quix Streams and stock Faust: the same work, the same broker.
+"""Compare the pipeline with Kafka Streams, a hand-written loop, Quix Streams and stock Faust on one broker.
 
-    make bench-peers                                   (PEERS="--rounds 1 --signals 100000" for a smaller one)
+    make bench-peers                                   (shorter: PEERS="--rounds 1 --signals 100000")
     python -m benchmarks.peers [--only ours,handwritten] [--no-latency]
 
-The work: two co-partitioned inputs in Avro, the state of a room and of its members, one event per signal with its
-`meta` and CloudEvents headers to the partition number of the signal, a changelog row per room and member that changed;
-exactly once (stock Faust: at least once). Each contestant is one process, one worker. The load is in `load.py`.
+The task: two co-partitioned Avro inputs, state of a room and its members, one event per signal, with `meta` and
+CloudEvents headers, to the signal's partition number, and a changelog row per changed room and member; exactly once
+(stock Faust: at least once). Each contestant is one process with one worker. The load is in `load.py`.
 
-Throughput: the inputs are filled once. Every run empties the output topics, begins with a group of its own on the whole
-backlog, and is measured from the moment when the topic of events has passed the warm-up until it has all (10 looks a
-second at its end offsets). Then all events are read `read_committed` and checked; counted are those that the broker
-appended between the two moments. CPU is user and system time of the contestant's processes and of the broker's, between
-the same moments. Slow contestants get a part of the backlog. A broker that has just started takes several times the CPU
-for a record, so the first runs (`--break-in`) are thrown away. Rounds interleave the contestants in rotating order;
-shown are median and least to greatest, and the ratios of ours to each peer within the same round.
+Throughput: the inputs are filled once. Each run empties the output topics and starts a new group on the whole backlog.
+It is measured from the moment when the events topic has passed the warm-up until it holds all events (its end offsets
+are polled 10 times a second). Then all events are read with `read_committed` and checked; those appended between the
+two moments are counted. CPU is the user and system time of the contestant's processes and of the broker between the
+same moments. Slow contestants get a part of the backlog. A broker that has just started needs several times the CPU per
+record, so the first runs (`--break-in`) are discarded. Rounds interleave the contestants in rotating order. The tables
+have median and range, and the ratios of the pipeline to each peer within the same round.
 
-Latency: see `latency.py`. The contestants take turns at each rate, in rounds as above; one that was overloaded, or
-takes less from a backlog, is not asked for as much again. What sends the signals needs a part of the machine, so what
-one carries while they come is less than what it takes from a backlog: in each round, each is sent as many a second as
-it took from the backlog, what it carried meanwhile, once it had settled, is its maximum, and 80 % of that is the rate
-of its next run. Near the maximum it takes a while to make up for what was behind at the beginning, so that run settles
-four times as long as the others.
+Latency: see `latency.py`. The contestants take turns at each rate, in rounds as above. A rate is skipped for a
+contestant that was overloaded at a lower one or has a lower throughput. The sender needs a part of the machine, so the
+throughput while signals are sent is lower than from a backlog. It is measured in each round: signals are sent at the
+backlog's rate, and the rate of events after the warm-up is the contestant's maximum. Its next run is at 80 % of that.
+Near the maximum, a backlog from the start takes longer to process, so that run has four times the warm-up.
 
-Broker and contestant share the machine; what one takes the other lacks. Results go to docs/results/peers.md and
-peers.jsonl, the picture to docs/peers.svg.
+Broker and contestant share the machine. Results go to docs/results/peers.md and peers.jsonl, the chart to
+docs/peers.svg.
 """
 
 from __future__ import annotations
@@ -49,22 +48,22 @@ import confluent_kafka
 
 from benchmarks.peers import jars, latency, plot, report, throughput
 from benchmarks.peers.contestants import BENCH_PYTHON, ROOT, STREAMS_HEAP, Contestant, contestants
-from benchmarks.peers.latency import Asked, Latency
+from benchmarks.peers.latency import Latency, LatencyPlan
 from benchmarks.peers.load import Load, fill
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Site, servers
 from benchmarks.peers.throughput import Throughput
+from benchmarks.peers.workspace import BROKER_FLAGS, BROKER_HEAP_MB, PARTITIONS, Servers, Workspace, servers
 from pipeline.devstack.cache import java
 
 
-def say(text: str) -> None:
-    """Progress, on standard error."""
+def report_progress(text: str) -> None:
+    """Print progress with the time to standard error."""
     print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
 @dataclass
 class Bench:
-    """One run of all of it."""
+    """One run of the whole benchmark."""
 
     given: argparse.Namespace
     servers: Servers
@@ -75,27 +74,27 @@ class Bench:
     failures: list[str] = field(default_factory=list)
 
     def throughput(self) -> None:
-        """All rounds on one backlog."""
-        site, given = Site(self.servers), self.given
-        site.set_up()
-        load = Load(Codec(site.ids), site.prefix, given.rooms)
-        fill(self.servers.bootstrap, load, given.warm_up + given.signals, say)
+        """Measure all rounds on one backlog."""
+        workspace, given = Workspace(self.servers), self.given
+        workspace.set_up()
+        load = Load(Codec(workspace.ids), workspace.prefix, given.rooms)
+        fill(self.servers.bootstrap, load, given.warm_up + given.signals, report_progress)
         for number in range(given.break_in):
             one = self.taking_part[number % len(self.taking_part)]
-            with self._attempt(f"{one.title}, thrown away: the broker warms up"):
-                throughput.measure(one, site, load, given.warm_up, given.signals, 0, self.folder)
+            with self._attempt(f"{one.title}, discarded: the broker warms up"):
+                throughput.measure(one, workspace, load, given.warm_up, given.signals, 0, self.folder)
         for number in range(given.rounds):
             for one in in_turn(self.taking_part, number):
                 with self._attempt(f"{one.title}, round {number + 1}"):
                     run = throughput.measure(
-                        one, site, load, given.warm_up, given.signals, number + 1, self.folder
+                        one, workspace, load, given.warm_up, given.signals, number + 1, self.folder
                     )
                     self.runs.append(run)
-                    say(json.dumps(run.row()))
-        site.remove()
+                    report_progress(json.dumps(run.row()))
+        workspace.remove()
 
     def latency(self) -> None:
-        """All rates, the contestants in turn, in rounds."""
+        """Measure all rates, the contestants in turn, in rounds."""
         found = report.by_name(self.runs)
         most = {name: statistics.median(run.k_per_s for run in runs) * 1e3 for name, runs in found.items()}
         taking_part = [one for one in self.taking_part if one.latency]
@@ -106,7 +105,7 @@ class Bench:
                 for one in turn:
                     if rate < too_much.get(one.name, float("inf")):
                         row = self._latency(
-                            one, Asked(number + 1, rate), (self.given.settle, self.given.seconds)
+                            one, LatencyPlan(number + 1, rate), (self.given.settle, self.given.seconds)
                         )
                         if row is not None and not row.complete:
                             too_much[one.name] = rate
@@ -115,39 +114,41 @@ class Bench:
                     self._at_its_maximum(one, number + 1, most[one.name])
 
     def _at_its_maximum(self, one: Contestant, number: int, most: float) -> None:
-        """What one carries while signals are sent, and its latency at 80 % of it."""
+        """Measure the throughput while signals are sent, and the latency at 80 % of it."""
         settle, seconds = self.given.settle, self.given.seconds
-        # Large units come seldom, so what is carried takes a while to measure.
-        row = self._latency(one, Asked(number, most, " (as from a backlog)"), (settle, 3 * settle + seconds))
+        # Large units commit rarely, so the throughput needs a longer measurement.
+        row = self._latency(
+            one, LatencyPlan(number, most, " (as from a backlog)"), (settle, 3 * settle + seconds)
+        )
         if row is not None:
-            self._latency(one, Asked(number, 0.8 * row.carried, " (80 %)"), (4 * settle, seconds))
+            self._latency(one, LatencyPlan(number, 0.8 * row.carried, " (80 %)"), (4 * settle, seconds))
 
-    def _latency(self, one: Contestant, asked: Asked, seconds: tuple[float, float]) -> Latency | None:
-        """`seconds` of warm-up and of measuring."""
+    def _latency(self, one: Contestant, plan: LatencyPlan, seconds: tuple[float, float]) -> Latency | None:
+        """Measure one run; `seconds` of warm-up and of measurement. Return None if it failed."""
         row = None
-        with self._attempt(f"{one.title} at {asked.rate:,.0f} signals/s, round {asked.round}"):
-            row = latency.measure(one, self.servers, asked, seconds, self.folder, self.given.linger)
+        with self._attempt(f"{one.title} at {plan.rate:,.0f} signals/s, round {plan.round}"):
+            row = latency.measure(one, self.servers, plan, seconds, self.folder, self.given.linger)
             self.latencies.append(row)
-            say(json.dumps(row.row()))
+            report_progress(json.dumps(row.row()))
         return row
 
     @contextmanager
     def _attempt(self, what: str) -> Iterator[None]:
-        """A contestant that fails is a line of the table, not the end of the run."""
-        say(what)
+        """Record a contestant's failure instead of ending the benchmark."""
+        report_progress(what)
         try:
             yield
         except RuntimeError as error:
-            say(f"{what}: {error}")
+            report_progress(f"{what}: {error}")
             self.failures.append(f"{what}: {str(error).splitlines()[0]}")
 
     def write(self, folder: Path) -> None:
-        """Table, rows and picture."""
+        """Write the tables, the rows and the chart."""
         facts = settings(self.given, self.taking_part)
         lines = [
-            "# Ours beside peers",
+            "# Comparison with peers",
             "",
-            "By `make bench-peers`; the method is in `benchmarks/peers/__main__.py`.",
+            "Generated by `make bench-peers`. The method is described in `benchmarks/peers/__main__.py`.",
             "",
         ]
         lines += ["## Backlog", "", *report.throughput(self.taking_part, self.runs, self.failures), ""]
@@ -165,13 +166,13 @@ class Bench:
 
 
 def in_turn(contestants: list[Contestant], number: int) -> list[Contestant]:
-    """The order of a round: each begins with the next one."""
+    """Return the order of a round: each round starts with the next contestant."""
     shift = number % len(contestants)
     return contestants[shift:] + contestants[:shift]
 
 
 def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[str, str]:
-    """What a reader must know to judge the figures."""
+    """Return the facts that a reader needs to judge the results."""
     found = subprocess.run([str(java()), "-version"], capture_output=True, text=True, check=True)
     names = {one.name for one in taking_part}
     facts = {
@@ -189,9 +190,9 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
             + ([f"quixstreams {_bench_version('quixstreams')}"] if "quix" in names else [])
         ),
         "load": f"{given.warm_up:,} + {given.signals:,} signals of {given.rooms:,} rooms, {PARTITIONS} partitions, "
-        f"Avro, two thirds API, one third media; {given.rounds} rounds, {given.break_in} runs before them thrown away",
+        f"Avro, two thirds API, one third media; {given.rounds} rounds, after {given.break_in} discarded runs",
         "latency": f"{given.latency_rounds} rounds of {given.seconds:g} s at each rate, after {given.settle:g} s; "
-        f"as from a backlog {3 * given.settle + given.seconds:g} s, 80 % of it after {4 * given.settle:g} s; "
+        f"at the backlog's rate {3 * given.settle + given.seconds:g} s, at 80 % after {4 * given.settle:g} s; "
         f"producer: linger {given.linger} ms",
     }
     for one in taking_part:
@@ -209,41 +210,43 @@ def _bench_version(package: str) -> str:
 
 def _milliseconds(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of milliseconds, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1 ms")
     return int(text)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
-    add: Callable[..., Any] = parser.add_argument
-    add("--rounds", type=int, default=3, help="of the backlog; 0: only latency")
-    add(
-        "--break-in",
-        type=int,
-        default=3,
-        help="runs before them, of one contestant after another, thrown away",
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add("--warm-up", type=int, default=1_200_000, help="signals before the window")
-    add("--signals", type=int, default=2_400_000, help="signals in the window")
-    add("--rooms", type=int, default=20_000)
-    add("--quix", type=int, default=200_000, help="signals of a run of Quix, warm-up included")
-    add("--faust", type=int, default=20_000, help="signals of a run of stock Faust, warm-up included")
-    add("--only", type=lambda text: text.split(","), help="names, separated by commas")
-    add("--no-latency", action="store_true")
+    add: Callable[..., Any] = parser.add_argument
+    add("--rounds", type=int, default=3, help="throughput rounds; 0: only latency (%(default)s)")
+    add("--break-in", type=int, default=3, help="discarded runs before the first round (%(default)s)")
+    add("--warm-up", type=int, default=1_200_000, help="signals before the measurement (%(default)s)")
+    add("--signals", type=int, default=2_400_000, help="signals measured (%(default)s)")
+    add("--rooms", type=int, default=20_000, help="rooms (%(default)s)")
+    add(
+        "--quix", type=int, default=200_000, help="signals of a Quix run, including the warm-up (%(default)s)"
+    )
+    add(
+        "--faust",
+        type=int,
+        default=20_000,
+        help="signals of a stock Faust run, including the warm-up (%(default)s)",
+    )
+    add("--only", type=lambda text: text.split(","), help="comma-separated names of contestants")
+    add("--no-latency", action="store_true", help="measure only throughput")
     add(
         "--rates",
         type=lambda text: [float(one) for one in text.split(",") if one],
         default=[100, 500, 2000, 10000],
+        help="comma-separated rates of the latency runs, signals/s (100,500,2000,10000)",
     )
-    add("--latency-rounds", type=int, default=3)
-    add("--seconds", type=float, default=20.0, help="of measuring a latency")
-    add(
-        "--linger",
-        type=_milliseconds,
-        default=5,
-        help="milliseconds that what sends signals at a rate waits for more",
-    )
-    add("--settle", type=float, default=5.0, help="seconds before that at the same rate")
+    add("--latency-rounds", type=int, default=3, help="latency rounds (%(default)s)")
+    add("--seconds", type=float, default=20.0, help="duration of a latency measurement (%(default)s)")
+    add("--linger", type=_milliseconds, default=5, help="linger time of the sender, ms (%(default)s)")
+    add("--settle", type=float, default=5.0, help="seconds of warm-up of a latency run (%(default)s)")
     add(
         "--out",
         type=Path,
@@ -255,7 +258,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that context managers stop all processes
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
         folder = Path(scratch)
         wanted = given.only or ["streams"]
@@ -264,7 +267,7 @@ def main() -> int:
         everyone = contestants(streams, given.quix, given.faust)
         if unknown := set(given.only or ()) - {one.name for one in everyone}:
             raise SystemExit(
-                f"unknown: {', '.join(unknown)}; there are {', '.join(one.name for one in everyone)}"
+                f"--only: unknown {', '.join(unknown)}; valid: {', '.join(one.name for one in everyone)}"
             )
         with servers() as running:
             chosen = [one for one in everyone if not given.only or one.name in given.only]

@@ -1,8 +1,8 @@
-"""Who takes part, with which settings, and how one is started and stopped.
+"""The contestants with their settings, and how one is started and stopped.
 
-All get the same names: KAFKA_BOOTSTRAP_SERVERS, the prefix of the topics, a group id of their own per run, and the
-schema ids (PEER_SCHEMA_IDS, JSON). One process each unless it says otherwise, with the settings printed in the table;
-what is not named there is the default of the library.
+All get the same environment: KAFKA_BOOTSTRAP_SERVERS, the prefix of the topics, a new group id per run, and the schema
+ids (PEER_SCHEMA_IDS, JSON). Each is one process unless its title names another number. Settings that the results do
+not name are defaults of the library.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.peers.site import PARTITIONS, Site
+from benchmarks.peers.workspace import PARTITIONS, Workspace
 from pipeline.worker.unit import MAX_SIGNALS
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -28,14 +28,14 @@ STREAMS: Final = (
     f"Kafka Streams 4.3.1, exactly_once_v2, in-memory stores with changelogs, 1 thread, heap {STREAMS_HEAP}"
 )
 TWICE: Final = '"$@" & one=$!; "$@" & two=$!; trap "kill $one $two" TERM; wait; wait'
-"""A shell command that runs another one twice, side by side."""
+"""A shell command that runs another one twice in parallel."""
 UNITS: Final = f"units of up to {MAX_SIGNALS:,} signals; fetch 1 MiB a partition; no compression"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """`most` bounds the signals of one run; `settings` is what the table says of it."""
+    """One contestant; `settings` is its description in the results, `most` limits the signals of a run."""
 
     name: str
     title: str
@@ -45,11 +45,11 @@ class Contestant:
     most: int | None = None
     exactly_once: bool = True
     latency: bool = True
-    """Whether its latencies are measured, too."""
+    """Whether its latency is measured."""
 
 
 def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Contestant]:
-    """All of them; `streams` is the command of the Java program."""
+    """Return all contestants; `streams` is the command of the Kafka Streams program."""
     python = sys.executable
     worker = python, "-P", "-m", "pipeline", "worker"
     compiled = {"PYTHONPATH": str(ROOT / "build" / "compiled")}
@@ -64,7 +64,7 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
         Contestant(
             "ours-2",
             "conference-pipeline, 2 workers",
-            "two processes of it, six partitions each",
+            "two processes, six partitions each",
             ("sh", "-c", TWICE, "sh", *worker),
             compiled,
             latency=False,
@@ -116,10 +116,10 @@ def _streams(command: list[str], milliseconds: str) -> Contestant:
 
 
 class Running:
-    """A contestant at work. Use as a context manager: at the end nothing of it runs."""
+    """A running contestant, as a context manager that stops it at the end."""
 
-    def __init__(self, contestant: Contestant, site: Site, folder: Path) -> None:
-        """`folder` takes its log and its state."""
+    def __init__(self, contestant: Contestant, workspace: Workspace, folder: Path) -> None:
+        """Start it; its log and its state go to `folder`."""
         self.group = f"{contestant.name}-{secrets.token_hex(4)}"
         self.log = folder / f"{self.group}.log"
         clean = {
@@ -127,17 +127,17 @@ class Running:
         }
         env = {
             **clean,
-            "KAFKA_BOOTSTRAP_SERVERS": site.servers.bootstrap,
-            "SCHEMA_REGISTRY_URL": site.servers.registry,
-            "PIPELINE_TOPIC_PREFIX": site.prefix,
+            "KAFKA_BOOTSTRAP_SERVERS": workspace.servers.bootstrap,
+            "SCHEMA_REGISTRY_URL": workspace.servers.registry,
+            "PIPELINE_TOPIC_PREFIX": workspace.prefix,
             "PIPELINE_GROUP_ID": self.group,
             "PIPELINE_PARTITIONS": str(PARTITIONS),
             "PIPELINE_HTTP_PORT": "0",
             "PIPELINE_HTTP_HOST": "127.0.0.1",
             "PIPELINE_WATCHDOG_SECONDS": "86400",  # the peers have none
-            "PEER_PREFIX": site.prefix,
+            "PEER_PREFIX": workspace.prefix,
             "PEER_GROUP": self.group,
-            "PEER_SCHEMA_IDS": json.dumps(site.ids),
+            "PEER_SCHEMA_IDS": json.dumps(workspace.ids),
             "PEER_STATE_DIR": str(folder / self.group),
             **contestant.env,
         }
@@ -153,16 +153,16 @@ class Running:
         self.stop()
 
     def check(self) -> None:
-        """Raises RuntimeError with the end of its log when it has ended by itself."""
+        """Raise RuntimeError with the end of the log if the process has ended."""
         if (code := self._process.poll()) is not None:
             raise RuntimeError(f"{self.group} ended with {code}:\n{self.tail()}")
 
     def tail(self) -> str:
-        """The end of its log."""
+        """Return the end of the log."""
         return self.log.read_text(errors="replace")[-3000:]
 
     def stop(self, patience: float = 20.0) -> None:
-        """SIGTERM, and SIGKILL to what is left of it."""
+        """Stop the process with SIGTERM or, after `patience` seconds, its group with SIGKILL."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -173,12 +173,12 @@ class Running:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds of its processes so far."""
+        """CPU seconds of all its processes."""
         return sum(cpu(pid) for pid in _tree(self._process.pid))
 
     @property
     def peak_mb(self) -> float:
-        """The most memory its processes ever had resident, in MiB; the sum of what was each one's most."""
+        """Sum of its processes' peak resident memory, in MiB."""
         status = (Path(f"/proc/{pid}/status").read_text().splitlines() for pid in _tree(self._process.pid))
         return sum(
             int(line.split()[1]) / 1024 for lines in status for line in lines if line.startswith("VmHWM:")
@@ -186,7 +186,7 @@ class Running:
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds, user and system, of one process."""
+    """Return the CPU seconds, user and system, of one process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 

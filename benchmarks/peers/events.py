@@ -1,8 +1,8 @@
-"""What a contestant said: read back as a read_committed consumer, and checked against the load.
+"""Read a contestant's events with read_committed and check them against the load.
 
-Of every event: in its room the sequence goes on by one, and paused and resumed alternate. Of every 100th, too: event_id
-is what the contract says, meta names the playback of a play event, headers are those of the contract, the partition
-number is that of the cause. If all signals were to be processed, every room must have as many events as signals.
+Every event: the room's sequence increases by one; pause and resume alternate. Every 100th event: event_id, playback,
+headers and key follow the contract, and the partition number is that of the cause. After a full run, every room must
+have as many events as signals.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from confluent_kafka import Consumer, KafkaError, Message
 
 from benchmarks.peers import rooms
 from benchmarks.peers.load import Load
-from benchmarks.peers.site import Site
+from benchmarks.peers.workspace import Workspace
 
 LOOK_CLOSELY: Final = 100
 
 
-def messages(site: Site, topic: str = "events") -> Iterator[list[Message]]:
-    """All committed records of a topic up to its end now, in batches."""
-    partitions = site.partitions(topic)
+def messages(workspace: Workspace, topic: str = "events") -> Iterator[list[Message]]:
+    """Yield all committed records of a topic up to its current end, in batches. Raises RuntimeError."""
+    partitions = workspace.partitions(topic)
     consumer = Consumer(
         {
-            "bootstrap.servers": site.servers.bootstrap,
+            "bootstrap.servers": workspace.servers.bootstrap,
             "group.id": "reader",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -51,15 +51,16 @@ def messages(site: Site, topic: str = "events") -> Iterator[list[Message]]:
 
 
 class Check:
-    """The events of one run. `began` and `ended` are the window, in milliseconds of the broker's clock."""
+    """Counts and checks the events of one run."""
 
-    def __init__(self, site: Site, codec: rooms.Codec, began: float, ended: float) -> None:
+    def __init__(self, workspace: Workspace, codec: rooms.Codec, began: float, ended: float) -> None:
+        """Read all events; `began` and `ended` are the measured window in milliseconds of the broker's clock."""
         self.count = self.in_window = 0
         self.violations: Counter[str] = Counter()
         self._sequences: dict[str, int] = {}
         self._paused: dict[str, bool] = {}
-        self._site, self._codec = site, codec
-        for batch in messages(site):
+        self._site, self._codec = workspace, codec
+        for batch in messages(workspace):
             for message in batch:
                 self.count += 1
                 self.in_window += began < message.timestamp()[1] <= ended
@@ -99,7 +100,7 @@ class Check:
             self.violations["partition"] += 1
 
     def complete(self, load: Load) -> None:
-        """Every signal of the load must have had its event."""
+        """Check that every signal of the load has its event."""
         for life in load.lives:
-            if (said := self._sequences.get(life.room_id, 0)) != life.count:
-                self.violations["missing" if said < life.count else "too many"] += abs(life.count - said)
+            if (events := self._sequences.get(life.room_id, 0)) != life.count:
+                self.violations["missing" if events < life.count else "too many"] += abs(life.count - events)

@@ -1,11 +1,11 @@
-"""Contestant: a hand-written loop, confluent-kafka and fastavro, one transaction per batch of up to 10,000 records.
+"""Contestant: a hand-written loop with confluent-kafka and fastavro, one transaction per batch of up to 40,000 records.
 
-    python -m benchmarks.peers.handwritten     (names and ids come from the environment, see `contestants.py`)
+    python -m benchmarks.peers.handwritten     (topics and ids come from the environment, see `contestants.py`)
 
-Consume what is there, apply it to dicts, produce events and the rows that changed (once each, with their last value)
-to the partition number of their input, send the offsets with the group's metadata, commit. A partition's rows are
-read back from the changelog topic when it is assigned. Unlike ours it takes the two topics as they come: there is no
-merge by time, and no barrier. Any error ends it; a restart is the recovery.
+It consumes a batch, applies it to dicts, produces events and changed rows (each once, with its last value) to the
+partition number of their input, sends the offsets with the group's metadata, and commits. On assignment, a partition's
+rows are read from the changelog topic. Unlike the pipeline, it processes the two topics in the order of arrival: there
+is no merge by time and no barrier. Any error ends it; it recovers by a restart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from benchmarks.peers.rooms import Codec, Row, headers, member_key, room_key, step
 
-BATCH: Final = 40_000  # as many as a unit of ours holds at most
+BATCH: Final = 40_000  # the maximum of a unit in the pipeline
 
 
 class Table:
@@ -31,7 +31,7 @@ class Table:
         self.members: dict[str, dict[str, Row]] = {}
 
     def restore(self, key: list[str], row: Row | None) -> None:
-        """A record of the changelog, in the order of its log."""
+        """Apply one record of the changelog."""
         if key[0] == "room":
             self.rooms.pop(key[1], None)
             if row is not None:
@@ -44,7 +44,7 @@ class Table:
 
 
 class Loop:
-    """One worker."""
+    """The worker."""
 
     def __init__(self, servers: str, prefix: str, group: str, codec: Codec) -> None:
         self._codec, self._servers = codec, servers
@@ -59,24 +59,28 @@ class Loop:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
-                "partition.assignment.strategy": "range",  # the same numbers of both topics
+                "partition.assignment.strategy": "range",  # co-partitioned
             }
         )
         self._producer = Producer(
             {
                 "bootstrap.servers": servers,
                 "transactional.id": f"{group}-{uuid.uuid4()}",
-                "linger.ms": 5,  # a commit flushes at once
+                "linger.ms": 5,  # a commit flushes immediately
                 "queue.buffering.max.messages": 1_000_000,
             }
         )
-        self.ending = False
+        self._ending = False
+
+    def stop(self) -> None:
+        """End `run` after the current batch."""
+        self._ending = True
 
     def run(self) -> None:
-        """Until SIGTERM."""
+        """Process signals until `stop`."""
         self._producer.init_transactions(30)
         self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked)
-        while not self.ending:
+        while not self._ending:
             batch = self._consumer.consume(1, 0.5)
             if batch:
                 self._transaction(batch + self._consumer.consume(BATCH - 1, 0))
@@ -164,10 +168,7 @@ def main() -> None:
     codec = Codec(json.loads(env["PEER_SCHEMA_IDS"]))
     loop = Loop(env["KAFKA_BOOTSTRAP_SERVERS"], env["PEER_PREFIX"], env["PEER_GROUP"], codec)
 
-    def end(*_: object) -> None:
-        loop.ending = True
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     loop.run()
 
 

@@ -1,7 +1,7 @@
-"""The Kafka Streams contestant: its jars, pinned by SHA-256 like those of the local broker, and its classes.
+"""The jars of the Kafka Streams contestant, pinned by SHA-256 like those of the local broker, and its compilation.
 
-Eclipse's compiler is a jar like the others and runs on the Java of the local broker, so no JDK is needed. RocksDB's jar
-(60 MB) is left out: stores are in memory, and nothing loads it.
+Eclipse's compiler is a jar that runs on the local broker's Java, so no JDK is needed. RocksDB's jar (60 MB) is omitted:
+the stores are in memory and nothing loads it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ KAFKA: Final = (
     "kafka-clients-", "slf4j-api-", "slf4j-simple-", "jackson-core-", "jackson-databind-", "jackson-annotations-",
     "lz4-java-", "snappy-java-", "zstd-jni-",
 )  # fmt: skip
-"""Of the local broker's jars, those that a client takes."""
+"""The local broker's jars that a client needs."""
 
 
 def command(classes: Path, heap: str) -> list[str]:
-    """How to run it; compiles it into `classes`. Raises OSError when a download is not what is pinned."""
+    """Compile the program into `classes` and return its command line. Raises OSError on a wrong checksum."""
     jars = [_jar(*line.split()) for line in (HERE / "jars.txt").read_text().splitlines() if line[0] != "#"]
-    ours = [jar for jar in kafka_jars(Silent(), threading.Event()) if jar.name.startswith(KAFKA)]
+    client = [jar for jar in kafka_jars(Silent(), threading.Event()) if jar.name.startswith(KAFKA)]
     [compiler] = [jar for jar in jars if jar.name.startswith("ecj-")]
-    path = ":".join(str(jar) for jar in (*jars, *ours) if jar is not compiler)
+    path = ":".join(str(jar) for jar in (*jars, *client) if jar is not compiler)
     sources = sorted(str(source) for source in (HERE / "streams").glob("*.java"))
     subprocess.run(
         [
@@ -57,7 +57,7 @@ def command(classes: Path, heap: str) -> list[str]:
 
 
 def _jar(sha256: str, size: str, coordinate: str) -> Path:
-    """A jar in the cache, under its final name only when it is the pinned one."""
+    """Return a jar in the cache; a download gets its final name only after its checksum was verified."""
     group, artifact, version, packaging = coordinate.split(":")
     folder = make_dir(cache_dir() / "downloads" / "peers")
     final = folder / f"{artifact}-{version}.{packaging}"

@@ -1,14 +1,14 @@
-"""From the append of a signal until its event is visible to a read_committed consumer, at fixed rates.
+"""Latency from the append of a signal until its event is visible to a read_committed consumer, at fixed rates.
 
-A process of its own writes signals at an even pace, see `pacer`. It lingers for 5 ms, as clients do by default
-(librdkafka; the Java client since Kafka 4.0, KIP-1030), unless `--linger` says otherwise; latency begins with the
-append. The consumer here notes the wall time at which it has an event in hand, and nothing else. Afterwards the signals
-are read back with the broker's append times, and matched by signal_id = meta.cause. One machine, one clock; append
-times are whole milliseconds, cut, so a latency is up to 1 ms too long. "overloaded": not all events were there 5 s
-after the last signal.
+A separate process writes signals at an even rate, see `pacer`. Its linger time is 5 ms, the default of clients
+(librdkafka; the Java client since Kafka 4.0, KIP-1030), unless `--linger` sets another; the latency starts at the
+append. The consumer here only records the wall time at which it received each event. Afterwards the signals are read
+back with the broker's append times and matched by signal_id = meta.cause. Everything uses the clock of one machine.
+Append times are truncated to milliseconds, so a latency is up to 1 ms too long. A run is "overloaded" if events are
+missing 5 s after the last signal.
 
-Python's garbage collector rests in both processes meanwhile: at 66,000 signals a second it stopped the consumer for
-0.65 s in 15, for up to 0.1 s at once, which were added to the latencies of whoever was measured.
+Python's garbage collector is disabled in both processes during the measurement: at 66,000 signals a second it paused
+the consumer for 0.65 s in 15 s, up to 0.1 s at a time, which would count as latency.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from confluent_kafka import Consumer, IsolationLevel
 
 from benchmarks.peers.contestants import Contestant, Running
 from benchmarks.peers.events import messages
-from benchmarks.peers.pacer import Todo, pace
+from benchmarks.peers.pacer import PacerConfig, pace
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import PARTITIONS, Servers, Site
+from benchmarks.peers.workspace import PARTITIONS, Servers, Workspace
 from pipeline.gc_pause import gc_paused
 
 ROOMS: Final = 2_000
@@ -35,8 +35,8 @@ READY_SECONDS: Final = 120.0
 BEHIND_SECONDS: Final = 5.0
 
 
-class Asked(NamedTuple):
-    """A run: the number of its round, and signals per second; `nominal` says what they are of its maximum."""
+class LatencyPlan(NamedTuple):
+    """A run: its round and its rate in signals per second; `nominal` describes a rate relative to the maximum."""
 
     round: int
     rate: float
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Latency:
-    """One run, in milliseconds. `rate` is what was asked for, `sent` what the producer achieved, per second."""
+    """One run, latencies in milliseconds. `rate` is the planned rate, `sent` the achieved one, in signals/s."""
 
     contestant: str
     round: int
@@ -58,43 +58,45 @@ class Latency:
     p999: float | None
     note: str = ""
     carried: float = 0.0
-    """Events per second that were seen while signals were sent, without the warm-up."""
+    """Events received per second while signals were sent, without the warm-up."""
 
     @property
     def complete(self) -> bool:
-        """Whether all events were there; else it was overloaded, and has no figures."""
+        """Whether all events arrived; otherwise it was overloaded and has no latencies."""
         return self.p50 is not None
 
     def row(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the run as a JSON object."""
         return {"bench": "latency", **asdict(self)}
 
 
 def steady(runs: list[Latency]) -> list[Latency]:
-    """Of the runs of a contestant at a rate, those with all events; none when they are not more than half: a median of
-    the good ones would hide the others."""
+    """Return the complete runs of a contestant at a rate, or none if they are not the majority.
+
+    A median of a minority would hide the overloaded runs.
+    """
     good = [run for run in runs if run.complete]
     return good if 2 * len(good) > len(runs) else []
 
 
 def middle(runs: list[Latency]) -> Latency:
-    """The medians of such runs, of which there is one at least."""
+    """Return a run with the medians of `runs`, which must not be empty."""
     rate, p50, p99 = (
         statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99")
     )
     return replace(runs[0], rate=rate, p50=p50, p99=p99)
 
 
-class Watch:
-    """The consumer: when each event was seen."""
+class EventConsumer:
+    """A consumer that records when each event arrives."""
 
-    def __init__(self, site: Site, running: Running) -> None:
+    def __init__(self, workspace: Workspace, running: Running) -> None:
         self._running = running
         self.seen: list[tuple[float, list[bytes]]] = []
         self.count = 0
         self._consumer = Consumer(
             {
-                "bootstrap.servers": site.servers.bootstrap,
+                "bootstrap.servers": workspace.servers.bootstrap,
                 "group.id": "watch",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -102,10 +104,10 @@ class Watch:
                 "log_level": 3,
             }
         )
-        self._consumer.assign(site.partitions())
+        self._consumer.assign(workspace.partitions())
 
     def until(self, enough: Callable[[], bool], seconds: float) -> bool:
-        """Look at events until `enough`, asked for now and then; False when that took too long. Raises RuntimeError."""
+        """Consume until `enough()` or, returning False, for `seconds`. Raises RuntimeError if a process fails."""
         limit = time.monotonic() + seconds
         while not enough():
             if time.monotonic() > limit:
@@ -123,7 +125,7 @@ class Watch:
         return True
 
     def carried(self, since: float, until: float) -> float:
-        """Events per second that were seen between two times (milliseconds)."""
+        """Return the events received per second between two times (milliseconds)."""
         count = sum(len(values) for at, values in self.seen if since <= at < until)
         return round(count / (until - since) * 1e3, 1)
 
@@ -135,57 +137,61 @@ class Watch:
 def measure(
     contestant: Contestant,
     servers: Servers,
-    asked: Asked,
+    plan: LatencyPlan,
     seconds: tuple[float, float],
     folder: Path,
     linger_ms: int,
 ) -> Latency:
-    """One contestant as `asked`; `seconds` of warm-up and of measuring. Raises RuntimeError when it fails."""
-    site = Site(servers)
-    site.set_up()
-    signals = int(asked.rate * sum(seconds))
+    """Measure one run; `seconds` of warm-up and of measurement. Raises RuntimeError if the contestant fails."""
+    workspace = Workspace(servers)
+    workspace.set_up()
+    signals = int(plan.rate * sum(seconds))
     context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    todo = Todo(servers.bootstrap, site.prefix, site.ids, ROOMS, PARTITIONS, asked.rate, signals, linger_ms)
-    pacer = context.Process(target=pace, args=(theirs, todo), daemon=True)
+    pipe, remote = context.Pipe()
+    config = PacerConfig(
+        servers.bootstrap, workspace.prefix, workspace.ids, ROOMS, PARTITIONS, plan.rate, signals, linger_ms
+    )
+    pacer = context.Process(target=pace, args=(remote, config), daemon=True)
     pacer.start()
-    theirs.close()  # the pacer has the only one now: if it fails, `recv` says so
+    remote.close()  # only the pacer has this end now: if it fails, `recv` raises EOFError
     try:
-        with Running(contestant, site, folder) as running, gc_paused():
-            watch = Watch(site, running)
-            if not watch.until(lambda: watch.count >= ROOMS, READY_SECONDS):
-                seen = f"{watch.count:,} of {ROOMS:,} events seen, {site.written():,} offsets written"
-                stable = f"{site.written(IsolationLevel.READ_COMMITTED):,} of them stable"
+        with Running(contestant, workspace, folder) as running, gc_paused():
+            consumer = EventConsumer(workspace, running)
+            if not consumer.until(lambda: consumer.count >= ROOMS, READY_SECONDS):
+                seen = f"{consumer.count:,} of {ROOMS:,} events seen, {workspace.written():,} offsets written"
+                stable = f"{workspace.written(IsolationLevel.READ_COMMITTED):,} of them stable"
                 raise RuntimeError(f"{running.group} is not ready: {seen}, {stable}:\n{running.tail()}")
-            ours.recv()
+            pipe.recv()
             began = time.time() * 1000
-            ours.send("go")
-            watch.until(ours.poll, 3 * sum(seconds) + 60)
-            took = float(ours.recv())
-            carried = watch.carried(began + seconds[0] * 1000, time.time() * 1000)
-            complete = watch.until(lambda: watch.count >= ROOMS + signals, BEHIND_SECONDS)
-            watch.close()
-        latencies = sorted(_latencies(site, watch, began + seconds[0] * 1000)) if complete else []
+            pipe.send("go")
+            consumer.until(pipe.poll, 3 * sum(seconds) + 60)
+            took = float(pipe.recv())
+            carried = consumer.carried(began + seconds[0] * 1000, time.time() * 1000)
+            complete = consumer.until(lambda: consumer.count >= ROOMS + signals, BEHIND_SECONDS)
+            consumer.close()
+        latencies = sorted(_latencies(workspace, consumer, began + seconds[0] * 1000)) if complete else []
     finally:
         pacer.kill()
         pacer.join()
-        site.remove()
+        workspace.remove()
     sent = round(signals / took, 1)
     if not complete:
-        note = f"overloaded: {ROOMS + signals - watch.count:,} events missing after {BEHIND_SECONDS:.0f} s"
-        return Latency(contestant.name, *asked, sent, signals, None, None, None, note, carried)
+        note = f"overloaded: {ROOMS + signals - consumer.count:,} events missing after {BEHIND_SECONDS:.0f} s"
+        return Latency(contestant.name, *plan, sent, signals, None, None, None, note, carried)
     p50, p99, p999 = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
-    return Latency(contestant.name, *asked, sent, len(latencies), p50, p99, p999, "", carried)
+    return Latency(contestant.name, *plan, sent, len(latencies), p50, p99, p999, "", carried)
 
 
-def _latencies(site: Site, watch: Watch, since: float) -> list[float]:
-    """Of the signals that were appended after `since` and whose event was seen."""
-    codec = Codec(site.ids)
+def _latencies(workspace: Workspace, consumer: EventConsumer, since: float) -> list[float]:
+    """Return the latencies of the signals appended after `since` whose event arrived."""
+    codec = Codec(workspace.ids)
     appended: dict[str, int] = {}
     for topic in ("api.signals", "media.signals"):
-        for batch in messages(site, topic):
+        for batch in messages(workspace, topic):
             for message in batch:
                 if (at := message.timestamp()[1]) > since:
                     appended[codec.decode(message.value())[1]["signal_id"]] = at
-    causes = ((at, codec.decode(value)[1]["meta"]["cause"]) for at, values in watch.seen for value in values)
+    causes = (
+        (at, codec.decode(value)[1]["meta"]["cause"]) for at, values in consumer.seen for value in values
+    )
     return [at - appended[cause] for at, cause in causes if cause in appended]

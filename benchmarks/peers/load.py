@@ -1,8 +1,8 @@
-"""The load: lives of rooms in which every signal makes exactly one event, whatever the order of the two topics.
+"""The load: rooms in which every signal causes exactly one event in any order of the two topics.
 
-Of nine signals of a room six are of the API (play, volume, pause, pause, volume, stop) and three of the engine, which
-let one member join or leave; a room begins with its create. So two thirds are on one topic and one third on the other,
-and no signal of one topic waits for one of the other.
+A room starts with its create. Then each nine signals are six of the API (play, volume, pause, pause, volume, stop) and
+three of the engine, by which one member joins or leaves. So two thirds are in one topic and one third in the other, and
+no signal depends on one of the other topic.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ URLS: Final = ["https://cdn.example.com/audio/hold-music.wav"]
 
 
 class Life:
-    """One room: what it says next."""
+    """Generates the signals of one room."""
 
     __slots__ = ("_id", "count", "room_id", "session")
 
@@ -40,7 +40,7 @@ class Life:
         self.session = ""
 
     def next(self) -> tuple[str, Signal]:
-        """Record name without its namespace, and fields."""
+        """Return the next signal: its record name without the namespace, and its fields."""
         number, self.count = self.count, self.count + 1
         unique = f"{self._id}{number:08d}"
         signal: Signal = {"signal_id": unique, "room_id": self.room_id, "occurred_at": time.time_ns() // 1000}
@@ -67,16 +67,16 @@ class Life:
 
 
 class Filling(Protocol):
-    """Records for the inputs; the first are the creates of all rooms."""
+    """Records for the input topics; the first ones are the creates of all rooms."""
 
     lives: list[Life]
 
     def __iter__(self) -> Iterator[tuple[str, bytes, bytes]]:
-        """Topic, key, value."""
+        """Yield (topic, key, value)."""
 
 
 class Load:
-    """Signals of `rooms` rooms in an order by seed, ready for a producer."""
+    """Encoded signals of `rooms` rooms, in a random order from the seed."""
 
     def __init__(self, codec: Codec, prefix: str, rooms: int, seed: int = 1) -> None:
         self._rng = random.Random(seed)
@@ -84,7 +84,7 @@ class Load:
         self.lives = [Life(number, self._rng) for number in range(rooms)]
 
     def __iter__(self) -> Iterator[tuple[str, bytes, bytes]]:
-        """Topic, key, value: first the creates of all rooms, then rooms at random."""
+        """Yield (topic, key, value): the creates of all rooms, then signals of random rooms without end."""
         for life in self.lives:
             yield self._record(life)
         while True:
@@ -97,12 +97,12 @@ class Load:
 
 
 def room_partition(key: bytes, partitions: int) -> int:
-    """Where the contract wants the records of a room (§2)."""
+    """Return the partition of a room's key (contract §2)."""
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 def producer(servers: str, linger_ms: int) -> Producer:
-    """One that puts rooms where the contract wants them."""
+    """Return a producer with the contract's partitioner."""
     return Producer(
         {
             "bootstrap.servers": servers,
@@ -116,7 +116,7 @@ def producer(servers: str, linger_ms: int) -> Producer:
 
 
 def send(out: Producer, record: tuple[str, bytes, bytes]) -> None:
-    """Hand a record to the producer, and wait while that is full."""
+    """Produce a record; wait while the producer's queue is full."""
     topic, key, value = record
     while True:
         try:
@@ -127,8 +127,10 @@ def send(out: Producer, record: tuple[str, bytes, bytes]) -> None:
 
 
 def fill(servers: str, load: Filling, signals: int, say: Callable[[str], None]) -> None:
-    """Write so many signals as fast as possible. The creates are in the log before the rest: a room that is emptied
-    before its create would be forgotten (contract §5), and begin anew."""
+    """Write signals as fast as possible, the creates first.
+
+    A room whose members have left before its create would be forgotten (contract §5) and restart its sequence.
+    """
     began, out = time.monotonic(), producer(servers, 50)
     for number, record in enumerate(islice(load, signals), 1):
         send(out, record)
@@ -141,6 +143,6 @@ def fill(servers: str, load: Filling, signals: int, say: Callable[[str], None]) 
 
 
 def flush(out: Producer) -> None:
-    """Until all is acknowledged."""
+    """Wait until all records are acknowledged."""
     left = out.flush(300)
     assert left == 0, f"{left} signals were not delivered"

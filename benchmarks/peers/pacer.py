@@ -1,9 +1,8 @@
-"""What sends signals at an even pace: its requests are encoded before the clock starts.
+"""A sender of signals at an even rate, with requests that are encoded before the clock starts.
 
-One request every `linger_ms` has the batches of all partitions, as those of the Java client have; idempotent, acks=all,
-five in flight. librdkafka sends a request for each partition (its issue 1700), up to 4,800 a second with 24 of them. At
-66,000 to 71,000 signals a second 0.22 to 0.26 of two cores were idle with it, 0.41 to 0.43 without: the rest was
-missing to whoever was measured.
+It sends one request every `linger_ms` with the batches of all partitions, like the Java client; idempotent, acks=all,
+five in flight. librdkafka sends one request per partition (its issue 1700), up to 4,800 a second with 24 partitions. At
+66,000 to 71,000 signals a second, 0.22 to 0.26 of two cores were idle with librdkafka, 0.41 to 0.43 with this sender.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ Signal = tuple[str, bytes, bytes]
 
 
 class Due(NamedTuple):
-    """A request, and when it is sent, in seconds from the beginning."""
+    """A request and its send time in seconds from the start."""
 
     at: float
     request: ProduceRequest
 
 
 class Id(NamedTuple):
-    """Of an idempotent producer (KIP-98)."""
+    """The producer id and epoch of an idempotent producer (KIP-98)."""
 
     number: int
     epoch: int
 
 
 def plan(signals: Iterable[Signal], rate: float, linger_ms: int, partitions: int, who: Id) -> list[Due]:
-    """The requests for signals that come evenly, `rate` a second: those of each `linger_ms` are sent at its end."""
+    """Return the requests for evenly spaced signals, `rate` per second; each `linger_ms` is sent at its end."""
     sequences: Counter[tuple[str, int]] = Counter()
     ticks = groupby(enumerate(signals), lambda one: int(one[0] * 1000 / rate / linger_ms))
     return [
@@ -92,7 +91,7 @@ class Sender:
         self._node = -1
 
     async def open(self) -> Id:
-        """Connect. Raises KafkaError."""
+        """Connect and get a producer id. Raises KafkaError."""
         await self._client.bootstrap()
         [broker] = self._client.cluster.brokers()
         self._node = broker.nodeId
@@ -106,8 +105,10 @@ class Sender:
             await asyncio.sleep(0.1)
 
     async def run(self, planned: list[Due]) -> float:
-        """Send each when it is due, and as soon as it can be after that; the seconds it took until all were
-        acknowledged. Raises KafkaError."""
+        """Send each request when due, or as soon as possible after; return the seconds until all are acknowledged.
+
+        Raises KafkaError.
+        """
         began, flying = time.monotonic(), set[asyncio.Task[None]]()
         with gc_paused():  # see `latency`
             for due in planned:
@@ -132,8 +133,8 @@ class Sender:
         await self._client.close()
 
 
-class Todo(NamedTuple):
-    """What a process that runs `pace` is told."""
+class PacerConfig(NamedTuple):
+    """The arguments of a process that runs `pace`."""
 
     servers: str
     prefix: str
@@ -145,22 +146,27 @@ class Todo(NamedTuple):
     linger_ms: int
 
 
-def pace(pipe: Connection, todo: Todo) -> None:
-    """The process: the creates of all rooms; then, when told to, the signals. It answers with the time it took; when it
-    fails, who waits for the answer gets EOFError."""
+def pace(pipe: Connection, config: PacerConfig) -> None:
+    """Send the creates of all rooms, wait for a message, send the signals, and return the seconds over the pipe.
+
+    If it fails, the other end of the pipe gets EOFError.
+    """
     with pipe:
-        asyncio.run(_pace(pipe, todo))
+        asyncio.run(_pace(pipe, config))
 
 
-async def _pace(pipe: Connection, todo: Todo) -> None:
-    load, out = iter(Load(Codec(todo.ids), todo.prefix, todo.rooms)), producer(todo.servers, todo.linger_ms)
-    for record in islice(load, todo.rooms):
+async def _pace(pipe: Connection, config: PacerConfig) -> None:
+    load, out = (
+        iter(Load(Codec(config.ids), config.prefix, config.rooms)),
+        producer(config.servers, config.linger_ms),
+    )
+    for record in islice(load, config.rooms):
         send(out, record)
     flush(out)
-    sender = Sender(todo.servers)
+    sender = Sender(config.servers)
     try:
         who = await sender.open()
-        planned = plan(islice(load, todo.signals), todo.rate, todo.linger_ms, todo.partitions, who)
+        planned = plan(islice(load, config.signals), config.rate, config.linger_ms, config.partitions, who)
         pipe.send("ready")
         pipe.recv()
         pipe.send(await sender.run(planned))

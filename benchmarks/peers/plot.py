@@ -1,4 +1,4 @@
-"""One picture of a run, as SVG by hand: signals per second, CPU per signal, latency by rate."""
+"""The chart of a run as SVG: signals per second, CPU per signal, latency by rate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _text(x: float, y: float, text: str, more: str = "") -> str:
 
 
 def _bars(top: float, title: str, bars: list[tuple[str, list[tuple[float, float]], str]]) -> list[str]:
-    """Rows of (label, [(value, opacity)], figures), stacked from the left."""
+    """Draw rows of (label, [(value, opacity)], figures) as bars stacked from the left."""
     out = [_text(20, top, title, 'font-weight="bold"')]
     most = max((sum(value for value, _ in parts) for _, parts, _ in bars), default=1) or 1
     for row, (label, parts, figures) in enumerate(bars):
@@ -41,7 +41,7 @@ def _bars(top: float, title: str, bars: list[tuple[str, list[tuple[float, float]
 
 
 def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> list[str]:
-    """p50 (solid) and p99 (dashed) by rate, both axes logarithmic."""
+    """Draw p50 (solid) and p99 (dashed) by rate, both axes logarithmic."""
     out = [_text(20, top, "latency, append to visible, ms: p50 solid, p99 dashed", 'font-weight="bold"')]
     shown = [middle(good) for mine in by_rate(runs) if (good := steady(mine))]
     if not shown:
@@ -72,7 +72,7 @@ def _lines(top: float, contestants: list[Contestant], runs: list[Latency]) -> li
 
 
 def draw(contestants: list[Contestant], runs: list[Throughput], latencies: list[Latency]) -> str:
-    """The picture. Colours are by contestant, the same in all three parts."""
+    """Return the chart; each contestant has the same colour in all three parts."""
     found = by_name(runs)
     speed, cost = [], []
     for one in contestants:

@@ -2,11 +2,11 @@
 
     .venv-bench/bin/python -m benchmarks.peers.quix
 
-The two topics are concatenated, which aligns them by time; rooms and members are state of their key, in RocksDB with a
-changelog. Rows are JSON: Quix serialises state itself, in no other form. Avro is read and written by the same code
-as in the other Python peers, not by Quix's serialisers, which ask the registry and build a context per record. The
-producer's partitioner is murmur2, so the partition number stays. The default commit interval of 5 s would make every
-latency seconds; it is set to what the table says.
+The two topics are concatenated, which aligns them by time; rooms and members are keyed state in RocksDB with a
+changelog. Rows are JSON, the only form in which Quix serialises state. Avro is parsed and written by the code of the
+other Python peers, not by Quix's serialisers, which query the registry and build a context per record. The producer's
+partitioner is murmur2, so events keep the partition number. The default commit interval of 5 s would add seconds to
+every latency; the results name the one that is used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Decide = Callable[[bytes, State], tuple[bytes, Headers] | None]
 
 
 def decider(codec: Codec, source: bytes) -> Decide:
-    """What is done with a signal: value and headers of its event."""
+    """Return the function that processes a signal into the value and headers of its event."""
 
     def decide(value: bytes, state: State) -> tuple[bytes, Headers] | None:
         kind, signal = codec.decode(value)
@@ -45,8 +45,8 @@ def decider(codec: Codec, source: bytes) -> Decide:
     return decide
 
 
-def said(pair: tuple[bytes, Headers], *_: Any) -> Headers:
-    """The headers of what was decided."""
+def event_headers(pair: tuple[bytes, Headers], *_: Any) -> Headers:
+    """Return the headers of an event."""
     return pair[1]
 
 
@@ -68,7 +68,7 @@ def main() -> None:
         for name in ("api", "media")
     ]
     frame = signals[0].concat(signals[1]).apply(decider(codec, f"/{prefix}".encode()), stateful=True)
-    frame = frame.filter(lambda pair: pair is not None).set_headers(said).apply(lambda pair: pair[0])
+    frame = frame.filter(lambda pair: pair is not None).set_headers(event_headers).apply(lambda pair: pair[0])
     frame.to_topic(app.topic(f"{prefix}.events", value_serializer="bytes"))
     app.run()
 

@@ -1,4 +1,4 @@
-"""The tables of a run, in Markdown."""
+"""The tables of a run in Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.peers.throughput import Throughput
 
 
 def spread(values: Iterable[float], digits: int = 1) -> str:
-    """Median, and least to greatest."""
+    """Format the median and the range."""
     found = sorted(values)
     if not found:
         return "-"
@@ -20,7 +20,7 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 
 
 def by_name(runs: list[Throughput]) -> dict[str, list[Throughput]]:
-    """The runs of each contestant, in the order of their rounds."""
+    """Group the runs by contestant, ordered by round."""
     found: dict[str, list[Throughput]] = {}
     for run in sorted(runs, key=lambda run: run.round):
         found.setdefault(run.contestant, []).append(run)
@@ -28,10 +28,10 @@ def by_name(runs: list[Throughput]) -> dict[str, list[Throughput]]:
 
 
 def _paired(
-    ours: list[Throughput], theirs: list[Throughput], what: Callable[[Throughput], float]
+    pipeline: list[Throughput], peer: list[Throughput], what: Callable[[Throughput], float]
 ) -> list[float]:
-    rounds = {run.round: what(run) for run in ours}
-    return [rounds[run.round] / max(what(run), 1e-9) for run in theirs if run.round in rounds]
+    rounds = {run.round: what(run) for run in pipeline}
+    return [rounds[run.round] / max(what(run), 1e-9) for run in peer if run.round in rounds]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -40,9 +40,9 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def throughput(contestants: list[Contestant], runs: list[Throughput], failures: list[str]) -> list[str]:
-    """The backlog: median (least–greatest) over the rounds."""
+    """Return the throughput table: median (range) over the rounds."""
     found = by_name(runs)
-    ours = found.get("ours", [])
+    pipeline = found.get("ours", [])
     rows = []
     for one in contestants:
         mine = found.get(one.name, [])
@@ -60,32 +60,30 @@ def throughput(contestants: list[Contestant], runs: list[Throughput], failures: 
                 spread(run.k_per_s for run in mine),
                 spread(run.worker_us for run in mine),
                 spread(run.broker_us for run in mine),
-                spread(_paired(ours, mine, lambda run: run.k_per_s), 2),
-                spread(_paired(ours, mine, lambda run: run.worker_us), 2),
-                spread(_paired(ours, mine, lambda run: run.worker_us + run.broker_us), 2),
+                spread(_paired(pipeline, mine, lambda run: run.k_per_s), 2),
+                spread(_paired(pipeline, mine, lambda run: run.worker_us), 2),
+                spread(_paired(pipeline, mine, lambda run: run.worker_us + run.broker_us), 2),
                 spread((run.peak_mb for run in mine), 0),
                 ", ".join(f"{kind}: {count}" for kind, count in wrong.items()) or "0",
             ]
         )
     head = [
-        "contestant", "delivery", "signals measured", "k signals/s", "CPU of it, µs/signal",
-        "CPU of the broker, µs/signal", "ours ÷ it, signals/s", "ours ÷ it, CPU of it", "ours ÷ it, CPU of both",
-        "peak memory, MiB", "violations",
+        "contestant", "delivery", "signals measured", "k signals/s", "its CPU, µs/signal",
+        "broker's CPU, µs/signal", "pipeline ÷ it, signals/s", "pipeline ÷ it, its CPU",
+        "pipeline ÷ it, CPU of both", "peak memory, MiB", "violations",
     ]  # fmt: skip
     return _table(head, rows) + [f"- failed: {text}" for text in failures]
 
 
 def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
-    """Append to visible: median (least–greatest) over the rounds."""
+    """Return the latency table, from append to visible: median (range) over the rounds."""
     titles = {one.name: one.title for one in contestants}
     rows = []
     for mine in by_rate(runs):
         good = [run for run in mine if run.complete]
         figures = [spread(getattr(run, what) for run in steady(mine)) for what in ("p50", "p99", "p999")]
         rate = spread((run.rate for run in mine), 0) if mine[0].nominal else f"{mine[0].rate:,.0f}"
-        slow = [
-            f"the producer came to {run.sent:,.0f} signals/s" for run in good if run.sent < 0.95 * run.rate
-        ]
+        slow = [f"the sender reached {run.sent:,.0f} signals/s" for run in good if run.sent < 0.95 * run.rate]
         rows.append(
             [
                 titles[mine[0].contestant],
@@ -98,14 +96,14 @@ def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
             ]
         )
     head = [
-        "contestant", "signals sent/s", "events seen/s meanwhile", "p50, ms", "p99, ms", "p99.9, ms", "signals",
+        "contestant", "signals sent/s", "events received/s", "p50, ms", "p99, ms", "p99.9, ms", "signals",
         "rounds with all events", "note",
     ]  # fmt: skip
     return _table(head, rows)
 
 
 def by_rate(runs: Iterable[Latency]) -> list[list[Latency]]:
-    """The runs of a contestant at a rate, in the order in which such were first seen: by rate, then by contestant."""
+    """Group the runs by contestant and rate, ordered by rate."""
     found: dict[tuple[str, float | str], list[Latency]] = {}
     for run in runs:
         found.setdefault((run.contestant, run.nominal or run.rate), []).append(run)

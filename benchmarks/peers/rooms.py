@@ -1,8 +1,8 @@
-"""What the Python peers share: Avro by fastavro with the schemas of `avro/`, a room's rules, an event's headers.
+"""Shared by the Python peers: Avro with fastavro and the schemas of `avro/`, the rules of a room, an event's headers.
 
-It does the work of `pipeline/core/room.py` for the signals of the load (`load.py`), written as one would without
-it: a room and a member are dicts of the fields of `conference.Room` and `conference.Member`. There is no watchdog,
-nothing is rejected, and the last 16 API signals are remembered as in the contract. It imports nothing of the pipeline.
+It implements the rules of `pipeline/core/room.py` for the signals of the load (`load.py`) independently: rooms and
+members are dicts with the fields of `conference.Room` and `conference.Member`. There is no watchdog and no rejection;
+the last 16 API signals are deduplicated as in the contract. It imports nothing of the pipeline.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ REMEMBERED: Final = 16
 Row = dict[str, Any]
 Headers = list[tuple[str, bytes]]
 Step = tuple[Row, Row | None, tuple[str, Row] | None]
-Said = tuple[str, Row, str | None, bool]
-"""Record, fields of its own, meta.playback_id and meta.ends_playback."""
+Outcome = tuple[str, Row, str | None, bool]
+"""An event: record, its own fields, meta.playback_id and meta.ends_playback."""
 
 _URL_NAMESPACE: Final = sha1(bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8"), usedforsecurity=False)
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def event_id(room_id: str, sequence: int, cause: str) -> str:
-    """The UUIDv5 of contract §3."""
+    """Return the event_id, a UUIDv5 (contract §3)."""
     hashed = _URL_NAMESPACE.copy()
     hashed.update(f"{room_id}/{sequence}/{cause}".encode())
     h = hashed.hexdigest()
@@ -37,21 +37,21 @@ def event_id(room_id: str, sequence: int, cause: str) -> str:
 
 
 def _plain(schema: Any) -> Any:
-    """The schema without logical types: times stay numbers, which is faster."""
+    """Return the schema without logical types: times stay numbers, which is faster."""
     if isinstance(schema, dict):
         return {key: _plain(value) for key, value in schema.items() if key not in ("logicalType", "doc")}
     return [_plain(part) for part in schema] if isinstance(schema, list) else schema
 
 
 class Codec:
-    """Records in the registry's wire format. The ids are known beforehand: no record asks the registry."""
+    """Encodes and decodes records in the registry's wire format, with known schema ids."""
 
     def __init__(self, schema_ids: dict[str, int]) -> None:
         named: dict[str, Any] = {}
         meta = _plain(json.loads((AVRO / "conference.Meta.avsc").read_text()))
         fastavro.parse_schema(meta, named_schemas=named)
         self.names: dict[str, str] = {}
-        """Record to what its field `event` holds."""
+        """Record name to the value of its field `event`."""
         self._writers: dict[str, tuple[bytes, Any]] = {}
         self._readers: dict[bytes, tuple[str, Any]] = {}
         for record, number in schema_ids.items():
@@ -65,14 +65,14 @@ class Codec:
                 self._readers[prefix] = (record.rpartition(".")[2], schema)
 
     def decode(self, value: bytes) -> tuple[str, Row]:
-        """Name of the record without its namespace, and its fields."""
+        """Return the record's name without the namespace, and its fields."""
         name, schema = self._readers[value[:5]]
         stream = io.BytesIO(value)
         stream.seek(5)
         return name, fastavro.schemaless_reader(stream, schema)
 
     def encode(self, record: str, fields: Row) -> bytes:
-        """A record by its full name."""
+        """Encode a record; `record` is its full name."""
         prefix, schema = self._writers[record]
         stream = io.BytesIO()
         stream.write(prefix)
@@ -80,12 +80,12 @@ class Codec:
         return stream.getvalue()
 
     def event(self, event: tuple[str, Row]) -> bytes:
-        """An event as `step` returns it."""
+        """Encode an event as returned by `step`."""
         return self.encode(f"conference.{event[0]}", event[1])
 
 
 def headers(event: Row, source: bytes, place: str) -> Headers:
-    """CloudEvents attributes (contract §3); `place` is topic/partition/offset of the cause."""
+    """Return an event's headers (contract §3); `place` is topic/partition/offset of the cause."""
     meta = event["meta"]
     when = datetime.fromtimestamp(meta["occurred_at"] / 1e6, UTC).isoformat(timespec="microseconds")
     return [
@@ -101,12 +101,12 @@ def headers(event: Row, source: bytes, place: str) -> Headers:
 
 
 def room_key(room_id: str) -> bytes:
-    """Key of a room's row."""
+    """Return the key of a room's row."""
     return json.dumps(["room", room_id], separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def member_key(room_id: str, session: str) -> bytes:
-    """Key of a member's row."""
+    """Return the key of a member's row."""
     return json.dumps(["member", room_id, session], separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -119,25 +119,25 @@ def _fresh(room_id: str) -> Row:
 
 
 def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str, signal: Row) -> Step:
-    """Room and member after the signal, and the event (record, fields) or None.
+    """Return room and member after the signal, and the event (record, fields) or None.
 
-    `member` is the row of the signal's session, None if there is none; a room and a member may be changed in place.
+    `member` is the row of the signal's session, None if there is none. Room and member may be modified in place.
     `names` is `Codec.names`.
     """
     room_id, cause = signal["room_id"], signal["signal_id"]
     if room is None:
         room = _fresh(room_id)
     if kind.startswith("Member"):
-        said, member = _reported(room, member, kind, signal)
+        outcome, member = _reported(room, member, kind, signal)
     elif cause in room["recent"]:
         return room, member, None
     else:
         room["recent"].append(cause)
         del room["recent"][:-REMEMBERED]
-        said = _asked(room, kind, signal)
-    if said is None:
+        outcome = _requested(room, kind, signal)
+    if outcome is None:
         return room, member, None
-    record, fields, playback, ends = said
+    record, fields, playback, ends = outcome
     sequence = room["sequence"] = room["sequence"] + 1
     fields["room_id"], fields["event"] = room_id, names[record]
     fields["meta"] = {
@@ -153,8 +153,8 @@ def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str,
     return room, member, (record, fields)
 
 
-def _reported(room: Row, member: Row | None, kind: str, signal: Row) -> tuple[Said | None, Row | None]:
-    """What the engine reported: what to say, and the member after it."""
+def _reported(room: Row, member: Row | None, kind: str, signal: Row) -> tuple[Outcome | None, Row | None]:
+    """Apply a signal of the engine; return the event and the member after it."""
     session = signal["session_uuid"]
     if kind == "MemberJoined" and member is None:
         caller = signal["caller_id"]
@@ -168,8 +168,8 @@ def _reported(room: Row, member: Row | None, kind: str, signal: Row) -> tuple[Sa
     return None, member
 
 
-def _asked(room: Row, kind: str, signal: Row) -> Said | None:
-    """What a request of the API does to the room, and what to say of it."""
+def _requested(room: Row, kind: str, signal: Row) -> Outcome | None:
+    """Apply a signal of the API to the room; return the event."""
     status, playback = room["playback_status"], room["operation_id"]
     if kind == "ConferenceCreate":
         room["app_id"], room["name"] = signal["app_id"], signal["name"]

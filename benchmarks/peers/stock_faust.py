@@ -1,10 +1,10 @@
-"""Contestant: Faust 0.15.3 as it comes: at-least-once, its own tables and agent, stock settings.
+"""Contestant: Faust 0.15.3 with its default settings: at-least-once, its own tables and agents.
 
     python -m benchmarks.peers.stock_faust
 
-One agent on both topics, rooms and members in tables (memory store, changelog in JSON, Faust's default), one `send` per
-event to the partition number of its signal. Only what names and places things is set; the web server is off, as its
-port is fixed. Without a fault it makes no mistake; what a crash does to it is another matter
+One agent reads both topics; rooms and members are tables (memory store, changelog in JSON, Faust's default); each event
+is one `send` to the signal's partition number. Only names and paths are set; the web server is disabled, since its port
+is fixed. Its output is correct without faults, but not after a crash
 (`docs/internals/adr/0001-one-transaction-per-unit.md`).
 """
 
@@ -20,7 +20,7 @@ from benchmarks.peers.rooms import Codec, headers, member_key, room_key, step
 
 
 def agent(codec: Codec, source: bytes, rooms: Any, members: Any, events: Any) -> Any:
-    """The agent of both topics."""
+    """Return the agent of both topics."""
 
     async def decide(stream: Any) -> None:
         async for incoming in stream.events():
@@ -49,7 +49,7 @@ def agent(codec: Codec, source: bytes, rooms: Any, members: Any, events: Any) ->
 
 
 def build(env: dict[str, str]) -> faust.App:
-    """The app."""
+    """Build the app from the environment."""
     codec, prefix = Codec(json.loads(env["PEER_SCHEMA_IDS"])), env["PEER_PREFIX"]
     source, partitions = f"/{prefix}".encode(), int(env["PIPELINE_PARTITIONS"])
     app = faust.App(

@@ -1,4 +1,4 @@
-"""How many signals a contestant carries, and what CPU they cost. The method is in `__main__.py`."""
+"""The throughput of a contestant and its CPU time per signal. The method is described in `__main__.py`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from benchmarks.peers.contestants import Contestant, Running, cpu
 from benchmarks.peers.events import Check
 from benchmarks.peers.load import Load
 from benchmarks.peers.rooms import Codec
-from benchmarks.peers.site import Site
+from benchmarks.peers.workspace import Workspace
 
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 90.0
-"""Without an event for so long, a contestant has failed."""
+"""Seconds without an event after which a contestant has failed."""
 SETTLED_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Seconds of wall time, and of CPU time of contestant and broker."""
+    """Wall time, and CPU time of contestant and broker, in seconds."""
 
     at: float
     worker: float
@@ -30,7 +30,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Throughput:
-    """One run. CPU in microseconds per signal; `violations` by kind."""
+    """One run. CPU in microseconds per signal; violations by kind."""
 
     contestant: str
     round: int
@@ -44,24 +44,30 @@ class Throughput:
     violations: dict[str, int]
 
     def row(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the run as a JSON object."""
         return {"bench": "throughput", **asdict(self)}
 
 
 def measure(
-    contestant: Contestant, site: Site, load: Load, warm_up: int, signals: int, number: int, folder: Path
+    contestant: Contestant,
+    workspace: Workspace,
+    load: Load,
+    warm_up: int,
+    signals: int,
+    number: int,
+    folder: Path,
 ) -> Throughput:
-    """One contestant on the backlog that is there. Raises RuntimeError when it fails."""
+    """Measure one contestant on the current backlog. Raises RuntimeError if it fails."""
     total = warm_up + signals
     aimed = min(total, contestant.most or total)
-    site.empty_outputs()
-    with Running(contestant, site, folder) as running:
-        before = reach(site, running, aimed * warm_up // total)
-        after = reach(site, running, aimed)
+    workspace.empty_outputs()
+    with Running(contestant, workspace, folder) as running:
+        before = reach(workspace, running, aimed * warm_up // total)
+        after = reach(workspace, running, aimed)
         peak = running.peak_mb
         if aimed == total:
-            _settle(site, running)
-    check = Check(site, Codec(site.ids), before.at * 1000, after.at * 1000)
+            _settle(workspace, running)
+    check = Check(workspace, Codec(workspace.ids), before.at * 1000, after.at * 1000)
     if aimed == total:
         check.complete(load)
     seconds, count = after.at - before.at, max(check.in_window, 1)
@@ -79,26 +85,27 @@ def measure(
     )
 
 
-def reach(site: Site, running: Running, events: int) -> Snapshot:
-    """When the topic of events has got so long."""
+def reach(workspace: Workspace, running: Running, events: int) -> Snapshot:
+    """Wait until the events topic has `events` records. Raises RuntimeError if it stops growing."""
     last, changed = -1, time.monotonic()
-    while (written := site.written()) < events:
+    while (written := workspace.written()) < events:
         running.check()
         if written != last:
             last, changed = written, time.monotonic()
         if time.monotonic() - changed > STALL_SECONDS:
             raise RuntimeError(
-                f"{running.group} stands still at {written:,} of {events:,}:\n{running.tail()}"
+                f"{running.group} has written {written:,} of {events:,} events and none for "
+                f"{STALL_SECONDS:.0f} s:\n{running.tail()}"
             )
         time.sleep(POLL_SECONDS)
-    return Snapshot(time.time(), running.cpu, cpu(site.servers.broker))
+    return Snapshot(time.time(), running.cpu, cpu(workspace.servers.broker))
 
 
-def _settle(site: Site, running: Running) -> None:
-    """Until nothing more comes."""
+def _settle(workspace: Workspace, running: Running) -> None:
+    """Wait until no more events are written."""
     last, changed = -1, time.monotonic()
     while time.monotonic() - changed < SETTLED_SECONDS:
         running.check()
-        if (written := site.written()) != last:
+        if (written := workspace.written()) != last:
             last, changed = written, time.monotonic()
         time.sleep(POLL_SECONDS)

@@ -88,7 +88,7 @@ class Consumer(driver.Consumer):
         if missed := self._intake.missed():
             await self._thread.place(missed)
 
-    def state(self) -> str:
+    def poll_state(self) -> str:
         """Return what polls depend on, for the error of a consumer that does not poll."""
         return (
             f"generation {self.app.consumer_generation_id}, drainers {self._draining}, flow active {self.flow_active}, "

@@ -189,12 +189,12 @@ class Worker:
             "hanging transactions": parts.monitor.run(),
             "garbage collection": _tune_gc(engine),
             "polls": liveness.check_polls(
-                lambda: intake.polled_at, lambda: intake.polling, app.consumer.state
+                lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state
             ),
             "reads": liveness.check_reads(
                 intake.reading,
                 parts.offsets.stable,
-                lambda: f"engine in generation {intake.generation}, {app.consumer.state()}",
+                lambda: f"engine in generation {intake.generation}, {app.consumer.poll_state()}",
             ),
             "rebalances": liveness.check_rebalances(
                 lambda: intake.generation is not None or parts.recovery.loading,

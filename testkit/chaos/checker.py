@@ -1,11 +1,10 @@
-"""The promises of contract §6, held against the logs and the naive model (testkit/model.py).
+"""Check the guarantees of contract §6: compare the topics with the naive model (testkit/model.py).
 
-Room by room: the two signal logs of a room are run through the model in the order of their append times. The
-contract leaves one thing to chance: a straggler, a signal that was appended before another one of the other topic but
-seen after it, is applied when it comes. So where that run does not give what was published, the checker looks for
-an order of the two logs that does; each log's own order always stands, and how far the topics were out of step is
-reported. A timeout may come before a signal that was appended earlier than the deadline only if that signal was
-acknowledged after deadline + grace.
+The two signal logs of each room are replayed through the model in the order of append times. The contract leaves one
+order open: a straggler, appended before a signal of the other topic but fetched after it, is applied on arrival. If
+the replay differs from what was published, the checker searches for another interleaving of the two logs that matches,
+and reports by how much the topics were out of step. The order within one log never changes. A timeout may precede a
+signal appended before the deadline only if that signal was acknowledged after deadline + grace.
 """
 
 from __future__ import annotations
@@ -17,38 +16,40 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from testkit.chaos.logs import API, MEDIA, Event, Key, PartitionLog, Signal
+from testkit.chaos.history import RoomHistory, histories
+from testkit.chaos.logs import Event, Key, PartitionLog, Signal
 from testkit.chaos.scan import caught_up, scan, shown
 from testkit.model import Model, micros
 
 GRACE_US: Final = 250_000
 MAX_STEPS: Final = 20_000
-"""Model steps, over those of one run, that the search for an order may take per room."""
+"""Additional model steps that the search for an interleaving may take per room."""
 MAX_MEMBERS: Final = 20_000
-"""Members that are copied for coming back, in all; the earliest ways back of a large room are forgotten."""
+"""Members copied in all saved search states; above it, the oldest states of a large room are dropped."""
 MAX_VIOLATIONS: Final = 4
 
 
 @dataclass
 class Verdict:
-    """What was counted and what was found to be wrong."""
+    """Counts and violations."""
 
     signals: int = 0
     poisoned: int = 0
     events: int = 0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(events, type), (rejected, reason), (no_ops, reason), (dead, topic): what the model and the logs say."""
+    """Expected counters: (events, type), (rejected, reason), (no_ops, reason), (dead, topic)."""
     violations: list[str] = field(default_factory=list)
     timeouts: list[tuple[int, int]] = field(default_factory=list)
-    """(deadline, append time of its event) of all timeouts, in microseconds."""
+    """Per timeout, its deadline and the append time of its event, in microseconds."""
     caught_up: list[int] = field(default_factory=list)
-    """By how many microseconds timeouts were late whose partitions were caught up."""
+    """Delays, in microseconds, of timeouts in partitions without lag."""
     overtaken: list[int] = field(default_factory=list)
-    """By how many microseconds signals overtook older ones of the other topic."""
+    """Microseconds by which signals overtook older signals of the other topic."""
     excused: int = 0
-    """Timeouts that came before a signal whose acknowledgement came too late."""
+    """Timeouts published before a signal that was acknowledged too late."""
 
     def add(self, other: Verdict) -> None:
+        """Add the counts and violations of another partition."""
         self.signals += other.signals
         self.poisoned += other.poisoned
         self.events += other.events
@@ -60,72 +61,43 @@ class Verdict:
         self.excused += other.excused
 
 
-@dataclass
-class Story:
-    """All of one room."""
-
-    room_id: str
-    api: list[Signal] = field(default_factory=list)
-    media: list[Signal] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    rejected: dict[Key, dict[str, Any]] = field(default_factory=dict)
-
-    def tell(self, most: int = 400) -> str:
-        """The room's life, in the order of the append times; the last `most` lines."""
-        lines: list[tuple[int, str]] = [
-            (signal.time, f"{signal.time} signal {shown(signal.at)} {json.dumps(signal.value)}")
-            for signal in (*self.api, *self.media)
-        ]
-        for event in self.events:
-            cause = shown(event.cause) if event.cause else "a deadline"
-            lines.append(
-                (event.time, f"{event.time} EVENT {shown(event.at)} of {cause} {json.dumps(event.json)}")
-            )
-        for where, said in self.rejected.items():
-            lines.append((0, f"rejected {shown(where)} {said['reason']}"))
-        return "\n".join(text for _, text in sorted(lines)[-most:])
-
-
 def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, int]) -> Verdict:
     """Check one partition number.
 
     Args:
-        log: all that stands in its logs.
-        until: all deadlines before this time (microseconds) must have fired, and none behind it.
-        watchdog_us: the watchdog's microseconds.
-        late: signals whose acknowledgement came late, and when (microseconds).
+        log: the records of its topics.
+        until: all deadlines before this time (microseconds) must have fired, and none after it.
+        watchdog_us: the watchdog's timeout in microseconds.
+        late: the signals with a late acknowledgement, and its time (microseconds).
     """
     verdict = Verdict(violations=[f"partition {log.number}: {problem}" for problem in log.problems])
     verdict.violations += scan(log)
     _account(log, verdict)
-    for story in _stories(log, verdict).values():
+    for history in histories(log, verdict.violations).values():
         if len(verdict.violations) > MAX_VIOLATIONS:
-            verdict.violations.append(f"partition {log.number}: and more, not looked at")
+            verdict.violations.append(f"partition {log.number}: more rooms, not checked")
             break
-        run = Run(story, watchdog_us, until, late)
-        problem = run.solve()
+        replay = Replay(history, watchdog_us, until, late)
+        problem = replay.solve()
         if problem:
-            run = Run(story, watchdog_us, until, late, search=True)
-            problem = run.solve()
+            replay = Replay(history, watchdog_us, until, late, search=True)
+            problem = replay.solve()
+        problems = [problem] if problem else list(_state(log, history.room_id, replay.model))
+        verdict.violations += [
+            f"partition {log.number}, room {history.room_id!r}: {one}\n{history.render()}" for one in problems
+        ]
         if problem:
-            verdict.violations.append(
-                f"partition {log.number}, room {story.room_id!r}: {problem}\n{story.tell()}"
-            )
             continue
-        verdict.counts += run.counts
-        verdict.timeouts += run.timeouts
-        verdict.overtaken += run.overtaken
-        verdict.excused += run.excused
-        for problem in _state(log, story.room_id, run.model):
-            verdict.violations.append(
-                f"partition {log.number}, room {story.room_id!r}: {problem}\n{story.tell()}"
-            )
+        verdict.counts += replay.counts
+        verdict.timeouts += replay.timeouts
+        verdict.overtaken += replay.overtaken
+        verdict.excused += replay.excused
     verdict.caught_up = caught_up(log, verdict.timeouts)
     return verdict
 
 
 def _account(log: PartitionLog, verdict: Verdict) -> None:
-    """Poison is in the dead letters, all of it, once; nothing else is."""
+    """Check that each poison record has exactly one dead letter, no other record has one, and positions."""
     signals = [signal for records in log.signals.values() for signal in records]
     poison = {signal.at: signal.raw for signal in signals if signal.value is None}
     verdict.signals += len(signals)
@@ -137,36 +109,18 @@ def _account(log: PartitionLog, verdict: Verdict) -> None:
     }
     for place in sorted(poison.keys() | dead.keys()):
         if dead[place] != (place in poison) and len(verdict.violations) <= MAX_VIOLATIONS:
-            why = f"{dead[place]} dead letters ({reasons.get(place)!r}), poison: {place in poison}"
-            verdict.violations.append(f"{shown(place)}: {why}")
+            found = f"{dead[place]} dead letters ({reasons.get(place)!r}), poison: {place in poison}"
+            verdict.violations.append(f"{shown(place)}: {found}")
     for place, letter in log.dead:
         verdict.counts["dead", place[0]] += 1
         if place in poison and len(poison[place] or b"") <= 1 << 20 and letter.value() != poison[place]:
             verdict.violations.append(f"{shown(place)}: its dead letter has another value")
     for name, records in log.signals.items():
-        said = [offset for topic, offset in log.positions.items() if topic.endswith(name)]
-        if records and said != [records[-1].at[2] + 1]:
-            verdict.violations.append(f"{shown(records[-1].at)} is the last signal, the position is {said}")
-
-
-def _stories(log: PartitionLog, verdict: Verdict) -> dict[str, Story]:
-    stories: dict[str, Story] = {}
-    for name in (API, MEDIA):
-        for signal in log.signals[name]:
-            if signal.value is not None:
-                story = stories.setdefault(signal.value["room_id"], Story(signal.value["room_id"]))
-                (story.api if name == API else story.media).append(signal)
-    for event in log.events:
-        stories.setdefault(event.json["room_id"], Story(event.json["room_id"])).events.append(event)
-    raw = {s.at: s.raw for records in log.signals.values() for s in records}
-    for place, said in log.rejected:
-        story = stories.setdefault(said["room_id"], Story(said["room_id"]))
-        if place in story.rejected:
-            verdict.violations.append(f"{shown(place)} was rejected twice\n{story.tell()}")
-        if said["signal"] != raw.get(place):
-            verdict.violations.append(f"{shown(place)}: the rejected signal is not what stands there")
-        story.rejected[place] = said
-    return stories
+        position = [offset for topic, offset in log.positions.items() if topic.endswith(name)]
+        if records and position != [records[-1].at[2] + 1]:
+            verdict.violations.append(
+                f"{shown(records[-1].at)} is the last signal, the position is {position}"
+            )
 
 
 _ROOM: Final = {
@@ -177,7 +131,7 @@ _ROOM: Final = {
 
 
 def _state(log: PartitionLog, room_id: str, model: Model) -> Iterable[str]:
-    """The table's last row of the room is the model's room; no row when the room is forgotten."""
+    """Compare the room's last table row with the model's room; a forgotten room has no row."""
     row, room = log.rooms.get(room_id), model.rooms.get(room_id)
     rows = log.members.get(room_id, {})
     if row is None or room is None:
@@ -192,9 +146,9 @@ def _state(log: PartitionLog, room_id: str, model: Model) -> Iterable[str]:
     names = ("session_uuid", "caller_id", "muted", "leaving")
     ordered = sorted(rows.values(), key=lambda member: member["sequence"])
     has = [tuple(member[name] for name in names) for member in ordered]
-    wanted = [tuple(member[name] for name in names) for member in room["members"]]
-    if has != wanted:
-        yield f"the table's members differ from the model's: {set(has) ^ set(wanted) or 'in their order'}"
+    expected = [tuple(member[name] for name in names) for member in room["members"]]
+    if has != expected:
+        yield f"the table's members differ from the model's: {set(has) ^ set(expected) or 'in their order'}"
 
 
 _SEEN: Final = "seen before"
@@ -202,12 +156,12 @@ _SEEN: Final = "seen before"
 
 @dataclass(slots=True)
 class _Choice:
-    """Where the search can come back to: then the other topic's head is first, or the timeout is, with an excuse."""
+    """A state to backtrack to: then the other topic's head comes first or, with `excuse`, the timeout does."""
 
     excuse: bool
     api: int
     media: int
-    said: int
+    events: int
     model: dict[str, Any]
     outcomes: int
     overtaken: int
@@ -215,19 +169,25 @@ class _Choice:
     excused: int
 
 
-class Run:
-    """One room through the model, in the order of time, or in another that fits what was published."""
+class Replay:
+    """Replays one room through the model and compares the outcome with what was published."""
 
     def __init__(
-        self, story: Story, watchdog_us: int, until: int, late: Mapping[Key, int], *, search: bool = False
+        self,
+        history: RoomHistory,
+        watchdog_us: int,
+        until: int,
+        late: Mapping[Key, int],
+        *,
+        search: bool = False,
     ) -> None:
-        """Without `search`, the order of time is the only one that is tried."""
-        self._story, self._until, self._late, self._search = story, until, late, search
+        """Try the order of append times or, with `search`, every interleaving of the two logs."""
+        self._history, self._until, self._late, self._search = history, until, late, search
         self.model = Model(watchdog_us)
-        self._api = self._media = self._said = 0
+        self._api = self._media = self._events = 0
         self._outcomes: list[tuple[str, str]] = []
         self._choices: deque[_Choice] = deque()
-        self._limit = len(story.api) + len(story.media) + MAX_STEPS
+        self._limit = len(history.api) + len(history.media) + MAX_STEPS
         self.overtaken: list[int] = []
         self.timeouts: list[tuple[int, int]] = []
         self.excused = 0
@@ -235,11 +195,11 @@ class Run:
 
     @property
     def counts(self) -> Counter[tuple[str, str]]:
-        """What the model says that was counted."""
+        """The counters that the model expects."""
         return Counter(self._outcomes)
 
     def solve(self) -> str | None:
-        """What does not fit, None when all does. Of several attempts, the problem that was met latest in the log."""
+        """Return None if the room matches, else the mismatch; of several attempts, the one latest in the log."""
         furthest, problem, steps = -1, None, 0
         back: _Choice | None = None
         while True:
@@ -250,15 +210,15 @@ class Run:
                 return None
             if found is None:
                 continue
-            if found is not _SEEN and self._said > furthest:
-                furthest, problem = self._said, found
+            if found is not _SEEN and self._events > furthest:
+                furthest, problem = self._events, found
             if not self._choices or steps > self._limit:
                 return problem
             back = self._back()
 
     def _back(self) -> _Choice:
         choice = self._choices.pop()
-        self._api, self._media, self._said = choice.api, choice.media, choice.said
+        self._api, self._media, self._events = choice.api, choice.media, choice.events
         self.model.rooms = choice.model
         del self._outcomes[choice.outcomes :]
         del self.overtaken[choice.overtaken :]
@@ -267,10 +227,10 @@ class Run:
         return choice
 
     def _step(self, back: _Choice | None) -> str | None:
-        """Apply the next signal, or try what `back` names. "" at the end, None to go on, else the mismatch."""
-        story = self._story
-        api = story.api[self._api] if self._api < len(story.api) else None
-        media = story.media[self._media] if self._media < len(story.media) else None
+        """Apply the next signal, or what `back` names. Return "" at the end, None to continue, else the mismatch."""
+        history = self._history
+        api = history.api[self._api] if self._api < len(history.api) else None
+        media = history.media[self._media] if self._media < len(history.media) else None
         head = api if media is None or (api is not None and api.time <= media.time) else media
         if head is None:
             return self._end()
@@ -293,20 +253,20 @@ class Run:
         else:
             self._media += 1
         assert head.value is not None
-        # A straggler of this room finds deadlines that its own time does not reach; the other topic's reached them.
+        # A straggler may find a deadline later than its own append time: signals of the other topic have set it.
         return self._match(self.model.signal(head.value, head.time), head)
 
     def _been_here(self) -> bool:
-        """Whether another order of the same signals has come to the same: what follows has been tried, or will be."""
-        # As a digest: a room of 1,000 members would be held in 100 KB for each of its steps.
+        """Return whether another order of the same signals led to this state: its continuation is not repeated."""
+        # A digest, since the state of a room of 1,000 members has 100 KB at each step.
         state = hashlib.sha256(repr(self.model.rooms).encode()).digest()
-        here = self._api, self._media, self._said, state
+        here = self._api, self._media, self._events, state
         seen = here in self._seen
         self._seen.add(here)
         return seen
 
     def _remember(self, *, excuse: bool = False) -> None:
-        room = self.model.rooms.get(self._story.room_id)
+        room = self.model.rooms.get(self._history.room_id)
         members = len(room["members"]) if room else 0
         while len(self._choices) * (members + 1) > MAX_MEMBERS:
             self._choices.popleft()
@@ -316,18 +276,21 @@ class Run:
             for name, room in self.model.rooms.items()
         }
         counts = len(self._outcomes), len(self.overtaken), len(self.timeouts), self.excused
-        self._choices.append(_Choice(excuse, self._api, self._media, self._said, copied, *counts))
+        self._choices.append(_Choice(excuse, self._api, self._media, self._events, copied, *counts))
 
     def _deadline(self) -> int | None:
-        room = self.model.rooms.get(self._story.room_id)
+        room = self.model.rooms.get(self._history.room_id)
         return room["deadline"] if room is not None and room["status"] == "playing" else None
 
     def _excuse(self, head: Signal) -> bool:
-        """A timeout was published where the model still has an earlier signal: may it have come before that, which was
-        acknowledged too late? It need not: a signal that says nothing is seen by nobody."""
+        """Return whether a published timeout may precede `head`, an earlier signal that was acknowledged too late.
+
+        It may also follow it: a signal without an outcome leaves the order open.
+        """
         deadline = self._deadline()
-        said = self._story.events[self._said] if self._said < len(self._story.events) else None
-        if deadline is None or said is None or said.cause is not None or head.time >= deadline:
+        events = self._history.events
+        event = events[self._events] if self._events < len(events) else None
+        if deadline is None or event is None or event.cause is not None or head.time >= deadline:
             return False
         return self._late.get(head.at, 0) > deadline + GRACE_US
 
@@ -336,20 +299,20 @@ class Run:
         return self._match(self.model.due(deadline), None)
 
     def _end(self) -> str:
-        """All signals are in: the deadlines until the end of the run, then nothing more."""
+        """Fire the remaining deadlines, then check that no event and no rejection is left over."""
         problem = self._match(self.model.due(self._until), None)
         if problem:
             return problem
-        if self._said < len(self._story.events):
-            event = self._story.events[self._said]
-            return f"{shown(event.at)} has an event that nothing caused: {json.dumps(event.json)}"
+        if self._events < len(self._history.events):
+            event = self._history.events[self._events]
+            return f"{shown(event.at)} has an event without a cause: {json.dumps(event.json)}"
         rejected = sum(1 for kind, _ in self._outcomes if kind == "rejected")
-        if rejected != len(self._story.rejected):
-            return f"{len(self._story.rejected)} signals were rejected, {rejected} by the model"
+        if rejected != len(self._history.rejected):
+            return f"{len(self._history.rejected)} signals were rejected, the model rejects {rejected}"
         return ""
 
     def _match(self, outcomes: list[dict[str, Any]], head: Signal | None) -> str | None:
-        """Hold what the model says against what was published."""
+        """Compare the model's outcomes of one step with what was published."""
         for outcome in outcomes:
             if "event" in outcome:
                 problem = self._event(outcome["event"], head)
@@ -357,36 +320,36 @@ class Run:
                     return problem
             elif "rejected" in outcome:
                 assert head is not None
-                said = self._story.rejected.get(head.at)
+                found = self._history.rejected.get(head.at)
                 reason = outcome["rejected"]["reason"]
-                if said is None or said["reason"] != reason:
-                    return f"{shown(head.at)} should be rejected as {reason}: {said and said['reason']}"
+                if found is None or found["reason"] != reason:
+                    return f"{shown(head.at)} should be rejected as {reason}: {found and found['reason']}"
                 self._outcomes.append(("rejected", reason))
             else:
                 self._outcomes.append(("no_ops", outcome["no_op"]))
         if (
             head is not None
-            and head.at in self._story.rejected
+            and head.at in self._history.rejected
             and not any("rejected" in o for o in outcomes)
         ):
-            return f"{shown(head.at)} was rejected, and should not be: {outcomes}"
+            return f"{shown(head.at)} was rejected, but should not be: {outcomes}"
         return None
 
-    def _event(self, wanted: dict[str, Any], head: Signal | None) -> str | None:
-        timeout = wanted.get("error") == "playback_timeout"
-        if self._said >= len(self._story.events):
-            return f"an event is missing: {json.dumps(wanted)}"
-        event = self._story.events[self._said]
+    def _event(self, expected: dict[str, Any], head: Signal | None) -> str | None:
+        timeout = expected.get("error") == "playback_timeout"
+        if self._events >= len(self._history.events):
+            return f"an event is missing: {json.dumps(expected)}"
+        event = self._history.events[self._events]
         cause = None if timeout or head is None else head.at
-        if event.json != wanted or event.cause != cause:
-            return f"{shown(event.at)} should be {json.dumps(wanted)} of {cause and shown(cause)}"
-        self._said += 1
-        self._outcomes.append(("events", wanted["event"]))
+        if event.json != expected or event.cause != cause:
+            return f"{shown(event.at)} should be {json.dumps(expected)} of {cause and shown(cause)}"
+        self._events += 1
+        self._outcomes.append(("events", expected["event"]))
         if timeout:
             self.timeouts.append((event_deadline(event), event.time))
         return None
 
 
 def event_deadline(event: Event) -> int:
-    """A timeout occurs at its deadline."""
+    """Return the deadline of a timeout's event, in microseconds: it occurred at the deadline."""
     return micros(event.json["meta"]["occurred_at"])

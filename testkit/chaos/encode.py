@@ -1,4 +1,4 @@
-"""Signals in Avro, for the load: written by fastavro with the schemas of `avro/`."""
+"""Encode the load's signals as Avro, with fastavro and the schemas in `avro/`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AVRO = Path(__file__).parent.parent.parent / "avro"
 
 
 def encoder(schema_ids: Mapping[str, int]) -> Callable[[dict[str, Any]], bytes]:
-    """A function from a signal as JSON has it to its value in the registry's wire format."""
+    """Return a function that encodes a signal (as in JSON) in the schema registry's wire format."""
     schemas: dict[str, tuple[bytes, Any]] = {}
     for file in AVRO.glob("conference.signal.*.avsc"):
         text = json.loads(file.read_text())
@@ -33,7 +33,7 @@ def encoder(schema_ids: Mapping[str, int]) -> Callable[[dict[str, Any]], bytes]:
 
 
 def plain(schema: Any) -> Any:
-    """The schema without logical types: times stay numbers."""
+    """Return the schema without logical types, so that times stay numbers."""
     if isinstance(schema, dict):
         return {key: plain(value) for key, value in schema.items() if key != "logicalType"}
     return [plain(part) for part in schema] if isinstance(schema, list) else schema

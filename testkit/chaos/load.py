@@ -1,10 +1,11 @@
-"""Room lives as signals, at a fixed rate, by seed: what a platform and its media engine would write.
+"""A load generator: the signals of rooms as a platform and its media engine write them, at a fixed rate, from a seed.
 
-A room remembers what it meant to do, not what became of it; the checker reads what was appended instead.
+A room tracks what it has sent, not the outcome. The checker reads the appended records instead.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -17,7 +18,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 Signal = dict[str, Any]
 SLOW_ACK_US: Final = 200_000
-"""Acknowledgements that came later than this after the append are remembered: only they can excuse a timeout."""
+"""Microseconds from append to acknowledgement above which the signal is recorded: only such can excuse a timeout."""
 POISON: Final = (
     b"",
     b"{",
@@ -30,44 +31,44 @@ POISON: Final = (
 
 
 class RoomLife:
-    """One room from its first signal to its last, one signal per `next`."""
+    """Generates the signals of one room from its creation to its end."""
 
     def __init__(self, room_id: str, rng: random.Random, signals: int, hold: int = 0) -> None:
-        """It ends after about `signals`; `hold` members join at its beginning."""
+        """End after about `signals` signals; `hold` members join at the beginning."""
         self.room_id, self._rng, self._left, self._hold = room_id, rng, signals, hold
         self._members: list[str] = []
         self._live: tuple[str, list[str]] | None = None
         self._paused = False
-        self._count = 0
+        self.count = 0
         self._life = f"{rng.getrandbits(40):x}"
         self._steps = self._run()
 
     def next(self) -> Signal | None:
-        """The next signal, None when the life is over."""
+        """Return the next signal, None at the end."""
         return next(self._steps, None)
 
     def _signal(self, kind: str, **fields: Any) -> Signal:
-        self._count += 1
+        self.count += 1
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        ids = {"type": kind, "signal_id": f"{self._life}-{self._count}", "room_id": self.room_id}
+        ids = {"type": kind, "signal_id": f"{self._life}-{self.count}", "room_id": self.room_id}
         return {**ids, "occurred_at": now, **fields}
 
     def _run(self) -> Iterator[Signal]:
         rng = self._rng
-        if rng.random() < 0.2:  # discovered before it is created
+        if rng.random() < 0.2:  # a member before the room's create
             yield from self._join()
         yield self._signal("conference.create", app_id=f"app-{rng.randrange(5)}", name=f"Rööm {self.room_id}")
         for _ in range(self._hold):
             yield from self._join(ask=False)
-        while self._count < self._left + self._hold:
+        while self.count < self._left + self._hold:
             step = rng.choices(
-                (self._join, self._leave, self._mute, self._play, self._during, self._silly),
+                (self._join, self._leave, self._mute, self._play, self._during, self._invalid),
                 (14, 8 if not self._hold else 13, 20, 12, 40, 6),
             )[0]
             for signal in step():
                 yield signal
                 if rng.random() < 0.02:
-                    yield {**signal}  # a producer that repeats itself
+                    yield {**signal}  # a producer's retry
         if rng.random() < 0.9:
             yield self._signal("conference.destroy")
         else:
@@ -75,7 +76,7 @@ class RoomLife:
                 yield self._signal("member.left", session_uuid=session, reason="orphan")
 
     def _join(self, *, ask: bool = True) -> Iterator[Signal]:
-        session = f"{self._life}-s{self._count}"
+        session = f"{self._life}-s{self.count}"
         if ask:
             yield self._signal("conference.join", session_uuid=session)
         muted = {"muted": True} if self._rng.random() < 0.1 else {}
@@ -100,18 +101,18 @@ class RoomLife:
         yield self._signal(kind, session_uuid=session)
 
     def _play(self) -> Iterator[Signal]:
-        operation = f"{self._life}-op{self._count}"
+        operation = f"{self._life}-op{self.count}"
         urls = [f"https://media/{n}.wav" for n in range(self._rng.randint(1, 3))]
         if self._live is None:
             self._live, self._paused = (operation, list(urls)), False
         yield self._signal("conference.play", urls=urls, operation_id=operation)
 
     def _during(self) -> Iterator[Signal]:
-        """Something that happens to a playback; a fifth of them are left to the watchdog."""
+        """Yield a signal of the current playback; a tenth of the calls leave it to the watchdog."""
         if self._live is None:
             return
         operation, urls = self._live
-        op = f"{self._life}-rq{self._count}"
+        op = f"{self._life}-rq{self.count}"
         named: Signal = {"operation_id": operation} if self._rng.random() < 0.7 else {}
         what = self._rng.random()
         if what < 0.45:
@@ -132,24 +133,24 @@ class RoomLife:
             yield self._signal("play.finished", url=urls[0], **named)
             self._live = None
         else:
-            self._live = None  # nobody will say how it ended
+            self._live = None  # no signal ends it
 
-    def _silly(self) -> Iterator[Signal]:
+    def _invalid(self) -> Iterator[Signal]:
         rng = self._rng
         yield rng.choice(
             (
-                self._signal("conference.mute", session_uuid="nobody"),
+                self._signal("conference.mute", session_uuid="unknown"),
                 self._signal("conference.volume", volume=99, operation_id="loud"),
                 self._signal("conference.stop", operation_id="early"),
                 self._signal("conference.create", app_id="again", name=""),
-                self._signal("member.left", session_uuid="nobody"),
+                self._signal("member.left", session_uuid="unknown"),
                 self._signal("play.finished", url="https://media/unknown.wav"),
             )
         )
 
 
 class Load(threading.Thread):
-    """Writes room lives to the two topics: `rooms` live ones and, when `hot`, one room with that many members."""
+    """Writes the signals of `rooms` rooms to the two topics and, with `hot`, of one room with that many members."""
 
     def __init__(
         self,
@@ -163,17 +164,24 @@ class Load(threading.Thread):
         poison: float = 0.0,
         encode: Callable[[Signal], bytes] | None = None,
     ) -> None:
-        """`rate` is signals per second; `poison` the share of records that are no signals; `encode` writes a
-        signal in another form than JSON, and is taken for every second one."""
+        """Create the producer; `start()` begins to write.
+
+        Args:
+            servers: bootstrap servers.
+            topic: full name of a topic.
+            rate: signals per second.
+            poison: share of records that are not signals.
+            encode: encoder of every second signal; the others are JSON.
+        """
         super().__init__(name="load", daemon=True)
         self._rng = random.Random(seed)
-        self._topic, self.rate, self.poison = topic, rate, poison
+        self._topic, self._rate, self._poison_share = topic, rate, poison
         self._encode = encode
         self.sent = self.poisoned = 0
         self.late: dict[tuple[str, int, int], int] = {}
-        """(topic, partition, offset) to the time, in microseconds, at which a slow acknowledgement came."""
+        """(topic, partition, offset) of signals with a slow acknowledgement, to its time in microseconds."""
         self.failed = 0
-        """Records that were given up: they may or may not be in the log."""
+        """Records whose delivery failed: they may or may not be in the log."""
         self._ending = threading.Event()
         self._names = 0
         self._free: list[str] = []
@@ -202,8 +210,8 @@ class Load(threading.Thread):
     def run(self) -> None:
         began, made = time.monotonic(), 0
         while not self._ending.is_set():
-            due = int((time.monotonic() - began) * self.rate) - made
-            if due > 2 * self.rate:  # a broker that is away: don't make up for it
+            due = int((time.monotonic() - began) * self._rate) - made
+            if due > 2 * self._rate:  # the broker was down: do not send the missed signals at once
                 began, made, due = time.monotonic(), 0, 1
             for _ in range(due):
                 self.one()
@@ -212,12 +220,12 @@ class Load(threading.Thread):
         self._producer.flush(300)
 
     def finish(self) -> None:
-        """Stop, and wait until all is acknowledged."""
+        """Stop and wait for all acknowledgements."""
         self._ending.set()
         self.join()
 
     def burst(self, signals: int) -> None:
-        """Write as fast as possible, in the caller's thread; not while the thread runs."""
+        """Write as fast as possible in the caller's thread, which must not overlap with `start()`."""
         for number in range(signals):
             self.one()
             if number % 500 == 0:
@@ -225,10 +233,10 @@ class Load(threading.Thread):
         self._producer.flush(300)
 
     def one(self) -> None:
-        """The next signal of some room."""
-        if self.poison and self._rng.random() < self.poison:
-            self._poison()
-        if self._hot is not None and self._rng.random() < (0.5 if self._hot._count < 1200 else 0.1):
+        """Write the next signal of a random room."""
+        if self._poison_share and self._rng.random() < self._poison_share:
+            self._random_poison()
+        if self._hot is not None and self._rng.random() < (0.5 if self._hot.count < 1200 else 0.1):
             signal = self._hot.next()
         else:
             place = self._rng.randrange(len(self._lives))
@@ -239,22 +247,35 @@ class Load(threading.Thread):
         if signal is not None:
             self.write(signal)
 
+    @contextlib.contextmanager
+    def poisoning(self, share: float) -> Iterator[None]:
+        """Write this share of poison during the block."""
+        before, self._poison_share = self._poison_share, share
+        try:
+            yield
+        finally:
+            self._poison_share = before
+
     def write(self, signal: Signal) -> None:
-        """One signal to its topic."""
+        """Write a signal to its topic."""
         name = "api.signals" if signal["type"].startswith("conference.") else "media.signals"
         self._produce(self._topic(name), self.value(signal), signal["room_id"].encode(), [])
         self.sent += 1
 
     def value(self, signal: Signal) -> bytes:
-        """The signal in JSON, or in the other form."""
+        """Encode the signal as JSON or, at random, with `encode`."""
         if self._encode is not None and self._rng.random() < 0.5:
             return self._encode(signal)
         return json.dumps(signal).encode()
 
-    def _poison(self) -> None:
+    def _random_poison(self) -> None:
         name = self._rng.choice(("api.signals", "media.signals"))
         key = self._rng.choice((b"room-1", b"room-2", b"elsewhere", None))
-        self._produce(self._topic(name), self._rng.choice(POISON), key, [("poison", b"1")])
+        self.write_poison(name, self._rng.choice(POISON), key)
+
+    def write_poison(self, name: str, value: bytes, key: bytes | None) -> None:
+        """Write a record that is not a signal; a header marks it for the checker."""
+        self._produce(self._topic(name), value, key, [("poison", b"1")])
         self.poisoned += 1
 
     def _produce(self, topic: str, value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:

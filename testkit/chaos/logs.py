@@ -1,4 +1,4 @@
-"""What stands in the six topics of a run, read by librdkafka and decoded by fastavro: nothing of the pipeline's."""
+"""Read the six topics of a run with librdkafka and fastavro, without any code of the pipeline."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _PATIENCE_SECONDS: Final = 60.0
 
 @dataclass(slots=True)
 class Signal:
-    """One record of a signal topic. `time` is the append time in microseconds, which never runs back."""
+    """One record of a signal topic. `time` is the append time in microseconds, made monotonic."""
 
     at: Key
     time: int
     value: dict[str, Any] | None
-    """The signal as JSON has it; None for a record that was written as poison."""
+    """The signal as parsed JSON; None for a poison record."""
     raw: bytes | None = None
 
 
 @dataclass(slots=True)
 class Event:
-    """One event: its place, its append time (microseconds), the place of its cause (None: a timeout), its JSON."""
+    """One event: its position, append time (microseconds), its cause's position (None: a timeout), its JSON."""
 
     at: Key
     time: int
@@ -46,7 +46,7 @@ class Event:
 
 @dataclass
 class PartitionLog:
-    """Everything of one partition number; signals and events in the order of their logs."""
+    """The records of one partition number in all topics, in log order."""
 
     number: int
     signals: dict[str, list[Signal]] = field(default_factory=lambda: {API: [], MEDIA: []})
@@ -56,21 +56,21 @@ class PartitionLog:
     rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
     members: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
-    """Signal topic to the next offset, as the last position record says."""
+    """Signal topic to the next offset, from the last position record."""
     problems: list[str] = field(default_factory=list)
 
 
 class Reader:
-    """Reads the topics of one run, partition by partition."""
+    """Reads the topics of one run by partition."""
 
     def __init__(self, servers: str, registry: str, topic: Callable[[str], str]) -> None:
         self._servers, self._registry, self.topic = servers, registry.rstrip("/"), topic
         self._schemas: dict[int, Any] = {}
         self.kept: dict[tuple[str, int], list[Message]] = {}
-        """Signals that may be deleted from their topic by now, by topic and partition (see `keep`)."""
+        """Signals that may have been deleted from their topic, by topic and partition (see `keep`)."""
 
     def read(self, number: int) -> PartitionLog:
-        """One partition number, from the beginning of its logs to their last stable offsets."""
+        """Read one partition number from the beginning of each topic to the last stable offset."""
         log = PartitionLog(number)
         for name in (API, MEDIA):
             topic = self.topic(name)
@@ -79,8 +79,8 @@ class Reader:
         for record in self.fetch(self.topic("events"), number):
             log.events.append(self._event(log, record))
         for record in self.fetch(self.topic("signals.rejected"), number):
-            said = self.avro(record.value())
-            log.rejected.append(((said["topic"], said["partition"], said["offset"]), said))
+            row = self.avro(record.value())
+            log.rejected.append(((row["topic"], row["partition"], row["offset"]), row))
         for record in self.fetch(self.topic("signals.dead"), number):
             headers = dict(record.headers() or [])
             place = [
@@ -92,7 +92,7 @@ class Reader:
         return log
 
     def unfinished(self, number: int) -> bool:
-        """Whether this partition number has more signals than its last position record says."""
+        """Return whether this partition number has signals after its last recorded position."""
         log = PartitionLog(number)
         for record in self.fetch(self.topic("rooms"), number):
             if record.key() == b'["position"]':
@@ -104,13 +104,13 @@ class Reader:
         return False
 
     def keep(self, topic: str, number: int) -> None:
-        """Remember the signals of a partition, which are about to be deleted; those that were not kept yet."""
+        """Keep a copy of a partition's signals, which are about to be deleted."""
         kept = self.kept.setdefault((topic, number), [])
         known = kept[-1].offset() if kept else -1
         kept += [record for record in self.fetch(topic, number) if record.offset() > known]
 
     def fetch(self, topic: str, number: int, *, isolation: str = "read_committed") -> list[Message]:
-        """All records of a topic-partition that a consumer of this isolation level sees."""
+        """Return all records of a partition that this isolation level shows. Raises KafkaException on a timeout."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self._servers,
@@ -134,7 +134,7 @@ class Reader:
                     elif record.error().code() == KafkaError._PARTITION_EOF:
                         return found
                     moved = time.monotonic()
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}/{number} can't be read"))
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}/{number}: no end after 60 s"))
         finally:
             consumer.close()
 
@@ -157,11 +157,11 @@ class Reader:
 
     def _event(self, log: PartitionLog, record: Message) -> Event:
         headers = {name: value.decode() for name, value in record.headers()}
-        said = self.avro(record.value())
-        event = {"event": headers["ce_type"], **said}
-        meta, place = said["meta"], f"{record.topic()}/{record.partition()}/{record.offset()}"
+        row = self.avro(record.value())
+        event = {"event": headers["ce_type"], **row}
+        meta, place = row["meta"], f"{record.topic()}/{record.partition()}/{record.offset()}"
         shown = (headers["ce_id"], headers["ce_subject"], headers["ce_time"], record.key().decode())
-        if shown != (meta["event_id"], said["room_id"], meta["occurred_at"], said["room_id"]):
+        if shown != (meta["event_id"], row["room_id"], meta["occurred_at"], row["room_id"]):
             log.problems.append(f"{place}: headers {shown} are not the event's {event}")
         cause = headers.get("ce_signal")
         parts = cause.rsplit("/", 2) if cause else []
@@ -187,7 +187,7 @@ class Reader:
                 members[ids[1]] = row
 
     def avro(self, value: bytes) -> dict[str, Any]:
-        """The record in a value in the registry's wire format."""
+        """Decode a value in the schema registry's wire format."""
         schema_id = int.from_bytes(value[1:5])
         if schema_id not in self._schemas:
             with urllib.request.urlopen(f"{self._registry}/schemas/ids/{schema_id}", timeout=30) as answer:

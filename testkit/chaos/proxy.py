@@ -1,4 +1,4 @@
-"""A TCP proxy between one worker and one broker, which can be cut, slowed, reset, and can read Kafka's requests."""
+"""TCP proxies between workers and brokers that can cut, slow and reset connections, and parse Kafka requests."""
 
 from __future__ import annotations
 
@@ -13,63 +13,61 @@ from typing import Any, Final, Literal
 CHUNK: Final = 64 << 10
 PRODUCE, FETCH, ADD_PARTITIONS, END_TXN, OFFSETS = 0, 1, 24, 26, 28
 Way = Literal["up", "down"]
-"""From the worker to the broker, or back."""
-
-
-Late = Literal["answer", "before", "between"]
+"""Towards the broker, or towards the worker."""
+Timing = Literal["answer", "before", "between"]
 PATIENCE: Final = 3.0
-"""Seconds that a request of the next transaction is held for an answer, at most."""
+"""Seconds that a request of the next transaction is held back, at most."""
 
 
-class Hold:
-    """One transactional request of kind `api_key` that gets lost on its way: the worker's connection breaks and it
-    must ask again. One hold is shared by all links of a worker.
+class LostRequest:
+    """A transactional request that is lost on its way and delivered late. All links of a worker share it.
 
-    `late` is "answer": the broker does it at once, and only the answer is lost. Or it reaches the broker in the next
-    transaction. A moment too early it would do nothing, as long as the broker has not begun that one; so it comes
-    "before" the first records, which are only sent when the broker has; or "between" the first records, once they are
-    acknowledged, and those that go to other brokers.
+    The proxy breaks the worker's connection, so that the worker repeats the request. `late` is when the broker gets
+    the original: "answer", at once, and only its response is lost; or in the next transaction, "before" its first
+    records or "between" the first acknowledged records and those for other brokers. Earlier it would have no effect,
+    since the broker has not begun the next transaction; the first records are only sent when it has.
     """
 
-    def __init__(self, api_key: int, late: Late) -> None:
+    def __init__(self, api_key: int, late: Timing) -> None:
+        """Lose the next request with this API key."""
         self.api_key, self.late = api_key, late
         self.delivered = threading.Event()
         self.error: int | None = None
-        """What the broker answered to a late EndTxn; 0 would mean that it ended the next transaction."""
+        """The broker's error code for a late EndTxn; 0 means that it ended the next transaction."""
         self._step: Literal["armed", "lost", "ended", "records", "done"] = "armed"
-        self._wire: _Wire | None = None
+        self._connection: _Connection | None = None
         self._frame = b""
-        self._first: tuple[_Wire, int] | None = None
+        self._first: tuple[_Connection, int] | None = None
         self._acknowledged, self._answered, self._done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def request(self, wire: _Wire, api_key: int, correlation: int, frame: bytes) -> bool:
-        """The worker asks for something; False when it gets lost. Waits while it has to come behind the late one."""
+    async def request(self, connection: _Connection, api_key: int, correlation: int, frame: bytes) -> bool:
+        """Handle a worker's request; False if it is lost. Waits while it must follow the late request."""
         if self._step == "armed" and api_key == self.api_key:
-            self._step, self._wire, self._frame = "lost", wire, frame
-            wire.lost = True
+            self._step, self._connection, self._frame = "lost", connection, frame
+            connection.half_closed = True
             if self.late == "answer":
                 await self._deliver()
             return False
         if self._step == "lost" and api_key == END_TXN:
-            self._step = "ended"  # asked again, or the end of the transaction to which the lost one belongs
+            self._step = "ended"  # repeated, or the end of the transaction to which the lost one belongs
         elif self._step == "ended" and api_key == PRODUCE:
             self._step = "records"
             if self.late == "before":
                 await self._deliver()
             else:
-                self._first = (wire, correlation)
-                wire.task(self._deliver_after_first())
+                self._first = (connection, correlation)
+                connection.task(self._deliver_after_first())
         elif self._step == "records" and api_key == PRODUCE:
             await _patiently(self._done)
         return True
 
-    def answer(self, wire: _Wire, correlation: int, data: bytes) -> None:
-        """The broker answers; `data` begins with that answer's frame where it came alone."""
-        if wire is self._wire:
+    def answer(self, connection: _Connection, correlation: int, data: bytes) -> None:
+        """Handle a broker's response; `data` begins with its frame if it arrived alone."""
+        if connection is self._connection:
             if self.api_key == END_TXN and len(data) >= 14:
                 self.error = struct.unpack_from(">h", data, 12)[0]
             self._answered.set()
-        elif self._first == (wire, correlation):
+        elif self._first == (connection, correlation):
             self._acknowledged.set()
 
     async def _deliver_after_first(self) -> None:
@@ -77,17 +75,17 @@ class Hold:
         await self._deliver()
 
     async def _deliver(self) -> None:
-        assert self._wire is not None
+        assert self._connection is not None
         with contextlib.suppress(OSError):
-            self._wire.up_writer.write(self._frame)
-            await self._wire.up_writer.drain()
+            self._connection.up_writer.write(self._frame)
+            await self._connection.up_writer.drain()
             if self.late != "answer":
                 await _patiently(self._answered)
         self.give_up()
         self.delivered.set()
 
     def give_up(self) -> None:
-        """Hold nothing back any more."""
+        """Stop holding requests back."""
         self._step = "done"
         self._done.set()
 
@@ -98,7 +96,7 @@ async def _patiently(event: asyncio.Event) -> None:
 
 
 class Link:
-    """One listening port before one broker's listener. All its methods belong to the loop that it runs in."""
+    """One listening port in front of one broker listener. Call its methods in its event loop only."""
 
     def __init__(self, port: int, target: int, rng: random.Random) -> None:
         self._port, self._target, self._rng = port, target, rng
@@ -110,7 +108,7 @@ class Link:
         self._delay = 0.0
         self._bytes_per_second = 0.0
         self._connections: set[asyncio.StreamWriter] = set()
-        self._hold: Hold | None = None
+        self._lost: LostRequest | None = None
         self._trip: int | None = None
         self.tripped = threading.Event()
         self._server: asyncio.Server | None = None
@@ -128,49 +126,49 @@ class Link:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def cut(self, *ways: Way) -> None:
-        """Nothing goes through any more these ways; nothing is refused either."""
+        """Stop forwarding in these directions; connections stay open."""
         for way in ways:
             self._open[way].clear()
 
     async def starve(self) -> None:
-        """Nothing comes back any more through connections that fetch records."""
+        """Stop forwarding responses on connections that fetch records."""
         self._fed.clear()
 
     async def feed(self) -> None:
-        """The end of that."""
+        """Forward them again."""
         self._fed.set()
 
     async def slow(self, delay: float, bytes_per_second: float = 0.0) -> None:
-        """Every piece takes up to `delay` seconds longer each way."""
+        """Delay each chunk by up to `delay` seconds in each direction, and limit the bandwidth if given."""
         self._delay, self._bytes_per_second = delay, bytes_per_second
 
     async def heal(self) -> None:
-        """All as before; what was held back arrives now."""
+        """Forward everything again, including what was held back."""
         self._delay = self._bytes_per_second = 0.0
         for gate in self._open.values():
             gate.set()
 
     async def reset(self) -> None:
-        """Break all connections."""
+        """Abort all connections."""
         for writer in list(self._connections):
             writer.transport.abort()
 
     async def trip(self, api_key: int) -> None:
-        """Cut both ways in the moment when the next request of this kind comes."""
+        """Cut both directions when the next request with this API key arrives."""
         self.tripped.clear()
         self._trip = api_key
 
-    async def hold(self, hold: Hold) -> None:
-        """Lose the next request of that kind."""
-        if self._hold is not None:
-            self._hold.give_up()
-        self._hold = hold
+    async def lose(self, lost: LostRequest) -> None:
+        """Lose the next request that `lost` describes."""
+        if self._lost is not None:
+            self._lost.give_up()
+        self._lost = lost
 
-    async def release(self, hold: Hold) -> None:
-        """The end of that, come what may."""
-        hold.give_up()
-        if self._hold is hold:
-            self._hold = None
+    async def release(self, lost: LostRequest) -> None:
+        """Stop losing it and hold nothing back."""
+        lost.give_up()
+        if self._lost is lost:
+            self._lost = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -179,12 +177,12 @@ class Link:
             writer.transport.abort()
             return
         self._connections |= {writer, up_writer}
-        wire = _Wire(self, writer, up_reader, up_writer)
-        up = asyncio.create_task(self._requests(reader, wire))
-        down = asyncio.create_task(self._answers(wire))
+        connection = _Connection(self, writer, up_reader, up_writer)
+        up = asyncio.create_task(self._requests(reader, connection))
+        down = asyncio.create_task(self._answers(connection))
         self.tasks |= {up, down}
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-        if wire.lost:  # only the worker's half is broken
+        if connection.half_closed:  # the broker's half stays open
             writer.transport.abort()
             await asyncio.wait({down})
         for task in (up, down):
@@ -204,37 +202,37 @@ class Link:
         writer.write(data)
         await writer.drain()
 
-    async def _requests(self, reader: asyncio.StreamReader, wire: _Wire) -> None:
+    async def _requests(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 size = await reader.readexactly(4)
                 frame = await reader.readexactly(struct.unpack(">i", size)[0])
                 api_key, _, correlation = struct.unpack_from(">hhi", frame)
-                if self._hold is not None and not await self._hold.request(
-                    wire, api_key, correlation, size + frame
+                if self._lost is not None and not await self._lost.request(
+                    connection, api_key, correlation, size + frame
                 ):
                     return
-                wire.fetches = wire.fetches or api_key == FETCH
+                connection.fetches = connection.fetches or api_key == FETCH
                 if api_key == self._trip:
                     self._trip = None
                     await self.cut("up", "down")
                     self.tripped.set()
-                await self._pass("up", size + frame, wire.up_writer)
+                await self._pass("up", size + frame, connection.up_writer)
 
-    async def _answers(self, wire: _Wire) -> None:
+    async def _answers(self, connection: _Connection) -> None:
         with contextlib.suppress(OSError):
-            while data := await wire.up_reader.read(CHUNK):
-                for correlation in wire.answers(data):
-                    if self._hold is not None:
-                        self._hold.answer(wire, correlation, data)
-                if wire.fetches:
+            while data := await connection.up_reader.read(CHUNK):
+                for correlation in connection.answers(data):
+                    if self._lost is not None:
+                        self._lost.answer(connection, correlation, data)
+                if connection.fetches:
                     await self._fed.wait()
-                if not wire.lost:
-                    await self._pass("down", data, wire.writer)
+                if not connection.half_closed:
+                    await self._pass("down", data, connection.writer)
 
 
-class _Wire:
-    """One connection through a link; `lost` when the worker's half is broken, and the broker's is not."""
+class _Connection:
+    """One connection through a link; `half_closed` if the worker's half is closed and the broker's is open."""
 
     def __init__(
         self,
@@ -244,17 +242,17 @@ class _Wire:
         up_writer: asyncio.StreamWriter,
     ) -> None:
         self._link, self.writer, self.up_reader, self.up_writer = link, writer, up_reader, up_writer
-        self.lost = self.fetches = False
+        self.half_closed = self.fetches = False
         self._head, self._left = b"", 0
 
     def task(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside the connection."""
+        """Run a task that ends with the link."""
         task = asyncio.create_task(work)
         self._link.tasks.add(task)
         task.add_done_callback(self._link.tasks.discard)
 
     def answers(self, data: bytes) -> Iterator[int]:
-        """The correlation ids of the answers that begin in this piece of the stream."""
+        """Yield the correlation ids of the responses that begin in this chunk."""
         place = 0
         while place < len(data):
             if self._left:
@@ -271,26 +269,26 @@ class _Wire:
 
 
 class Proxies:
-    """All links of a run, in a thread of their own."""
+    """All links of a run, in one thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
         self.links: dict[tuple[int, int], Link] = {}
-        """(worker slot, broker) to the link between them."""
+        """The links by worker slot and broker."""
 
     def add(self, slot: int, node: int, port: int, target: int, seed: int) -> None:
-        """Listen on `port` before the broker's listener on `target`."""
+        """Listen on `port` and forward to the broker's listener on `target`."""
         link = self.links[slot, node] = Link(port, target, random.Random(seed))
         self.call(link.start())
 
     def of(self, slot: int) -> list[Link]:
-        """All links of one worker."""
+        """Return all links of one worker slot."""
         return [link for (worker, _), link in self.links.items() if worker == slot]
 
     def call(self, work: Any, timeout: float = 60.0) -> Any:
-        """Do something in the links' thread, and wait for it."""
+        """Run a coroutine in the links' thread and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What needs no model: promises that show in the events alone, and how late timeouts came."""
+"""Checks that need no model: rules that hold for the events alone, and how late timeouts were published."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 
 from testkit.chaos.logs import Key, PartitionLog
 
-BEHIND_US: Final = 300_000
-"""An event that was appended later than this after its signal: its partition was not caught up."""
+LAGGING_US: Final = 300_000
+"""Microseconds from a signal's append to its event's, above which the partition counts as lagging."""
 AROUND_US: Final = 1_500_000
 
 
 def scan(log: PartitionLog) -> Iterable[str]:
-    """What needs no model: ids are unique, sequences have no gap, pauses alternate, a playback ends once."""
+    """Check unique ids, sequences without gaps, alternating pause and resume, one end per playback."""
     seen: set[tuple[str, Key | None]] = set()
     latest: dict[str, int] = {}
     paused: dict[str, str] = {}
@@ -23,7 +23,8 @@ def scan(log: PartitionLog) -> Iterable[str]:
     for event in log.events:
         name, room, meta = event.json["event"], event.json["room_id"], event.json["meta"]
         where = f"{shown(event.at)} {name} of {room!r}"
-        # By its cause's place, too: an engine that repeats a signal may well cause the same first event of two lives.
+        # The cause's offset is part of the key: a signal repeated by an engine may start two lives of a room, and
+        # their first events have the same event_id.
         if (meta["event_id"], event.cause) in seen:
             yield f"{where}: event_id {meta['event_id']} a second time"
         seen.add((meta["event_id"], event.cause))
@@ -42,25 +43,26 @@ def scan(log: PartitionLog) -> Iterable[str]:
 
 
 def shown(key: Key) -> str:
-    """A place in a log, without the prefix of the topic."""
+    """Format a record's position without the topic's prefix."""
     return f"{key[0].partition('.')[2]}/{key[1]}/{key[2]}"
 
 
 def caught_up(log: PartitionLog, timeouts: list[tuple[int, int]]) -> list[int]:
-    """By how many microseconds those timeouts were late that came due while the partition was caught up.
+    """Return the delays (microseconds) of the timeouts that were due while the partition had no lag.
 
-    It was, when around the deadline and the event (1.5 s before and behind) signals came and their events with them.
+    It had none if signals and their events were appended without lag from 1.5 s before the deadline to 1.5 s after
+    the timeout's event.
     """
     appended = {signal.at: signal.time for signals in log.signals.values() for signal in signals}
     points = sorted(
         (appended[e.cause], e.time - appended[e.cause]) for e in log.events if e.cause in appended
     )
     times = [time for time, _ in points]
-    late = [0, *accumulate(int(latency > BEHIND_US) for _, latency in points)]
+    lagging = [0, *accumulate(int(latency > LAGGING_US) for _, latency in points)]
     found = []
-    for deadline, said in timeouts:
-        first, last = bisect_left(times, deadline - AROUND_US), bisect_left(times, said + AROUND_US)
-        before, behind = bisect_left(times, deadline), bisect_left(times, said)
-        if first < before and behind < last and late[first] == late[last]:
-            found.append(said - deadline)
+    for deadline, published in timeouts:
+        first, last = bisect_left(times, deadline - AROUND_US), bisect_left(times, published + AROUND_US)
+        before, after = bisect_left(times, deadline), bisect_left(times, published)
+        if first < before and after < last and lagging[first] == lagging[last]:
+            found.append(published - deadline)
     return found

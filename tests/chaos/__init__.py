@@ -1,1 +1,1 @@
-"""Proof under faults: a load of room lives, faults by seed, and a checker that reads the logs (docs/internals/guarantees.md)."""
+"""Fault injection: a load of signals, faults from a seed, and a checker of the topics (docs/internals/guarantees.md)."""

@@ -1,4 +1,4 @@
-"""Run faults: `python -m tests.chaos --help`."""
+"""Run faults against a pipeline and check the topics: `python -m tests.chaos --help`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from testkit.chaos.world import Setting
+from testkit.chaos.testbed import RunConfig
 from tests.chaos.faults import BY_NAME, FAULTS
 from tests.chaos.run import run
 
@@ -21,30 +21,40 @@ CONSOLE = Console(stderr=True)
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos", description="Faults, and a checker that reads the logs."
+        prog="python -m tests.chaos",
+        description="Inject faults into a running pipeline, then check all topics.",
+    )
+    kinds = sorted({fault.kind for fault in FAULTS})
+    parser.add_argument(
+        "--faults",
+        default="kill",
+        help=f"comma-separated names ({', '.join(BY_NAME)}) or kinds ({', '.join(kinds)})",
     )
     parser.add_argument(
-        "--faults", default="kill", help=f"names, with commas: {', '.join(BY_NAME)}; or a kind"
+        "--plan", help="comma-separated names in the order of injection, instead of --faults and --count"
     )
-    parser.add_argument(
-        "--plan", help="names in the order of their injection, instead of --faults and --count"
-    )
-    parser.add_argument("--count", type=int, default=3, help="injections of each")
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one")
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--count", type=int, default=3, help="injections of each fault (default: 3)")
+    parser.add_argument("--seed", type=int, default=None, help="default: random")
+    parser.add_argument("--nodes", type=int, default=1, help="brokers (default: 1)")
+    parser.add_argument("--workers", type=int, default=2, help="workers (default: 2)")
     parser.add_argument("--rate", type=float, default=300.0, help="signals per second")
     parser.add_argument("--backlog", type=int, default=0, help="signals written before the workers start")
-    parser.add_argument("--watchdog", type=float, default=4.0)
-    parser.add_argument("--session", type=float, default=6.0)
-    parser.add_argument("--gap", type=float, default=1.0, help="seconds between faults")
-    parser.add_argument("--hot", type=int, default=1000, help="members of the hot room")
-    parser.add_argument("--bug", default="", help="run the workers with a seeded bug")
-    parser.add_argument("--overlap", action="store_true", help="don't wait for recovery between faults")
+    parser.add_argument("--watchdog", type=float, default=4.0, help="watchdog timeout, seconds")
+    parser.add_argument("--session", type=float, default=6.0, help="session timeout, seconds")
+    parser.add_argument("--gap", type=float, default=1.0, help="mean seconds between faults")
+    parser.add_argument(
+        "--hot", type=int, default=1000, help="members of the one large room; 0: no such room"
+    )
+    parser.add_argument(
+        "--bug", default="", help="run the workers with this seeded bug (tests/chaos/bugs.py)"
+    )
+    parser.add_argument("--overlap", action="store_true", help="do not wait for recovery between faults")
     parser.add_argument("--append", type=Path, help="append the result to this file of JSON lines")
-    parser.add_argument("--stories", type=Path, help="write the violations with their rooms' stories here")
+    parser.add_argument(
+        "--report", type=Path, help="write violations and diagnostics to this file (default: chaos-SEED.txt)"
+    )
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and workers are taken down
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that context managers stop servers and workers
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     names = [f.name for f in FAULTS if f.name in given.faults.split(",") or f.kind in given.faults.split(",")]
     plan = names * given.count
@@ -52,15 +62,16 @@ def main() -> int:
     if given.plan:
         plan = given.plan.split(",")
         names = sorted(set(plan))
-    setting = Setting(
+    config = RunConfig(
         seed=seed, nodes=given.nodes, workers=given.workers, rate=given.rate, watchdog=given.watchdog,
-        session=given.session, hot=given.hot, bug=given.bug, fixed_ids=seed % 2 == 1,
+        session=given.session, hot=given.hot, fixed_ids=seed % 2 == 1,
+        patch=f"tests.chaos.bugs:{given.bug}" if given.bug else "",
         proxied=any(BY_NAME[name].kind == "network" for name in names),
     )  # fmt: skip
     CONSOLE.print(f"seed {seed}: {len(plan)} injections of {', '.join(names)}")
     began = time.monotonic()
     result = run(
-        setting,
+        config,
         plan,
         gap=given.gap,
         settle=not given.overlap,
@@ -71,11 +82,9 @@ def main() -> int:
     violations, facts = result.pop("violations"), result.pop("evidence")
     print(json.dumps(result, indent=1))
     if violations:
-        path = given.stories or Path(f"chaos-{seed}.txt")
+        path = given.report or Path(f"chaos-{seed}.txt")
         path.write_text("\n\n".join([*violations, facts]))
-        CONSOLE.print(
-            f"{len(violations)} violations, seed {seed}; their stories are in {path}", style="bold red"
-        )
+        CONSOLE.print(f"{len(violations)} violations, seed {seed}; see {path}", style="bold red")
         for violation in violations[:5]:
             CONSOLE.print(violation[:600], markup=False)
     result["violations"] = len(violations)

@@ -1,8 +1,8 @@
-"""Does the checker bite? Every seeded bug, under faults that should show it, until it is caught.
+"""Check that the checker catches each seeded bug: run every bug under suitable faults until a violation is found.
 
     python -m tests.chaos.bite [--bugs NAME,NAME] [--file docs/results/bugs.jsonl]
 
-A bug is caught by the pure tests, or by the harness after so many injections; a bug that nothing catches is a hole.
+A bug may be caught by the unit tests of the core or by the checker. The exit code is 1 if a bug is not caught.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from testkit.chaos.world import Setting
+from testkit.chaos.testbed import RunConfig
 from testkit.pipe import ROOT
 from tests.chaos.bugs import BUGS
 from tests.chaos.faults import BY_NAME
@@ -39,24 +39,29 @@ SHOWN_BY: Final = {
     "stale_table": "expelled",
     "rejected_outside_the_transaction": "stall_offsets,kill",
 }
-"""The faults that a bug needs; the others show under whatever makes a rebalance."""
+"""The faults that reveal a bug; the other bugs show under any rebalance."""
 OTHERS: Final = "rolling,kill"
 NODES: Final = {"no_new_producer": 3}
-"""Brokers, where one is not enough: with one, all records of a unit are appended at once, and nothing gets lost."""
+"""Brokers, where one is not enough: it appends all records of a unit in one request, so that none can be lost."""
 INJECTIONS: Final = 3
+"""Injections per run."""
 ATTEMPTS: Final = 6
+"""Runs per bug."""
 BROKEN: Final = re.compile(r"ended with 1 \((in bugs\.py|.*\): unexpected: )")
-"""A worker that ended so has stumbled over the patch, which is no longer the bug that it was."""
+"""An exit caused by the patch itself: the patch must be adapted to the worker."""
 OF_A_WORKER: Final = ("no recovery", "recovered only", "workers ended", "fenced", "not drained")
-"""Signs of what is wrong with the workers, not with what they wrote."""
-PURE: Final = (
-    "test_room.py",
-    "test_deadlines.py",
-    "test_partition.py",
-    "test_merge.py",
-    "test_worker_parts.py",
-    "test_worker_positions.py",
+"""Parts of violations that concern the workers, not the topics."""
+CORE_TESTS: Final = (
+    "core/test_room.py",
+    "core/test_deadlines.py",
+    "core/test_partition.py",
+    "core/test_merge.py",
+    "worker/test_barrier.py",
+    "worker/test_engine.py",
+    "worker/test_faust_store.py",
+    "worker/test_unit.py",
 )
+"""Unit tests, relative to tests/, that run without servers."""
 IN_THE_CORE: Final = {
     "deadline_new_after_pause",
     "toggle_without_memory",
@@ -68,16 +73,16 @@ IN_THE_CORE: Final = {
     "merge_without_waiting",
     "no_grace",
 }
-"""Bugs that the pure tests can see at all."""
+"""Bugs that the unit tests can catch."""
 
 
 def bite(bug: str) -> dict[str, Any]:
-    """Who caught it."""
+    """Return what caught the bug, as a line of docs/results/bugs.jsonl."""
     faults = SHOWN_BY.get(bug, OTHERS).split(",")
     found: dict[str, Any] = {
         "bug": bug,
         "what": (BUGS[bug].__doc__ or "").strip(),
-        "tests": _pure(bug) if bug in IN_THE_CORE else "",
+        "tests": _core_test(bug) if bug in IN_THE_CORE else "",
         "injections": 0,
     }
     proxied = any(BY_NAME[name].kind == "network" for name in faults)
@@ -94,28 +99,36 @@ def bite(bug: str) -> dict[str, Any]:
         found["seed"] = seed
         if result["violations"]:
             broken = [text for text in result["violations"] if BROKEN.search(text)]
-            assert not broken, f"{bug} is no bug any more, it fails by itself: {broken[0]}"
+            assert not broken, f"the patch of {bug} fails by itself, adapt it to the worker: {broken[0]}"
             first = _telling(result["violations"])
             return {**found, "harness": first.splitlines()[0][:160], "runs": attempt + 1}
     return {**found, "harness": "", "runs": ATTEMPTS}
 
 
-def _setting(bug: str, seed: int, proxied: bool) -> Setting:
+def _setting(bug: str, seed: int, proxied: bool) -> RunConfig:
     nodes = NODES.get(bug, 1)
-    return Setting(
-        seed, nodes=nodes, rate=300, rooms=150, hot=50, watchdog=2, session=3, proxied=proxied, bug=bug
+    return RunConfig(
+        seed,
+        nodes=nodes,
+        rate=300,
+        rooms=150,
+        hot=50,
+        watchdog=2,
+        session=3,
+        proxied=proxied,
+        patch=f"tests.chaos.bugs:{bug}",
     )
 
 
 def _telling(violations: list[str]) -> str:
-    """The one that says most: what is wrong in the logs, unless that is what nobody came to write."""
+    """Return the most specific violation: one of the topics or, if the workers are stuck, one of the workers."""
     stuck = any("not drained" in text for text in violations)
     return min(violations, key=lambda text: any(sign in text for sign in OF_A_WORKER) != stuck)
 
 
-def _pure(bug: str) -> str:
-    """The first of the pure tests that fails with the bug."""
-    files = [str(ROOT / "tests" / name) for name in PURE]
+def _core_test(bug: str) -> str:
+    """Return the first unit test that fails with the bug, or ""."""
+    files = [str(ROOT / "tests" / name) for name in CORE_TESTS]
     code = (
         f"import sys, pytest\nfrom tests.chaos.bugs import BUGS\nBUGS[{bug!r}]()\n"
         f"sys.exit(pytest.main({files} + ['-x', '-q', '--no-header', '-p', 'no:cacheprovider']))"
@@ -127,27 +140,27 @@ def _pure(bug: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.bite", description=__doc__.splitlines()[0])
-    parser.add_argument("--bugs", default=",".join(BUGS))
-    parser.add_argument("--lanes", type=int, default=2, help="runs at once")
+    parser.add_argument("--bugs", default=",".join(BUGS), help="comma-separated names (default: all)")
+    parser.add_argument("--parallel", type=int, default=2, help="concurrent runs (default: 2)")
     parser.add_argument("--file", type=Path, help="append the results to this file of JSON lines")
     given = parser.parse_args()
     console = Console()
-    holes = 0
-    with ThreadPoolExecutor(given.lanes) as pool:
+    missed = 0
+    with ThreadPoolExecutor(given.parallel) as pool:
         for found in pool.map(bite, given.bugs.split(",")):
             caught = found["harness"] or found["tests"]
-            holes += not caught
+            missed += not caught
             style = "" if caught else "bold red"
             console.print(
                 f"{found['bug']}: {found['injections']} injections in {found['runs']} runs: "
-                f"{found['harness'] or 'NOT by the harness'}; tests: {found['tests'] or '-'}",
+                f"{found['harness'] or 'NOT caught by the checker'}; unit test: {found['tests'] or '-'}",
                 markup=False,
                 style=style,
             )
             if given.file:
                 with given.file.open("a") as file:
                     file.write(json.dumps(found) + "\n")
-    return 1 if holes else 0
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What helps to find out why a promise was broken: who wrote which position when, what the workers said, which faults."""
+"""Diagnostics for a violation: the faults, position records with their writers, runs of events, the workers' logs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ import time
 from datetime import UTC, datetime
 
 from testkit.chaos.logs import Reader
-from testkit.chaos.world import World
+from testkit.chaos.testbed import Testbed
 
 
-def evidence(world: World) -> str:
-    """All of it, as text: faults, then position records partition by partition, then the workers' log lines in the order of
-    time."""
+def evidence(testbed: Testbed) -> str:
+    """Return the diagnostics as text: faults, positions and events by partition, then log lines by time."""
     ahead = time.time() - time.monotonic()
     lines = ["faults:"]
-    for one in world.injections:
+    for one in testbed.injections:
         began, ended = (_clock(ahead + moment) for moment in (one.began, one.ended))
         lines.append(f"{began} to {ended} {one.fault} {one.what} hit {sorted(one.hit)}")
-    for number in range(world.setting.partitions):
+    for number in range(testbed.config.partitions):
         lines += [
-            f"positions of partition {number}, * for one that was aborted:",
-            *_positions(world.reader, number),
-            f"events of partition {number}, from and to where, * for those that were aborted:",
-            *_events(world.reader, number),
+            f"positions of partition {number}, * if aborted:",
+            *_positions(testbed.reader, number),
+            f"events of partition {number}, first and last offset, * if aborted:",
+            *_events(testbed.reader, number),
         ]
     lines.append("workers:")
-    said = [
-        (entry.get("ts", ""), f"worker {slot}, life {life}: {json.dumps(entry)}")
-        for life, (slot, process) in enumerate(world.lives)
+    entries = [
+        (entry.get("ts", ""), f"worker {slot}, process {number}: {json.dumps(entry)}")
+        for number, (slot, process) in enumerate(testbed.started)
         for entry in process.log
     ]
-    return "\n".join([*lines, *(text for _, text in sorted(said))])
+    return "\n".join([*lines, *(text for _, text in sorted(entries))])
 
 
 def _positions(reader: Reader, number: int) -> list[str]:
@@ -49,7 +48,7 @@ def _positions(reader: Reader, number: int) -> list[str]:
 
 
 def _events(reader: Reader, number: int) -> list[str]:
-    """Runs of events without a gap in their offsets, that is without a marker between them."""
+    """Return runs of events with contiguous offsets, which have no marker between them."""
     topic = reader.topic("events")
     committed = {record.offset() for record in reader.fetch(topic, number)}
     runs: list[tuple[str, int, int, str]] = []

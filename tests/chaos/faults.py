@@ -1,4 +1,4 @@
-"""The faults, in one list. Each does one injection and returns when what it broke is whole again."""
+"""The list of all faults. A fault makes one injection and returns when the fault is over."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from testkit.chaos.proxy import ADD_PARTITIONS, END_TXN, OFFSETS, PRODUCE
-from testkit.chaos.world import World
-from tests.chaos import of_data, of_network, of_servers, of_workers
+from testkit.chaos.testbed import Testbed
+from tests.chaos import faults_data, faults_network, faults_servers, faults_workers
 
 Kind = Literal["worker", "broker", "cluster", "network", "data"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One class of faults. `kind` says what it needs: `cluster` three brokers, `network` the proxies."""
+    """One class of faults. `cluster` faults need three brokers, `network` faults the proxies."""
 
     name: str
     kind: Kind
-    inject: Callable[[World], None]
+    inject: Callable[[Testbed], None]
     gentle: bool = False
-    """It gives no healthy worker a reason to be fenced, and holds no topic back behind the other."""
-    outlived: bool = False
-    """No worker may end of it."""
+    """Whether healthy workers must not be fenced and the two signal topics must stay in step."""
+    survived: bool = False
+    """Whether no worker may end."""
 
 
-def pair(world: World) -> None:
-    """Two other faults at once."""
-    kinds = {"worker", "network" if world.setting.proxied else "broker"}
+def pair(testbed: Testbed) -> None:
+    """Inject two other faults at once."""
+    kinds = {"worker", "network" if testbed.config.proxied else "broker"}
     others = [f for f in FAULTS if f.kind in kinds and f.name not in {"pair", "storm", "rolling", "newcomer"}]
-    chosen = world.rng.sample(others, 2)
-    with world.injecting("pair", what=" and ".join(fault.name for fault in chosen)):
-        threads = [threading.Thread(target=fault.inject, args=(world,)) for fault in chosen]
+    chosen = testbed.rng.sample(others, 2)
+    with testbed.injecting("pair", what=" and ".join(fault.name for fault in chosen)):
+        threads = [threading.Thread(target=fault.inject, args=(testbed,)) for fault in chosen]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -41,57 +41,64 @@ def pair(world: World) -> None:
 
 
 FAULTS: Final = (
-    Fault("kill", "worker", of_workers.kill, gentle=True),
-    Fault("term", "worker", of_workers.term, gentle=True),
-    Fault("freeze_short", "worker", of_workers.freeze_short),
-    Fault("freeze_long", "worker", of_workers.freeze_long),
-    Fault("storm", "worker", of_workers.storm, gentle=True),
-    Fault("rolling", "worker", of_workers.rolling, gentle=True),
-    Fault("newcomer", "worker", of_workers.newcomer, gentle=True),
-    Fault("clock", "worker", of_workers.clock, gentle=True),
+    Fault("kill", "worker", faults_workers.kill, gentle=True),
+    Fault("term", "worker", faults_workers.term, gentle=True),
+    Fault("freeze_short", "worker", faults_workers.freeze_short),
+    Fault("freeze_long", "worker", faults_workers.freeze_long),
+    Fault("storm", "worker", faults_workers.storm, gentle=True),
+    Fault("rolling", "worker", faults_workers.rolling, gentle=True),
+    Fault("newcomer", "worker", faults_workers.newcomer, gentle=True),
+    Fault("clock", "worker", faults_workers.clock, gentle=True),
     Fault("pair", "worker", pair),
-    Fault("broker_kill", "broker", of_servers.broker_kill),
-    Fault("broker_restart", "broker", of_servers.broker_restart),
-    Fault("broker_freeze", "broker", of_servers.broker_freeze),
-    Fault("registry_gone", "broker", of_servers.registry_gone, gentle=True),
-    Fault("node", "cluster", of_servers.cluster("node", of_servers.any_node)),
-    Fault("leader", "cluster", of_servers.cluster("leader", of_servers.leader_of_signals)),
+    Fault("broker_kill", "broker", faults_servers.broker_kill),
+    Fault("broker_restart", "broker", faults_servers.broker_restart),
+    Fault("broker_freeze", "broker", faults_servers.broker_freeze),
+    Fault("registry_gone", "broker", faults_servers.registry_gone, gentle=True),
+    Fault("node", "cluster", faults_servers.cluster("node", faults_servers.any_node)),
+    Fault("leader", "cluster", faults_servers.cluster("leader", faults_servers.leader_of_signals)),
     Fault(
-        "group_coordinator", "cluster", of_servers.cluster("group_coordinator", of_servers.group_coordinator)
+        "group_coordinator",
+        "cluster",
+        faults_servers.cluster("group_coordinator", faults_servers.group_coordinator),
     ),
     Fault(
         "transaction_coordinator",
         "cluster",
-        of_servers.cluster("transaction_coordinator", of_servers.transaction_coordinator),
+        faults_servers.cluster("transaction_coordinator", faults_servers.transaction_coordinator),
     ),
-    Fault("cut", "network", of_network.broken("cut", lambda link, _: link.cut("up", "down"), 3)),
-    Fault("cut_up", "network", of_network.broken("cut_up", lambda link, _: link.cut("up"), 3)),
-    Fault("cut_down", "network", of_network.broken("cut_down", lambda link, _: link.cut("down"), 3)),
+    Fault("cut", "network", faults_network.broken("cut", lambda link, _: link.cut("up", "down"), 3)),
+    Fault("cut_up", "network", faults_network.broken("cut_up", lambda link, _: link.cut("up"), 3)),
+    Fault("cut_down", "network", faults_network.broken("cut_down", lambda link, _: link.cut("down"), 3)),
     Fault(
         "delay",
         "network",
-        of_network.broken("delay", lambda link, rng: link.slow(rng.uniform(0.05, 0.5)), 1.5),
+        faults_network.broken("delay", lambda link, rng: link.slow(rng.uniform(0.05, 0.5)), 1.5),
     ),
     Fault(
         "slow",
         "network",
-        of_network.broken("slow", lambda link, rng: link.slow(0, rng.uniform(2e4, 2e5)), 1.5),
+        faults_network.broken("slow", lambda link, rng: link.slow(0, rng.uniform(2e4, 2e5)), 1.5),
     ),
-    Fault("reset", "network", of_network.reset),
-    Fault("late_end", "network", of_network.late("late_end", END_TXN, "before", "between"), outlived=True),
+    Fault("reset", "network", faults_network.reset),
     Fault(
-        "late_add", "network", of_network.late("late_add", ADD_PARTITIONS, "before", "between"), outlived=True
+        "late_end", "network", faults_network.late("late_end", END_TXN, "before", "between"), survived=True
     ),
-    Fault("lost_answer", "network", of_network.late("lost_answer", END_TXN, "answer"), outlived=True),
-    Fault("stall_records", "network", of_network.stall("stall_records", PRODUCE)),
-    Fault("stall_offsets", "network", of_network.stall("stall_offsets", OFFSETS)),
-    Fault("stall_end", "network", of_network.stall("stall_end", END_TXN)),
-    Fault("expelled", "network", of_network.expelled),
-    Fault("poison", "data", of_data.poison, gentle=True, outlived=True),
-    Fault("large", "data", of_data.large),
-    Fault("abort", "data", of_data.abort),
-    Fault("retention", "data", of_data.retention, gentle=True),
-    Fault("offsets_lost", "data", of_data.offsets_lost, gentle=True),
-    Fault("compaction", "data", of_data.compaction, gentle=True),
+    Fault(
+        "late_add",
+        "network",
+        faults_network.late("late_add", ADD_PARTITIONS, "before", "between"),
+        survived=True,
+    ),
+    Fault("lost_answer", "network", faults_network.late("lost_answer", END_TXN, "answer"), survived=True),
+    Fault("stall_records", "network", faults_network.stall("stall_records", PRODUCE)),
+    Fault("stall_offsets", "network", faults_network.stall("stall_offsets", OFFSETS)),
+    Fault("stall_end", "network", faults_network.stall("stall_end", END_TXN)),
+    Fault("expelled", "network", faults_network.expelled),
+    Fault("poison", "data", faults_data.poison, gentle=True, survived=True),
+    Fault("large", "data", faults_data.large),
+    Fault("abort", "data", faults_data.abort),
+    Fault("retention", "data", faults_data.retention, gentle=True),
+    Fault("offsets_lost", "data", faults_data.offsets_lost, gentle=True),
+    Fault("compaction", "data", faults_data.compaction, gentle=True),
 )
 BY_NAME: Final = {fault.name: fault for fault in FAULTS}

@@ -1,4 +1,4 @@
-"""One run: a world, faults one after another or over each other, quiet, and the checker's verdict."""
+"""One run: set up a testbed, inject faults, wait until all signals are processed, and check the topics."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from confluent_kafka.admin import OffsetSpec
 from pipeline.devstack import Stack
 from pipeline.errors import ConfigError
 from testkit.chaos.checker import Verdict, check
-from testkit.chaos.world import Setting, World, quantiles
+from testkit.chaos.testbed import RunConfig, Testbed, quantiles
 from testkit.pipe import ROOT
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
 
 ATTEMPTS: Final = 3
-"""Tries to do one injection."""
+"""Attempts at one injection."""
 FOREVER_US: Final = 1 << 61
 SLOW_RECOVERY: Final = 25.0
-"""Seconds, over the session timeout, that a recovery may take on a machine that does much else besides."""
+"""Seconds, in addition to the session timeout, that a recovery may take on a busy machine."""
 OUT_OF_STEP: Final = 2.0
-"""Seconds by which one topic may be ahead of the other where nothing holds it back: a poll or two."""
+"""Seconds by which one signal topic may be ahead of the other under gentle faults: one or two polls."""
 ENOUGH: Final = 10
-"""Violations after which the rest of a run is not looked at."""
+"""Violations after which the remaining partitions are not checked."""
 LONGEST_SILENCE: Final = 30.0
-"""Seconds behind an injection in which the next events are looked for."""
+"""Seconds after an injection in which silences are measured."""
 
 
 def run(
-    setting: Setting,
+    config: RunConfig,
     faults: Iterable[str],
     *,
     gap: float = 2.0,
@@ -46,102 +46,104 @@ def run(
     stack: Stack | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Do the faults in their order, and check all.
+    """Inject the faults in order, check everything, and return the result as JSON values.
 
     Args:
-        gap: seconds from one fault to the next, at random up to twice as long.
-        settle: whether the workers must have recovered first; else faults fall into the recovery of others.
-        backlog: signals that are written before the workers start.
-        patience: seconds over the session timeout after which a recovery counts as a violation.
+        gap: mean seconds between faults; the actual ones are random, up to twice as long.
+        settle: wait for recovery between faults; otherwise faults overlap with recoveries.
+        backlog: signals written before the workers start.
+        patience: seconds, in addition to the session timeout, after which a slow recovery is a violation.
     """
-    with World(setting, stack) as world:
+    with Testbed(config, stack) as testbed:
         if backlog:
-            world.load.burst(backlog)
-        world.load.start()
+            testbed.load.burst(backlog)
+        testbed.load.start()
         verdict = Verdict()
-        if not world.settle(90):
-            verdict.violations.append(f"the workers did not come up: {_last_words(world)}")
+        if not testbed.settle(90):
+            verdict.violations.append(f"the workers did not come up: {_last_words(testbed)}")
         for number, name in enumerate(faults):
-            time.sleep(world.rng.uniform(0, 2) * gap)
+            time.sleep(testbed.rng.uniform(0, 2) * gap)
             say(f"{number + 1}: {name}")
-            if not _injected(world, name, say):
+            if not _injected(testbed, name, say):
                 continue
-            if settle and not _settled(world, name, patience, verdict):
+            if settle and not _settled(testbed, name, patience, verdict):
                 break
         time.sleep(1)
-        world.load.finish()
+        testbed.load.finish()
         loaded = time.monotonic()
-        drained = world.drain(240)
+        drained = testbed.drain(240)
         if not drained:
-            verdict.violations.append(f"not drained after 240 s: {_last_words(world)}")
-        metrics = None if world.killed or world.exits else _counters(world)
-        world.stop()
+            verdict.violations.append(f"not drained after 240 s: {_last_words(testbed)}")
+        metrics = None if testbed.killed or testbed.exits else _counters(testbed)
+        testbed.stop()
         say("checking")
-        return _result(world, _checked(world, verdict), metrics, loaded, settle)
+        return _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
 
 
-def _injected(world: World, name: str, say: Callable[[str], None]) -> bool:
-    """Do it; again where what it needs was away: the fault before may still be felt."""
+def _injected(testbed: Testbed, name: str, say: Callable[[str], None]) -> bool:
+    """Inject the fault; retry if servers do not answer, since the previous fault may still have effects."""
     for _ in range(ATTEMPTS):
         try:
-            BY_NAME[name].inject(world)
+            BY_NAME[name].inject(testbed)
         except (KafkaException, KafkaError, ConfigError, TimeoutError) as error:
             say(f"{name} not injected: {error}")
-            world.not_injected.append(f"{name}: {error}")
+            testbed.not_injected.append(f"{name}: {error}")
             time.sleep(1)
         else:
             return True
     return False
 
 
-def _settled(world: World, name: str, patience: float, verdict: Verdict) -> bool:
-    """Wait for the recovery; a long one is a violation of its own."""
-    if not world.settle(90):
-        verdict.violations.append(f"no recovery within 90 s of {name}: {_last_words(world)}")
+def _settled(testbed: Testbed, name: str, patience: float, verdict: Verdict) -> bool:
+    """Wait for the recovery; a slow one is a violation."""
+    if not testbed.settle(90):
+        verdict.violations.append(f"no recovery within 90 s of {name}: {_last_words(testbed)}")
         return False
-    if world.injections:
-        last = world.injections[-1]
+    if testbed.injections:
+        last = testbed.injections[-1]
         last.settled = time.monotonic() - last.ended
-        allowed = world.setting.session + patience
+        allowed = testbed.config.session + patience
         if last.settled > allowed:
             verdict.violations.append(
                 f"{name} {last.what}: recovered only after {last.settled:.1f} s, not {allowed:.0f}; "
-                f"load {os.getloadavg()[0]:.1f}; {_last_words(world)}"
+                f"load {os.getloadavg()[0]:.1f}; {_last_words(testbed)}"
             )
     return True
 
 
-def _last_words(world: World) -> str:
-    """What the workers said last, and where the table's logs hold readers back: a last stable offset before the end."""
-    lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in world.slots if s.process is not None]
-    tables = [TopicPartition(world.pipe.topic("rooms"), number) for number in range(world.setting.partitions)]
+def _last_words(testbed: Testbed) -> str:
+    """Return the workers' last log lines, and the ends of the rooms topic: an open transaction shows as a gap."""
+    lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in testbed.slots if s.process is not None]
+    tables = [
+        TopicPartition(testbed.pipe.topic("rooms"), number) for number in range(testbed.config.partitions)
+    ]
     latest = dict.fromkeys(tables, OffsetSpec.latest())
     ends = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
-        found = world.admin().list_offsets(latest, isolation_level=level)
+        found = testbed.admin().list_offsets(latest, isolation_level=level)
         ends.append({tp.partition: done.result(30).offset for tp, done in found.items()})
-    return "\n".join([*lines, f"stable ends of the table's log {ends[0]}, ends {ends[1]}"])
+    return "\n".join([*lines, f"last stable offsets of the rooms topic {ends[0]}, ends {ends[1]}"])
 
 
-def _checked(world: World, verdict: Verdict) -> Verdict:
-    verdict.violations += world.unexpected
-    gentle = all(BY_NAME[injection.fault].gentle for injection in world.injections)
-    if gentle and world.exits["3"]:
-        verdict.violations.append(f"{world.exits['3']} workers were fenced, though nothing gave a reason to")
-    watchdog = round(world.setting.watchdog * 1e6)
-    if all(BY_NAME[injection.fault].outlived for injection in world.injections) and world.exits:
-        verdict.violations.append(f"workers ended ({dict(world.exits)}), though nothing gave a reason to")
-    for number in range(world.setting.partitions):
+def _checked(testbed: Testbed, verdict: Verdict) -> Verdict:
+    verdict.violations += testbed.unexpected
+    gentle = all(BY_NAME[injection.fault].gentle for injection in testbed.injections)
+    if gentle and testbed.exits["3"]:
+        verdict.violations.append(f"{testbed.exits['3']} workers were fenced, but no fault justifies it")
+    watchdog = round(testbed.config.watchdog * 1e6)
+    if all(BY_NAME[injection.fault].survived for injection in testbed.injections) and testbed.exits:
+        verdict.violations.append(f"workers ended ({dict(testbed.exits)}), but no fault justifies it")
+    for number in range(testbed.config.partitions):
         if len(verdict.violations) <= ENOUGH:
-            verdict.add(check(world.reader.read(number), FOREVER_US, watchdog, world.load.late))
+            verdict.add(check(testbed.reader.read(number), FOREVER_US, watchdog, testbed.load.late))
     furthest = max(verdict.overtaken, default=0) / 1e6
-    if gentle and world.setting.nodes == 1 and furthest > OUT_OF_STEP:
+    if gentle and testbed.config.nodes == 1 and furthest > OUT_OF_STEP:
         verdict.violations.append(f"a signal overtook one of the other topic that was {furthest:.1f} s older")
     return verdict
 
 
-def _counters(world: World) -> Counter[tuple[str, str]]:
-    """What the workers counted, in the checker's words."""
+def _counters(testbed: Testbed) -> Counter[tuple[str, str]]:
+    """Return the workers' counters under the checker's names."""
     names = {
         "events_total": "events",
         "rejected_total": "rejected",
@@ -149,7 +151,7 @@ def _counters(world: World) -> Counter[tuple[str, str]]:
         "dead_letters_total": "dead",
     }
     counted: Counter[tuple[str, str]] = Counter()
-    for slot in world.running:
+    for slot in testbed.running:
         assert slot.process is not None
         for line in slot.process.get("/metrics")[1].splitlines():
             name, _, rest = line.removeprefix("pipeline_").partition("{")
@@ -159,40 +161,40 @@ def _counters(world: World) -> Counter[tuple[str, str]]:
 
 
 def _result(
-    world: World, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float, settle: bool
+    testbed: Testbed, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float, settle: bool
 ) -> dict[str, Any]:
-    setting = world.setting
+    config = testbed.config
     if metrics is not None and metrics != +verdict.counts:
         verdict.violations.append(
-            f"the counters differ: {metrics - verdict.counts} more, {verdict.counts - metrics} less"
+            f"the counters differ: {metrics - verdict.counts} too many, {verdict.counts - metrics} missing"
         )
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "seed": setting.seed,
-        "nodes": setting.nodes,
-        "workers": setting.workers,
-        "rate": setting.rate,
-        "watchdog": setting.watchdog,
-        "session": setting.session,
-        "injections": dict(Counter(injection.fault for injection in world.injections)),
-        "not_injected": world.not_injected,
+        "seed": config.seed,
+        "nodes": config.nodes,
+        "workers": config.workers,
+        "rate": config.rate,
+        "watchdog": config.watchdog,
+        "session": config.session,
+        "injections": dict(Counter(injection.fault for injection in testbed.injections)),
+        "not_injected": testbed.not_injected,
         "signals": verdict.signals,
         "dead": verdict.poisoned,
         "events": verdict.events,
-        "timeouts": quantiles([(said - deadline) / 1e6 for deadline, said in verdict.timeouts]),
+        "timeouts": quantiles([(published - deadline) / 1e6 for deadline, published in verdict.timeouts]),
         "timeouts_caught_up": quantiles([micros / 1e6 for micros in verdict.caught_up]),
         "excused": verdict.excused,
         "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
-        "unseen": round(world.unseen, 2),
+        "unseen": round(testbed.unseen, 2),
         "overlap": not settle,
-        "silence": _silences(world, loaded),
-        "settled": _settles(world),
-        "exits": dict(world.exits),
-        "late": dict(world.late),
+        "silence": _silences(testbed, loaded),
+        "settled": _settles(testbed),
+        "exits": dict(testbed.exits),
+        "late": dict(testbed.late),
         "counters": "equal" if metrics is not None else "not compared",
         "violations": verdict.violations,
-        "evidence": evidence(world) if verdict.violations else "",
+        "evidence": evidence(testbed) if verdict.violations else "",
     }
 
 
@@ -203,27 +205,27 @@ def _commit() -> str:
     return done.stdout.strip() or os.environ.get("COMMIT", "")
 
 
-def _settles(world: World) -> dict[str, list[float]]:
-    """Per fault: seconds from each injection's end until all was processed again."""
+def _settles(testbed: Testbed) -> dict[str, list[float]]:
+    """Return, per fault, the seconds from each injection's end until the workers had caught up."""
     found: dict[str, list[float]] = {}
-    for injection in world.injections:
+    for injection in testbed.injections:
         if injection.settled is not None:
             found.setdefault(injection.fault, []).append(round(injection.settled, 2))
     return found
 
 
-def _silences(world: World, loaded: float) -> dict[str, list[float]]:
-    """Per fault, and injection by injection: the longest silence of the partitions that it hit, and of the others."""
+def _silences(testbed: Testbed, loaded: float) -> dict[str, list[float]]:
+    """Return, per fault and injection, the longest silence of the partitions it hit and of the others, in seconds."""
     found: dict[str, list[float]] = {}
-    ends = [i.began for i in world.injections[1:]] + [loaded] * bool(world.injections)
-    everything = frozenset(range(world.setting.partitions))
-    for injection, end in zip(world.injections, ends, strict=True):
+    ends = [i.began for i in testbed.injections[1:]] + [loaded] * bool(testbed.injections)
+    everything = frozenset(range(testbed.config.partitions))
+    for injection, end in zip(testbed.injections, ends, strict=True):
         until = max(injection.ended + 1, min(end, injection.ended + LONGEST_SILENCE))
         for name, numbers in (
             (injection.fault, injection.hit),
             (f"{injection.fault}, kept", everything - injection.hit),
         ):
-            silences = [world.follower.silence(number, injection.began, until) for number in numbers]
+            silences = [testbed.monitor.silence(number, injection.began, until) for number in numbers]
             if silences:
                 found.setdefault(name, []).append(round(max(silences), 2))
     return found

@@ -1,9 +1,8 @@
-"""Many runs, one after another, until every fault class has been injected often enough, or the time is over.
+"""Run faults with new seeds until the time is over, starting with the fault classes that have the fewest injections.
 
     python -m tests.chaos.soak --minutes 60 --file docs/results/chaos.jsonl
 
-Each run is a process of its own with a seed of its own, whose result is a line of the file. What is done next is what
-the file still lacks most.
+Each run is a separate process that appends its result as one line to the file.
 """
 
 from __future__ import annotations
@@ -26,33 +25,34 @@ from testkit.pipe import ROOT
 from tests.chaos.faults import FAULTS, Fault
 
 TARGET: Final = {"worker": 100, "broker": 30, "cluster": 30, "network": 30, "data": 30}
-"""Injections of each class of a kind that the file shall hold."""
+"""Injections per fault class, by kind, to reach in the file."""
 LATE: Final = 100
-"""... and of each class in which an answer or a request of a transaction is late."""
+"""The same for the classes that delay a transactional request."""
 MOST: Final = 80
+"""Maximum injections of a run."""
 LEAST: Final = 20
-"""Injections of a run."""
+"""Minimum injections of a run."""
 EACH: Final = 30
-"""Injections of one class among which those of a run are chosen."""
+"""Maximum entries of one class in the pool from which a run's injections are drawn."""
 SIGNALS: Final = 5_000_000
-"""Signals of all runs together; while some lack, most runs begin with a backlog."""
+"""Signals to reach over all runs; until then, most runs begin with a backlog."""
 BESIDE: Final = {"kill", "freeze_long", "pair", "abort", "compaction"}
-"""What comes beside the faults of a cluster."""
+"""Faults that runs with three brokers add to the cluster faults."""
 GROUPS: Final[tuple[tuple[tuple[int, ...], Callable[[Fault], bool]], ...]] = (
     ((1,), lambda fault: fault.kind in {"worker", "broker", "data"}),
     ((3,), lambda fault: fault.kind == "cluster" or fault.name in BESIDE),
     ((1, 1, 1, 1, 3), lambda fault: fault.kind in {"worker", "network"}),
-    ((1, 1, 1, 1, 3), lambda fault: fault.outlived),
+    ((1, 1, 1, 1, 3), lambda fault: fault.survived),
 )
-"""What goes together in one run: numbers of brokers, and which faults. An injection into three brokers takes the machine
-twice as long as one into one. In the last group no worker ends: counters are compared."""
+"""Groups of faults that share a run, with the numbers of brokers to choose from. An injection takes twice as long with
+three brokers. In the last group no worker ends, so that counters can be compared."""
 PATIENT: Final = 10
-"""The session timeout of that group: a machine that stands still for longer than it expels workers, too."""
+"""Session timeout of the last group in seconds: if the machine stalls for longer, workers are expelled."""
 CONSOLE = Console(stderr=True)
 
 
 def done(file: Path) -> tuple[Counter[str], int]:
-    """Injections per fault class, and signals, so far."""
+    """Return the file's injections per fault class, and its signals."""
     counts: Counter[str] = Counter()
     signals = 0
     for line in file.read_text().splitlines() if file.exists() else ():
@@ -63,13 +63,14 @@ def done(file: Path) -> tuple[Counter[str], int]:
 
 
 def target(fault: Fault) -> int:
-    """How often this class shall be injected."""
+    """Return the number of injections to reach for this class."""
     return LATE if fault.name.startswith("late_") else TARGET[fault.kind]
 
 
 def plan(counts: Counter[str], signals: int, rng: random.Random, *, alone: bool) -> list[str]:
-    """Arguments of the next run: faults that go together, of those that are lacking; any others fill it up. Only where it
-    is `alone` on the machine may it be one that times recoveries.
+    """Return the next run's arguments: a group of faults, chosen by what is missing, filled up to a minimum.
+
+    Only a run that is `alone` on the machine may wait for recoveries and time them.
     """
     lacking = {fault: max(0, target(fault) - counts[fault.name]) for fault in FAULTS}
     groups = [[fault for fault in FAULTS if goes(fault)] for _, goes in GROUPS]
@@ -96,26 +97,35 @@ def plan(counts: Counter[str], signals: int, rng: random.Random, *, alone: bool)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--file", type=Path, default=ROOT / "docs" / "results" / "chaos.jsonl")
-    parser.add_argument("--lanes", type=int, default=2, help="runs at once")
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="start no run after this time (default: 60)"
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        default=ROOT / "docs" / "results" / "chaos.jsonl",
+        help="JSON lines of results (default: docs/results/chaos.jsonl)",
+    )
+    parser.add_argument("--parallel", type=int, default=2, help="concurrent runs (default: 2)")
     given = parser.parse_args()
     given.file.parent.mkdir(parents=True, exist_ok=True)
     end, failed, rng = time.monotonic() + 60 * given.minutes, [], random.SystemRandom()
 
     planned: Counter[str] = Counter()
-    """What runs now, in all lanes."""
+    """Injections of the current runs."""
     planning = threading.Lock()
 
-    def lane() -> None:
+    def work() -> None:
         while time.monotonic() < end:
             with planning:
                 counts, signals = done(given.file)
-                options = plan(counts + planned, signals, random.Random(rng.random()), alone=given.lanes == 1)
+                options = plan(
+                    counts + planned, signals, random.Random(rng.random()), alone=given.parallel == 1
+                )
                 own = Counter(options[1].split(","))
                 planned.update(own)
             CONSOLE.print(f"python -m tests.chaos {' '.join(options)}", style="dim", soft_wrap=True)
-            stories = given.file.parent / f"violations-{options[3]}.txt"
+            report = given.file.parent / f"violations-{options[3]}.txt"
             command = [
                 sys.executable,
                 "-m",
@@ -123,8 +133,8 @@ def main() -> int:
                 *options,
                 "--append",
                 given.file,
-                "--stories",
-                stories,
+                "--report",
+                report,
             ]
             run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
             with planning:
@@ -135,10 +145,10 @@ def main() -> int:
                     f"FAILED with {run.returncode}: {' '.join(options)}\n{run.stderr[-3000:]}", markup=False
                 )
 
-    lanes = [threading.Thread(target=lane) for _ in range(given.lanes)]
-    for thread in lanes:
+    threads = [threading.Thread(target=work) for _ in range(given.parallel)]
+    for thread in threads:
         thread.start()
-    for thread in lanes:
+    for thread in threads:
         thread.join()
     return 1 if failed else 0
 

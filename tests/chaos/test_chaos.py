@@ -1,4 +1,4 @@
-"""Every one-broker fault class once, on real servers, and the checker's verdict (`make chaos` does more of it)."""
+"""One injection of every one-broker fault class on real servers, checked (`make chaos` runs more)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from testkit.chaos.world import Setting
+from testkit.chaos.testbed import RunConfig
 from testkit.pipe import ROOT
 from testkit.servers import Servers
+from tests.chaos import bite
 from tests.chaos.bugs import BUGS
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import run
 
 BUSY = 60.0
-"""Seconds that a recovery may take here, where other tests keep all cores busy; the long runs are stricter."""
+"""Seconds that a recovery may take while other tests use all cores; the long runs are stricter."""
 
 
 def faults(*kinds: str) -> list[str]:
@@ -27,18 +28,18 @@ def faults(*kinds: str) -> list[str]:
 
 @pytest.mark.broker
 @pytest.mark.timeout(900)
-def test_every_fault_of_one_broker_breaks_no_promise(servers: Servers) -> None:
-    """Two runs at once, each with a broker of its own: most of the time is spent waiting for time-outs."""
+def test_one_broker_faults_cause_no_violation(servers: Servers) -> None:
+    """Two concurrent runs with a broker each: most of the time is spent waiting for timeouts."""
     seed = random.randrange(10**6)
     plans = {"without proxies": faults("worker", "broker", "data"), "through proxies": faults("network")}
 
     def one(name: str) -> dict[str, Any]:
         plan = plans[name]
         random.Random(seed).shuffle(plan)
-        setting = Setting(
+        config = RunConfig(
             seed, rate=120, rooms=80, hot=100, watchdog=2, session=3, proxied=name == "through proxies"
         )
-        return run(setting, plan, gap=0.1, patience=BUSY)
+        return run(config, plan, gap=0.1, patience=BUSY)
 
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(one, plans))
@@ -49,7 +50,7 @@ def test_every_fault_of_one_broker_breaks_no_promise(servers: Servers) -> None:
         assert result["timeouts"]["n"] > 10
 
 
-def test_every_seeded_bug_still_has_its_place() -> None:
+def test_every_seeded_bug_can_be_applied() -> None:
     code = (
         "import os, sys\nfrom tests.chaos.bugs import BUGS\n"
         "for name, bug in BUGS.items():\n"
@@ -59,3 +60,10 @@ def test_every_seeded_bug_still_has_its_place() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(BUGS) >= 15
+
+
+def test_bite_names_existing_bugs_faults_and_tests() -> None:
+    assert BUGS.keys() >= {*bite.SHOWN_BY, *bite.NODES, *bite.IN_THE_CORE}
+    shown_by = {name for plan in (*bite.SHOWN_BY.values(), bite.OTHERS) for name in plan.split(",")}
+    assert {fault.name for fault in FAULTS} >= shown_by
+    assert [name for name in bite.CORE_TESTS if not (ROOT / "tests" / name).is_file()] == []

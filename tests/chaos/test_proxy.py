@@ -1,4 +1,4 @@
-"""The proxy of the fault suite brings a lost request exactly where it is meant to come, and breaks nothing else."""
+"""The chaos proxy delivers a lost request at the intended point and breaks nothing else."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from testkit.chaos.proxy import ADD_PARTITIONS, END_TXN, PRODUCE, Hold, Late, Link
+from testkit.chaos.proxy import ADD_PARTITIONS, END_TXN, PRODUCE, Link, LostRequest, Timing
 
 FENCED = 90
 
 
 class Broker:
-    """Answers whatever it is asked, after a moment, and notes it in `seen`: what was asked, and its number."""
+    """Answers every request after 20 ms and appends its API key and correlation id to `seen`."""
 
     def __init__(self, seen: list[tuple[int, int]]) -> None:
         self._seen = seen
@@ -34,20 +34,20 @@ class Broker:
 
 
 class Worker:
-    """One connection of a worker through a link."""
+    """One connection through a link."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def ask(self, api_key: int, number: int) -> None:
-        """Ask, and wait for the answer. Raises IncompleteReadError, or OSError, when the connection breaks."""
+        """Send a request and await its response. Raises IncompleteReadError or OSError when the connection breaks."""
         body = struct.pack(">hhi", api_key, 0, number) + b"the rest"
         self._writer.write(struct.pack(">i", len(body)) + body)
         assert struct.unpack(">iiih", await self._reader.readexactly(14)) == (10, number, 0, FENCED)
 
 
 class Net:
-    """Two brokers, and a link of one worker to each."""
+    """Two brokers and one worker's link to each."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, int]] = []
@@ -74,11 +74,11 @@ class Net:
             await link.stop()
             server.close()
 
-    async def hold(self, api_key: int, late: Late) -> Hold:
-        hold = Hold(api_key, late)
+    async def lose_next(self, api_key: int, late: Timing) -> LostRequest:
+        lost = LostRequest(api_key, late)
         for link in self.links:
-            await link.hold(hold)
-        return hold
+            await link.lose(lost)
+        return lost
 
     async def connect(self, number: int) -> Worker:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._ports[number])
@@ -99,21 +99,21 @@ async def net() -> AsyncIterator[Net]:
     await made.stop()
 
 
-async def test_a_late_end_comes_before_the_first_records_of_the_next_transaction(net: Net) -> None:
-    hold = await net.hold(END_TXN, "before")
+async def test_late_end_precedes_the_next_transactions_first_records(net: Net) -> None:
+    lost = await net.lose_next(END_TXN, "before")
     await net.lose(END_TXN, 1)
     coordinator, leader = await net.connect(0), await net.connect(1)
     await coordinator.ask(END_TXN, 2)
     await coordinator.ask(ADD_PARTITIONS, 3)
     await leader.ask(PRODUCE, 4)
     assert net.seen == [(END_TXN, 2), (ADD_PARTITIONS, 3), (END_TXN, 1), (PRODUCE, 4)]
-    assert hold.delivered.is_set()
-    assert hold.error == FENCED
-    await coordinator.ask(END_TXN, 5)  # and no other is lost
+    assert lost.delivered.is_set()
+    assert lost.error == FENCED
+    await coordinator.ask(END_TXN, 5)  # only one request is lost
 
 
-async def test_a_late_end_comes_between_the_records_of_two_brokers(net: Net) -> None:
-    hold = await net.hold(END_TXN, "between")
+async def test_late_end_arrives_between_the_records_of_two_brokers(net: Net) -> None:
+    lost = await net.lose_next(END_TXN, "between")
     await net.lose(END_TXN, 1)
     coordinator, leaders = await net.connect(0), [await net.connect(0), await net.connect(1)]
     await coordinator.ask(END_TXN, 2)
@@ -122,36 +122,36 @@ async def test_a_late_end_comes_between_the_records_of_two_brokers(net: Net) -> 
     await asyncio.sleep(0.01)
     await leaders[1].ask(PRODUCE, 5)
     assert net.seen == [(END_TXN, 2), (ADD_PARTITIONS, 3), (PRODUCE, 4), (END_TXN, 1), (PRODUCE, 5)]
-    assert hold.error == FENCED
+    assert lost.error == FENCED
     await first
 
 
-async def test_a_late_addition_of_partitions_comes_in_the_next_transaction(net: Net) -> None:
-    hold = await net.hold(ADD_PARTITIONS, "before")
+async def test_late_add_partitions_arrives_in_the_next_transaction(net: Net) -> None:
+    lost = await net.lose_next(ADD_PARTITIONS, "before")
     await net.lose(ADD_PARTITIONS, 1)
     worker = await net.connect(0)
     asked = [(ADD_PARTITIONS, 2), (PRODUCE, 3), (END_TXN, 4), (ADD_PARTITIONS, 5), (PRODUCE, 6)]
     for api_key, number in asked:
         await worker.ask(api_key, number)
     assert net.seen == [*asked[:4], (ADD_PARTITIONS, 1), asked[4]]
-    assert hold.delivered.is_set()
+    assert lost.delivered.is_set()
 
 
-async def test_a_lost_answer_is_of_something_that_is_done(net: Net) -> None:
-    hold = await net.hold(END_TXN, "answer")
+async def test_request_with_a_lost_answer_takes_effect(net: Net) -> None:
+    lost = await net.lose_next(END_TXN, "answer")
     await net.lose(END_TXN, 1)
     assert net.seen == [(END_TXN, 1)]
-    assert hold.delivered.is_set()
+    assert lost.delivered.is_set()
 
 
-async def test_what_is_given_up_holds_nothing_back(net: Net) -> None:
-    hold = await net.hold(END_TXN, "between")
+async def test_released_request_is_not_delivered_and_blocks_nothing(net: Net) -> None:
+    lost = await net.lose_next(END_TXN, "between")
     await net.lose(END_TXN, 1)
     worker = await net.connect(1)
     await worker.ask(END_TXN, 2)
     for link in net.links:
-        await link.release(hold)
+        await link.release(lost)
     await worker.ask(PRODUCE, 3)
     await (await net.connect(0)).ask(PRODUCE, 4)
     assert net.seen == [(END_TXN, 2), (PRODUCE, 3), (PRODUCE, 4)]
-    assert not hold.delivered.is_set()
+    assert not lost.delivered.is_set()

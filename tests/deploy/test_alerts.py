@@ -1,4 +1,4 @@
-"""Alerts and dashboard: each query parses, and asks for metrics, labels and label values that the code exports."""
+"""Alerts and dashboard: each query parses, and uses metrics, labels and label values that the code exports."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ QUERIES = {
 }
 
 OF_THE_TARGET = {"namespace", "job", "instance", "pod", "container"}
-"""Labels that Prometheus adds."""
+"""Labels that Prometheus adds to every series of a target."""
 KUBE_STATE = {
     "kube_pod_container_status_last_terminated_exitcode",
     "kube_pod_container_status_restarts_total",
     "kube_pod_container_status_ready",
 }
-"""What alerts ask of kube-state-metrics."""
+"""Metrics of kube-state-metrics that alerts use."""
 
 
 def exported() -> dict[str, dict[str, set[str]]]:
-    """Sample name → label → its values so far; a metric whose series come later has its labels without values."""
+    """Return sample name → label → values that exist at the start; a label without series yet has no values."""
     metrics = Metrics()
     found: dict[str, dict[str, set[str]]] = {}
     for metric in vars(metrics).values():
@@ -66,7 +66,7 @@ EXPORTED = exported()
 
 
 def parts(expression: Any) -> Iterator[Any]:
-    """Every node of a query."""
+    """Yield every node of a query."""
     yield expression
     for name in ("expr", "lhs", "rhs", "vector_selector", "args", "param"):
         for below in _several(getattr(expression, name, None)):
@@ -78,7 +78,7 @@ def _several(value: Any) -> list[Any]:
 
 
 def check(query: str) -> set[str]:
-    """The metrics of a query, after a look at all of its labels."""
+    """Return the metrics of a query. Raises when a metric, label or value is not exported."""
     metrics: set[str] = set()
     named: set[str] = set()
     for node in parts(promql.parse(query)):
@@ -94,19 +94,19 @@ def check(query: str) -> set[str]:
                 if matcher.name in labels and matcher.op == promql.MatchOp.Equal:
                     assert matcher.value in labels[matcher.name], f"{matcher.name} is never {matcher.value}"
     known = {label for name in metrics for label in EXPORTED.get(name, ())} | OF_THE_TARGET
-    assert named <= known, f"no metric of the query has {named - known}"
+    assert named <= known, f"labels {named - known} are on no metric of the query"
     assert metrics
     return metrics
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_an_alert_asks_for_what_is_exported(rule: dict[str, Any]) -> None:
+def test_alerts_query_exported_metrics(rule: dict[str, Any]) -> None:
     check(rule["expr"])
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
 
 
-def test_every_alert_has_a_section_in_the_runbook_and_no_section_has_none() -> None:
+def test_runbook_has_one_section_per_alert() -> None:
     text = (ROOT / "docs" / "howto" / "runbook.md").read_text()
     named = [rule["alert"] for rule in RULES]
     sections = re.findall(r"^### (ConferencePipeline\w+)\n\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
@@ -117,23 +117,28 @@ def test_every_alert_has_a_section_in_the_runbook_and_no_section_has_none() -> N
         assert rule["annotations"]["runbook_url"] == f"docs/howto/runbook.md#{rule['alert'].lower()}"
 
 
-def test_every_alert_is_tried_with_promtool() -> None:
-    tried = yaml.safe_load((CHART / "tests" / "promtool.yaml").read_text())
-    fired = {
-        one["alertname"]
-        for test in tried["tests"]
-        for one in test.get("alert_rule_test", ())
-        if one.get("exp_alerts")
-    }
-    assert fired == {rule["alert"] for rule in RULES}
+def test_promtool_tests_every_alert_with_its_texts() -> None:
+    cases = [
+        (case["alertname"], alert["exp_annotations"])
+        for test in yaml.safe_load((CHART / "tests" / "promtool.yaml").read_text())["tests"]
+        for case in test.get("alert_rule_test", ())
+        for alert in case.get("exp_alerts", ())
+    ]
+    rules = {rule["alert"]: rule["annotations"] for rule in RULES}
+    assert {name for name, _ in cases} == set(rules)
+    for name, expected in cases:
+        assert set(expected) == set(rules[name])
+        for field, text in expected.items():
+            pattern = "(.+)".join(map(re.escape, re.split(r"\{\{.*?\}\}", rules[name][field])))
+            assert re.fullmatch(pattern, text), f"{name}: {text}"
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-def test_a_panel_asks_for_what_is_exported(query: str) -> None:
+def test_panels_query_exported_metrics(query: str) -> None:
     check(query.replace("$__rate_interval", "1m"))
 
 
-def test_the_dashboard_shows_every_metric() -> None:
+def test_dashboard_shows_every_metric() -> None:
     shown = {name for query in QUERIES.values() for name in check(query.replace("$__rate_interval", "1m"))}
     samples = {name for name in EXPORTED if not name.endswith("_created")}
     unseen = families(samples) - families(shown)
@@ -141,7 +146,7 @@ def test_the_dashboard_shows_every_metric() -> None:
 
 
 def families(samples: set[str]) -> set[str]:
-    """A histogram's samples by its name."""
+    """Return the metrics of the samples: a histogram has three samples."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples}
 
 
@@ -154,16 +159,16 @@ def families(samples: set[str]) -> set[str]:
         "sum by (x) (pipeline_rooms)",
     ],
 )
-def test_a_query_for_what_is_not_there_is_noticed(query: str) -> None:
+def test_unknown_metrics_labels_and_values_are_errors(query: str) -> None:
     with pytest.raises((KeyError, AssertionError)):
         check(f"max(vector(0) + 1 / ({query}))")
 
 
-def test_the_dashboard_is_what_its_tool_makes() -> None:
+def test_dashboard_file_is_up_to_date() -> None:
     assert dashboard.dashboard() == BOARD, "run `make chart-docs`"
 
 
-def test_panels_have_places_of_their_own() -> None:
+def test_panels_do_not_overlap_and_variables_are_used() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in BOARD["panels"]:
         at = panel["gridPos"]

@@ -1,4 +1,4 @@
-"""The chart against the code, without Helm: values, schema, settings, topics, permissions. The rest is `make chart`."""
+"""The chart matches the code, checked without Helm: values, schema, settings, topics, permissions. See `make chart`."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ VALUE_OF = {
     "KAFKA_SASL_USERNAME": "kafka.sasl.username",
     "KAFKA_SSL_VERIFY_HOSTNAME": "kafka.tls.verifyHostname",
 }
-"""Settings that a value gives as it is."""
+"""Settings that have the same value in the chart."""
 OTHERWISE = {"PIPELINE_LOG_FORMAT", "KAFKA_SASL_MECHANISM"}
-"""Settings whose default in the chart is another: a pod has no terminal, and a cluster has SCRAM."""
+"""Settings with another default in the chart: a pod has no terminal, and clusters use SCRAM."""
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no map with names of ours."""
+    """Yield every value that the schema does not divide further."""
     for key, value in values.items():
         name = f"{path}{key}"
         if isinstance(value, dict) and "properties" in raw(name):
@@ -57,7 +57,7 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def raw(name: str) -> dict[str, Any]:
-    """What the schema says of a value, maybe a reference."""
+    """Return the schema of a value, possibly a reference."""
     found = SCHEMA
     for key in name.split("."):
         found = found["properties"][key]
@@ -65,7 +65,7 @@ def raw(name: str) -> dict[str, Any]:
 
 
 def resolve(name: str) -> dict[str, Any]:
-    """What the schema says of a value."""
+    """Return the schema of a value, with its reference resolved."""
     found = raw(name)
     if "$ref" in found:
         found = SCHEMA["definitions"][found["$ref"].removeprefix("#/definitions/")]
@@ -73,13 +73,13 @@ def resolve(name: str) -> dict[str, Any]:
 
 
 def properties(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Every name that the schema has."""
+    """Yield every name in the schema."""
     for key, below in schema.get("properties", {}).items():
         yield f"{path}{key}"
         yield from properties(below, f"{path}{key}.")
 
 
-def test_the_schema_has_every_value_and_no_other() -> None:
+def test_schema_has_exactly_the_values() -> None:
     names = set(properties(SCHEMA)) - {"global"}
     parents = {name.rsplit(".", n)[0] for name, _ in leaves(VALUES) for n in range(name.count(".") + 1)}
     assert names == {name for name, _ in leaves(VALUES)} | parents
@@ -95,7 +95,7 @@ def test_the_schema_has_every_value_and_no_other() -> None:
         strict(definition)
 
 
-def test_every_value_is_explained_and_the_page_is_made_of_it() -> None:
+def test_every_value_is_documented() -> None:
     text = (CHART / "values.yaml").read_text()
     page = (CHART / "README.md").read_text()
     rows = re.findall(r"^\| ([\w.]+) \| [a-z]+ \| .* \| (.+) \|$", page, re.MULTILINE)
@@ -103,7 +103,7 @@ def test_every_value_is_explained_and_the_page_is_made_of_it() -> None:
     assert text.count("# -- ") == len(rows)
 
 
-def test_every_value_is_used() -> None:
+def test_templates_use_every_value() -> None:
     unused = [
         name
         for name, _ in leaves(VALUES)
@@ -112,14 +112,14 @@ def test_every_value_is_used() -> None:
     assert unused == []
 
 
-def test_every_setting_can_be_set() -> None:
+def test_templates_set_every_setting() -> None:
     in_templates = set(re.findall(r"\b((?:KAFKA|SCHEMA_REGISTRY|PIPELINE)_[A-Z_]+)\b", TEMPLATES))
     assert in_templates == set(FIELDS)
     assert {name for name in FIELDS if isinstance(FIELDS[name].default, SecretStr)} & set(VALUE_OF) == set()
 
 
 @pytest.mark.parametrize(("setting", "name"), VALUE_OF.items(), ids=list(VALUE_OF))
-def test_a_value_is_what_the_setting_is(setting: str, name: str) -> None:
+def test_values_have_the_defaults_and_limits_of_settings(setting: str, name: str) -> None:
     field, schema = FIELDS[setting], resolve(name)
     value = dict(leaves(VALUES))[name]
     assert setting in OTHERWISE or value == field.default
@@ -138,7 +138,7 @@ def test_a_value_is_what_the_setting_is(setting: str, name: str) -> None:
                 assert schema[keyword] == limit, f"{name}: {keyword}"
 
 
-def test_the_topics_of_strimzi_are_ours() -> None:
+def test_strimzi_topics_match_the_code() -> None:
     found = yaml.safe_load((CHART / "files" / "topics.yaml").read_text())["topics"]
     assert found == [{"name": topic.name, "config": topic.config} for topic in TOPICS]
 
@@ -161,14 +161,14 @@ def needed(listed: list[acls.Acl], settings: Settings) -> set[tuple[str, str, st
     }
 
 
-def test_the_user_of_strimzi_may_do_what_is_needed_and_no_more() -> None:
+def test_strimzi_user_has_exactly_the_needed_permissions() -> None:
     files = yaml.safe_load((CHART / "files" / "acls.yaml").read_text())
     settings = Settings(transactional_id="conference-pipeline-worker-0")
     assert granted(files["acls"]) == needed(acls.worker(settings) + acls.setup(settings), settings)
     assert granted(files["test"]) == needed(acls.producer(settings) + acls.consumer(settings), settings)
 
 
-def test_the_chart_has_an_example_of_each_kind() -> None:
+def test_examples_cover_every_setup_and_autoscaling_mode() -> None:
     examples = {
         path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text())
         for path in (CHART / "ci").iterdir()

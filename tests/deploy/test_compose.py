@@ -1,4 +1,4 @@
-"""docker-compose.yml against its schema, and against what the code, the image and the chart say.
+"""docker-compose.yml follows its schema and matches the code, the image and the chart.
 
 tests/data/compose-spec.json is the schema of the Compose Specification, from its repository (Apache-2.0).
 """
@@ -28,12 +28,12 @@ CHART = yaml.safe_load((ROOT / "helm" / "conference-pipeline" / "Chart.yaml").re
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
-def test_the_schema_of_compose_accepts_it() -> None:
+def test_file_follows_the_compose_schema() -> None:
     schema = json.loads((ROOT / "tests" / "data" / "compose-spec.json").read_text())
     jsonschema.Draft7Validator(schema).validate(FILE)
 
 
-def test_versions_are_those_that_all_tests_run_with() -> None:
+def test_server_versions_are_those_of_the_tests() -> None:
     kafka = re.search(r":kafka_2\.13:([\d.]+):", PARTS)
     registry = re.search(r":apicurio-registry-app:([\d.]+):", PARTS)
     assert kafka is not None
@@ -44,14 +44,14 @@ def test_versions_are_those_that_all_tests_run_with() -> None:
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", service["image"])
 
 
-def test_image_and_chart_have_the_version_of_the_package() -> None:
+def test_image_and_chart_have_the_package_version() -> None:
     assert VERSION is not None
     assert CHART["appVersion"] == VERSION[1]
     assert {service["image"] for service in OURS.values()} == {f"conference-pipeline:{VERSION[1]}"}
     assert set(OURS) == {"setup", "worker", "demo"}
 
 
-def test_the_settings_are_settings_and_say_what_the_code_says() -> None:
+def test_settings_exist_and_have_their_defaults() -> None:
     fields = {field.validation_alias.choices[0]: field.default for field in Settings.model_fields.values()}  # type: ignore[union-attr]
     for service in OURS.values():
         for name, value in service["environment"].items():
@@ -63,7 +63,7 @@ def test_the_settings_are_settings_and_say_what_the_code_says() -> None:
     assert SERVICES["worker"]["environment"]["SCHEMA_REGISTRY_URL"].endswith("/apis/ccompat/v7")
 
 
-def test_addresses_lead_to_listeners() -> None:
+def test_advertised_addresses_match_the_listeners() -> None:
     kafka = SERVICES["kafka"]["environment"]
     advertised = dict(entry.split("://") for entry in kafka["KAFKA_ADVERTISED_LISTENERS"].split(","))
     listeners = dict(entry.split("://") for entry in kafka["KAFKA_LISTENERS"].split(","))
@@ -82,7 +82,7 @@ def test_addresses_lead_to_listeners() -> None:
     assert advertised["HOST"].replace("localhost", "127.0.0.1") + ":9092" in SERVICES["kafka"]["ports"]
 
 
-def test_every_port_is_this_machines_alone_and_taken_once() -> None:
+def test_ports_are_local_unique_and_documented() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert all(port.startswith("127.0.0.1:") for port in ports)
     taken = [port.split(":")[1] for port in ports if port.split(":")[1]]
@@ -92,7 +92,7 @@ def test_every_port_is_this_machines_alone_and_taken_once() -> None:
             assert f":{port}" in TEXT.partition("\nname:")[0], f"the head of the file does not name {port}"
 
 
-def test_who_waits_for_whom() -> None:
+def test_services_wait_for_their_dependencies() -> None:
     def waits(name: str) -> dict[str, str]:
         return {other: how["condition"] for other, how in SERVICES[name]["depends_on"].items()}
 
@@ -112,7 +112,7 @@ def test_who_waits_for_whom() -> None:
 
 
 @pytest.mark.parametrize("name", ["setup", "worker", "demo"])
-def test_our_containers_may_do_nothing_but_their_work(name: str) -> None:
+def test_containers_have_least_privilege(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
@@ -120,16 +120,16 @@ def test_our_containers_may_do_nothing_but_their_work(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_what_is_always_there_and_what_is_asked_for() -> None:
+def test_optional_services_have_profiles() -> None:
     profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
     assert profiles == {
         **{name: [] for name in ("kafka", "registry", "setup", "worker")},
         **{"demo": ["demo"], "ui": ["ui"], "prometheus": ["observability"], "grafana": ["observability"]},
     }
-    assert "container_name" not in SERVICES["worker"]  # else it could not be scaled
+    assert "container_name" not in SERVICES["worker"]  # a fixed name would prevent scaling
 
 
-def test_what_is_mounted_is_there_and_found() -> None:
+def test_mounted_files_and_configs_exist() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
@@ -146,6 +146,6 @@ def test_what_is_mounted_is_there_and_found() -> None:
     assert (ROOT / "helm/conference-pipeline/dashboards" / Path(home).name).exists()
 
 
-def test_the_demo_says_as_many_events_as_the_recorded_conference_has() -> None:
+def test_demo_waits_for_all_events_of_the_recording() -> None:
     expected = (ROOT / "tests" / "captures" / "freeswitch.events.expected.jsonl").read_text().count("\n")
     assert f"--max {expected} " in SERVICES["demo"]["command"][0]

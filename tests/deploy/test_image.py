@@ -1,7 +1,7 @@
-"""The image without a Docker engine: the Dockerfile's steps, replayed in a clean folder, and what comes of them.
+"""The image, built without a Docker engine: the steps of the Dockerfile run in a clean folder.
 
-With COMPILE=1 in the environment it compiles the hot path, too. Not tested here: the base image itself, and a root file system that is read-only; that commands and workers write
-nothing is.
+COMPILE=1 in the environment also compiles the hot path. Not tested: the base image and a read-only root file system.
+Instead the tests check that commands and workers write nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMOKE = ROOT / "helm" / "conference-pipeline" / "files" / "smoke.sh"
 
 
 class Step(NamedTuple):
-    """One instruction of one stage."""
+    """One instruction of a Dockerfile; `stage` counts from 1."""
 
     stage: int
     word: str
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 def steps() -> list[Step]:
-    """The instructions, continued lines joined, comments left out."""
+    """Return the instructions, with continued lines joined and without comments."""
     lines = re.sub(r"^\s*#.*\n", "", TEXT, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
     found: list[Step] = []
     for line in filter(None, map(str.strip, lines)):
@@ -51,12 +51,12 @@ def steps() -> list[Step]:
 
 
 def last(word: str) -> list[str]:
-    """What the final stage says with `word`."""
+    """Return the arguments of the final stage's `word` instructions."""
     return [step.rest for step in steps() if step.stage == 2 and step.word == word]
 
 
 class Image(NamedTuple):
-    """A folder that stands for the image's root, and one that stands for /tmp."""
+    """A folder in place of the image's root, and one in place of /tmp."""
 
     root: Path
     tmp: Path
@@ -66,7 +66,7 @@ class Image(NamedTuple):
         return self.root / "opt" / "venv" / "bin" / "python"
 
     def env(self, more: dict[str, str]) -> dict[str, str]:
-        """The image's environment, nothing of ours."""
+        """Return the image's environment with `more`, without variables of the test process."""
         own = {"PATH": f"{self.python.parent}:{os.environ['PATH']}", "HOME": str(self.tmp)}
         return {
             **own,
@@ -77,12 +77,12 @@ class Image(NamedTuple):
         }
 
     def files(self) -> dict[str, int]:
-        """Every file outside of /tmp with its time of change."""
+        """Return every file outside /tmp with its modification time."""
         return {str(path): path.lstat().st_mtime_ns for path in self.root.rglob("*")}
 
 
 def context(into: Path) -> None:
-    """Copy what .dockerignore leaves of the checkout; it lets in by name, so that a new file is left out."""
+    """Copy the build context. .dockerignore excludes everything and lists exceptions, so new files stay out."""
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert rules[0] == "*"
     for rule in rules[1:]:
@@ -96,7 +96,7 @@ def context(into: Path) -> None:
 
 
 def replay(folder: Path) -> Image:
-    """Do what the Dockerfile says, below `folder`; a fresh environment stands for the base image's Python."""
+    """Run the Dockerfile's steps in `folder`, with a new virtual environment as the base image's Python."""
     image, sent, base = Image(folder / "root", folder / "tmp"), folder / "context", folder / "base"
     context(sent)
     image.tmp.mkdir()
@@ -106,7 +106,7 @@ def replay(folder: Path) -> Image:
         "PATH": f"{base / 'bin'}:{os.environ['PATH']}",
         "HOME": str(image.tmp),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "COMPILE": os.environ.get("COMPILE", "0"),  # a minute, and a C compiler
+        "COMPILE": os.environ.get("COMPILE", "0"),  # takes a minute and a C compiler
     }
     kept = {
         key: value
@@ -139,7 +139,7 @@ def replay(folder: Path) -> Image:
                     check=False,
                 )
                 assert done.returncode == 0, f"RUN {step.rest}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-    for built in ("src", "dist"):  # the first stage's; the last one copies /opt/venv alone
+    for built in ("src", "dist"):  # the last stage copies only /opt/venv from the first
         shutil.rmtree(image.root / built)
     assert not (base / "bin" / "pip").exists()
     return image
@@ -150,7 +150,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return replay(tmp_path_factory.mktemp("image"))
 
 
-def test_what_the_last_stage_says() -> None:
+def test_final_stage_has_the_expected_instructions() -> None:
     assert last("FROM") == ["python:${PYTHON}-slim-bookworm"]
     assert last("COPY") == ["--from=build /opt/venv /opt/venv"]
     assert last("USER") == ["10001:10001"]
@@ -164,7 +164,7 @@ def test_what_the_last_stage_says() -> None:
     assert found == {f"org.opencontainers.image.{name}" for name in names}
 
 
-def test_what_is_in_it_is_what_the_lock_says_and_nothing_that_builds(image: Image) -> None:
+def test_image_has_only_pinned_packages_and_no_build_tools(image: Image) -> None:
     code = "import importlib.metadata as m; print(*sorted(d.metadata['Name'] + '==' + d.version for d in m.distributions()))"
     done = subprocess.run(
         [image.python, "-c", code], env=image.env({}), capture_output=True, text=True, check=True
@@ -185,7 +185,7 @@ def test_what_is_in_it_is_what_the_lock_says_and_nothing_that_builds(image: Imag
     }
 
 
-def test_commands_answer_and_write_nothing(image: Image) -> None:
+def test_commands_run_and_write_no_files(image: Image) -> None:
     before = image.files()
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     done = run(image, "--version")
@@ -202,7 +202,7 @@ def test_commands_answer_and_write_nothing(image: Image) -> None:
 
 
 def run(image: Image, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """The entry point with these arguments."""
+    """Run the entry point with these arguments."""
     command = [image.python.parent / "conference-pipeline", *arguments]
     return subprocess.run(
         command, cwd=image.tmp, env=image.env(env), capture_output=True, text=True, check=False
@@ -211,7 +211,7 @@ def run(image: Image, *arguments: str, **env: str) -> subprocess.CompletedProces
 
 @contextlib.contextmanager
 def worker(image: Image, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The image's worker, ready."""
+    """Start the image's worker and yield it when it is ready."""
     command = [image.python.parent / "conference-pipeline", "worker"]
     with subprocess.Popen(command, cwd=image.tmp, env=env, stderr=subprocess.DEVNULL) as process:
         try:
@@ -234,13 +234,13 @@ def ready(port: int) -> bool:
 
 
 @pytest.mark.broker
-async def test_a_worker_and_the_smoke_test_of_helm_write_nothing_and_end_with_0(
-    image: Image, pipe: Pipe
-) -> None:
-    ours = {
+async def test_worker_passes_the_smoke_test_and_writes_no_files(image: Image, pipe: Pipe) -> None:
+    settings = {
         key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))
     }
-    env = image.env({**ours, "PIPELINE_HTTP_PORT": str(choose(None, (), "port")), "TIMEOUT_SECONDS": "60"})
+    env = image.env(
+        {**settings, "PIPELINE_HTTP_PORT": str(choose(None, (), "port")), "TIMEOUT_SECONDS": "60"}
+    )
     await asyncio.to_thread(serve, image, env)
 
 
@@ -250,7 +250,7 @@ def serve(image: Image, env: dict[str, str]) -> None:
         done = smoke(env)
         assert done.returncode == 0, done.stderr
         assert '"event":"conference.member.joined"' in done.stdout
-        assert done.stdout.endswith("the event came: Kafka, the registry and a worker do their work\n")
+        assert done.stdout.endswith("the event arrived: Kafka, the registry and a worker work\n")
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
     assert image.files() == before
@@ -258,12 +258,12 @@ def serve(image: Image, env: dict[str, str]) -> None:
 
 
 def smoke(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What `helm test` runs."""
+    """Run the script of `helm test`."""
     command = ["sh", "-euc", SMOKE.read_text()]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_smoke_test_fails_when_nothing_comes(image: Image) -> None:
+def test_smoke_test_fails_without_servers(image: Image) -> None:
     env = image.env({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"})
     done = smoke(env)
     assert done.returncode != 0

@@ -1,9 +1,9 @@
-"""Fuzzing of everything that reads bytes from outside (`make fuzz`).
+"""Fuzzing of all code that parses external bytes (`make fuzz`).
 
-hostile.py   values of up to 1 MiB that are built to be expensive
-seeds.py     real bytes: signals, events, table rows, other writers' schemas, a captured conference
-targets.py   what is fuzzed: bytes in, an outcome in a word out
-mutate.py    what is done to the bytes
-run.py       the loop, the clock, the memory, reproducers
-strategies.py  the same bytes as Hypothesis draws them
+hostile.py     values of up to 1 MiB that are built to be expensive to parse
+seeds.py       valid bytes: signals, events, table rows, other writers' schemas, a captured conference
+targets.py     the parsers under test and what must hold for a parsed value
+mutate.py      mutations of the seeds
+strategies.py  inputs drawn by Hypothesis
+run.py         the fuzzing loop: counts, CPU time, memory, files with failing inputs
 """

@@ -1,7 +1,7 @@
-"""Values of up to 1 MiB that are built to be expensive: everything that was found to cost more than it should.
+"""Values of up to 1 MiB that are built to be expensive to parse: all kinds that once were slow.
 
-A value is a function that builds it, for all of them together are 400 MB and take seconds: pytest needs their names
-when it collects, once per process.
+Each value is a function that builds it. Pytest needs only the names when it collects, once per process; building all
+values takes seconds and 400 MB.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ Named = Iterator[tuple[str, Value]]
 
 
 def fill(head: bytes, unit: bytes, tail: bytes, joint: bytes = b"", size: int = MIB) -> bytes:
-    """`head`, as many `unit`s as fit into `size`, `tail`."""
+    """Return `head`, as many `unit`s as fit into `size`, and `tail`."""
     count = (size - len(head) - len(tail) + len(joint)) // (len(unit) + len(joint))
     return head + joint.join([unit] * count) + tail
 
@@ -76,7 +76,7 @@ def _signal(kind: str, field: str, begin: bytes, unit: bytes, end: bytes, joint:
 
 
 def json_values() -> Named:
-    """Signals as JSON."""
+    """Yield signals as JSON."""
     arrays = (("conference.volume", "x"), ("play.failed", "urls"), ("conference.play", "urls"))
     for kind, field in (*arrays, ("play.failed", "occurred_at"), ("conference.volume", "volume")):
         for name, unit in ITEMS.items():
@@ -143,12 +143,12 @@ def _zeros() -> bytes:
     return long(10**6) + b"\0" * (10**6 + 1)
 
 
-def _behind(head: bytes, body: Value) -> bytes:
+def _after(head: bytes, body: Value) -> bytes:
     return head + body()
 
 
 def avro_values() -> Iterator[tuple[str, str, Value]]:
-    """(name, record, body without the header) of signals as Avro."""
+    """Yield (name, record, body without the header) of signals as Avro."""
     for record, head in (("PlayFailed", FOUR + b"\0"), ("ConferencePlay", FOUR)):
         for name, body in {
             "a million items": _zeros,
@@ -163,7 +163,7 @@ def avro_values() -> Iterator[tuple[str, str, Value]]:
                 long(127) + (long(8201) + b"http://" + "é".encode() * 4097) * 127
             ),
         }.items():
-            yield f"{record}: {name}", record, partial(_behind, head, body)
+            yield f"{record}: {name}", record, partial(_after, head, body)
     for name, *text in (
         ("letters", b"a", 1_040_000, b""),
         ("emoji", "😀".encode(), 260_000, b""),
@@ -173,16 +173,16 @@ def avro_values() -> Iterator[tuple[str, str, Value]]:
         yield f"{name} in a name", "ConferenceCreate", partial(_around, FOUR + b"\2a", *text, b"")
         yield f"{name} in an id", "ConferenceCreate", partial(_around, b"", *text, FOUR)
     yield "an endless number", "ConferenceCreate", lambda: b"\xff" * 1_048_000
-    yield "bytes behind the end", "ConferenceDestroy", lambda: FOUR + b"\0" * 1_040_000
+    yield "bytes after the end", "ConferenceDestroy", lambda: FOUR + b"\0" * 1_040_000
 
 
 def _around(head: bytes, unit: bytes, count: int, last: bytes, tail: bytes) -> bytes:
-    """A string of many units and a last one, between two others."""
+    """Return a string of many units and a last one, between `head` and `tail`."""
     return head + long(len(unit) * count + len(last)) + unit * count + last + tail
 
 
 def _first(kind: Any, record: str = "MemberJoined") -> dict[str, Any]:
-    """A writer's schema with one more field, which comes first."""
+    """Return a writer's schema with an additional first field."""
     schema: dict[str, Any] = json.loads(SCHEMAS[f"conference.signal.{record}"])
     return {**schema, "fields": [{"name": "x", "type": kind}, *schema["fields"]]}
 
@@ -200,7 +200,7 @@ def _record(name: str, *kinds: Any) -> dict[str, Any]:
 
 
 def foreign_values() -> Iterator[tuple[str, str, Any, Value]]:
-    """(name, record, the writer's schema, body without the header) of signals in other writers' Avro."""
+    """Yield (name, record, writer's schema, body without the header) of signals in other writers' Avro."""
     for name, items in {
         "nulls": "null", "ints": "int", "booleans": "boolean", "strings": "string", "unions": ["null", "int"],
         "arrays": _array("int"), "arrays of arrays": _array(_array(_array("int"))), "no records": _record("E"),
@@ -226,7 +226,7 @@ def foreign_values() -> Iterator[tuple[str, str, Any, Value]]:
     yield "a string", "MemberJoined", _first("string"), lambda: long(1_040_000) + "😀".encode() * 260_000
     yield "bytes", "MemberJoined", _first("bytes"), lambda: long(1_040_000) + b"\xff" * 1_040_000
     failed = _first("null", "PlayFailed")
-    yield "a million urls", "PlayFailed", failed, partial(_behind, FOUR + b"\0", _zeros)
+    yield "a million urls", "PlayFailed", failed, partial(_after, FOUR + b"\0", _zeros)
     yield (
         "1000 urls",
         "PlayFailed",
@@ -236,7 +236,7 @@ def foreign_values() -> Iterator[tuple[str, str, Any, Value]]:
 
 
 def engine_events() -> Named:
-    """FreeSWITCH events."""
+    """Yield FreeSWITCH events."""
     names = {"Core-UUID": "core", "FreeSWITCH-Switchname": "a", "Event-Sequence": "7", "Unique-ID": "u"}
     head = {"Event-Name": "CUSTOM", "Event-Subclass": "conference::maintenance", "Conference-Name": "room"}
     event = {**head, **names, "Event-Date-Timestamp": "1795354386106600", "Action": "play-file-done"}

@@ -1,4 +1,4 @@
-"""What is done to real bytes: bits, lengths, cuts, splices, repetitions, growth, and the structure of JSON."""
+"""Mutations of valid bytes: bits, lengths, cuts, splices, repetitions, growth, and the structure of JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pipeline.model.avro import long
 
 MIB = 1 << 20
 KEPT = 64
-"""Mutants that were read without fault and are mutated further."""
+"""Mutants that parsed without error and are mutated further."""
 KEPT_SIZE = 1 << 14
 LONG_ONE_IN = 100
-"""How often a mutant is grown to some hundred KiB: reading it costs as much as a hundred others."""
+"""One mutant in LONG_ONE_IN is grown to hundreds of KiB; parsing it costs as much as a hundred others."""
 NUMBERS = [
     0,
     1,
@@ -57,7 +57,7 @@ PLAIN: list[Any] = [
 
 
 class Mutator:
-    """Mutants of the seeds of one target; the same seed of the random numbers gives the same ones."""
+    """Generates mutants of one target's seeds; the same random seed gives the same mutants."""
 
     def __init__(self, seeds: list[bytes], random: Random, text: bool) -> None:
         self._seeds, self._random = seeds, random
@@ -68,7 +68,7 @@ class Mutator:
         ]  # fmt: skip
 
     def mutant(self) -> bytes:
-        """The next one, of up to 1 MiB (and now and then a byte more)."""
+        """Return the next mutant, of at most 1 MiB plus one byte."""
         chance = self._random.random
         if self._trees and chance() < 0.4:
             data = bytearray(self._tree())
@@ -83,7 +83,7 @@ class Mutator:
         return bytes(data[: MIB + 1])
 
     def keep(self, data: bytes) -> None:
-        """`data` was read without fault: mutate it further, now and then."""
+        """Add a mutant that parsed without error to the pool, with a probability of 2 %."""
         if len(data) > KEPT_SIZE or self._random.random() > 0.02:
             return
         if len(self._pool) < len(self._seeds) + KEPT:
@@ -110,7 +110,7 @@ class Mutator:
         data[at : at + self._size(8) - 1] = self._random.choice(WORDS)
 
     def _number(self, data: bytearray) -> None:
-        """A length, a count or a number that says something else."""
+        """Overwrite a length, a count or a number."""
         at = self._at(data)
         data[at : at + self._random.getrandbits(2)] = self._random.choice(VARINTS)
 
@@ -136,7 +136,7 @@ class Mutator:
         data[at:at] = chunk * self._size(200)
 
     def _grow(self, data: bytearray) -> None:
-        """A piece of it, or a word, so often that it is long; most often between two quotes, brackets or the like."""
+        """Repeat a part of the data, or a word, until it is long."""
         begin = self._at(data)
         piece = bytes(data[begin : begin + self._size(400)])
         if self._random.getrandbits(1) or not piece:
@@ -144,11 +144,11 @@ class Mutator:
         room = max(0, int(MIB * self._random.random() ** 0.5) - len(data))
         at = self._at(data)
         data[at:at] = piece * (room // len(piece))
-        if self._random.getrandbits(1):  # and a count that bears it out
+        if self._random.getrandbits(1):  # with the matching count
             data[at:at] = long(room // len(piece))
 
     def _tree(self) -> bytes:
-        """JSON with values, keys and nesting changed, written in one of the usual ways."""
+        """Return JSON with changed values, keys and nesting, escaped or not."""
         random = self._random
         tree = random.choice(self._trees)
         for _ in range(self._size(4)):
@@ -157,7 +157,7 @@ class Mutator:
         return text.encode("utf-8", "surrogatepass")
 
     def _changed(self, node: Any, depth: int) -> Any:
-        """A copy with one change somewhere in it."""
+        """Return a copy with one change."""
         random = self._random
         if isinstance(node, dict) and node and depth < 6 and random.random() < 0.9:
             return self._changed_object(node, depth)

@@ -1,7 +1,7 @@
-"""The loop: counts, CPU time and memory, and a file for each input that broke something.
+"""The fuzzing loop: it counts outcomes, measures CPU time and memory, and saves failing inputs.
 
-An input must end in a value or a SignalError, within 10 ms of CPU. A slow one is read three times
-more, and the least counts: the machine may be busy. Memory is the peak of the process above its start.
+An input must give a value or a SignalError within 10 ms of CPU. A slow one is parsed three more times and the minimum
+counts, since the machine may be busy. Memory is the process's peak above its start.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tests.fuzz.targets import Target, label
 
 BATCH = 500
 CHECKED = 1 << 12
-"""Values of up to so many bytes are also written and read again."""
+"""Maximum size, in bytes, of the values that are also encoded and parsed again."""
 
 
 class FoundError(Exception):
-    """An input broke something; the text says what, and where the input is."""
+    """An input failed; the text describes the failure and names the saved input."""
 
 
 @dataclass
 class Tally:
-    """What became of the inputs of one target."""
+    """The outcomes of one target's inputs."""
 
     inputs: int = 0
     ok: int = 0
@@ -47,7 +47,7 @@ class Tally:
 
 
 class Runner:
-    """Feeds targets and keeps account. Raises FoundError at the first input that breaks something."""
+    """Feeds inputs to targets and counts outcomes. Raises FoundError at the first failing input."""
 
     def __init__(self, targets: list[Target], seed: int, found: Path) -> None:
         self.targets, self.seed, self._found = targets, seed, found
@@ -60,23 +60,23 @@ class Runner:
 
     @property
     def above_start(self) -> float:
-        """MiB of memory at the peak above those at the start."""
+        """Memory peak above the start, in MiB."""
         return (peak_memory() - self._start) / (1 << 20)
 
     @property
-    def left(self) -> float:
+    def elapsed(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.began
 
     def one(self, target: Target, value: bytes) -> bool:
-        """Feed one input; whether it was read as a value."""
+        """Feed one input; return whether it gave a value."""
         tally = self.tallies[target.name]
         tally.inputs += 1
         took, result, error = self._read(target, value)
         if took > tally.slowest:
-            if took > target.most / 4:  # the machine may be busy
+            if took > target.cpu_limit / 4:  # the machine may be busy
                 took = min(took, *(self._read(target, value)[0] for _ in range(3)))
-            if took > target.most:
+            if took > target.cpu_limit:
                 raise self._broken(target, value, f"took {took * 1000:.1f} ms of CPU")
             if took > tally.slowest:
                 tally.slowest, tally.size = took, len(value)
@@ -113,13 +113,13 @@ class Runner:
             f"{target.name}, seed {self.seed}, input {self.tallies[target.name].inputs}: {what[:300]}; {path}"
         )
 
-    def mutate(self, count: int, seconds: float, tell: Callable[[int], None] = lambda _: None) -> None:
+    def mutate(self, count: int, seconds: float, progress: Callable[[int], None] = lambda _: None) -> None:
         """Feed `count` mutants, the same number to each target, or as many as fit into `seconds`."""
         turns = [
             (target, Mutator(target.seeds, Random(f"{self.seed}/{target.name}"), target.text))
             for target in self.targets
         ]
-        while self.mutated < count and self.left < seconds:
+        while self.mutated < count and self.elapsed < seconds:
             for target, mutator in turns:
                 batch = min(BATCH, count - self.mutated)
                 for _ in range(batch):
@@ -127,23 +127,23 @@ class Runner:
                     if self.one(target, value):
                         mutator.keep(value)
                 self.mutated += batch
-            tell(self.mutated)
+            progress(self.mutated)
 
-    def draw(self, count: int, tell: Callable[[int], None] = lambda _: None) -> None:
-        """Feed `count` inputs that Hypothesis draws, the same number to each target."""
+    def draw(self, count: int, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Feed `count` inputs drawn by Hypothesis, the same number to each target."""
 
         def one(target: Target, value: bytes) -> None:
             self.one(target, value)
             self.examples += 1
             if self.examples % BATCH == 0:
-                tell(self.examples)
+                progress(self.examples)
 
         for number, target in enumerate(self.targets):
             share = (count * (number + 1)) // len(self.targets) - (count * number) // len(self.targets)
             strategies.draw(target, share, self.seed, one)
 
     def result(self) -> dict[str, Any]:
-        """The run as one JSON object, for the file of results."""
+        """Return the run's result as a JSON object."""
         slowest = max(self.tallies, key=lambda name: self.tallies[name].slowest)
         return {
             "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -151,7 +151,7 @@ class Runner:
             "python": platform.python_version(),
             "mutated": self.mutated,
             "hypothesis": self.examples,
-            "seconds": round(self.left),
+            "seconds": round(self.elapsed),
             "slowest_ms": round(self.tallies[slowest].slowest * 1000, 2),
             "slowest_target": slowest,
             "slowest_bytes": self.tallies[slowest].size,
@@ -169,7 +169,7 @@ class Runner:
 
 
 class untraced:
-    """Without what measures coverage, which would be measured along."""
+    """Suspend coverage's tracing for the block, which would be part of the measured time."""
 
     def __enter__(self) -> None:
         self._trace = sys.gettrace()
@@ -182,8 +182,8 @@ class untraced:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that the process had at its peak."""
-    found = _status("VmHWM")  # ru_maxrss begins with what the parent had
+    """Return the process's peak memory in bytes."""
+    found = _status("VmHWM")  # ru_maxrss includes the parent's memory before the exec
     if found is None:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -191,13 +191,13 @@ def peak_memory() -> int:
 
 
 def forget_peak() -> None:
-    """Let the peak begin with what the process has now, where the system can (Linux)."""
+    """Reset the peak to the current memory (Linux only)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def current_memory() -> int:
-    """Bytes of memory that the process has now (its peak so far where the system does not tell)."""
+    """Return the process's current memory in bytes; without /proc, its peak."""
     found = _status("VmRSS")
     return peak_memory() if found is None else found
 

@@ -1,4 +1,4 @@
-"""Real bytes to begin with: every record in both forms, other writers' schemas, and a captured conference."""
+"""Valid bytes to mutate: every record in JSON and Avro, other writers' schemas, and a captured conference."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _record(schema: Any, full: bool) -> Any:
 
 
 def examples(records: Any) -> list[Any]:
-    """Each record twice: with all that is optional, and without."""
+    """Return each record twice, with and without its optional values."""
     return [_record(json.loads(SCHEMAS[record]), full) for record in records for full in (True, False)]
 
 
@@ -82,14 +82,14 @@ EVENT_RECORDS = [event.RECORD for event in EVENTS]
 
 
 def wire(records: list[str]) -> list[bytes]:
-    """In the registry's wire format; the schema's id is the record's place in the list, from 1."""
+    """Encode examples in the registry's wire format; the schema id is the record's index in the list plus 1."""
     return [
         ENCODERS[type(one)](one, framing.head(records.index(one.RECORD) + 1)) for one in examples(records)
     ]
 
 
 def foreign_schema(record: str, turn: int) -> dict[str, Any]:
-    """Our schema as another writer may have it: more fields, before or behind ours."""
+    """Return the schema as another writer may have it: with more fields, before or after the known ones."""
     schema: dict[str, Any] = json.loads(SCHEMAS[record])
     more = list(EXTRA[turn % len(EXTRA) :] + EXTRA[: turn % len(EXTRA)])
     first = more if turn % 2 else []
@@ -97,7 +97,7 @@ def foreign_schema(record: str, turn: int) -> dict[str, Any]:
 
 
 def foreign(records: list[str]) -> list[bytes]:
-    """Values in those schemas, with the same ids."""
+    """Encode examples in other writers' schemas, with the same ids as `wire`."""
     found = []
     for one in examples(records):
         number = records.index(one.RECORD)
@@ -111,7 +111,7 @@ def foreign(records: list[str]) -> list[bytes]:
 
 
 def _plain(schema: Any) -> Any:
-    """Without logical types, so that times are written as the numbers that they are here."""
+    """Return the schema without logical types, so that times are written as numbers."""
     if isinstance(schema, list):
         return [_plain(branch) for branch in schema]
     if not isinstance(schema, dict):
@@ -125,12 +125,12 @@ def _plain(schema: Any) -> Any:
 
 
 def json_lines() -> list[bytes]:
-    """All signals as JSON, and those of the demo."""
+    """Return all signals as JSON, and those of the demo."""
     return [signal_json(one).strip() for one in examples(SIGNAL_RECORDS)] + _demo(SCENARIO)
 
 
 def engine_lines() -> list[bytes]:
-    """What a real FreeSWITCH said in a conference."""
+    """Return the events that a real FreeSWITCH emitted in a conference."""
     return _demo(CAPTURE)
 
 

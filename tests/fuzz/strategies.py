@@ -1,4 +1,4 @@
-"""The same readers, fed by Hypothesis: what it draws is smaller and odder than mutants, and a failure is shrunk."""
+"""Inputs drawn by Hypothesis: smaller and less regular than mutants, and a failing input is shrunk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 PORTION = 200
-"""Examples of one run of Hypothesis, which remembers them all."""
+"""Examples per run of Hypothesis, which keeps all of them in memory."""
 
 TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from('\0"\\\u2028😀'), max_size=40)
 PIECES = st.sampled_from([*WORDS, *VARINTS]) | st.binary(max_size=12) | TEXT.map(str.encode)
@@ -54,14 +54,14 @@ def _restructured(draw: st.DrawFn, target: Target) -> bytes:
 
 @st.composite
 def _grown(draw: st.DrawFn, target: Target) -> bytes:
-    """Up to 1 MiB."""
+    """Draw an input of up to 1 MiB."""
     data = draw(st.sampled_from(target.seeds))
     at, piece = draw(st.integers(0, len(data))), draw(PIECES) or b"\0"
     return data[:at] + piece * draw(st.integers(1, (MIB - len(data)) // len(piece))) + data[at:]
 
 
 def inputs(target: Target) -> st.SearchStrategy[bytes]:
-    """Bytes for `target`."""
+    """Return a strategy for the inputs of `target`."""
     usual = [_edited(target), _edited(target), st.binary(max_size=300)]
     if target.text:
         usual += [_restructured(target), _restructured(target)]
@@ -69,7 +69,7 @@ def inputs(target: Target) -> st.SearchStrategy[bytes]:
 
 
 def draw(target: Target, examples: int, number: int, one: Callable[[Target, bytes], None]) -> None:
-    """Give `examples` inputs of `target` to `one`; the same `number` draws the same ones."""
+    """Call `one` with `examples` inputs of `target`; the same `number` draws the same inputs."""
     for portion, first in enumerate(range(0, examples, PORTION)):
 
         @seed(f"{number}/{target.name}/{portion}")
@@ -79,11 +79,11 @@ def draw(target: Target, examples: int, number: int, one: Callable[[Target, byte
             one(target, value)
 
         run()
-        gc.collect()  # what Hypothesis leaves holds inputs of up to 1 MiB
+        gc.collect()  # garbage of Hypothesis holds inputs of up to 1 MiB
 
 
 def warm_up() -> None:
-    """Have Hypothesis make its table of characters, which takes 200 MiB the first time that it runs in a checkout."""
+    """Let Hypothesis build its character table, which takes 200 MiB on the first run in a checkout."""
 
     @settings(settings.get_profile("fuzz"), max_examples=1)
     @given(TEXT)

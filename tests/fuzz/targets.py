@@ -1,7 +1,7 @@
-"""What is fuzzed. A target reads bytes as the package does and says in a word what became of them.
+"""The fuzzed parsers. A target parses bytes as the package does.
 
-`read` is what is measured. It may raise SignalError (a dead letter, a line that is skipped) and nothing else.
-`check` is what must hold of a value that was read: it comes back when it is written and read again.
+`read` is measured; it may raise only SignalError (a dead letter, a skipped line). `check` asserts what must hold for
+the parsed value: encoded and parsed again, it is the same.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LABELS = [
     (label, re.compile(pattern))
     for label, pattern in {
         "not UTF-8": "UTF-8|can't decode byte|surrogate",
-        "no JSON": "no JSON|JSON object|Expected object",
+        "not JSON": "no JSON|JSON object|Expected object",
         "too deep": "nested too deeply",
         "too long": "more than 1048576",
         "too many": r"array of length|\d items|at most 2048 values|length <= 2048|length <= 255|characters",
-        "cut": "end of the data|bytes are left|expected \\d+ bytes|too few",
-        "more behind it": "more bytes",
+        "truncated": "end of the data|bytes are left|expected \\d+ bytes|too few",
+        "trailing bytes": "more bytes",
         "a field is missing": "missing",
-        "no time": "RFC 3339|a time in|no time|microseconds since",
-        "no schema of ours": "of this topic|no schema|no Avro schema|can't be read|writer's schema defines",
-        "no wire format": "magic byte|is empty|is null|is blank",
+        "not a time": "RFC 3339|a time in|no time|microseconds since",
+        "unknown schema": "of this topic|no schema|no Avro schema|can't be read|writer's schema defines",
+        "not in the wire format": "magic byte|is empty|is null|is blank",
         "another kind of value": "[Ee]xpected|got |found",
     }.items()
 ]
@@ -42,28 +42,28 @@ _LABELS = [
 
 @dataclass(frozen=True)
 class Target:
-    """A reader of bytes from outside."""
+    """A parser of external bytes."""
 
     name: str
     seeds: list[bytes]
     read: Callable[[bytes], Any]
     check: Callable[[Any], None]
     text: bool = False
-    """Whether the seeds are JSON, so that structure can be mutated, too."""
-    most: float = 0.010
-    """Seconds of CPU that an input may take."""
+    """Whether the seeds are JSON, whose structure is mutated as well."""
+    cpu_limit: float = 0.010
+    """CPU seconds that an input may take."""
 
 
 def label(error: SignalError) -> str:
-    """The kind of a dead letter."""
+    """Return the kind of a dead letter."""
     text = str(error)
     assert len(text) < 400, text
     assert text.isprintable(), ascii(text)
     return next((name for name, pattern in _LABELS if pattern.search(text)), "else")
 
 
-def comes_back(signal: Any) -> None:
-    """A signal written and read again, in both forms, is the same."""
+def round_trips(signal: Any) -> None:
+    """Assert that a signal survives a round trip in JSON and in Avro."""
     if signal is None:
         return
     assert decode_json(signal_json(signal)) == signal
@@ -85,7 +85,7 @@ def _by_id(reader: Decoders, schemas: list[str]) -> Callable[[bytes], Any]:
 
 
 class Engine:
-    """An adapter and its state, as `import freeswitch` runs it."""
+    """A FreeSWITCH adapter with its state, as `import freeswitch` runs it."""
 
     def __init__(self) -> None:
         self.adapter = Adapter([("/var/lib/media", "https://cdn.example.com/audio"), ("/", "file:///")])
@@ -95,7 +95,7 @@ class Engine:
 
     def check(self, signal: Any) -> None:
         assert len(self.adapter._room_of) <= MAX_MEMBERS
-        comes_back(signal)
+        round_trips(signal)
 
 
 def _event(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -107,7 +107,7 @@ def _event(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return show
 
 
-def _writes_again(value: Any) -> None:
+def _row_round_trips(value: Any) -> None:
     assert DECODERS[value.RECORD](ENCODERS[type(value)](value, b""), 0) == value
 
 
@@ -115,39 +115,44 @@ _BODY = seeds.wire(["conference.signal.MemberLeft"])[0]
 
 
 def _schema(text: bytes) -> Any:
-    """A writer's schema that a registry gave, and a value said to be written with it."""
+    """Parse a writer's schema from a registry, and a value with it."""
     return _by_id(SignalDecoder(), [text.decode("utf-8", "replace")])(_BODY)
 
 
 def targets() -> list[Target]:
-    """All of them, with fresh state."""
+    """Return all targets, with fresh state."""
     signals, events, rows = seeds.SIGNAL_RECORDS, seeds.EVENT_RECORDS, list(seeds.ROWS)
     lines, engine = seeds.json_lines(), Engine()
-    ours = _by_id(SignalDecoder(), [SCHEMAS[record] for record in signals])
+    current = _by_id(SignalDecoder(), [SCHEMAS[record] for record in signals])
     theirs = [json.dumps(seeds.foreign_schema(record, n)) for n, record in enumerate(signals)]
     spaced = [b" \t" + line + b"\r\n" for line in lines]
     newer = [json.dumps(seeds.foreign_schema(record, n)) for n, record in enumerate(events)]
     texts = [SCHEMAS[record].encode() for record in signals] + [schema.encode() for schema in theirs]
     return [
-        Target("signal, JSON", lines, ours, comes_back, text=True),
-        Target("signal, Avro", seeds.wire(signals), ours, comes_back),
-        Target("signal, another's Avro", seeds.foreign(signals), _by_id(SignalDecoder(), theirs), comes_back),
-        Target("signal, line of a file", spaced, decode_line, comes_back, text=True),
+        Target("signal, JSON", lines, current, round_trips, text=True),
+        Target("signal, Avro", seeds.wire(signals), current, round_trips),
+        Target("signal, foreign Avro", seeds.foreign(signals), _by_id(SignalDecoder(), theirs), round_trips),
+        Target("signal, line of a file", spaced, decode_line, round_trips, text=True),
         Target("engine event", seeds.engine_lines(), engine.read, engine.check, text=True),
         Target(
             "event",
             seeds.wire(events),
             _event(_by_id(Decoders(EVENTS), [SCHEMAS[r] for r in events])),
-            _writes_again,
+            _row_round_trips,
         ),
         Target(
-            "event, another's", seeds.foreign(events), _event(_by_id(Decoders(EVENTS), newer)), _writes_again
+            "event, foreign schema",
+            seeds.foreign(events),
+            _event(_by_id(Decoders(EVENTS), newer)),
+            _row_round_trips,
         ),
         Target(
             "table row",
             seeds.wire(rows),
             _by_id(Decoders(seeds.ROWS.values()), [SCHEMAS[r] for r in rows]),
-            _writes_again,
+            _row_round_trips,
         ),
-        Target("writer's schema", texts, _schema, comes_back, text=True, most=0.5),  # learnt once
+        Target(
+            "writer's schema", texts, _schema, round_trips, text=True, cpu_limit=0.5
+        ),  # parsed once per schema
     ]

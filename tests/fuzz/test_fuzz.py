@@ -1,4 +1,4 @@
-"""A short run of `make fuzz`, and proof that it would find what it looks for."""
+"""A short run of `make fuzz`, and tests that the fuzzer reports each kind of failure."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ ROOT = Path(__file__).parent.parent.parent
 NAMES = [target.name for target in targets()]
 
 
-def test_mutants(tmp_path: Path) -> None:
+def test_mutants_give_values_or_signal_errors(tmp_path: Path) -> None:
     runner = Runner(targets(), 1, tmp_path)
     runner.mutate(27_000, seconds=60)
     assert runner.mutated == 27_000
     assert {tally.inputs for tally in runner.tallies.values()} == {3000}
     for name, tally in runner.tallies.items():
         assert tally.inputs == tally.ok + tally.dead.total()
-        assert len(tally.dead) >= 4, f"{name}: mutants that all fail the same way find nothing"
+        assert len(tally.dead) >= 4, f"{name}: the mutants fail in too few ways"
         assert tally.ok > 0
 
 
-def test_what_hypothesis_draws(tmp_path: Path) -> None:
+def test_hypothesis_inputs_give_values_or_signal_errors(tmp_path: Path) -> None:
     runner = Runner(targets(), 1, tmp_path)
     runner.draw(450)
     assert runner.examples >= 450
@@ -43,16 +43,19 @@ def test_what_hypothesis_draws(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", targets(), ids=NAMES)
-def test_the_seeds_are_sound(target: Target) -> None:
+def test_seeds_are_valid(target: Target) -> None:
+    valid = 0
     for value in target.seeds:
         try:
             target.check(target.read(value))
+            valid += 1
         except SignalError:
-            if target.name != "writer's schema":  # there, the one value fits one schema only
+            if target.name != "writer's schema":  # its one value fits one schema only
                 raise
+    assert valid > 0
 
 
-def test_the_seeds_have_everything() -> None:
+def test_seeds_cover_all_records() -> None:
     lines = [json.loads(line)["type"] for line in seeds.json_lines()]
     assert set(lines) == {signal.TYPE for signal in SIGNALS}
     assert (len(seeds.SIGNAL_RECORDS), len(seeds.EVENT_RECORDS), len(seeds.ROWS)) == (
@@ -66,7 +69,7 @@ def test_the_seeds_have_everything() -> None:
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_the_same_seed_makes_the_same_mutants_of_up_to_1_mib(text: bool) -> None:
+def test_same_random_seed_gives_same_mutants(text: bool) -> None:
     found = [
         [mutator.mutant() for _ in range(800)]
         for mutator in (Mutator(seeds.json_lines(), Random(seed), text) for seed in ("a", "a", "b"))
@@ -76,7 +79,7 @@ def test_the_same_seed_makes_the_same_mutants_of_up_to_1_mib(text: bool) -> None
     assert MIB / 4 < max(map(len, found[0])) <= MIB + 1
 
 
-# --- it finds what it looks for ---
+# --- failures are reported ---
 
 
 def target(read: Any, **more: Any) -> Target:
@@ -102,30 +105,30 @@ def unprintable(value: bytes) -> None:
 
 
 def differs(value: Any) -> None:
-    assert value is None, "it does not come back"
+    assert value is None, "it differs"
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "text"),
     [
         (target(escapes), "KeyError escaped: b'in'"),
         (target(slow), "took 15.* ms of CPU"),
         (target(endless), "AssertionError: xxx"),
         (target(unprintable), "AssertionError: 'a.nb'"),
-        (target(bytes.upper, check=differs), "AssertionError: it does not come back"),
+        (target(bytes.upper, check=differs), "AssertionError: it differs"),
     ],
 )
-def test_what_breaks_is_told_and_kept(bad: Target, told: str, tmp_path: Path) -> None:
+def test_failing_input_is_reported_and_saved(bad: Target, text: str, tmp_path: Path) -> None:
     runner = Runner([bad], 5, tmp_path / "found")
     with pytest.raises(
-        FoundError, match=rf"^a target, seed 5, input 1: (?s:{told}.*); .*found.a-target\.[0-9a-f]{{12}}$"
+        FoundError, match=rf"^a target, seed 5, input 1: (?s:{text}.*); .*found.a-target\.[0-9a-f]{{12}}$"
     ):
         runner.one(bad, b"in")
     (kept,) = (tmp_path / "found").iterdir()
     assert kept.read_bytes() == b"in"
 
 
-def test_an_input_that_is_slow_once_is_no_find(tmp_path: Path) -> None:
+def test_input_that_is_slow_once_is_not_reported(tmp_path: Path) -> None:
     calls: list[bytes] = []
 
     def read(value: bytes) -> None:
@@ -145,7 +148,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_program(tmp_path: Path) -> None:
+def test_command_writes_results_and_rejects_unknown_targets(tmp_path: Path) -> None:
     results, found = tmp_path / "fuzz.jsonl", str(tmp_path / "found")
     small = (
         "--count",
@@ -172,7 +175,7 @@ def test_the_program(tmp_path: Path) -> None:
     assert "there are signal, JSON, signal, Avro, " in done.stderr
 
 
-def test_a_kept_input_is_read_again(tmp_path: Path) -> None:
+def test_saved_input_can_be_reproduced(tmp_path: Path) -> None:
     kept = tmp_path / "signal--JSON.0123456789ab"
     kept.write_bytes(seeds.json_lines()[0])
     done = run("--reproduce", str(kept))

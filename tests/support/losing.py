@@ -1,8 +1,15 @@
-"""A worker whose transactions lose markers, as a broker that is being stopped loses them: `python tests/support/losing.py worker`.
+"""A worker whose transactions lose markers, as with a broker that is being stopped.
 
-While the folder LOSING holds a file `lose`, the coordinator is not told of the partitions that its words end (such as
-`.events .rooms`), so it completes transactions without a marker there. With a file `die`, the worker dies in the
-moment in which it would commit; with a file `die_before`, when its records are written and it would send its offsets. The broker must not verify partitions (transaction.partition.verification.enable).
+    LOSING=FOLDER python tests/support/losing.py worker
+
+Files in the folder control it:
+
+lose        topic suffixes, such as `.events .rooms`: their partitions are not added to the transaction at the
+            coordinator, which then completes transactions without a marker there
+die         the worker kills itself before it commits
+die_before  the worker kills itself after it has written its records, before it sends its offsets
+
+The broker must not verify partitions (transaction.partition.verification.enable=false).
 """
 
 from __future__ import annotations
@@ -17,26 +24,26 @@ from aiokafka.structs import TopicPartition
 from pipeline.__main__ import main
 from pipeline.kafka.fenced_producer import FencedProducer
 
-PLACE = Path(os.environ["LOSING"])
+FOLDER = Path(os.environ["LOSING"])
 will_write, commit = FencedProducer.will_write, FencedProducer.commit_transaction
 send_offsets = FencedProducer.send_offsets_to_transaction
 
 
 def losing(self: FencedProducer, partitions: set[TopicPartition]) -> None:
-    words = (PLACE / "lose").read_text().split() if (PLACE / "lose").exists() else []
-    lost = {tp for tp in partitions if tp.topic.endswith(tuple(words))} if words else set()
+    suffixes = (FOLDER / "lose").read_text().split() if (FOLDER / "lose").exists() else []
+    lost = {tp for tp in partitions if tp.topic.endswith(tuple(suffixes))} if suffixes else set()
     self._txn_manager.txn_partitions.update(lost)
     will_write(self, partitions - lost)
 
 
 async def dying(self: FencedProducer) -> Any:
-    if (PLACE / "die").exists():
+    if (FOLDER / "die").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return await commit(self)
 
 
 async def dying_before(self: FencedProducer, *given: Any) -> Any:
-    if (PLACE / "die_before").exists():
+    if (FOLDER / "die_before").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return await send_offsets(self, *given)
 

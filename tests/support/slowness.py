@@ -1,4 +1,4 @@
-"""How fast this machine is just now: what bounds in seconds are multiplied with."""
+"""A measure of the machine's current speed, by which tests scale bounds in seconds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 
 STEPS: Final = 50_000
 USUAL: Final = 0.0027
-"""Seconds of CPU that a loop of so many steps takes on a machine of 2020."""
+"""CPU seconds of a loop of STEPS steps on a machine of 2020."""
 
 
 def slowness() -> float:
-    """How many times as long everything takes here and now, at least 1."""
+    """Return how many times longer code takes now than on that machine, at least 1."""
     began, n = time.thread_time(), 0
     for step in range(STEPS):
         n += step

@@ -13,7 +13,7 @@ import org.apache.avro.io.DecoderFactory;
 import org.apache.avro.io.EncoderFactory;
 
 /**
- * Avro by its own encoder and decoder, both reused, field by field: what the code does that Avro generates for
+ * Avro records, field by field, with reused encoder and decoder: like the code that Avro generates for
  * specific records, without its intermediate objects.
  */
 final class Codec {

@@ -10,7 +10,7 @@ import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.streams.processor.api.RecordMetadata;
 
-/** An event's id, and its headers (contract, section 3). */
+/** Computes an event's id and headers (contract, section 3). */
 final class Identity {
     private static final byte[] VERSION = "1.0".getBytes(UTF_8);
     private static final byte[] CONTENT = "application/avro".getBytes(UTF_8);
@@ -32,7 +32,7 @@ final class Identity {
         }
     }
 
-    /** UUIDv5 of room_id/sequence/cause in the namespace of URLs. */
+    /** Returns the UUIDv5 of room_id/sequence/cause in the URL namespace. */
     String eventId(String roomId, long sequence, String cause) {
         sha1.update(namespace);
         ByteBuffer hash = ByteBuffer.wrap(sha1.digest((roomId + "/" + sequence + "/" + cause).getBytes(UTF_8)));

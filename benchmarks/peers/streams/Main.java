@@ -14,8 +14,8 @@ import org.apache.kafka.streams.state.Stores;
 /**
  * Contestant: Kafka Streams, exactly_once_v2, rooms and members in memory with a changelog each.
  *
- * <p>Names and schema ids come from the environment (contestants.py). All else is Kafka Streams' default; the two
- * topics of a task are merged by append time, as ours are (KIP-695).
+ * <p>Topics and schema ids come from the environment (contestants.py). All other settings are defaults; the two
+ * topics of a task are merged by append time, as in the pipeline (KIP-695).
  */
 public final class Main {
     static final String ROOMS = "rooms";
@@ -62,7 +62,7 @@ public final class Main {
                 Stores.keyValueStoreBuilder(
                         Stores.inMemoryKeyValueStore(MEMBERS), Serdes.String(), Member.serde(ids)),
                 "decide");
-        // The default partitioner is the producers' (murmur2 of the same key): the partition number stays.
+        // The default partitioner (murmur2 of the same key) keeps the partition number.
         topology.addSink("events", prefix + ".events", out, out, "decide");
         return topology;
     }

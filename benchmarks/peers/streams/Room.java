@@ -26,7 +26,7 @@ final class Room {
         this.roomId = roomId;
     }
 
-    /** Whether it is new: the last 16 API signals are known again. */
+    /** Returns whether the signal is new: not one of the last 16 API signals. */
     boolean remember(String signalId) {
         if (recent.contains(signalId)) {
             return false;
@@ -59,7 +59,7 @@ final class Room {
             Codec.strings(out, urls);
             out.writeInt(0); // files_finished
             out.writeIndex(0); // no deadline
-            out.writeIndex(0); // nor what is left of one
+            out.writeIndex(0); // no remaining time
             out.writeString(stoppedOperationId);
             Codec.strings(out, stoppedUrls);
             out.writeInt(stoppedFilesLeft);

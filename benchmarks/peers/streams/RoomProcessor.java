@@ -7,7 +7,7 @@ import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueStore;
 
-/** One signal: the room's row, the member's row, the event. The rules are those of rooms.py. */
+/** Processes a signal into the rows of room and member and an event, with the rules of rooms.py. */
 final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     private final Codec.Ids ids;
     private final Codec.Reader reader = new Codec.Reader();
@@ -17,7 +17,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     private KeyValueStore<String, Room> rooms;
     private KeyValueStore<String, Member> members;
 
-    // The signal at hand: what every one has, its room, and where its record came from.
+    // The current signal: its common fields, its room, and its record.
     private String cause;
     private long occurredAt;
     private Room room;
@@ -65,7 +65,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
             case "conference.signal.ConferenceVolume" -> volume(in);
             case "conference.signal.MemberJoined" -> joined(in);
             case "conference.signal.MemberLeft" -> left(in);
-            default -> throw new IllegalStateException("not in the load: " + kind);
+            default -> throw new IllegalStateException("unexpected signal: " + kind);
         }
         rooms.put(roomId, room);
     }
@@ -77,7 +77,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         out.writeString(room.appId);
         out.writeString(room.roomId);
         out.writeString(room.name);
-        say("conference.created", out, null, false);
+        publish("conference.created", out, null, false);
     }
 
     private void started(BinaryDecoder in) throws IOException {
@@ -96,7 +96,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         out.writeString(room.roomId);
         Codec.strings(out, urls);
         out.writeString(operation);
-        say("conference.play.started", out, operation, false);
+        publish("conference.play.started", out, operation, false);
     }
 
     private void toggled(BinaryDecoder in) throws IOException {
@@ -106,14 +106,14 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
             BinaryEncoder out = begin("conference.PlayPaused", "conference.play.paused");
             out.writeString(room.roomId);
             out.writeString(operation);
-            say("conference.play.paused", out, room.operationId, false);
+            publish("conference.play.paused", out, room.operationId, false);
         } else if (room.status.equals("paused")) {
             room.status = "playing";
             BinaryEncoder out = begin("conference.PlayResumed", "conference.play.resumed");
             out.writeString(room.appId);
             out.writeString(room.roomId);
             out.writeString(operation);
-            say("conference.play.resumed", out, room.operationId, false);
+            publish("conference.play.resumed", out, room.operationId, false);
         }
     }
 
@@ -132,7 +132,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         BinaryEncoder out = begin("conference.PlayStopped", "conference.play.stopped");
         out.writeString(room.roomId);
         out.writeString(operation);
-        say("conference.play.stopped", out, playback, true);
+        publish("conference.play.stopped", out, playback, true);
     }
 
     private void volume(BinaryDecoder in) throws IOException {
@@ -142,7 +142,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         out.writeString(room.roomId);
         out.writeInt(volume);
         out.writeString(operation);
-        say("conference.play.volume_changed", out, room.status.equals("stopped") ? null : room.operationId, false);
+        publish("conference.play.volume_changed", out, room.status.equals("stopped") ? null : room.operationId, false);
     }
 
     private void joined(BinaryDecoder in) throws IOException {
@@ -158,7 +158,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         out.writeString(session);
         out.writeString(room.roomId);
         out.writeString(caller);
-        say("conference.member.joined", out, null, false);
+        publish("conference.member.joined", out, null, false);
     }
 
     private void left(BinaryDecoder in) throws IOException {
@@ -173,7 +173,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         out.writeString(room.roomId);
         out.writeString(reason == null ? "hangup" : reason);
         out.writeString(member.callerId());
-        say("conference.member.left", out, null, false);
+        publish("conference.member.left", out, null, false);
     }
 
     private BinaryEncoder begin(String record, String event) throws IOException {
@@ -182,8 +182,8 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         return out;
     }
 
-    /** Appends `meta` and sends the event on. */
-    private void say(String event, BinaryEncoder out, String playback, boolean ends) throws IOException {
+    /** Appends `meta` and forwards the event. */
+    private void publish(String event, BinaryEncoder out, String playback, boolean ends) throws IOException {
         room.sequence++;
         String id = identity.eventId(room.roomId, room.sequence, cause);
         out.writeString(id);

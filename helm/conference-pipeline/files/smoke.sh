@@ -1,4 +1,4 @@
-# `helm test`: a session joins a room of its own, and its event must come. Runs in the image, also by hand.
+# `helm test`: sends a join to a new room and waits for the event. Runs in the image, also by hand.
 room="smoke-test-$(cat /proc/sys/kernel/random/uuid)"
 
 signals() {
@@ -12,14 +12,14 @@ signals() {
 echo "waiting for conference.member.joined of room $room"
 conference-pipeline events --room "$room" --type member.joined --max 1 --timeout "${TIMEOUT_SECONDS:-60}" &
 follower=$!
-# It sees what comes after it has begun, and nobody says when that is: so join again until it has seen one. Each room
-# is left again, and so forgotten.
+# The follower reads only events published after its start, and does not report when it has started: so repeat the join
+# until an event arrives. Each join is followed by a leave, after which the room is forgotten.
 while kill -0 "$follower" 2>/dev/null; do
     signals | conference-pipeline send -
     sleep 1
 done
 if ! wait "$follower"; then
-    echo "no event came: are workers ready (/readyz), and what do they log?" >&2
+    echo "no event arrived: check that workers are ready (/readyz), and their logs" >&2
     exit 1
 fi
-echo "the event came: Kafka, the registry and a worker do their work"
+echo "the event arrived: Kafka, the registry and a worker work"

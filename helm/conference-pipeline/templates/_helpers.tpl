@@ -34,7 +34,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{- /* Labels of pods: without versions, which would restart them for nothing. */}}
+{{- /* Labels of pods: without versions, because a changed label restarts the pods. */}}
 {{- define "cp.podLabels" -}}
 {{ include "cp.selector" . }}
 {{- with (index . 0).Values.commonLabels }}
@@ -53,7 +53,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- else }}{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
 {{- end }}
 
-{{- /* The settings that are no secrets, as a map of environment variables. */}}
+{{- /* The settings except secrets, as a map of environment variables. */}}
 {{- define "cp.settings" -}}
 {{- $kafka := .Values.kafka }}{{ $pipeline := .Values.pipeline }}
 KAFKA_BOOTSTRAP_SERVERS: {{ $kafka.bootstrapServers | quote }}
@@ -92,14 +92,14 @@ PIPELINE_HTTP_HOST: "0.0.0.0"
 PIPELINE_HTTP_PORT: {{ int $pipeline.httpPort | quote }}
 {{- end }}
 
-{{- /* The same as a list of env, for pods that run when the ConfigMap may not be there yet. */}}
+{{- /* The same as a list of env, for pods that run before the ConfigMap exists. */}}
 {{- define "cp.settingsEnv" -}}
 {{- range $name, $value := include "cp.settings" . | fromYaml }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end }}
 
-{{- /* One variable from a secret: list name secret key */}}
+{{- /* One variable from a secret. Arguments: (list name secret key) */}}
 {{- define "cp.secretEnv" -}}
 - name: {{ index . 0 }}
   valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
@@ -123,7 +123,7 @@ PIPELINE_HTTP_PORT: {{ int $pipeline.httpPort | quote }}
 {{- with .Values.extraEnv }}{{ toYaml . }}{{ end }}
 {{- end }}
 
-{{- /* The secrets that are files: volume name → secret and its keys. */}}
+{{- /* The secrets mounted as files: volume name → secret and its keys. */}}
 {{- define "cp.files" -}}
 {{- $tls := .Values.kafka.tls }}{{ $registry := .Values.registry.tls }}
 {{- if $tls.caSecret }}
@@ -156,7 +156,7 @@ registry-ca: {secret: {{ $registry.caSecret }}, items: [{key: {{ $registry.caKey
 {{- end }}
 {{- end }}
 
-{{- /* What the pods of workers, setup and test have in common. */}}
+{{- /* Pod spec shared by workers, setup and test. */}}
 {{- define "cp.podSpec" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -175,7 +175,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{- /* How fast an autoscaler may follow: one worker at a time, slowly down. */}}
+{{- /* Scaling behaviour: per minute, at most two workers more or one fewer. */}}
 {{- define "cp.scaling" -}}
 scaleUp:
   stabilizationWindowSeconds: {{ .Values.autoscaling.scaleUpStabilizationSeconds }}

@@ -1,4 +1,4 @@
-"""Where the contestants work: a broker and a registry of their own, topics under a prefix, schema ids."""
+"""The servers of the benchmark, and the topics and schema ids of a run."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Servers:
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
     def topics(self) -> list[str]:
-        """All that are there, without Kafka's own."""
+        """Return all topics except Kafka's internal ones."""
         return [name for name in self.admin.list_topics(timeout=30).topics if not name.startswith("__")]
 
     def remove(self, names: list[str]) -> None:
-        """Delete topics, and return when they are gone."""
+        """Delete topics and wait until they are gone."""
         if not names:
             return
         for done in self.admin.delete_topics(names, operation_timeout=30).values():
@@ -54,7 +54,7 @@ class Servers:
 
 @contextlib.contextmanager
 def servers() -> Iterator[Servers]:
-    """They are stopped, and their data removed, at the end."""
+    """Run a broker and a registry; stop them and delete their data at the end."""
     stack = Stack(f"peers-{secrets.token_hex(3)}", heap_mb=BROKER_HEAP_MB, flags=BROKER_FLAGS)
     try:
         yield Servers(stack)
@@ -62,8 +62,8 @@ def servers() -> Iterator[Servers]:
         stack.down()
 
 
-class Site:
-    """The six topics under a prefix, and the ids of their schemas. The peers take the same names."""
+class Workspace:
+    """The six topics under a prefix and the ids of their schemas, the same for all contestants."""
 
     def __init__(self, where: Servers) -> None:
         self.servers = where
@@ -71,7 +71,7 @@ class Site:
         self.ids: dict[str, int] = {}
 
     def set_up(self) -> None:
-        """Create what is missing of the topics and schemas."""
+        """Create the missing topics and schemas."""
         asyncio.run(self._set_up())
 
     async def _set_up(self) -> None:
@@ -87,28 +87,30 @@ class Site:
             self.ids = await registry.schema_ids(self.prefix)
 
     def empty_outputs(self) -> None:
-        """Nothing is left of the contestant before, nor of topics that it made for itself."""
+        """Recreate the output topics and delete all topics that the previous contestant created."""
         kept = {f"{self.prefix}.{name}" for name in ("api.signals", "media.signals")}
         self.servers.remove([name for name in self.servers.topics() if name not in kept])
         self.set_up()
 
     def remove(self) -> None:
-        """Delete everything but the servers."""
+        """Delete all topics."""
         self.servers.remove(self.servers.topics())
 
     def partitions(self, topic: str = "events") -> list[TopicPartition]:
-        """Those of one of the six topics."""
+        """Return the partitions of one of the six topics."""
         return [TopicPartition(f"{self.prefix}.{topic}", number) for number in range(PARTITIONS)]
 
     def written(self, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> int:
-        """Offsets used in the topic of events: events, and a few markers and aborted records; `READ_COMMITTED`: those
-        before the first open transaction. Cheap."""
+        """Return the sum of the events topic's end offsets: events, a few markers, aborted records. Cheap.
+
+        With `READ_COMMITTED`, the sum of the last stable offsets.
+        """
         asked = dict.fromkeys(self.partitions(), OffsetSpec.latest())
         while True:
             try:
                 found = self.servers.admin.list_offsets(asked, isolation_level=isolation)
                 return sum(one.result().offset for one in found.values())
-            except KafkaException as error:  # topics that have just been made anew may have no leader yet
+            except KafkaException as error:  # recreated topics may not have a leader yet
                 if error.args[0].code() not in NO_LEADER_YET:
                     raise
                 time.sleep(0.1)

@@ -1,7 +1,7 @@
-"""Workers by fork: a process that has imported everything, and makes one worker process after another of itself.
+"""A fork server: one process that has imported everything and forks one worker process per request.
 
-A worker started the usual way spends two seconds of CPU on its imports, twice that under coverage, and the tests start
-hundreds, a soak thousands. What is forked is nothing but those imports; settings, loops and threads come after it.
+Imports cost a worker two seconds of CPU, twice that under coverage. The tests start hundreds of workers, a soak
+thousands. A forked worker inherits the imports only: settings, event loops and threads are created after the fork.
 """
 
 from __future__ import annotations
@@ -24,45 +24,51 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
-class Zygote:
-    """The parent of the workers."""
+class ForkServer:
+    """The parent process of the workers."""
 
-    def __init__(self, bug: str = "") -> None:
-        """All its workers have this seeded bug."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "testkit.zygote", str(theirs.fileno()), *([bug] if bug else [])]
-        with theirs:
+    def __init__(self, patch: str = "") -> None:
+        """Start it. `patch` ("module:function") is called once, before the first fork, to seed a bug."""
+        self._socket, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [
+            sys.executable,
+            "-m",
+            "testkit.fork_server",
+            str(remote.fileno()),
+            *([patch] if patch else []),
+        ]
+        with remote:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True
+                command, cwd=ROOT, pass_fds=[remote.fileno()], start_new_session=True
             )
         self._lock = threading.Lock()
 
-    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> Forked:
-        """A worker with this environment, and these options of the command."""
-        err, their_err = os.pipe()
-        status, their_status = os.pipe()
+    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> ForkedWorker:
+        """Fork a worker with this environment and these options of the `worker` command."""
+        err, worker_err = os.pipe()
+        status, worker_status = os.pipe()
         with self._lock:
-            socket.send_fds(self._socket, [json.dumps([env, options]).encode()], [their_err, their_status])
-        os.close(their_err)
-        os.close(their_status)
-        return Forked(err, status)
+            socket.send_fds(self._socket, [json.dumps([env, options]).encode()], [worker_err, worker_status])
+        os.close(worker_err)
+        os.close(worker_status)
+        return ForkedWorker(err, status)
 
     def stop(self) -> None:
-        """No more workers."""
+        """Stop the fork server; running workers are not affected."""
         self._socket.close()
         self._process.wait(10)
 
 
 @functools.cache
-def shared() -> Zygote:
-    """The one of this process, for workers without a seeded bug."""
-    made = Zygote()
-    atexit.register(made.stop)
-    return made
+def shared() -> ForkServer:
+    """Return this process's fork server for workers without a seeded bug."""
+    server = ForkServer()
+    atexit.register(server.stop)
+    return server
 
 
-class Forked:
-    """A worker, to be handled like a `subprocess.Popen`."""
+class ForkedWorker:
+    """A worker process with the interface of `subprocess.Popen`."""
 
     def __init__(self, err: int, status: int) -> None:
         self.stderr = os.fdopen(err, "r", encoding="utf-8", errors="replace")
@@ -106,13 +112,13 @@ def _serve(channel: socket.socket) -> None:
         if not message:
             return
         if os.fork() == 0:
-            _watch(*json.loads(message), *handles)
+            _supervise(*json.loads(message), *handles)
         for handle in handles:
             os.close(handle)
 
 
-def _watch(env: dict[str, str], options: list[str], err: int, status: int) -> None:
-    """Fork the worker, tell its number, and then how it ended."""
+def _supervise(env: dict[str, str], options: list[str], err: int, status: int) -> None:
+    """Fork the worker and write its pid, then its exit code, to `status`."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     worker = os.fork()
     if worker == 0:
@@ -121,20 +127,20 @@ def _watch(env: dict[str, str], options: list[str], err: int, status: int) -> No
     os.close(err)
     os.write(status, f"{worker}\n".encode())
     _, ended = os.waitpid(worker, 0)
-    with contextlib.suppress(BrokenPipeError):  # nobody is left who wants to know
+    with contextlib.suppress(BrokenPipeError):  # the reader has ended first
         os.write(status, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
     os._exit(0)
 
 
 def _work(env: dict[str, str], options: list[str], err: int) -> None:
     os.setsid()
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number, handle in enumerate((nowhere, nowhere, err)):
+    null = os.open(os.devnull, os.O_RDWR)
+    for number, handle in enumerate((null, null, err)):
         os.dup2(handle, number)
     os.environ.clear()
     os.environ.update(env)
     sys.argv[:] = ["conference-pipeline", "worker", *options]
-    _wrong_clock(float(env.get("WRONG_BY_SECONDS", "0")))
+    _shift_clock(float(env.get("WRONG_BY_SECONDS", "0")))
     from pipeline.cli import main
 
     code: Any = 0
@@ -147,18 +153,21 @@ def _work(env: dict[str, str], options: list[str], err: int) -> None:
         os._exit(code if isinstance(code, int) else 1)
 
 
-def _wrong_clock(seconds: float) -> None:
+def _shift_clock(seconds: float) -> None:
     real, real_ns = time.time, time.time_ns
     if seconds:
         time.time = lambda: real() + seconds
         time.time_ns = lambda: real_ns() + int(seconds * 1e9)
 
 
-if __name__ == "__main__":
-    for module in ("pipeline.cli.worker", "pipeline.worker.process", "uvloop"):
-        importlib.import_module(module)
-    if sys.argv[2:]:
-        from tests.chaos.bugs import BUGS
+def _call(patch: str) -> None:
+    module, _, function = patch.partition(":")
+    getattr(importlib.import_module(module), function)()
 
-        BUGS[sys.argv[2]]()
+
+if __name__ == "__main__":
+    for imported in ("pipeline.cli.worker", "pipeline.worker.process", "uvloop"):
+        importlib.import_module(imported)
+    if sys.argv[2:]:
+        _call(sys.argv[2])
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""When events became visible: what a consumer of the feed would have noticed of the faults."""
+"""When events became visible: the effect of faults as a consumer of the events notices it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import time
 from confluent_kafka import Consumer, TopicPartition
 
 
-class Follower(threading.Thread):
-    """A read_committed consumer of the events, which remembers when it saw one of each partition."""
+class EventMonitor(threading.Thread):
+    """A read_committed consumer that records when it received events of each partition."""
 
     def __init__(self, servers: str, topic: str, partitions: int) -> None:
-        super().__init__(name="follower", daemon=True)
+        super().__init__(name="event-monitor", daemon=True)
         self._topic, self._partitions = topic, partitions
         self.seen: list[list[float]] = [[] for _ in range(partitions)]
+        """Per partition, the monotonic times (seconds) at which events arrived."""
         self._ending = threading.Event()
         self._consumer = Consumer(
             {
                 "bootstrap.servers": servers,
-                "group.id": f"follow-{secrets.token_hex(4)}",
+                "group.id": f"monitor-{secrets.token_hex(4)}",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
@@ -43,10 +44,11 @@ class Follower(threading.Thread):
         self._consumer.close()
 
     def stop(self) -> None:
+        """Stop consuming and wait for the thread."""
         self._ending.set()
         self.join(10)
 
     def silence(self, number: int, since: float, until: float) -> float:
-        """The longest time between two sights of a partition from `since` to `until`."""
+        """Return the longest time without an event of a partition between two monotonic times, in seconds."""
         times = [since, *(moment for moment in self.seen[number] if since <= moment <= until), until]
         return max(b - a for a, b in itertools.pairwise(times))
