@@ -35,9 +35,7 @@ def records(count: int, rooms: int) -> list[tuple[int, str, Record]]:
 def main() -> None:
     """Measure once and print the result."""
     options = parser(__doc__ or "", saves=False)
-    options.add_argument(
-        "--signals", type=int, default=300_000, help="signals, a third as warm-up (%(default)s)"
-    )
+    options.add_argument("--signals", type=int, default=300_000, help="signals, a third as warm-up (%(default)s)")
     options.add_argument("--rooms", type=int, default=20_000, help="rooms (%(default)s)")
     options.add_argument("--per-unit", type=int, default=10_000, help="signals per unit (%(default)s)")
     given = options.parse_args()
@@ -46,9 +44,7 @@ def main() -> None:
     core = engine.Core(0, partitions=PARTITIONS)
     core.run(made[:before], given.per_unit)
     spent = core.run(made[before:], given.per_unit)
-    CONSOLE.print(
-        f"{spent:.2f} µs of CPU per signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)"
-    )
+    CONSOLE.print(f"{spent:.2f} µs of CPU per signal ({'not ' if room.__file__.endswith('.py') else ''}compiled)")
 
 
 if __name__ == "__main__":

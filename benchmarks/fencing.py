@@ -66,8 +66,7 @@ def main() -> None:
         "difference": [held - free for free, held in found],
     }
     rows: list[Row] = [
-        {"": name, "median, s": statistics.median(seconds), "max, s": max(seconds)}
-        for name, seconds in columns.items()
+        {"": name, "median, s": statistics.median(seconds), "max, s": max(seconds)} for name, seconds in columns.items()
     ]
     show(f"from assignment to processing, {given.rounds} rounds", rows)
     if given.save:

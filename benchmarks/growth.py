@@ -129,9 +129,7 @@ def main() -> None:
     options.add_argument(
         "--signals", type=int, default=20_000, help="signals of a run inside this process (%(default)s)"
     )
-    options.add_argument(
-        "--backlog", type=int, default=40_000, help="signals of a run with a broker (%(default)s)"
-    )
+    options.add_argument("--backlog", type=int, default=40_000, help="signals of a run with a broker (%(default)s)")
     options.add_argument("--only", default="", metavar="KINDS", help="only these kinds, such as rooms,unit")
     given = options.parse_args()
 

@@ -25,9 +25,7 @@ def main() -> None:
         time.sleep(given.seconds)
         spent, passed = cpu_seconds(worker.pid) - began[1], time.monotonic() - began[0]
         megabytes = memory(worker.pid) / 1e6
-    CONSOLE.print(
-        f"idle for {passed:.0f} s: {spent / passed * 100:.2f} % of a core, {megabytes:.1f} MB resident"
-    )
+    CONSOLE.print(f"idle for {passed:.0f} s: {spent / passed * 100:.2f} % of a core, {megabytes:.1f} MB resident")
 
 
 if __name__ == "__main__":

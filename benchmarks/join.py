@@ -39,9 +39,7 @@ def microseconds(partition: Partition) -> float:
 
 def main() -> None:
     """Measure both alternately and print the minimum of each and their ratio."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--members", type=int, default=10_000, metavar="N", help="members of the large room (%(default)s)"
     )

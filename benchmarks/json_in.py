@@ -59,9 +59,7 @@ def main() -> int:
         workspace = Workspace(running)
         workspace.set_up()
         load = JsonLoad(Load(Codec(workspace.ids), workspace.prefix, 20_000), workspace.ids)
-        fill(
-            running.bootstrap, load, given.warm_up + given.signals, lambda text: print(text, file=sys.stderr)
-        )
+        fill(running.bootstrap, load, given.warm_up + given.signals, lambda text: print(text, file=sys.stderr))
         for _ in range(given.rounds):
             for one in pipelines:
                 workspace.empty_outputs()

@@ -128,9 +128,7 @@ def _batch(records: list[bytes]) -> bytes:
 
 
 def _of_batches(names: Any) -> Iterator[Step]:
-    events = [
-        encode(b"acW68-room-abc123", bytes(200), [header(f"ce_{n}", bytes(30)) for n in range(8)])
-    ] * 1000
+    events = [encode(b"acW68-room-abc123", bytes(200), [header(f"ce_{n}", bytes(30)) for n in range(8)])] * 1000
     rows = [encode_row(b'["room","acW68-room-abc123"]', bytes(200))] * 1000
     for name, records in (("1,000 events, 8 headers", events), ("1,000 rows", rows)):
         yield "build a batch", name, partial(_batch, records)

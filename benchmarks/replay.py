@@ -67,9 +67,7 @@ def _in_room(chance: random.Random, members: list[str], n: int) -> dict[str, Any
 
 def main() -> None:
     """Write the signals, run the command, print the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--signals", type=int, default=1_000_000, metavar="N", help="signals (%(default)s)")
     count = parser.parse_args().signals
     with tempfile.TemporaryDirectory() as folder:

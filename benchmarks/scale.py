@@ -88,9 +88,7 @@ def _check(testbed: Testbed) -> int:
     verdict = Verdict()
     for number in range(testbed.config.partitions):
         verdict.add(
-            check(
-                testbed.reader.read(number), 1 << 61, round(testbed.config.watchdog * 1e6), testbed.load.late
-            )
+            check(testbed.reader.read(number), 1 << 61, round(testbed.config.watchdog * 1e6), testbed.load.late)
         )
     for violation in [*testbed.unexpected, *verdict.violations]:
         CONSOLE.print(violation[:600], markup=False, style="red")
@@ -147,13 +145,9 @@ def _cpu(testbed: Testbed) -> float:
 def main() -> int:
     """Measure both parts; return 1 if there was a violation."""
     options = parser(__doc__ or "")
-    options.add_argument(
-        "--rounds", type=int, default=3, help="rounds of changes; 0: only the backlog (%(default)s)"
-    )
+    options.add_argument("--rounds", type=int, default=3, help="rounds of changes; 0: only the backlog (%(default)s)")
     options.add_argument("--rate", type=float, default=500.0, help="signals per second (%(default)s)")
-    options.add_argument(
-        "--backlog", type=int, default=300_000, help="signals; 0: only the changes (%(default)s)"
-    )
+    options.add_argument("--backlog", type=int, default=300_000, help="signals; 0: only the changes (%(default)s)")
     seed = random.SystemRandom().randrange(10**6) * 2
     options.add_argument("--seed", type=int, default=seed, help="of the load (random)")
     given = options.parse_args()

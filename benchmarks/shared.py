@@ -37,9 +37,7 @@ def parser(text: str, *, saves: bool = True) -> argparse.ArgumentParser:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     if saves:
-        made.add_argument(
-            "--save", action="store_true", help="write the result to docs/results/, for `make docs`"
-        )
+        made.add_argument("--save", action="store_true", help="write the result to docs/results/, for `make docs`")
     return made
 
 

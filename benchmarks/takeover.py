@@ -111,14 +111,10 @@ async def measure(rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of changes (%(default)s)")
     rounds = parser.parse_args().rounds
-    subprocess.run(
-        [sys.executable, "-m", "pipeline", "setup"], env=ENV, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, "-m", "pipeline", "setup"], env=ENV, check=True, stdout=subprocess.DEVNULL)
     print(f"{'change':12} {'median s':>9} {'max s':>9}")
     for change, gaps in asyncio.run(measure(rounds)).items():
         print(f"{change:12} {statistics.median(gaps):9.2f} {max(gaps):9.2f}")

@@ -99,13 +99,9 @@ def main() -> int:
     parser.add_argument("--max", type=int, metavar="N", help="end after N events")
     parser.add_argument("--group", default="example-consumer", help="consumer group (default: %(default)s)")
     options = parser.parse_args()
-    missing = [
-        name for name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL") if not os.environ.get(name)
-    ]
+    missing = [name for name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL") if not os.environ.get(name)]
     if missing:
-        parser.error(
-            f'{" and ".join(missing)} not set: run eval "$(conference-pipeline up)", or name your own'
-        )
+        parser.error(f'{" and ".join(missing)} not set: run eval "$(conference-pipeline up)", or name your own')
     topic = f"{os.environ.get('PIPELINE_TOPIC_PREFIX') or 'conference'}.events"
     try:
         return 1 if consume(topic, options.group, options.max) else 0

@@ -99,9 +99,7 @@ class Metrics:
             "partitions",
             "Partition numbers assigned to this worker; each is one partition of both signal topics.",
         )
-        self.lag = gauge(
-            "lag_records", "Backlog in records: appended and not yet applied.", "topic", "partition"
-        )
+        self.lag = gauge("lag_records", "Backlog in records: appended and not yet applied.", "topic", "partition")
         self.latency = histogram(
             "latency_seconds",
             "Seconds from the append of a signal to the commit of its events, by the broker's clock.",

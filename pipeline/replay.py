@@ -39,9 +39,7 @@ class Replay:
     `lines`, `events`, `rejected`, `dead` and `no_ops`; a name that is missing is 0.
     """
 
-    def __init__(
-        self, rules: Rules, events: Write, *, rejected: Write = discard, dead: Write = discard
-    ) -> None:
+    def __init__(self, rules: Rules, events: Write, *, rejected: Write = discard, dead: Write = discard) -> None:
         self._partition = Partition(rules)
         self._events, self._rejected, self._dead = events, rejected, dead
         self._now: int | None = None

@@ -57,9 +57,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]+$",
         max_length=200,
     )
-    group_id: str = _env(
-        "PIPELINE_GROUP_ID", "conference-pipeline", "Consumer group of the workers.", min_length=1
-    )
+    group_id: str = _env("PIPELINE_GROUP_ID", "conference-pipeline", "Consumer group of the workers.", min_length=1)
     partitions: int = _env(
         "PIPELINE_PARTITIONS",
         12,
@@ -135,9 +133,7 @@ class Settings(BaseSettings):
     ssl_verify_hostname: bool = _env(
         "KAFKA_SSL_VERIFY_HOSTNAME", True, "Whether a broker's certificate must contain its host name."
     )
-    registry_username: str = _env(
-        "SCHEMA_REGISTRY_USERNAME", "", "Registry user name (HTTP basic authentication)."
-    )
+    registry_username: str = _env("SCHEMA_REGISTRY_USERNAME", "", "Registry user name (HTTP basic authentication).")
     registry_password: SecretStr = _env(
         "SCHEMA_REGISTRY_PASSWORD", SecretStr(""), "Registry password (HTTP basic authentication)."
     )
@@ -196,9 +192,7 @@ class Settings(BaseSettings):
         named = f"{self.registry_username}:{self.registry_password.get_secret_value()}"
         secrets_ = [field.get_secret_value() for field in dict(self).values() if isinstance(field, SecretStr)]
         secrets_ += [login, login.partition(":")[2], unquote(login.partition(":")[2])]
-        secrets_ += [
-            b64encode(pair.encode()).decode() for pair in (named, login, unquote(login)) if pair != ":"
-        ]
+        secrets_ += [b64encode(pair.encode()).decode() for pair in (named, login, unquote(login)) if pair != ":"]
         ways = (str, repr, lambda one: repr(one.encode())[1:], json.dumps, lambda one: quote(one, safe=""))
         found = {way(one).strip("\"'") for one in secrets_ if len(one) >= SHORTEST_SECRET for way in ways}
         return tuple(sorted(found, key=len, reverse=True))

@@ -167,10 +167,7 @@ def check(api: Api, helm: Path, values: Path, kinds: set[str]) -> list[str]:
     rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wrong, done, left = [], 0, []
     for resource in filter(None, yaml.safe_load_all(rendered)):
-        if (
-            "." in resource["apiVersion"].partition("/")[0].removesuffix(".k8s.io")
-            and resource["kind"] not in kinds
-        ):
+        if "." in resource["apiVersion"].partition("/")[0].removesuffix(".k8s.io") and resource["kind"] not in kinds:
             left.append(resource["kind"])
             continue
         for one in (resource, *pods(resource)):
@@ -178,9 +175,7 @@ def check(api: Api, helm: Path, values: Path, kinds: set[str]) -> list[str]:
             if problem := api.create(one, "?dryRun=All&fieldValidation=Strict"):
                 wrong.append(f"{one['kind']} {one['metadata']['name']}: {problem}")
     name = values.name.removesuffix("-values.yaml")
-    print(
-        f"{name}: {done} resources and pods" + (f", skipped {', '.join(sorted(set(left)))}" if left else "")
-    )
+    print(f"{name}: {done} resources and pods" + (f", skipped {', '.join(sorted(set(left)))}" if left else ""))
     return [f"{name}: {text}" for text in wrong]
 
 

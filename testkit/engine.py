@@ -74,9 +74,7 @@ class Core:
 
     def __init__(self, rooms: int, members: int = 3, partitions: int = 1, transactions: Any = None) -> None:
         """`transactions` stands in for Transactions; None: a BatchBuilder."""
-        self.settings = load(
-            bootstrap_servers="localhost:9092", registry_url="http://localhost", partitions=partitions
-        )
+        self.settings = load(bootstrap_servers="localhost:9092", registry_url="http://localhost", partitions=partitions)
         prefix = self.settings.topic_prefix
         self.signals = SignalDecoder()
         for name, number in IDS.items():

@@ -38,9 +38,7 @@ class ForkServer:
             *([patch] if patch else []),
         ]
         with remote:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, pass_fds=[remote.fileno()], start_new_session=True
-            )
+            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[remote.fileno()], start_new_session=True)
         self._lock = threading.Lock()
 
     def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> ForkedWorker:

@@ -229,9 +229,7 @@ def _new_room(room_id: str) -> Room:
     }
 
 
-def _event(
-    room: Room, cause: Signal, name: str, fields: dict[str, Any], more: dict[str, Any] | None = None
-) -> Outcome:
+def _event(room: Room, cause: Signal, name: str, fields: dict[str, Any], more: dict[str, Any] | None = None) -> Outcome:
     room["sequence"] += 1
     sequence, signal_id = room["sequence"], cause["signal_id"]
     meta = {
@@ -300,11 +298,7 @@ def _member(room: Room, signal: Signal) -> list[Outcome]:
     if member["muted"] == muted:
         return [{"no_op": "already_muted" if muted else "already_unmuted"}]
     member["muted"] = muted
-    return [
-        _event(
-            room, signal, f"conference.member.{'muted' if muted else 'unmuted'}", _member_fields(room, member)
-        )
-    ]
+    return [_event(room, signal, f"conference.member.{'muted' if muted else 'unmuted'}", _member_fields(room, member))]
 
 
 def _joined(room: Room, signal: Signal) -> list[Outcome]:

@@ -39,9 +39,7 @@ def room(n: int, recent: Recent = remembered.NONE) -> Room:
     if n % 3:
         return Room(room_id, "my-app", f"Team Standup {n}", sequence, recent=recent)
     play = f"{n:08x}-0e02-4b2c-9b1d-3f6a7c5d8e90"
-    return Room(
-        room_id, "my-app", f"Team Standup {n}", sequence, "playing", play, (URL,), 0, FAR + n, recent=recent
-    )
+    return Room(room_id, "my-app", f"Team Standup {n}", sequence, "playing", play, (URL,), 0, FAR + n, recent=recent)
 
 
 def member(room_id: str, n: int) -> Member:
@@ -53,8 +51,7 @@ def recents(count: int = 512) -> list[Recent]:
     """Return `count` different lists of 16 signal_ids."""
     chance = random.Random(7)
     return [
-        remembered.of(str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(16))
-        for _ in range(count)
+        remembered.of(str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(16)) for _ in range(count)
     ]
 
 
@@ -136,9 +133,7 @@ def _writer(
                 position = Position(
                     f"{pipe.prefix}-fill", tuple(TopicPosition(topic, number, 0, 0) for topic in topics)
                 )
-                for batch in _batches(
-                    producer, [(POSITION_KEY, ENCODERS[Position](position, head)), *records]
-                ):
+                for batch in _batches(producer, [(POSITION_KEY, ENCODERS[Position](position, head)), *records]):
                     size += batch.size()
                     sent.append(await producer.send_batch(batch, pipe.topic("rooms"), partition=number))
             for one in sent:

@@ -135,9 +135,7 @@ def send(pipe: Pipe, steps: list[s.AnySignal], **options: str) -> None:
         topic = pipe.topic(f"{step.TOPIC}.signals")
         plain = {**msgspec.structs.asdict(step), "occurred_at": moment(step.occurred_at)}
         value = serializers[step.RECORD](plain, SerializationContext(topic, MessageField.VALUE))
-        producer.produce(
-            topic, value, step.room_id.encode(), on_delivery=lambda e, _: failed.append(e) if e else None
-        )
+        producer.produce(topic, value, step.room_id.encode(), on_delivery=lambda e, _: failed.append(e) if e else None)
         producer.flush(10)
         time.sleep(0.002)  # a later append time for the next
     assert failed == []
@@ -288,17 +286,13 @@ async def test_dead_letter_of_the_crc32_partitioner_names_the_remedy(interop: In
     """librdkafka partitions by CRC32 by default."""
     pipe = interop.pipe
     number = pipe.settings.partitions
-    room = next(
-        r for r in (f"crc-{n}" for n in range(99)) if zlib.crc32(r.encode()) % number != pipe.partition(r)
-    )
+    room = next(r for r in (f"crc-{n}" for n in range(99)) if zlib.crc32(r.encode()) % number != pipe.partition(r))
     send(interop.pipe, [s.ConferenceCreate("c", room, T, "app", "")])
     (letter,) = await asyncio.to_thread(read, pipe, "signals.dead", 1)
     assert letter.key() == room.encode()
     message = dict(letter.headers())["__connect.errors.exception.message"].decode()
     assert "murmur2_random" in message
-    assert (
-        f"room '{room}' belongs on partition {pipe.partition(room)}, this is {letter.partition()}" in message
-    )
+    assert f"room '{room}' belongs on partition {pipe.partition(room)}, this is {letter.partition()}" in message
     assert letter.partition() == zlib.crc32(room.encode()) % number
 
 

@@ -179,9 +179,7 @@ PUBLIC = frozenset(
 )
 """Documented modules of the libraries."""
 
-LISTED = {place.rpartition(".")[2] for place in METHODS} | {
-    n for names in ATTRIBUTES.values() for n in names.split()
-}
+LISTED = {place.rpartition(".")[2] for place in METHODS} | {n for names in ATTRIBUTES.values() for n in names.split()}
 
 
 def find(place: str) -> Any:
@@ -297,9 +295,7 @@ def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
 def test_used_private_attributes_are_listed() -> None:
     unlisted = []
     for path, tree, module in modules():
-        own = {
-            node for cls in ast.walk(tree) if isinstance(cls, ast.ClassDef) for node in own_of(cls, module)
-        }
+        own = {node for cls in ast.walk(tree) if isinstance(cls, ast.ClassDef) for node in own_of(cls, module)}
         unlisted += [
             f"{path.name}:{node.lineno}: {ast.unparse(node)}"
             for node in private(tree)
@@ -335,9 +331,7 @@ def test_overrides_are_listed_and_accept_the_parameters() -> None:
                 )
                 variable = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in taken)
                 assert variable or len(taken) == len(given), f"{cls.__name__}.{name}"
-    assert {"_drain_messages", "_fetch_records", "on_rebalance", "create_request"} <= seen, (
-        "the scan finds nothing"
-    )
+    assert {"_drain_messages", "_fetch_records", "on_rebalance", "create_request"} <= seen, "the scan finds nothing"
 
 
 def test_own_attributes_do_not_hide_inherited_ones() -> None:
@@ -374,9 +368,7 @@ def test_other_packages_use_no_private_names() -> None:
         tree, name = ast.parse(path.read_text()), path.relative_to(ROOT)
         wrong += [f"{name}: {m}.{what}" for m, what in imported(tree) if m not in PUBLIC]
         if any(True for _ in imported(tree)):
-            defined = {
-                n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
-            }
+            defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
             wrong += [
                 f"{name}:{node.lineno}: {ast.unparse(node)}"
                 for node in private(tree)
@@ -387,7 +379,5 @@ def test_other_packages_use_no_private_names() -> None:
 
 def test_listed_private_names_are_still_used() -> None:
     text = "\n".join(path.read_text() for path in HOOKS)
-    unused = [
-        name for name in sorted(LISTED) if not name.startswith("__") and not re.search(rf"\b{name}\b", text)
-    ]
+    unused = [name for name in sorted(LISTED) if not name.startswith("__") and not re.search(rf"\b{name}\b", text)]
     assert unused == []

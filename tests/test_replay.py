@@ -81,9 +81,9 @@ def test_time_never_runs_back_but_occurred_at_is_unchanged() -> None:
     run = Run(STARTED + text(signal(member("joined"), 60, "m"), signal(play(), 5, "p2")), until=69.9)
     assert run.names == ["created", "play.started", "play.failed", "member.joined", "play.started"]
     assert run.events[-1]["meta"]["occurred_at"] == "2026-01-01T00:00:05.000000Z"
-    assert Run(STARTED + text(signal(member("joined"), 60, "m"), signal(play(), 5, "p2")), until=70).names[
-        5:
-    ] == ["play.failed"]
+    assert Run(STARTED + text(signal(member("joined"), 60, "m"), signal(play(), 5, "p2")), until=70).names[5:] == [
+        "play.failed"
+    ]
 
 
 def test_dead_letter_does_not_advance_time() -> None:
@@ -92,20 +92,14 @@ def test_dead_letter_does_not_advance_time() -> None:
 
 
 def test_rejected_signal_advances_time() -> None:
-    assert Run(STARTED + text(signal({**api("stop"), "room_id": "x"}, 60), signal(finished(), 2))).names[
-        2:
-    ] == [
+    assert Run(STARTED + text(signal({**api("stop"), "room_id": "x"}, 60), signal(finished(), 2))).names[2:] == [
         "play.failed",
         "play.finished",
     ]
 
 
 def test_rejected_signals_are_written_with_their_reason() -> None:
-    run = Run(
-        text(
-            signal({**api("mute"), "room_id": "é"}, 0, 'q"\n'), signal(create(), 0, "c"), signal(create(), 0)
-        )
-    )
+    run = Run(text(signal({**api("mute"), "room_id": "é"}, 0, 'q"\n'), signal(create(), 0, "c"), signal(create(), 0)))
     assert [one.decode() for one in run.rejections] == [
         '{"signal_id":"q\\"\\n","room_id":"é","type":"conference.mute","reason":"room_unknown"}\n',
         f'{{"signal_id":"s","room_id":"{ROOM}","type":"conference.create","reason":"room_exists"}}\n',
@@ -155,9 +149,7 @@ def test_invalid_lines_are_written_with_their_error(dead: bytes, shown: str, err
 def test_lines_end_at_lf_only() -> None:
     breaks = "\x0b\x0c\x1c\x85\u2028\u2029"
     pretty = b"\r\t " + GOOD.replace(b", ", b",\r") + b"\r"
-    named = json.dumps(
-        signal({**create(), "name": breaks.lstrip("\x0b\x0c\x1c")}, 0), ensure_ascii=False
-    ).encode()
+    named = json.dumps(signal({**create(), "name": breaks.lstrip("\x0b\x0c\x1c")}, 0), ensure_ascii=False).encode()
     for value in (pretty, named, GOOD + b"\r\n", GOOD):
         run = Run(value)
         assert run.names == ["created"]
@@ -194,9 +186,7 @@ def test_replay_matches_the_model_and_is_repeatable(seed: int) -> None:
     run = Run(text(*signals), until=10**6)
     expected = replay(signals, Model(), until=START + 10**12)
     assert run.lines == [line(outcome["event"]) for outcome in expected if "event" in outcome]
-    assert [json.loads(one) for one in run.rejections] == [
-        one["rejected"] for one in expected if "rejected" in one
-    ]
+    assert [json.loads(one) for one in run.rejections] == [one["rejected"] for one in expected if "rejected" in one]
     assert run.counts["no_ops"] == sum("no_op" in one for one in expected)
     assert Run(text(*signals), until=10**6).lines == run.lines
 
@@ -207,8 +197,6 @@ def test_play_at_the_last_possible_time_does_not_time_out() -> None:
     end = (parse_time(late["occurred_at"]) - START) / 1_000_000
     assert run.names == ["created", "play.started"]
     assert (
-        Run(
-            text({**signal(create(), 0, "c"), **late}, {**signal(play(), 0, "p"), **late}), until=end - 1
-        ).names
+        Run(text({**signal(create(), 0, "c"), **late}, {**signal(play(), 0, "p"), **late}), until=end - 1).names
         == run.names
     )

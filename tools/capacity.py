@@ -65,9 +65,7 @@ class Costs:
         self.room_read = alone["read, s"] / alone["rooms"]
         self.member = self._of_member(crowd, "memory, B/row", self.room)
         self.member_disk = self._of_member(crowd, "disk, B/row", self.room_disk)
-        self.member_read = max(0.0, crowd["read, s"] - crowd["rooms"] * self.room_read) / max(
-            1, crowd["members"]
-        )
+        self.member_read = max(0.0, crowd["read, s"] - crowd["rooms"] * self.room_read) / max(1, crowd["members"])
         grown = [row for row in result("growth").get("rows", []) if row["as … grow"] == "partitions"]
         self.signal = next((row["µs/signal"] for row in grown if row["to"] == "12"), math.nan) / 1e6
 

@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-FILE: Final = (
-    Path(__file__).resolve().parent.parent / "helm/conference-pipeline/dashboards/conference-pipeline.json"
-)
+FILE: Final = Path(__file__).resolve().parent.parent / "helm/conference-pipeline/dashboards/conference-pipeline.json"
 WIDTH, HEIGHT, COLUMNS = 8, 7, 24
 PICKED: Final = 'namespace=~"$namespace", job=~"$job"'
 """Selects the workers of the variables; an absent label counts as empty, and `.*` matches it."""
@@ -89,9 +87,7 @@ ROWS: Final[dict[str, list[Panel]]] = {
             _rate("pipeline_dead_letters_total", "topic"),
             "Records that are not valid signals, by topic.",
         ),
-        Panel(
-            "No-ops", "ops", _rate("pipeline_no_ops_total", "reason"), "Signals without an event, by reason."
-        ),
+        Panel("No-ops", "ops", _rate("pipeline_no_ops_total", "reason"), "Signals without an event, by reason."),
         Panel(
             "Watchdog",
             "ops",
@@ -127,9 +123,7 @@ ROWS: Final[dict[str, list[Panel]]] = {
     "Rooms": [
         Panel("Rooms", "short", {"rooms": "sum(pipeline_rooms{#})"}, "Known rooms."),
         Panel("Members", "short", {"members": "sum(pipeline_members{#})"}, "Members in those rooms."),
-        Panel(
-            "Playbacks", "short", {"watched": "sum(pipeline_watchdog_armed{#})"}, "Playbacks with a deadline."
-        ),
+        Panel("Playbacks", "short", {"watched": "sum(pipeline_watchdog_armed{#})"}, "Playbacks with a deadline."),
     ],
     "Workers": [
         Panel("Partitions", "short", _each("pipeline_partitions"), "Partitions owned by each worker.", True),

@@ -234,9 +234,7 @@ def metrics() -> str:
         labels = getattr(metric, "_labelnames", ())
         [family] = metric.describe()
         name = family.name + ("_total" if family.type == "counter" else "")
-        listed.append(
-            (f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation)
-        )
+        listed.append((f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
     return table(("metric", "type", "labels", "meaning"), *listed)
 
 

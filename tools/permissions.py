@@ -44,7 +44,5 @@ def sections(table: Callable[..., str]) -> str:
     for user, (title, listed) in ROLES.items():
         acl = listed()
         calls = "\n".join(acls.commands(acl, f"User:{user}"))
-        parts.append(
-            f"### {title}\n\n{table(('resource', 'operations', 'what for'), *rows(acl))}\n\n```\n{calls}\n```"
-        )
+        parts.append(f"### {title}\n\n{table(('resource', 'operations', 'what for'), *rows(acl))}\n\n```\n{calls}\n```")
     return "\n\n".join(parts)

@@ -74,9 +74,7 @@ def rows() -> Iterator[Row]:
 def _playback() -> Iterator[Row]:
     progress = s.PlayProgress("s", ROOM, NOW, operation_id=PLAY)
     yield Row("play.progress", "mode `dispatch`", progress)
-    yield Row(
-        "play.progress", "mode `progress`, the live playback", progress, LIVE, rules=Rules(progress=True)
-    )
+    yield Row("play.progress", "mode `progress`, the live playback", progress, LIVE, rules=Rules(progress=True))
     done = s.PlayFinished("s", ROOM, NOW, operation_id=PLAY, url=URLS[0])
     yield Row("play.finished", "the live playback, its last file", done, LIVE)
     yield Row("play.finished", "the live playback, an earlier file", done, LIVE, files=2)

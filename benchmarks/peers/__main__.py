@@ -104,9 +104,7 @@ class Bench:
             for rate in self.given.rates:
                 for one in turn:
                     if rate < too_much.get(one.name, float("inf")):
-                        row = self._latency(
-                            one, LatencyPlan(number + 1, rate), (self.given.settle, self.given.seconds)
-                        )
+                        row = self._latency(one, LatencyPlan(number + 1, rate), (self.given.settle, self.given.seconds))
                         if row is not None and not row.complete:
                             too_much[one.name] = rate
             for one in turn:
@@ -117,9 +115,7 @@ class Bench:
         """Measure the throughput while signals are sent, and the latency at 80 % of it."""
         settle, seconds = self.given.settle, self.given.seconds
         # Large units commit rarely, so the throughput needs a longer measurement.
-        row = self._latency(
-            one, LatencyPlan(number, most, " (as from a backlog)"), (settle, 3 * settle + seconds)
-        )
+        row = self._latency(one, LatencyPlan(number, most, " (as from a backlog)"), (settle, 3 * settle + seconds))
         if row is not None:
             self._latency(one, LatencyPlan(number, 0.8 * row.carried, " (80 %)"), (4 * settle, seconds))
 
@@ -182,10 +178,7 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
         "JVM": found.stderr.splitlines()[1],
         "broker": f"Kafka 4.3.1, one node, heap {BROKER_HEAP_MB} MiB, {' '.join(BROKER_FLAGS)}",
         "libraries": ", ".join(
-            [
-                f"{name} {version(name)}"
-                for name in ("aiokafka", "faust-streaming", "fastavro", "confluent-kafka")
-            ]
+            [f"{name} {version(name)}" for name in ("aiokafka", "faust-streaming", "fastavro", "confluent-kafka")]
             + [f"librdkafka {confluent_kafka.libversion()[0]}"]
             + ([f"quixstreams {_bench_version('quixstreams')}"] if "quix" in names else [])
         ),
@@ -203,9 +196,7 @@ def settings(given: argparse.Namespace, taking_part: list[Contestant]) -> dict[s
 
 def _bench_version(package: str) -> str:
     code = f"from importlib.metadata import version; print(version({package!r}))"
-    return subprocess.run(
-        [BENCH_PYTHON, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run([BENCH_PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _milliseconds(text: str) -> int:
@@ -226,9 +217,7 @@ def _arguments() -> argparse.Namespace:
     add("--warm-up", type=int, default=1_200_000, help="signals before the measurement (%(default)s)")
     add("--signals", type=int, default=2_400_000, help="signals measured (%(default)s)")
     add("--rooms", type=int, default=20_000, help="rooms (%(default)s)")
-    add(
-        "--quix", type=int, default=200_000, help="signals of a Quix run, including the warm-up (%(default)s)"
-    )
+    add("--quix", type=int, default=200_000, help="signals of a Quix run, including the warm-up (%(default)s)")
     add(
         "--faust",
         type=int,
@@ -266,9 +255,7 @@ def main() -> int:
         streams = jars.command(folder / "classes", STREAMS_HEAP) if java_program else []
         everyone = contestants(streams, given.quix, given.faust)
         if unknown := set(given.only or ()) - {one.name for one in everyone}:
-            raise SystemExit(
-                f"--only: unknown {', '.join(unknown)}; valid: {', '.join(one.name for one in everyone)}"
-            )
+            raise SystemExit(f"--only: unknown {', '.join(unknown)}; valid: {', '.join(one.name for one in everyone)}")
         with servers() as running:
             chosen = [one for one in everyone if not given.only or one.name in given.only]
             bench = Bench(given, running, folder, chosen)

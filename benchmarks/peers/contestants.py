@@ -122,9 +122,7 @@ class Running:
         """Start it; its log and its state go to `folder`."""
         self.group = f"{contestant.name}-{secrets.token_hex(4)}"
         self.log = folder / f"{self.group}.log"
-        clean = {
-            key: value for key, value in os.environ.items() if not key.startswith(("PIPELINE_", "PEER_"))
-        }
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("PIPELINE_", "PEER_"))}
         env = {
             **clean,
             "KAFKA_BOOTSTRAP_SERVERS": workspace.servers.bootstrap,
@@ -180,9 +178,7 @@ class Running:
     def peak_mb(self) -> float:
         """Sum of its processes' peak resident memory, in MiB."""
         status = (Path(f"/proc/{pid}/status").read_text().splitlines() for pid in _tree(self._process.pid))
-        return sum(
-            int(line.split()[1]) / 1024 for lines in status for line in lines if line.startswith("VmHWM:")
-        )
+        return sum(int(line.split()[1]) / 1024 for lines in status for line in lines if line.startswith("VmHWM:"))
 
 
 def cpu(pid: int) -> float:

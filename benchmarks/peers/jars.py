@@ -71,9 +71,7 @@ def _jar(sha256: str, size: str, coordinate: str) -> Path:
             local_repos=[],
             remote_repos={"mirror": mirror} if mirror else None,
         )
-        found = Path(
-            context.project(group, artifact).at_version(version).artifact(packaging=packaging).resolve()
-        )
+        found = Path(context.project(group, artifact).at_version(version).artifact(packaging=packaging).resolve())
         digest = hashlib.sha256(found.read_bytes()).hexdigest()
         if digest != sha256:
             raise OSError(f"{coordinate} has checksum {digest}, expected {sha256}")

@@ -81,9 +81,7 @@ def steady(runs: list[Latency]) -> list[Latency]:
 
 def middle(runs: list[Latency]) -> Latency:
     """Return a run with the medians of `runs`, which must not be empty."""
-    rate, p50, p99 = (
-        statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99")
-    )
+    rate, p50, p99 = (statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99"))
     return replace(runs[0], rate=rate, p50=p50, p99=p99)
 
 
@@ -191,7 +189,5 @@ def _latencies(workspace: Workspace, consumer: EventConsumer, since: float) -> l
             for message in batch:
                 if (at := message.timestamp()[1]) > since:
                     appended[codec.decode(message.value())[1]["signal_id"]] = at
-    causes = (
-        (at, codec.decode(value)[1]["meta"]["cause"]) for at, values in consumer.seen for value in values
-    )
+    causes = ((at, codec.decode(value)[1]["meta"]["cause"]) for at, values in consumer.seen for value in values)
     return [at - appended[cause] for at, cause in causes if cause in appended]

@@ -64,8 +64,7 @@ def main() -> None:
     )
 
     signals = [
-        app.dataframe(app.topic(f"{prefix}.{name}.signals", value_deserializer="bytes"))
-        for name in ("api", "media")
+        app.dataframe(app.topic(f"{prefix}.{name}.signals", value_deserializer="bytes")) for name in ("api", "media")
     ]
     frame = signals[0].concat(signals[1]).apply(decider(codec, f"/{prefix}".encode()), stateful=True)
     frame = frame.filter(lambda pair: pair is not None).set_headers(event_headers).apply(lambda pair: pair[0])

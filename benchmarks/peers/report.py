@@ -27,9 +27,7 @@ def by_name(runs: list[Throughput]) -> dict[str, list[Throughput]]:
     return found
 
 
-def _paired(
-    pipeline: list[Throughput], peer: list[Throughput], what: Callable[[Throughput], float]
-) -> list[float]:
+def _paired(pipeline: list[Throughput], peer: list[Throughput], what: Callable[[Throughput], float]) -> list[float]:
     rounds = {run.round: what(run) for run in pipeline}
     return [rounds[run.round] / max(what(run), 1e-9) for run in peer if run.round in rounds]
 

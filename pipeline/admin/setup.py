@@ -44,9 +44,7 @@ def _ignore(_: str) -> None:
     """The default for warnings."""
 
 
-async def setup(
-    settings: Settings, report: Report, warn: Report = _ignore, *, force: bool = False
-) -> list[str]:
+async def setup(settings: Settings, report: Report, warn: Report = _ignore, *, force: bool = False) -> list[str]:
     """Create missing topics, register schemas, and check existing topics, which are never altered.
 
     `report` gets a line for each topic and each schema that was created. Returns a line for each deviation that breaks
@@ -84,9 +82,7 @@ async def _create_topics(admin: Any, settings: Settings, report: Report, force: 
             lacking = [a for a in acls.setup(settings) if a.operation == "Create" and a.name == name]
             raise DeniedError(denied_message(lacking, settings))
         elif error is not TopicAlreadyExistsError:  # another setup may have created it
-            raise ConfigError(
-                f"the broker did not create topic {name}: {error.__name__} {' '.join(map(str, text))}"
-            )
+            raise ConfigError(f"the broker did not create topic {name}: {error.__name__} {' '.join(map(str, text))}")
 
 
 def _replicas(brokers: int, settings: Settings, force: bool) -> int:
@@ -127,9 +123,7 @@ async def _wait_for_topics(admin: Any, names: list[str]) -> None:
         await asyncio.sleep(0.1 if not good else 0)
 
 
-async def check_topics(
-    admin: Any, settings: Settings, warn: Report = _ignore, *, force: bool = False
-) -> list[str]:
+async def check_topics(admin: Any, settings: Settings, warn: Report = _ignore, *, force: bool = False) -> list[str]:
     """Return a line with the remedy for each deviation of the topics that breaks a promise.
 
     Recommendations go to `warn`; with `force`, deviations that break a promise do, too, except missing topics and a
@@ -142,8 +136,7 @@ async def check_topics(
     present = {name: topic for name, topic in names.items() if not cluster.topics[name].missing}
     configs = await _configs(admin, list(present))
     observed = [
-        ObservedTopic(name, topic, cluster.topics[name].replicas, configs[name])
-        for name, topic in present.items()
+        ObservedTopic(name, topic, cluster.topics[name].replicas, configs[name]) for name, topic in present.items()
     ]
     if warning := single_replica_warning(cluster.brokers, observed):
         warn(warning)
@@ -203,7 +196,5 @@ async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | No
         await asyncio.sleep(0.1)
     for code, text, _, name, _ in answers:
         if code:
-            raise ConfigError(
-                f"the configuration of topic {name} can't be read: {for_code(code).__name__} {text}"
-            )
+            raise ConfigError(f"the configuration of topic {name} can't be read: {for_code(code).__name__} {text}")
     return {name: {entry[0]: entry[1] for entry in entries} for _, _, _, name, entries in answers}

@@ -121,9 +121,7 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     own: dict[str, Any] = {"topic_prefix": run, "group_id": run, "partitions": PARTITIONS}
     named = load(**own, watchdog_seconds=10.0, watchdog_mode="dispatch", transactional_id="")
     if named.bootstrap_servers and named.registry_url:
-        screen.progress(
-            f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_shown}"
-        )
+        screen.progress(f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_shown}")
         return named
     from pipeline.devstack import Stack, terminal_progress
 
@@ -131,9 +129,7 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     if status.state == "running":
         screen.progress("using the servers that `conference-pipeline up` started")
     else:
-        stack = _own_stack(
-            closing, nodes=0 if named.bootstrap_servers else 1, registry=not named.registry_url
-        )
+        stack = _own_stack(closing, nodes=0 if named.bootstrap_servers else 1, registry=not named.registry_url)
         closing.callback(_down, stack, screen)
         with terminal_progress() as progress:
             status = stack.up(progress)

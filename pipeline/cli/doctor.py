@@ -20,9 +20,7 @@ WRONG: Final = 1
 STYLES: Final = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object a line.")]
-Timeout = Annotated[
-    float, typer.Option(metavar="SECONDS", min=1, help="Longest time for one check, in seconds.")
-]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Longest time for one check, in seconds.")]
 
 
 def doctor(as_json: Json = False, timeout: Timeout = 15.0) -> None:

@@ -21,18 +21,14 @@ TOO_FEW: Final = 3
 Room = Annotated[str | None, typer.Option(metavar="ID", help="Only events of this room.")]
 Kind = Annotated[
     list[str] | None,
-    typer.Option(
-        "--type", metavar="NAME", help="Only events of this type, such as member.joined; repeatable."
-    ),
+    typer.Option("--type", metavar="NAME", help="Only events of this type, such as member.joined; repeatable."),
 ]
 FromBeginning = Annotated[
     bool,
     typer.Option("--from-beginning", metavar="", help="Start at the oldest event instead of the next one."),
 ]
 Maximum = Annotated[int | None, typer.Option("--max", metavar="N", min=1, help="Stop after N events.")]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", min=0, help="Stop after this time, in seconds.")
-]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop after this time, in seconds.")]
 
 
 def events(

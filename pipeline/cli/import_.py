@@ -23,9 +23,7 @@ import_ = typer.Typer(help=HELP, no_args_is_help=True)
 
 File = Annotated[
     str,
-    typer.Argument(
-        metavar="FILE", help="mod_conference events, one JSON object per line; - is standard input."
-    ),
+    typer.Argument(metavar="FILE", help="mod_conference events, one JSON object per line; - is standard input."),
 ]
 MediaMap = Annotated[
     list[str] | None,

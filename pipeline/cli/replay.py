@@ -28,24 +28,16 @@ def _time(text: str) -> int:
         ) from None
 
 
-File = Annotated[
-    str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")
-]
+File = Annotated[str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")]
 Until = Annotated[
     Any,
-    typer.Option(
-        parser=_time, metavar="TIME", help="After the last signal, fire the deadlines up to TIME (RFC 3339)."
-    ),
+    typer.Option(parser=_time, metavar="TIME", help="After the last signal, fire the deadlines up to TIME (RFC 3339)."),
 ]
-Rejected = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write rejected signals to FILE, with the reason.")
-]
+Rejected = Annotated[str | None, typer.Option(metavar="FILE", help="Write rejected signals to FILE, with the reason.")]
 Dead = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write lines that are not signals to FILE, with the error.")
 ]
-Summary = Annotated[
-    bool, typer.Option("--summary", metavar="", help="Print the counts on standard error at the end.")
-]
+Summary = Annotated[bool, typer.Option("--summary", metavar="", help="Print the counts on standard error at the end.")]
 
 
 def replay(

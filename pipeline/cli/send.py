@@ -28,24 +28,14 @@ PROGRESS_AFTER: Final = 1.0
 Show = Callable[[int, str], None]
 """Reports progress: (bytes read since the last call, summary)."""
 
-File = Annotated[
-    str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")
-]
+File = Annotated[str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")]
 Avro = Annotated[
     bool,
-    typer.Option(
-        "--avro", metavar="", help="Send Avro in the registry's wire format instead of the JSON text."
-    ),
+    typer.Option("--avro", metavar="", help="Send Avro in the registry's wire format instead of the JSON text."),
 ]
-Strict = Annotated[
-    bool, typer.Option("--strict", metavar="", help="Stop at the first line that is not a signal.")
-]
-Rate = Annotated[
-    float | None, typer.Option(metavar="N", min=0.001, help="Send at most N signals per second.")
-]
-Pace = Annotated[
-    bool, typer.Option("--keep-pace", metavar="", help="Keep the time between the signals' occurred_at.")
-]
+Strict = Annotated[bool, typer.Option("--strict", metavar="", help="Stop at the first line that is not a signal.")]
+Rate = Annotated[float | None, typer.Option(metavar="N", min=0.001, help="Send at most N signals per second.")]
+Pace = Annotated[bool, typer.Option("--keep-pace", metavar="", help="Keep the time between the signals' occurred_at.")]
 Speed = Annotated[float, typer.Option(metavar="X", min=0.001, help="With --keep-pace: X times as fast.")]
 Bulk = Annotated[
     bool,

@@ -29,9 +29,7 @@ def status(name: StackName = "default", as_json: Json = False) -> None:
         print(f"local stack {name!r}: {found.state}")
         for process in found.processes:
             memory = f", {process.rss / 2**20:.0f} MiB" if process.rss else ""
-            print(
-                f"  {process.name:<9} {process.state:<8} pid {process.pid}{memory}  {process.url}  {process.log}"
-            )
+            print(f"  {process.name:<9} {process.state:<8} pid {process.pid}{memory}  {process.url}  {process.log}")
             if process.last_log:
                 print(f"            last lines of its log: {process.last_log}")
         if found.state != "running":

@@ -106,9 +106,7 @@ def deadline_of(row: bytes) -> int | None:
         for _ in range(2):  # playback_status, operation_id
             at = _skip_string(row, at)
         count, at = read_long(row, at)
-        while (
-            count > 0
-        ):  # urls; a negative count means a block with its size in bytes, which workers do not write
+        while count > 0:  # urls; a negative count means a block with its size in bytes, which workers do not write
             for _ in range(count):
                 at = _skip_string(row, at)
             count, at = read_long(row, at)

@@ -24,9 +24,7 @@ def joined(room: Room | None, signal: MemberJoined) -> Decision:
     if room is None:
         room = Room(signal.room_id)
     session, caller = signal.session_uuid, signal.caller_id
-    happened: tuple[Event, ...] = (
-        events.MemberJoined(session, room.room_id, caller, event_meta(room, signal)),
-    )
+    happened: tuple[Event, ...] = (events.MemberJoined(session, room.room_id, caller, event_meta(room, signal)),)
     if signal.muted:
         happened += (events.MemberMuted(session, room.room_id, caller, event_meta(room, signal, 2)),)
     member = Member(
@@ -60,9 +58,7 @@ def unmuted(room: Room, signal: ConferenceUnmute | MemberUnmuted, members: Mappi
     member = members[signal.session_uuid]
     if not member.muted:
         return no_op(room, signal, "already_unmuted")
-    event = events.MemberUnmuted(
-        member.session_uuid, room.room_id, member.caller_id, event_meta(room, signal)
-    )
+    event = events.MemberUnmuted(member.session_uuid, room.room_id, member.caller_id, event_meta(room, signal))
     return accepted(room, signal, event, members=((member.session_uuid, replace(member, muted=False)),))
 
 

@@ -29,9 +29,7 @@ class Record:
 
     __slots__ = ("headers", "key", "offset", "time", "value")
 
-    def __init__(
-        self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: Headers
-    ) -> None:
+    def __init__(self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         self.time = time
         self.offset = offset
         self.key = key
@@ -46,9 +44,7 @@ def as_records(batch: Iterable[Any], start: int = 0) -> list[Record]:
         offset: int = r.offset
         if offset >= start:
             headers = r.headers
-            found.append(
-                Record(r.timestamp * 1000, offset, r.key, r.value, tuple(headers) if headers else ())
-            )
+            found.append(Record(r.timestamp * 1000, offset, r.key, r.value, tuple(headers) if headers else ()))
     return found
 
 

@@ -60,9 +60,7 @@ def names_stopped(room: Room, signal: PlayFinished) -> bool:
     return room.stopped_files_left > 0 and _names(signal, room.stopped_operation_id, room.stopped_urls)
 
 
-def _names(
-    signal: PlayProgress | PlayFinished | PlayFailed, operation_id: str, urls: tuple[str, ...]
-) -> bool:
+def _names(signal: PlayProgress | PlayFinished | PlayFailed, operation_id: str, urls: tuple[str, ...]) -> bool:
     """Return whether the signal names the playback `operation_id` of the files `urls` (contract §5)."""
     if signal.operation_id is not None:
         return signal.operation_id == operation_id
@@ -140,9 +138,7 @@ def progressed(room: Room, signal: PlayProgress, now: int, rules: Rules) -> Deci
     return no_op(room, signal, "progress")
 
 
-def file_finished(
-    room: Room, signal: PlayFinished, members: Mapping[str, Member], now: int, rules: Rules
-) -> Decision:
+def file_finished(room: Room, signal: PlayFinished, members: Mapping[str, Member], now: int, rules: Rules) -> Decision:
     """Count a file of the live playback: the last one ends it, an earlier one restarts the watchdog."""
     finished = room.files_finished + 1
     last = finished == len(room.urls)
@@ -187,9 +183,7 @@ def timed_out(room: Room, signal: Timeout, members: Mapping[str, Member]) -> Dec
     return _ended(room, signal, members, event)
 
 
-def playback_meta(
-    room: Room, signal: AnySignal | Timeout, *, ends: bool = False, synthetic: bool = False
-) -> Meta:
+def playback_meta(room: Room, signal: AnySignal | Timeout, *, ends: bool = False, synthetic: bool = False) -> Meta:
     """Return the `meta` of the first event of this signal, an event of the live playback."""
     return event_meta(room, signal, playback_id=room.operation_id, ends=ends, synthetic=synthetic)
 

@@ -170,9 +170,7 @@ def destroyed(room: Room, signal: ConferenceDestroy, members: Mapping[str, Membe
     leaving = sorted(members.values(), key=lambda member: member.sequence)
     for member in leaving:
         meta = event_meta(room, signal, len(happened) + 1, synthetic=True)
-        happened.append(
-            events.MemberLeft(member.session_uuid, room.room_id, "removed", member.caller_id, meta)
-        )
+        happened.append(events.MemberLeft(member.session_uuid, room.room_id, "removed", member.caller_id, meta))
     meta = event_meta(room, signal, len(happened) + 1)
     happened.append(events.Destroyed(room.app_id, room.room_id, meta))
     return Decision(None, tuple((member.session_uuid, None) for member in leaving), tuple(happened))

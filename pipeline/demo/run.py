@@ -105,9 +105,7 @@ class DemoRun:
         """Send one signal `delay` seconds after `last` and show its events; return the time of its acknowledgement."""
         step = planned.step
         if planned.timeouts:
-            self._screen.comment(
-                "… no more reports from the engine: wait for the watchdog, 10 s after the play"
-            )
+            self._screen.comment("… no more reports from the engine: wait for the watchdog, 10 s after the play")
             await self._show(len(planned.timeouts), step.delay)
         await asyncio.sleep(last + step.delay - time.monotonic())
         self._screen.comment(step.title)

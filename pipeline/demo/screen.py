@@ -44,9 +44,7 @@ class Screen:
             typer.echo(f"{at}  {meta.sequence:>3}  {name} {_fields(event)}{inferred}")
         sys.stdout.flush()
 
-    def summary(
-        self, counts: dict[str, int], heading: str, rejected: dict[str, int], no_ops: dict[str, int]
-    ) -> None:
+    def summary(self, counts: dict[str, int], heading: str, rejected: dict[str, int], no_ops: dict[str, int]) -> None:
         """Print `heading`, the number of events by name, and the numbers of rejected signals and no-ops by reason."""
         typer.echo(f"\n{heading}\n")
         for name, number in sorted(counts.items()):
@@ -60,6 +58,4 @@ def _fields(event: Event) -> str:
 
     fields = msgspec.structs.asdict(event)
     shown = {key: value for key, value in fields.items() if key not in ("room_id", "meta", "session_uuid")}
-    return "  ".join(
-        f"{key}={' '.join(value) if isinstance(value, tuple) else value}" for key, value in shown.items()
-    )
+    return "  ".join(f"{key}={' '.join(value) if isinstance(value, tuple) else value}" for key, value in shown.items())

@@ -15,9 +15,7 @@ HOST = "127.0.0.1"
 METADATA, METADATA_VERSION = 3, 1
 
 
-def properties(
-    node: int, ports: Mapping[int, tuple[int, int]], data: Path, extra: Mapping[str, str]
-) -> dict[str, str]:
+def properties(node: int, ports: Mapping[int, tuple[int, int]], data: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """Return `server.properties` of `node`; other properties have Kafka's defaults.
 
     `ports` has (client port, controller port) of every node. `extra` overrides; in its values `{node}`, `{client}`

@@ -34,9 +34,7 @@ class Launch:
 
         Raises ConfigError, see Stack.up.
         """
-        threads = [
-            threading.Thread(target=self._run_start, args=(start,), daemon=True) for start in self._starts()
-        ]
+        threads = [threading.Thread(target=self._run_start, args=(start,), daemon=True) for start in self._starts()]
         try:
             for thread in threads:
                 thread.start()
@@ -114,9 +112,7 @@ class Launch:
         log = self._folder / proc.name / "server.log"
         while not ready():
             if process.birth(proc.pid) != proc.born:
-                raise ConfigError(
-                    f"{proc.name} ended while starting; last lines of its log: {process.tail(log)}"
-                )
+                raise ConfigError(f"{proc.name} ended while starting; last lines of its log: {process.tail(log)}")
             if time.monotonic() > deadline:
                 raise ConfigError(
                     f"{proc.name} does not answer on port {proc.port} after {READY_SECONDS:.0f} s: "

@@ -30,9 +30,7 @@ def choose(asked: int | None, taken: Collection[int], option: str) -> int:
     """
     if asked is not None:
         if asked in taken or not 0 < asked < 65536 or not free(asked):
-            raise ConfigError(
-                f"port {asked} is in use or not allowed: choose another one with {option}, or omit it"
-            )
+            raise ConfigError(f"port {asked} is in use or not allowed: choose another one with {option}, or omit it")
         return asked
     for port in random.sample(range(*RANGE), 200):
         if port not in taken and free(port):

@@ -90,9 +90,5 @@ def tail(log: Path, lines: int = 4) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return "(no log)"
-    kept = [
-        line[:200]
-        for line in map(str.strip, text.splitlines())
-        if line and not line.startswith(("at ", "... "))
-    ]
+    kept = [line[:200] for line in map(str.strip, text.splitlines()) if line and not line.startswith(("at ", "... "))]
     return " | ".join(kept[-lines:]) or "(empty log)"

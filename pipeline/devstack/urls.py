@@ -21,9 +21,7 @@ class Urls:
     schema_registry_url: str
 
 
-def resolve(
-    name: str = "default", *, home: Path | None = None, environ: Mapping[str, str] | None = None
-) -> Urls:
+def resolve(name: str = "default", *, home: Path | None = None, environ: Mapping[str, str] | None = None) -> Urls:
     """Return each URL from the environment, else from the running local stack `name`.
 
     Raises ConfigError, which names the remedy, when one is missing or the stack has a process that died.

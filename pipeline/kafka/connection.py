@@ -49,9 +49,7 @@ async def diagnose_connection(
 async def _connect(server: str, settings: Settings) -> None:
     host, _, port = server.rpartition(":")
     options = {key: value for key, value in settings.kafka().items() if key != "bootstrap_servers"}
-    connection = await create_conn(
-        host.strip("[]"), int(port), request_timeout_ms=DIAGNOSIS_SECONDS * 1000, **options
-    )
+    connection = await create_conn(host.strip("[]"), int(port), request_timeout_ms=DIAGNOSIS_SECONDS * 1000, **options)
     connection.close()
 
 

@@ -149,15 +149,11 @@ class _FencedSender(Sender):
         return backoff
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
-        node_id = await self._find_coordinator(
-            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
-        )
+        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
         return self._succeeded(_AddPartitions, await _AddPartitions(self, tps).do(node_id))
 
     async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
-        node_id = await self._find_coordinator(
-            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
-        )
+        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
         return self._succeeded(_AddOffsets, await _AddOffsets(self, group_id).do(node_id))
 
     def _succeeded(self, request: type, done: bool) -> bool:
@@ -170,9 +166,7 @@ class _FencedSender(Sender):
         # InitProducerId erases this state at the coordinator, so read it first.
         if self.previous_outcome is None:
             try:
-                self.previous_outcome = await was_committed(
-                    self.client, node_id, self._txn_manager.transactional_id
-                )
+                self.previous_outcome = await was_committed(self.client, node_id, self._txn_manager.transactional_id)
             except Errors.KafkaError:
                 self._coordinator_dead(CoordinationType.TRANSACTION)
                 await asyncio.sleep(self._retry_backoff)

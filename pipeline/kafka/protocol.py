@@ -234,9 +234,7 @@ class DescribeQuorumRequest_v1(RequestStruct):
     SCHEMA = Schema(
         (
             "topics",
-            CompactArray(
-                ("topic", _COMPACT), ("partitions", CompactArray(("partition", Int32), _TAGS)), _TAGS
-            ),
+            CompactArray(("topic", _COMPACT), ("partitions", CompactArray(("partition", Int32), _TAGS)), _TAGS),
         ),
         _TAGS,
     )
@@ -293,7 +291,5 @@ class DescribeTransactions(Request[DescribeTransactionsRequest_v0]):
     def __init__(self, transactional_id: str) -> None:
         self._transactional_id = transactional_id
 
-    def build(
-        self, request_struct_class: type[DescribeTransactionsRequest_v0]
-    ) -> DescribeTransactionsRequest_v0:
+    def build(self, request_struct_class: type[DescribeTransactionsRequest_v0]) -> DescribeTransactionsRequest_v0:
         return request_struct_class([self._transactional_id], NO_TAGS)

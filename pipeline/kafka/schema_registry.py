@@ -53,9 +53,7 @@ class Registry:
         if token := settings.registry_token.get_secret_value():
             headers["Authorization"] = f"Bearer {token}"
         elif settings.registry_username:
-            auth = aiohttp.BasicAuth(
-                settings.registry_username, settings.registry_password.get_secret_value()
-            )
+            auth = aiohttp.BasicAuth(settings.registry_username, settings.registry_password.get_secret_value())
         self._session = aiohttp.ClientSession(
             headers=headers,
             auth=auth,
@@ -102,16 +100,12 @@ class Registry:
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": _CONTENT_TYPE} if data else {}
         try:
-            async with self._session.request(
-                method, self._url + path, data=data, headers=headers
-            ) as response:
+            async with self._session.request(method, self._url + path, data=data, headers=headers) as response:
                 content = await response.read()
                 self.date = response.headers.get("Date", "")
                 return response.status, content
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise ConfigError(
-                f"SCHEMA_REGISTRY_URL={self._shown} is not an http:// or https:// URL"
-            ) from None
+            raise ConfigError(f"SCHEMA_REGISTRY_URL={self._shown} is not an http:// or https:// URL") from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConfigError(
                 f"the certificate of the registry at {self._shown} can't be verified "
@@ -119,9 +113,7 @@ class Registry:
                 "carries the URL's host name"
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = self._settings.redacted(
-                str(error).replace(self._url, "").strip() or type(error).__name__
-            )
+            reason = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
             raise RegistryDownError(
                 f"no answer from the registry at {self._shown} ({reason}): check SCHEMA_REGISTRY_URL and that it runs"
             ) from None
@@ -214,9 +206,7 @@ class Registry:
         return status == 200 and body.get("compatibilityLevel") == COMPATIBILITY
 
     async def _add_version(self, subject: str, record: str) -> None:
-        status, body = await self._request(
-            "POST", f"/subjects/{subject}/versions", {"schema": SCHEMAS[record]}
-        )
+        status, body = await self._request("POST", f"/subjects/{subject}/versions", {"schema": SCHEMAS[record]})
         if status == 409:
             raise ConfigError(
                 f"subject {subject} has a version with which this program's schema of {record} is not {COMPATIBILITY} "

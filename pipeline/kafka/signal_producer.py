@@ -57,9 +57,7 @@ class SignalProducer:
 
             async with Registry(self._settings) as registry:
                 self._schema_ids = await registry.schema_ids(self._settings.topic_prefix)
-        self._producer = AIOKafkaProducer(
-            **self._settings.kafka(), **PRODUCER_OPTIONS, linger_ms=self._linger_ms
-        )
+        self._producer = AIOKafkaProducer(**self._settings.kafka(), **PRODUCER_OPTIONS, linger_ms=self._linger_ms)
         try:
             await require_topics(self._settings, acls.producer(self._settings))
             await self._producer.start()

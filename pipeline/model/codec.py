@@ -74,9 +74,7 @@ def decode_json(value: bytes) -> AnySignal:
     except msgspec.DecodeError as error:
         # Searched only if msgspec's error may be due to one: the search takes longer than all other steps.
         if any(words in str(error) for words in _AT_SURROGATE) and _SURROGATE.search(value):
-            raise SignalError(
-                "the text holds a lone surrogate (\\ud800 to \\udfff without its pair)"
-            ) from None
+            raise SignalError("the text holds a lone surrogate (\\ud800 to \\udfff without its pair)") from None
         raise SignalError(f"no JSON object (RFC 8259): {error}") from None
 
 
@@ -98,9 +96,7 @@ _FIELDS: Final = {signal.TYPE: ("type", *signal.__struct_fields__) for signal in
 _IDS: Final = {"signal_id", "room_id", "app_id", "operation_id", "session_uuid"}
 _HOLLOW: Final = {0x5B: b"[]", 0x7B: b"{}"}
 _pick: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
-    msgspec.defstruct(
-        "Picked", [(name, msgspec.Raw, msgspec.Raw()) for name in sorted(set().union(*_FIELDS.values()))]
-    )
+    msgspec.defstruct("Picked", [(name, msgspec.Raw, msgspec.Raw()) for name in sorted(set().union(*_FIELDS.values()))])
 ).decode
 _type: Final = msgspec.json.Decoder(str).decode
 

@@ -30,9 +30,7 @@ log = structlog.get_logger("transactions")
 class TransactionEnder:
     """Ends open transactions by acquiring the transactional id of their owner."""
 
-    def __init__(
-        self, settings: Settings, offsets: LogOffsets, rows: TableRows, transactions: Transactions
-    ) -> None:
+    def __init__(self, settings: Settings, offsets: LogOffsets, rows: TableRows, transactions: Transactions) -> None:
         """`transactions` are this worker's own."""
         self._settings, self._offsets, self._rows = settings, offsets, rows
         self._transactions = transactions
@@ -77,9 +75,7 @@ class TransactionEnder:
         await producer.stop()
         self.fenced += 1
 
-    def _assumed_outcome(
-        self, tables: Mapping[TopicPartition, bool], still_open: set[TopicPartition]
-    ) -> bool:
+    def _assumed_outcome(self, tables: Mapping[TopicPartition, bool], still_open: set[TopicPartition]) -> bool:
         """Return whether to commit a transaction that hangs in these tables and whose outcome is lost, because its id
         has been acquired since.
 

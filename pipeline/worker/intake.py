@@ -96,9 +96,7 @@ class Intake:
 
     def idle(self) -> bool:
         """Whether no signal and no deadline waits for an input to be read further."""
-        return not any(
-            task.partition.armed or any(s.queue for s in task.merge.inputs) for task in self._tasks.values()
-        )
+        return not any(task.partition.armed or any(s.queue for s in task.merge.inputs) for task in self._tasks.values())
 
     def missed(self) -> dict[TP, int]:
         """The inputs that lost a fetch, and the offset from which each must be read again. Clears the list."""

@@ -48,9 +48,7 @@ async def check_rebalances(at_work: Callable[[], bool], ping: Callable[[], Await
             )
 
 
-async def check_polls(
-    polled_at: Callable[[], float], polling: Callable[[], bool], state: Callable[[], str]
-) -> None:
+async def check_polls(polled_at: Callable[[], float], polling: Callable[[], bool], state: Callable[[], str]) -> None:
     """Raise FatalError when the time of the latest poll does not change while there should be polls. Runs until
     cancelled.
 

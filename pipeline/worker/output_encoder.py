@@ -47,9 +47,7 @@ class OutputEncoder:
             if kind.RECORD in schema_ids
         }
         source = header("ce_source", f"/{prefix}".encode())
-        self.between = {
-            event.EVENT: header("ce_type", event.EVENT.encode()) + source + _SUBJECT for event in EVENTS
-        }
+        self.between = {event.EVENT: header("ce_type", event.EVENT.encode()) + source + _SUBJECT for event in EVENTS}
         """The headers between an event's id and its subject, by event name."""
 
     def head(self, kind: type[object]) -> bytes:

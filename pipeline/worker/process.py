@@ -124,9 +124,7 @@ class Worker:
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
-            log.error(
-                f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc()
-            )
+            log.error(f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc())
             return 1
         finally:
             await server.stop()
@@ -188,9 +186,7 @@ class Worker:
             "barrier": parts.barrier.run(),
             "hanging transactions": parts.monitor.run(),
             "garbage collection": _tune_gc(engine),
-            "polls": liveness.check_polls(
-                lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state
-            ),
+            "polls": liveness.check_polls(lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state),
             "reads": liveness.check_reads(
                 intake.reading,
                 parts.offsets.stable,

@@ -66,9 +66,7 @@ class Transactions:
     async def start(self) -> None:
         """Acquire the transactional id; its previous owner is fenced, and what that left open is ended."""
         try:
-            producer = await acquire(
-                self._settings, self._settings.worker_id, self._offsets.open_transactions
-            )
+            producer = await acquire(self._settings, self._settings.worker_id, self._offsets.open_transactions)
         except Errors.KafkaError as error:
             raise fatal(error, self._settings) from error
         self._producer = producer
@@ -170,9 +168,7 @@ class Transactions:
             producer = self.producer
             self._failed = fatal(producer.failure or error, self._settings)
             # Aborting spares the next owner a wait. Where it fails (fenced, broken), the next owner aborts.
-            with contextlib.suppress(
-                Errors.KafkaError, Errors.IllegalOperation, AssertionError, TimeoutError
-            ):
+            with contextlib.suppress(Errors.KafkaError, Errors.IllegalOperation, AssertionError, TimeoutError):
                 await asyncio.wait_for(producer.abort_transaction(), 2)
             raise self._failed from error
 

@@ -104,9 +104,7 @@ def _account(log: PartitionLog, verdict: Verdict) -> None:
     verdict.poisoned += len(poison)
     verdict.events += len(log.events)
     dead = Counter(place for place, _ in log.dead)
-    reasons = {
-        place: dict(letter.headers())["__connect.errors.exception.message"] for place, letter in log.dead
-    }
+    reasons = {place: dict(letter.headers())["__connect.errors.exception.message"] for place, letter in log.dead}
     for place in sorted(poison.keys() | dead.keys()):
         if dead[place] != (place in poison) and len(verdict.violations) <= MAX_VIOLATIONS:
             found = f"{dead[place]} dead letters ({reasons.get(place)!r}), poison: {place in poison}"
@@ -118,9 +116,7 @@ def _account(log: PartitionLog, verdict: Verdict) -> None:
     for name, records in log.signals.items():
         position = [offset for topic, offset in log.positions.items() if topic.endswith(name)]
         if records and position != [records[-1].at[2] + 1]:
-            verdict.violations.append(
-                f"{shown(records[-1].at)} is the last signal, the position is {position}"
-            )
+            verdict.violations.append(f"{shown(records[-1].at)} is the last signal, the position is {position}")
 
 
 _ROOM: Final = {
@@ -327,11 +323,7 @@ class Replay:
                 self._outcomes.append(("rejected", reason))
             else:
                 self._outcomes.append(("no_ops", outcome["no_op"]))
-        if (
-            head is not None
-            and head.at in self._history.rejected
-            and not any("rejected" in o for o in outcomes)
-        ):
+        if head is not None and head.at in self._history.rejected and not any("rejected" in o for o in outcomes):
             return f"{shown(head.at)} was rejected, but should not be: {outcomes}"
         return None
 

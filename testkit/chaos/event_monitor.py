@@ -36,9 +36,7 @@ class EventMonitor(threading.Thread):
     def run(self) -> None:
         self._consumer.assign([TopicPartition(self._topic, number, 0) for number in range(self._partitions)])
         while not self._ending.is_set():
-            now = {
-                record.partition() for record in self._consumer.consume(1000, 0.1) if record.error() is None
-            }
+            now = {record.partition() for record in self._consumer.consume(1000, 0.1) if record.error() is None}
             for number in now:
                 self.seen[number].append(time.monotonic())
         self._consumer.close()

@@ -28,9 +28,7 @@ class RoomHistory:
         ]
         for event in self.events:
             cause = shown(event.cause) if event.cause else "a deadline"
-            lines.append(
-                (event.time, f"{event.time} EVENT {shown(event.at)} of {cause} {json.dumps(event.json)}")
-            )
+            lines.append((event.time, f"{event.time} EVENT {shown(event.at)} of {cause} {json.dumps(event.json)}"))
         for where, rejection in self.rejected.items():
             lines.append((0, f"rejected {shown(where)} {rejection['reason']}"))
         return "\n".join(text for _, text in sorted(lines)[-most:])

@@ -83,9 +83,7 @@ class Reader:
             log.rejected.append(((row["topic"], row["partition"], row["offset"]), row))
         for record in self.fetch(self.topic("signals.dead"), number):
             headers = dict(record.headers() or [])
-            place = [
-                headers[f"__connect.errors.{part}"].decode() for part in ("topic", "partition", "offset")
-            ]
+            place = [headers[f"__connect.errors.{part}"].decode() for part in ("topic", "partition", "offset")]
             log.dead.append(((place[0], int(place[1]), int(place[2])), record))
         for record in self.fetch(self.topic("rooms"), number):
             self._row(log, record)
@@ -150,9 +148,7 @@ class Reader:
                 signals.append(Signal(place, time, None, value))
                 continue
             latest = time
-            signals.append(
-                Signal(place, time, json.loads(value) if value[:1] == b"{" else self.avro(value), value)
-            )
+            signals.append(Signal(place, time, json.loads(value) if value[:1] == b"{" else self.avro(value), value))
         return signals
 
     def _event(self, log: PartitionLog, record: Message) -> Event:
@@ -166,9 +162,7 @@ class Reader:
         cause = headers.get("ce_signal")
         parts = cause.rsplit("/", 2) if cause else []
         at = (parts[0], int(parts[1]), int(parts[2])) if parts else None
-        return Event(
-            (record.topic(), record.partition(), record.offset()), record.timestamp()[1] * 1000, at, event
-        )
+        return Event((record.topic(), record.partition(), record.offset()), record.timestamp()[1] * 1000, at, event)
 
     def _row(self, log: PartitionLog, record: Message) -> None:
         kind, *ids = json.loads(record.key())

@@ -54,9 +54,7 @@ def caught_up(log: PartitionLog, timeouts: list[tuple[int, int]]) -> list[int]:
     the timeout's event.
     """
     appended = {signal.at: signal.time for signals in log.signals.values() for signal in signals}
-    points = sorted(
-        (appended[e.cause], e.time - appended[e.cause]) for e in log.events if e.cause in appended
-    )
+    points = sorted((appended[e.cause], e.time - appended[e.cause]) for e in log.events if e.cause in appended)
     times = [time for time, _ in points]
     lagging = [0, *accumulate(int(latency > LAGGING_US) for _, latency in points)]
     found = []

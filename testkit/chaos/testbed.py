@@ -183,9 +183,7 @@ class Testbed:
 
         All are kept until the end: garbage collection of a client fails its pending requests.
         """
-        self._admins.append(
-            AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0})
-        )
+        self._admins.append(AdminClient({"bootstrap.servers": self.pipe.servers.bootstrap_servers, "log_level": 0}))
         return self._admins[-1]
 
     # --- workers ---------------------------------------------------------------------------------------------
@@ -260,9 +258,7 @@ class Testbed:
         self.killed = self.killed or code != 0
         # -15: SIGTERM before the process installed its handler.
         if code not in {0, -signal.SIGKILL, -signal.SIGTERM, 1, 3} or (code == 1 and "unexpected" in last):
-            traces = re.findall(
-                r'File "(.+)"', slot.process.log[-1].get("trace", "") if slot.process.log else ""
-            )
+            traces = re.findall(r'File "(.+)"', slot.process.log[-1].get("trace", "") if slot.process.log else "")
             where = f" (in {Path(traces[-1]).name})" if traces else ""
             self.unexpected.append(f"worker {slot.number} ended with {code}{where}: {last}")
         slot.process = None
@@ -375,9 +371,7 @@ def _listeners(prefix: str, nodes: int) -> dict[str, str]:
     return {
         "listeners": ",".join((plain, "CONTROLLER://127.0.0.1:{controller}", *own)),
         "advertised.listeners": ",".join((plain, *shown)),
-        "listener.security.protocol.map": ",".join(
-            f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)
-        ),
+        "listener.security.protocol.map": ",".join(f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)),
     }
 
 

@@ -105,9 +105,7 @@ async def test_nothing_is_wrong_while_a_worker_runs(pipe: Pipe) -> None:
     assert "is stable, 1 member; partitions by host: 127.0.0.1 4" in found["group"][0].found
     assert found["lag"][0].found == "no backlog: the workers' positions are at the end of all 8 inputs"
     assert "no authorizer" in found["permissions"][0].found
-    assert "of the controller's (±" in found["clock"][0].found.replace("ahead of", "of").replace(
-        "behind", "of"
-    )
+    assert "of the controller's (±" in found["clock"][0].found.replace("ahead of", "of").replace("behind", "of")
 
 
 async def test_text_output_has_a_line_per_finding_with_remedy(pipe: Pipe) -> None:
@@ -194,8 +192,7 @@ async def test_missing_topic_is_named_and_dependent_checks_are_not_made(pipe: Pi
         "topics", "wrong", f"topic {gone} does not exist", "run `conference-pipeline setup`"
     )
     assert (
-        found["transactions"][0].found
-        == f"not checked: topic {gone} does not exist, or this user may not describe it"
+        found["transactions"][0].found == f"not checked: topic {gone} does not exist, or this user may not describe it"
     )
     assert found["lag"][0].state == "ok"
 
@@ -250,9 +247,7 @@ async def test_missing_outdated_incompatible_and_unprotected_schemas_are_reporte
 
 
 async def test_partitions_without_an_owner_are_reported(pipe: Pipe) -> None:
-    stranger = AIOKafkaConsumer(
-        pipe.topic("events"), **pipe.settings.kafka(), group_id=pipe.settings.group_id
-    )
+    stranger = AIOKafkaConsumer(pipe.topic("events"), **pipe.settings.kafka(), group_id=pipe.settings.group_id)
     await stranger.start()
     await stranger.getmany(timeout_ms=100)
     found = await examined(pipe)
@@ -315,9 +310,7 @@ async def test_open_transactions_are_reported_with_owner_and_abort_command(pipe:
     owner = f"{pipe.settings.group_id}-dead"
     number = pipe.partition("room")
     dead = await pipe.left_open(owner)
-    async with AIOKafkaProducer(
-        **pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-producer"
-    ) as foreign:
+    async with AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-producer") as foreign:
         await dead.send_and_wait(pipe.topic("events"), b"x", b"room", partition=number)
         await foreign.begin_transaction()
         await foreign.send_and_wait(pipe.topic("media.signals"), b"x", b"room", partition=number)

@@ -18,9 +18,7 @@ from pipeline.kafka.schema_registry import RegistryDownError
 from pipeline.settings import load
 
 
-def test_terminal_report_is_a_table(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terminal_report_is_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     _table([Line("group", "wrong", "[bold] group", "start workers"), Line("lag", "ok", "no backlog", "")])
     shown = capsys.readouterr().out

@@ -36,9 +36,7 @@ async def test_worker_permissions_suffice_and_each_missing_one_is_named(site: Se
     await pipe.set_up()
     needed = acls.worker(pipe.settings)
     whole = await examined(pipe, site.person("a-user", needed))
-    assert {check for check, (line, *_) in whole.items() if line.state == "wrong"} == {"group"}, (
-        "no worker runs"
-    )
+    assert {check for check, (line, *_) in whole.items() if line.state == "wrong"} == {"group"}, "no worker runs"
     assert whole["permissions"][0].found.startswith("user 'a-user' has the permissions of a worker")
     assert "SASL_SSL, as user 'a-user'" in whole["broker"][0].found
     assert whole["registry"][0].found.endswith(", with a login")
@@ -60,9 +58,7 @@ async def test_permissions_of_setup_and_worker_are_distinguished(site: Secured) 
     pipe = site.pipe()
     await pipe.set_up()
     topic = pipe.topic("rooms")
-    needed = [
-        acl for acl in acls.worker(pipe.settings) if acl.name != topic or acl.operation == "DescribeConfigs"
-    ]
+    needed = [acl for acl in acls.worker(pipe.settings) if acl.name != topic or acl.operation == "DescribeConfigs"]
     found = await examined(pipe, site.person("half", needed))
     assert [(line.state, line.found.partition(" lacks ")[2]) for line in found["permissions"]] == [
         ("wrong", f"Read on topic {topic}, Write on topic {topic}, which a worker needs"),
@@ -76,9 +72,7 @@ async def test_controller_clock_is_compared_with_describe_on_the_cluster(site: S
     env = site.person("a-timekeeper", acls.worker(pipe.settings))
     site.allow_describe_cluster("a-timekeeper")
     found = await examined(pipe, env)
-    assert "of the controller's (±" in found["clock"][0].found.replace("ahead of", "of").replace(
-        "behind", "of"
-    )
+    assert "of the controller's (±" in found["clock"][0].found.replace("ahead of", "of").replace("behind", "of")
 
 
 async def test_rejected_login_is_reported_without_secrets(site: Secured) -> None:

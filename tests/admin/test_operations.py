@@ -110,9 +110,7 @@ async def test_lost_table_is_rebuilt_and_its_events_are_repeated(pipe: Pipe) -> 
         return [record for record in records if record.key == room.encode()]
 
     once = contents(of(before, whole))
-    assert contents(of(after, whole))[: 2 * EVENTS_OF_A_LIFE] == once + once, (
-        "byte for byte, with the same ids"
-    )
+    assert contents(of(after, whole))[: 2 * EVENTS_OF_A_LIFE] == once + once, "byte for byte, with the same ids"
     last = dict(of(after, whole)[-1].headers)
     assert (last["ce_type"], len(of(after, whole))) == (b"conference.play.volume_changed", 11)
     assert {key: row for key, row in (await rows(pipe)).items() if b"room" in key[1]}.keys() == table.keys()
@@ -208,9 +206,7 @@ async def test_another_group_continues_after_a_dead_workers_open_transaction(pip
         assert worker.metric("pipeline_fenced_owners") == 1
         events = await pipe.until_events(EVENTS_OF_A_LIFE + 1)
         moved = pipe.settings.model_copy(update={"group_id": other})
-        assert [
-            line for line in await examine(moved) if line.check in ("group", "lag") and line.state != "ok"
-        ] == []
+        assert [line for line in await examine(moved) if line.check in ("group", "lag") and line.state != "ok"] == []
         left = [line for line in await examine(pipe.settings) if line.check == "lag"]
     await dead.stop()
     assert [event["meta"]["sequence"] for event in events] == [1, 2, 3, 4, 5, 6]

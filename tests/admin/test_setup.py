@@ -80,9 +80,7 @@ class Site:
         names = [name for name in await self.admin.list_topics() if name.startswith(f"{self.prefix}.")]
         described = await self.admin.describe_topics(names) if names else []
         described = [topic for topic in described if topic["partitions"]]
-        return {
-            topic["topic"].removeprefix(f"{self.prefix}."): len(topic["partitions"]) for topic in described
-        }
+        return {topic["topic"].removeprefix(f"{self.prefix}."): len(topic["partitions"]) for topic in described}
 
     async def configs(self, *names: str) -> dict[str, dict[str, str]]:
         """The settings of topics, without the broker's defaults."""
@@ -91,9 +89,7 @@ class Site:
         for answer in await self.admin.describe_configs(resources):
             for code, _, _, name, entries in answer.resources:
                 assert code == 0
-                own = {
-                    entry[0]: entry[1] for entry in entries if entry[3] in (1, False) and entry[1] is not None
-                }
+                own = {entry[0]: entry[1] for entry in entries if entry[3] in (1, False) and entry[1] is not None}
                 found[name.removeprefix(f"{self.prefix}.")] = own
         return found
 
@@ -116,9 +112,7 @@ async def test_first_run_creates_everything_and_second_nothing(site: Site) -> No
     assert (code, err) == (0, f"{ONE_BROKER}\n")
     subjects = {s: r for topic in TOPICS for s, r in topic.subjects(site.prefix).items()}
     assert len(subjects) == len(SIGNALS) + len(EVENTS) + 3 + 1  # 3 rows, and Rejected
-    made = {f"created topic {site.prefix}.{name}" for name in CONTRACT} | {
-        f"registered {s}" for s in subjects
-    }
+    made = {f"created topic {site.prefix}.{name}" for name in CONTRACT} | {f"registered {s}" for s in subjects}
     assert sorted(out.splitlines()) == sorted(made)
 
     assert await site.topics() == dict.fromkeys(CONTRACT, 3)

@@ -102,9 +102,7 @@ RECOMMENDED: list[tuple[Topic, dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("topic", "config", "expected"), [*REQUIRED, *RECOMMENDED], ids=lambda one: str(one)[:40]
-)
+@pytest.mark.parametrize(("topic", "config", "expected"), [*REQUIRED, *RECOMMENDED], ids=lambda one: str(one)[:40])
 def test_deviation_names_setting_expected_value_and_remedy(
     topic: Topic, config: dict[str, object], expected: str
 ) -> None:
@@ -150,9 +148,7 @@ async def alter(pipe: Pipe, name: str, **config: str) -> None:
         [answer] = await admin.alter_configs([resource])
         assert [code for code, *_ in answer.resources] == [0]
         while True:
-            [answer] = await admin.describe_configs(
-                [ConfigResource(ConfigResourceType.TOPIC, pipe.topic(name))]
-            )
+            [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, pipe.topic(name))])
             shown = {entry[0]: entry[1] for entry in answer.resources[0][4]}
             if wanted.items() <= shown.items():
                 return
@@ -163,9 +159,7 @@ async def alter(pipe: Pipe, name: str, **config: str) -> None:
 
 def run_setup(pipe: Pipe, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline", "setup", *options]
-    return subprocess.run(
-        command, cwd=ROOT, env=pipe.env, capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, env=pipe.env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.broker
@@ -194,8 +188,7 @@ async def test_required_settings_stop_setup_and_worker_unless_forced(pipe: Pipe)
     )
     assert all(any(text in line for line in lines) for text in texts), lines
     assert any(
-        f"warning: topic {pipe.topic('signals.dead')} has retention.ms=3600000, recommended" in one
-        for one in lines
+        f"warning: topic {pipe.topic('signals.dead')} has retention.ms=3600000, recommended" in one for one in lines
     )
 
     with pipe.worker(ready=False) as worker:
@@ -236,9 +229,7 @@ async def test_missing_topics_can_not_be_forced(pipe: Pipe) -> None:
 def three(tmp_path: Path, servers: Servers) -> Iterator[Servers]:
     """Three brokers with Kafka's default of one replica, and the registry of all tests."""
     defaults = {"default.replication.factor": "1", "min.insync.replicas": "1"}
-    stack = Stack(
-        "three", home=tmp_path, nodes=BROKERS, registry=False, heap_mb=256, extra_properties=defaults
-    )
+    stack = Stack("three", home=tmp_path, nodes=BROKERS, registry=False, heap_mb=256, extra_properties=defaults)
     try:
         brokers = stack.up().bootstrap_servers
         assert brokers
@@ -257,9 +248,7 @@ async def test_three_brokers_get_three_replicas_and_one_is_an_error(three: Serve
     with pytest.raises(ConfigError, match=r"^PIPELINE_REPLICATION_FACTOR=1 on 3 brokers: .* --force$"):
         await setup(one, lambda _: None)
     assert await setup(one, lambda _: None, warnings.append, force=True) == []
-    assert (
-        sum("has replication factor=1, expected at least 3: there are 3 brokers" in w for w in warnings) == 6
-    )
+    assert sum("has replication factor=1, expected at least 3: there are 3 brokers" in w for w in warnings) == 6
     admin = AIOKafkaAdminClient(**bad.settings.kafka())
     await admin.start()
     broken = await check_topics(admin, bad.settings)

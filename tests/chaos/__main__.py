@@ -42,12 +42,8 @@ def main() -> int:
     parser.add_argument("--watchdog", type=float, default=4.0, help="watchdog timeout, seconds")
     parser.add_argument("--session", type=float, default=6.0, help="session timeout, seconds")
     parser.add_argument("--gap", type=float, default=1.0, help="mean seconds between faults")
-    parser.add_argument(
-        "--hot", type=int, default=1000, help="members of the one large room; 0: no such room"
-    )
-    parser.add_argument(
-        "--bug", default="", help="run the workers with this seeded bug (tests/chaos/bugs.py)"
-    )
+    parser.add_argument("--hot", type=int, default=1000, help="members of the one large room; 0: no such room")
+    parser.add_argument("--bug", default="", help="run the workers with this seeded bug (tests/chaos/bugs.py)")
     parser.add_argument("--overlap", action="store_true", help="do not wait for recovery between faults")
     parser.add_argument("--append", type=Path, help="append the result to this file of JSON lines")
     parser.add_argument(

@@ -80,9 +80,7 @@ FAULTS: Final = (
         faults_network.broken("slow", lambda link, rng: link.slow(0, rng.uniform(2e4, 2e5)), 1.5),
     ),
     Fault("reset", "network", faults_network.reset),
-    Fault(
-        "late_end", "network", faults_network.late("late_end", END_TXN, "before", "between"), survived=True
-    ),
+    Fault("late_end", "network", faults_network.late("late_end", END_TXN, "before", "between"), survived=True),
     Fault(
         "late_add",
         "network",

@@ -88,9 +88,7 @@ async def _cut(testbed: Testbed) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=testbed.pipe.servers.bootstrap_servers)
         try:
             await admin.start()
-            known = await admin.list_consumer_group_offsets(
-                testbed.pipe.env["PIPELINE_GROUP_ID"], partitions=inputs
-            )
+            known = await admin.list_consumer_group_offsets(testbed.pipe.env["PIPELINE_GROUP_ID"], partitions=inputs)
             cuts = {tp: RecordsToDelete(before_offset=at.offset) for tp, at in known.items() if at.offset > 0}
             for tp in cuts:
                 testbed.reader.keep(tp.topic, tp.partition)

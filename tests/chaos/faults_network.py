@@ -13,9 +13,7 @@ from testkit.chaos.proxy import LostRequest, Timing
 from testkit.chaos.testbed import Testbed
 
 
-def broken(
-    fault: str, break_it: Callable[[Any, random.Random], Any], sessions: float
-) -> Callable[[Testbed], None]:
+def broken(fault: str, break_it: Callable[[Any, random.Random], Any], sessions: float) -> Callable[[Testbed], None]:
     """Return a fault that breaks a worker's links for up to `sessions` session timeouts."""
 
     def inject(testbed: Testbed) -> None:

@@ -102,9 +102,7 @@ def _coordinator(testbed: Testbed, topic: str, name: str) -> int:
     for character in name:
         value = (31 * value + ord(character)) & 0xFFFFFFFF
     value = abs(value - (1 << 32) if value >= 1 << 31 else value)
-    return _leader(
-        testbed, topic, value % len(testbed.admin().list_topics(topic, timeout=20).topics[topic].partitions)
-    )
+    return _leader(testbed, topic, value % len(testbed.admin().list_topics(topic, timeout=20).topics[topic].partitions))
 
 
 def group_coordinator(testbed: Testbed) -> int:
@@ -117,7 +115,5 @@ def transaction_coordinator(testbed: Testbed) -> int:
     process = testbed.victim().process
     started = [line for line in process.log if line["msg"] == "starting"] if process else []
     return (
-        _coordinator(testbed, "__transaction_state", started[-1]["transactional_id"])
-        if started
-        else any_node(testbed)
+        _coordinator(testbed, "__transaction_state", started[-1]["transactional_id"]) if started else any_node(testbed)
     )

@@ -114,9 +114,7 @@ def _settled(testbed: Testbed, name: str, patience: float, verdict: Verdict) -> 
 def _last_words(testbed: Testbed) -> str:
     """Return the workers' last log lines, and the ends of the rooms topic: an open transaction shows as a gap."""
     lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in testbed.slots if s.process is not None]
-    tables = [
-        TopicPartition(testbed.pipe.topic("rooms"), number) for number in range(testbed.config.partitions)
-    ]
+    tables = [TopicPartition(testbed.pipe.topic("rooms"), number) for number in range(testbed.config.partitions)]
     latest = dict.fromkeys(tables, OffsetSpec.latest())
     ends = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):

@@ -97,9 +97,7 @@ def plan(counts: Counter[str], signals: int, rng: random.Random, *, alone: bool)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--minutes", type=float, default=60, help="start no run after this time (default: 60)"
-    )
+    parser.add_argument("--minutes", type=float, default=60, help="start no run after this time (default: 60)")
     parser.add_argument(
         "--file",
         type=Path,
@@ -119,9 +117,7 @@ def main() -> int:
         while time.monotonic() < end:
             with planning:
                 counts, signals = done(given.file)
-                options = plan(
-                    counts + planned, signals, random.Random(rng.random()), alone=given.parallel == 1
-                )
+                options = plan(counts + planned, signals, random.Random(rng.random()), alone=given.parallel == 1)
                 own = Counter(options[1].split(","))
                 planned.update(own)
             CONSOLE.print(f"python -m tests.chaos {' '.join(options)}", style="dim", soft_wrap=True)
@@ -141,9 +137,7 @@ def main() -> int:
                 planned.subtract(own)
             if run.returncode:
                 failed.append(options)
-                CONSOLE.print(
-                    f"FAILED with {run.returncode}: {' '.join(options)}\n{run.stderr[-3000:]}", markup=False
-                )
+                CONSOLE.print(f"FAILED with {run.returncode}: {' '.join(options)}\n{run.stderr[-3000:]}", markup=False)
 
     threads = [threading.Thread(target=work) for _ in range(given.parallel)]
     for thread in threads:

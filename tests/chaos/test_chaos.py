@@ -36,9 +36,7 @@ def test_one_broker_faults_cause_no_violation(servers: Servers) -> None:
     def one(name: str) -> dict[str, Any]:
         plan = plans[name]
         random.Random(seed).shuffle(plan)
-        config = RunConfig(
-            seed, rate=120, rooms=80, hot=100, watchdog=2, session=3, proxied=name == "through proxies"
-        )
+        config = RunConfig(seed, rate=120, rooms=80, hot=100, watchdog=2, session=3, proxied=name == "through proxies")
         return run(config, plan, gap=0.1, patience=BUSY)
 
     with ThreadPoolExecutor() as pool:

@@ -83,9 +83,7 @@ def test_correct_logs_have_no_violation(seed: int) -> None:
     found = verdict(log)
     assert found.violations == []
     assert found.events == len(log.events) > 20
-    counted = {
-        kind: sum(n for (k, _), n in found.counts.items() if k == kind) for kind in ("events", "rejected")
-    }
+    counted = {kind: sum(n for (k, _), n in found.counts.items() if k == kind) for kind in ("events", "rejected")}
     assert counted == {"events": len(log.events), "rejected": len(log.rejected)}
     assert found.signals == sum(len(signals) for signals in log.signals.values())
 
@@ -135,9 +133,7 @@ def second_end(log: PartitionLog) -> None:
 
 
 def no_timeout(log: PartitionLog) -> None:
-    del log.events[
-        next(n for n, event in enumerate(log.events) if event.json.get("error") == "playback_timeout")
-    ]
+    del log.events[next(n for n, event in enumerate(log.events) if event.json.get("error") == "playback_timeout")]
 
 
 def early_timeout(log: PartitionLog) -> None:
@@ -260,9 +256,7 @@ def test_late_acknowledgement_alone_does_not_move_the_timeout_forward() -> None:
     create = {**base, "type": "conference.create", "signal_id": "1", "app_id": "a", "name": "n"}
     play = {**base, "type": "conference.play", "signal_id": "2", "urls": ["http://x/y"], "operation_id": "op"}
     again = {**play, "signal_id": "3", "operation_id": "op2"}
-    for offset, (time, value) in enumerate(
-        ((START, create), (START + 1, play), (START + WATCHDOG - 5, again))
-    ):
+    for offset, (time, value) in enumerate(((START, create), (START + 1, play), (START + WATCHDOG - 5, again))):
         log.signals[API].append(Signal((f"t.{API}", 0, offset), time, dict(value), str(value).encode()))
     model = Model(WATCHDOG)
     for signal in log.signals[API]:

@@ -131,9 +131,7 @@ def test_missing_servers_give_a_one_line_remedy(tmp_path: Path, command: list[st
 
 @pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["demo"]])
 def test_invalid_setting_gives_a_one_line_error(tmp_path: Path, command: list[str]) -> None:
-    done = run(
-        *command, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0")
-    )
+    done = run(*command, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0"))
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1
     assert done.stderr.startswith(b"error: invalid settings: ")
@@ -193,9 +191,7 @@ def test_replay_reads_standard_input_and_fires_deadlines_until(tmp_path: Path) -
 
 def test_replay_uses_the_watchdog_settings_of_the_environment(tmp_path: Path) -> None:
     until = ["--until", "2026-11-22T13:00:03Z"]
-    short = run(
-        "replay", "-", *until, stdin=CREATE + START, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="2")
-    )
+    short = run("replay", "-", *until, stdin=CREATE + START, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="2"))
     assert len(short.stdout.splitlines()) == 3
     wrong = run("replay", "-", *until, env=bare(tmp_path, PIPELINE_WATCHDOG_MODE="never"))
     assert wrong.returncode == 2
@@ -229,9 +225,7 @@ def test_replay_reports_invalid_options(args: list[str], text: bytes) -> None:
 def test_replay_ends_quietly_when_the_reader_closes_the_pipe(tmp_path: Path) -> None:
     signals = tmp_path / "signals"
     signals.write_bytes(
-        b"".join(
-            line("conference.create", f"s-{n}", 0, f"r{n}", app_id="a", name="n" * 99) for n in range(9999)
-        )
+        b"".join(line("conference.create", f"s-{n}", 0, f"r{n}", app_id="a", name="n" * 99) for n in range(9999))
     )
     command = f"{' '.join(PROGRAM)} replay {signals} | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True, timeout=60)
@@ -253,9 +247,7 @@ def test_default_partitioner_is_murmur2_like_the_java_client() -> None:
 @pytest.mark.broker
 async def test_send_keeps_bytes_and_picks_topic_and_partition(pipe: Pipe, tmp_path: Path) -> None:
     timeline = [step.line for step in steps()]
-    others = [
-        line("member.joined", f"j-{n}", 1, f"room {n} é", session_uuid="s", caller_id="c") for n in range(20)
-    ]
+    others = [line("member.joined", f"j-{n}", 1, f"room {n} é", session_uuid="s", caller_id="c") for n in range(20)]
     file = tmp_path / "signals.jsonl"
     file.write_bytes(b"".join(timeline) + b"  " + b"".join(others).rstrip(b"\n"))
     done = run("send", str(file), env=pipe.env)
@@ -283,9 +275,7 @@ async def test_send_avro_causes_the_same_events(pipe: Pipe) -> None:
     assert json.loads(done.stdout) == {"sent": 2, "api": 1, "media": 1, "skipped": 0, "refused": 0}
     [record] = await pipe.records("api.signals")
     assert record.value[0] == 0
-    assert record.value[5:] == ENCODERS[ConferenceCreate](
-        ConferenceCreate("s-1", "r", 1795352400000000, "a", "n"), b""
-    )
+    assert record.value[5:] == ENCODERS[ConferenceCreate](ConferenceCreate("s-1", "r", 1795352400000000, "a", "n"), b"")
     with pipe.worker():
         found = await pipe.until_events(3)
     assert [one["event"] for one in found] == [
@@ -363,9 +353,7 @@ async def test_missing_topics_give_a_one_line_remedy(pipe: Pipe) -> None:
     for command in (["send", "-"], ["events"]):
         done = run(*command, env=env)
         assert done.returncode == 2
-        assert done.stderr.startswith(
-            (b"error: no topic", b"sent 0 (api 0, media 0), skipped 0\nerror: no topic")
-        )
+        assert done.stderr.startswith((b"error: no topic", b"sent 0 (api 0, media 0), skipped 0\nerror: no topic"))
         assert b"run `conference-pipeline setup`" in done.stderr
 
 
@@ -440,9 +428,7 @@ async def test_events_reads_newer_schemas_and_reports_other_records(pipe: Pipe) 
     event = Created("app", "room", "name", Meta("e", 1, 5, "app", "c", None, False, False))
     async with Registry(pipe.settings) as registry:
         subject = f"{pipe.topic('events')}-conference.Created"
-        status, answer = await registry._request(
-            "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)}
-        )
+        status, answer = await registry._request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)})
     assert status == 200, answer
     value = framing.head(int(answer["id"])) + ENCODERS[Created](event, b"") + b"\x06red"
     async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
@@ -477,9 +463,7 @@ async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
 def test_replay_imports_no_heavy_library() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "pipeline", "replay", "-"]
     done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, check=True)
-    loaded = {
-        line.rpartition(b"|")[2].strip().decode().partition(".")[0] for line in done.stderr.splitlines()
-    }
+    loaded = {line.rpartition(b"|")[2].strip().decode().partition(".")[0] for line in done.stderr.splitlines()}
     assert {"pipeline", "msgspec", "typer"} <= loaded
     heavy = {
         "faust",

@@ -78,9 +78,7 @@ def test_due_times_follow_the_rate_or_the_signals() -> None:
     assert times(signal_lines.at_pace(2)) == [0, 0.5, 2]
 
 
-async def test_read_error_ends_the_lines_with_a_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_read_error_ends_the_lines_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     handle = os.open(tmp_path, os.O_RDONLY)
     try:
         assert [line async for line in signal_lines.read_lines(handle)] == []

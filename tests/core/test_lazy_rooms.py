@@ -141,9 +141,7 @@ ROWS: list[tuple[bytes, bytes | None]] = [
     [
         pytest.param(("", ""), True, id="the current schema"),
         pytest.param(('"doc":"The conference room."', '"doc":"Another."'), True, id="another doc"),
-        pytest.param(
-            ('"files_finished","type":"int"', '"files_finished","type":"long"'), False, id="another type"
-        ),
+        pytest.param(('"files_finished","type":"int"', '"files_finished","type":"long"'), False, id="another type"),
     ],
 )
 async def test_last_row_of_a_key_is_restored(change: tuple[str, str], packed: bool) -> None:

@@ -32,9 +32,7 @@ def test_deadlines_fire_by_time_then_utf8_room_id() -> None:
     for timeout in tested.due(2 + 10 * SECOND):
         fired.append(timeout.room_id)
         tested.expire(timeout)
-    assert (
-        fired == ["early", *sorted(rooms, key=str.encode)] == ["early", "a", "z", "é", "\uffff", "\U00010000"]
-    )
+    assert fired == ["early", *sorted(rooms, key=str.encode)] == ["early", "a", "z", "é", "\uffff", "\U00010000"]
     assert (tested.armed, tested.earliest, tested.next_timeout()) == (0, None, None)
 
 

@@ -61,9 +61,7 @@ def test_decision_and_room_match_the_example(example: Example) -> None:
     assert room is not None
     assert_fields({**msgspec.structs.asdict(room), "recent": signal_ids.ids(room.recent)}, example.room)
     if not last.rejected:
-        assert room.sequence == (
-            wanted[-1]["meta"]["sequence"] if wanted else before.sequence if before else 0
-        )
+        assert room.sequence == (wanted[-1]["meta"]["sequence"] if wanted else before.sequence if before else 0)
     members = partition.members.get(ROOM, {})
     for session, fields in example.members.items():
         assert_fields(msgspec.structs.asdict(members[session]), fields)
@@ -150,9 +148,7 @@ def test_page_example_is_published_with_meta_appended(name: str) -> None:
     history = [{"signal_id": f"s{n}", **AT, **signal} for n, signal in enumerate(HISTORIES[name])]
     _, decisions = run(history, "dispatch")
     line = event_json(decisions[0].events[0]).decode()
-    page = re.sub(
-        r'(?<=[{",:\]])\s+(?=["\[])|(?<=[:,])\s+(?=[\d"])', "", SAMPLES[name]
-    )  # without the page's spaces
+    page = re.sub(r'(?<=[{",:\]])\s+(?=["\[])|(?<=[:,])\s+(?=[\d"])', "", SAMPLES[name])  # without the page's spaces
     assert line.startswith(page.removesuffix("}") + ',"meta":{"event_id":"')
     assert list(json.loads(line)) == [*json.loads(SAMPLES[name]), "meta"]
     assert line.endswith("}}\n")

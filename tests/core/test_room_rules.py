@@ -110,9 +110,7 @@ class Both:
             self._write(("member", room_id, session), member)
         lines = [event_json(event) for event in decision.events]
         found: list[Outcome] = [{"event": json.loads(text)} for text in lines]
-        assert lines == [
-            line(outcome["event"]) for outcome in found
-        ]  # the format of contract §3, byte for byte
+        assert lines == [line(outcome["event"]) for outcome in found]  # the format of contract §3, byte for byte
         if signal is not None and decision.rejected:
             fields = {"signal_id": signal.signal_id, "room_id": room_id}
             found.append({"rejected": {**fields, "type": signal.TYPE, "reason": decision.rejected}})

@@ -45,9 +45,7 @@ def own_cache(tmp_path: Path) -> dict[str, str]:
     for name in ("downloads", "classes"):
         (shared / name).mkdir(parents=True, exist_ok=True)
         (own / name).symlink_to(shared / name)
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_"))
-    }
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_"))}
     return {**kept, "CONFERENCE_PIPELINE_CACHE": str(own)}
 
 
@@ -91,9 +89,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     env, saved = own_cache(folder), folder / "signals.jsonl"
     command = [*DEMO, *QUICK, "--json", "--save", str(saved)]
     began = time.monotonic()
-    with subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             yield Alone(process, env, saved, began)
         finally:
@@ -111,17 +107,13 @@ async def test_demo_on_user_servers_leaves_nothing_behind(pipe: Pipe) -> None:
 def run_on_user_servers(pipe: Pipe) -> None:
     command = [*DEMO, *QUICK]
     env = {**named(pipe), "PIPELINE_TRANSACTIONAL_ID": "the-users", "PIPELINE_WATCHDOG_SECONDS": "3"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=120, text=True
-    )
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=120, text=True)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert all(kind in done.stdout for kind in KINDS)
     assert "wait for the watchdog" in done.stdout
     assert "another POST pause: pause is a toggle" in done.stdout
-    counts = (
-        f"{len(EXPECTED.read_text().splitlines())} events of {len(EVENTS)} kinds from {len(steps())} signals"
-    )
+    counts = f"{len(EXPECTED.read_text().splitlines())} events of {len(EVENTS)} kinds from {len(steps())} signals"
     assert counts in done.stdout
     assert "rejected: volume_out_of_range 1" in done.stdout
     assert "conference-pipeline up" in done.stdout
@@ -303,9 +295,7 @@ async def test_worker_that_ignores_sigterm_is_killed(
     script = "trap '' TERM; echo 'I wait' >&2; while :; do sleep 0.05; done"
     with subprocess.Popen(["sh", "-c", script], stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
         worker = WorkerProcess(process)
-        with pytest.raises(
-            DemoError, match=r"not ready after 0\.2 s\nlast lines of the worker's log:\nI wait"
-        ):
+        with pytest.raises(DemoError, match=r"not ready after 0\.2 s\nlast lines of the worker's log:\nI wait"):
             await worker.ready()
         worker.stop()
         assert process.returncode == -signal.SIGKILL

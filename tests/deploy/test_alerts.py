@@ -24,15 +24,11 @@ import dashboard
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm" / "conference-pipeline"
 RULES = [
-    rule
-    for group in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
-    for rule in group["rules"]
+    rule for group in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
 ]
 BOARD: dict[str, Any] = json.loads((CHART / "dashboards" / "conference-pipeline.json").read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
-QUERIES = {
-    f"{panel['title']} {target['refId']}": target["expr"] for panel in PANELS for target in panel["targets"]
-}
+QUERIES = {f"{panel['title']} {target['refId']}": target["expr"] for panel in PANELS for target in panel["targets"]}
 
 OF_THE_TARGET = {"namespace", "job", "instance", "pod", "container"}
 """Labels that Prometheus adds to every series of a target."""
@@ -51,9 +47,7 @@ def exported() -> dict[str, dict[str, set[str]]]:
     for metric in vars(metrics).values():
         if labels := getattr(metric, "_labelnames", ()):
             family = metric.describe()[0]
-            found[family.name + ("_total" if family.type == "counter" else "")] = {
-                name: set() for name in labels
-            }
+            found[family.name + ("_total" if family.type == "counter" else "")] = {name: set() for name in labels}
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

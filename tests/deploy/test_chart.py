@@ -105,9 +105,7 @@ def test_every_value_is_documented() -> None:
 
 def test_templates_use_every_value() -> None:
     unused = [
-        name
-        for name, _ in leaves(VALUES)
-        if not re.search(rf"\.{re.escape(name.rpartition('.')[2])}\b", TEMPLATES)
+        name for name, _ in leaves(VALUES) if not re.search(rf"\.{re.escape(name.rpartition('.')[2])}\b", TEMPLATES)
     ]
     assert unused == []
 
@@ -155,10 +153,7 @@ def granted(entries: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
 def needed(listed: list[acls.Acl], settings: Settings) -> set[tuple[str, str, str]]:
     assert all(acl.name == settings.group_id for acl in listed if acl.kind != "topic")
     prefix = f"{settings.topic_prefix}."
-    return {
-        (acl.kind, acl.name.removeprefix(prefix) if acl.kind == "topic" else "", acl.operation)
-        for acl in listed
-    }
+    return {(acl.kind, acl.name.removeprefix(prefix) if acl.kind == "topic" else "", acl.operation) for acl in listed}
 
 
 def test_strimzi_user_has_exactly_the_needed_permissions() -> None:
@@ -170,8 +165,7 @@ def test_strimzi_user_has_exactly_the_needed_permissions() -> None:
 
 def test_examples_cover_every_setup_and_autoscaling_mode() -> None:
     examples = {
-        path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text())
-        for path in (CHART / "ci").iterdir()
+        path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) for path in (CHART / "ci").iterdir()
     }
     assert {found.get("setup", {}).get("mode", "hook") for found in examples.values()} == {
         "hook",

@@ -20,9 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = FILE["services"]
-OURS = {
-    name: service for name, service in SERVICES.items() if service["image"].startswith("conference-pipeline:")
-}
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("conference-pipeline:")}
 PARTS = (ROOT / "pipeline" / "devstack" / "parts.txt").read_text()
 CHART = yaml.safe_load((ROOT / "helm" / "conference-pipeline" / "Chart.yaml").read_text())
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
@@ -104,9 +102,7 @@ def test_services_wait_for_their_dependencies() -> None:
     for service in SERVICES.values():
         needed = service.get("depends_on", {})
         healthy = [
-            name
-            for name in needed
-            if isinstance(needed, dict) and needed[name]["condition"] == "service_healthy"
+            name for name in needed if isinstance(needed, dict) and needed[name]["condition"] == "service_healthy"
         ]
         assert all("healthcheck" in SERVICES[name] for name in healthy)
 

@@ -109,9 +109,7 @@ def replay(folder: Path) -> Image:
         "COMPILE": os.environ.get("COMPILE", "0"),  # takes a minute and a C compiler
     }
     kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key.startswith(("PIP_", "SSL_")) or "proxy" in key.lower()
+        key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_")) or "proxy" in key.lower()
     }
     here = image.root
     for step in steps():
@@ -166,9 +164,7 @@ def test_final_stage_has_the_expected_instructions() -> None:
 
 def test_image_has_only_pinned_packages_and_no_build_tools(image: Image) -> None:
     code = "import importlib.metadata as m; print(*sorted(d.metadata['Name'] + '==' + d.version for d in m.distributions()))"
-    done = subprocess.run(
-        [image.python, "-c", code], env=image.env({}), capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([image.python, "-c", code], env=image.env({}), capture_output=True, text=True, check=True)
     installed = {re.sub(r"[-_.]+", "-", name).lower() for name in done.stdout.split()}
     lock = (ROOT / "requirements" / "base.txt").read_text()
     pinned = {re.sub(r"\[.*\]", "", pin) for pin in re.findall(r"^(\S+==\S+)", lock, re.MULTILINE)}
@@ -204,9 +200,7 @@ def test_commands_run_and_write_no_files(image: Image) -> None:
 def run(image: Image, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the entry point with these arguments."""
     command = [image.python.parent / "conference-pipeline", *arguments]
-    return subprocess.run(
-        command, cwd=image.tmp, env=image.env(env), capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=image.tmp, env=image.env(env), capture_output=True, text=True, check=False)
 
 
 @contextlib.contextmanager
@@ -235,12 +229,8 @@ def ready(port: int) -> bool:
 
 @pytest.mark.broker
 async def test_worker_passes_the_smoke_test_and_writes_no_files(image: Image, pipe: Pipe) -> None:
-    settings = {
-        key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))
-    }
-    env = image.env(
-        {**settings, "PIPELINE_HTTP_PORT": str(choose(None, (), "port")), "TIMEOUT_SECONDS": "60"}
-    )
+    settings = {key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))}
+    env = image.env({**settings, "PIPELINE_HTTP_PORT": str(choose(None, (), "port")), "TIMEOUT_SECONDS": "60"})
     await asyncio.to_thread(serve, image, env)
 
 

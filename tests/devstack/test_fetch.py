@@ -82,9 +82,7 @@ def test_mirror_is_used_and_complete_files_are_kept(monkeypatch: pytest.MonkeyPa
             server.send_signal(signal.SIGKILL)
 
 
-def test_missing_files_are_downloaded_and_unpacked_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_files_are_downloaded_and_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     unpacked = io.BytesIO()
     with tarfile.open(fileobj=unpacked, mode="w:gz") as tar:
         tar.addfile(tarfile.TarInfo("quarkus-run.jar"))
@@ -118,9 +116,7 @@ def test_missing_files_are_downloaded_and_unpacked_once(
 
 
 @pytest.mark.parametrize("status", [200, 503])
-def test_cancelled_download_is_not_retried(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
-) -> None:
+def test_cancelled_download_is_not_retried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int) -> None:
     cancel, asked = threading.Event(), []
 
     def answer(request: Asked) -> Answer:

@@ -60,9 +60,7 @@ def test_java_without_archives_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert sorted(path.name for path in classes.iterdir()) == ["java.lock", "kafka-recent.jsa"]
 
 
-def test_archive_written_by_a_server_is_kept_and_used(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_archive_written_by_a_server_is_kept_and_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     java = java_that_fails(tmp_path / "java")
     monkeypatch.setattr(jvm, "java", lambda: java)
     monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))

@@ -122,9 +122,7 @@ def test_broker_has_the_features_of_its_release(stack: Stack) -> None:
 def test_servers_listen_on_loopback_only(stack: Stack) -> None:
     """Read the listening sockets of the processes from /proc/net/tcp*, by inode."""
     for one in stack.up().processes:
-        handles = [
-            os.readlink(handle) for handle in Path(f"/proc/{one.pid}/fd").iterdir() if handle.is_symlink()
-        ]
+        handles = [os.readlink(handle) for handle in Path(f"/proc/{one.pid}/fd").iterdir() if handle.is_symlink()]
         inodes = {text[8:-1] for text in handles if text.startswith("socket:[")}
         listening = [
             fields[1]
@@ -145,9 +143,7 @@ def test_resolve_prefers_the_environment_to_the_stack(stack: Stack) -> None:
     )
     named = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}
     assert resolve(stack.name, home=stack.home, environ=named).bootstrap_servers == "kafka:9092"
-    assert (
-        resolve(stack.name, home=stack.home, environ=named).schema_registry_url == found.schema_registry_url
-    )
+    assert resolve(stack.name, home=stack.home, environ=named).schema_registry_url == found.schema_registry_url
 
 
 @pytest.mark.broker

@@ -201,12 +201,8 @@ def test_the_commands_of_a_page_work(page: Path, checkout: Path, shared: dict[st
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize(
-    ("name", "printed"), [("README.md", ["created"]), ("docs/start.md", ["created", "destroyed"])]
-)
-def test_an_introduction_works_from_nothing(
-    name: str, printed: list[str], checkout: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "printed"), [("README.md", ["created"]), ("docs/start.md", ["created", "destroyed"])])
+def test_an_introduction_works_from_nothing(name: str, printed: list[str], checkout: Path, tmp_path: Path) -> None:
     assert set(INTRODUCTIONS) == {"README.md", "docs/start.md"}
     with servers_of_their_own(tmp_path) as variables:
         output = run(script(ROOT / name), checkout, variables)
@@ -276,18 +272,14 @@ def check(program: str, *arguments: str) -> None:
     if path and path[0].isupper():  # a placeholder: COMMAND
         return
     options = [
-        match[0]
-        for word in arguments
-        if word.startswith("-") and word != "-m" and (match := OPTIONS.match(word))
+        match[0] for word in arguments if word.startswith("-") and word != "-m" and (match := OPTIONS.match(word))
     ]
     if base[-1] == "tools/docs.py":
         assert set(options) <= {"--check"}
         return
     text = help_of(*base, *path) if options or path else ""
     for option in options:
-        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text), (
-            f"{path or base}: no option {option}"
-        )
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text), f"{path or base}: no option {option}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -311,9 +303,7 @@ def test_helm_commands_set_existing_values(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_docker_commands_name_existing_services(page: Path) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    profiles = {"*"} | {
-        name for service in compose["services"].values() for name in service.get("profiles", ())
-    }
+    profiles = {"*"} | {name for service in compose["services"].values() for name in service.get("profiles", ())}
     for words in mentioned(page):
         if words[:2] != ["docker", "compose"]:
             continue
@@ -359,8 +349,6 @@ def test_a_wrong_command_fails(words: str) -> None:
 
 
 def test_every_program_that_is_not_run_is_used() -> None:
-    used = {
-        words[0] for page in PAGES for block in blocks(page, "sh", "console", "") for words in commands(block)
-    }
+    used = {words[0] for page in PAGES for block in blocks(page, "sh", "console", "") for words in commands(block)}
     assert set(NOT_RUN) <= used | {"helm"}
     assert shutil.which("bash")

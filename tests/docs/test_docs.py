@@ -49,12 +49,9 @@ SOURCES = [
         "avro",
     )
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.suffix in {".py", ".yaml", ".tpl", ".sh", ".txt", ".gotmpl", ".avsc"}
-    and path.name != Path(__file__).name
+    if path.suffix in {".py", ".yaml", ".tpl", ".sh", ".txt", ".gotmpl", ".avsc"} and path.name != Path(__file__).name
 ]
-COUNTED = re.compile(
-    r"\b(?:1\d|thirteen|seventeen) (?:kinds of )?`?(?:conference\.\*`? )?(?:events|signals)\b"
-)
+COUNTED = re.compile(r"\b(?:1\d|thirteen|seventeen) (?:kinds of )?`?(?:conference\.\*`? )?(?:events|signals)\b")
 WIDTH = 120
 
 

@@ -38,9 +38,7 @@ def test_help_is_split_into_text_examples_and_exit_codes() -> None:
 
 
 def test_indented_paragraphs_are_examples() -> None:
-    found = commands.read_help(
-        "Do it.\n\n        program one\n\n        program two\n\n    Exit code 0 always.\n    "
-    )
+    found = commands.read_help("Do it.\n\n        program one\n\n        program two\n\n    Exit code 0 always.\n    ")
     assert found == (["Do it."], ["program one", "program two"], "`0` always")
 
 
@@ -65,7 +63,7 @@ def test_the_root_command_has_no_option_that_the_page_lacks() -> None:
     assert "`--version`" in text
 
 
-def test_exit_codes_of_a_worker_are_the_ones_in_its_help() -> None:
+def test_exit_codes_of_a_worker_match_its_help() -> None:
     text = (ROOT / "docs" / "reference" / "commands.md").read_text()
     section = text.partition("### Exit codes of a worker\n")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)

@@ -27,13 +27,9 @@ MOST_MEMORY = 50.0
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.fuzz", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=10_000_000, help="mutants (default: %(default)s)")
-    parser.add_argument(
-        "--examples", type=int, default=100_000, help="Hypothesis inputs (default: %(default)s)"
-    )
+    parser.add_argument("--examples", type=int, default=100_000, help="Hypothesis inputs (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop mutating after this time")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="random seed (default: the time)")
     parser.add_argument("--target", action="append", help="fuzz only this target; may be repeated")
@@ -44,9 +40,7 @@ def arguments() -> argparse.Namespace:
         default=Path("fuzz-found"),
         help="folder for failing inputs (default: %(default)s)",
     )
-    parser.add_argument(
-        "--reproduce", type=Path, help="parse this saved input with the target in its file name"
-    )
+    parser.add_argument("--reproduce", type=Path, help="parse this saved input with the target in its file name")
     given = parser.parse_args()
     names = [target.name for target in targets()]
     for name in given.target or ():

@@ -129,10 +129,7 @@ def _many_keys() -> bytes:
 
 
 def _times_that_differ() -> bytes:
-    times = (
-        b'"occurred_at":"2026-01-01T%02d:%02d:%02dZ"' % (n // 3600, n // 60 % 60, n % 60)
-        for n in range(26_000)
-    )
+    times = (b'"occurred_at":"2026-01-01T%02d:%02d:%02dZ"' % (n // 3600, n // 60 % 60, n % 60) for n in range(26_000))
     return b'{"type":"conference.volume",' + b",".join(times) + b"}"
 
 
@@ -159,9 +156,7 @@ def avro_values() -> Iterator[tuple[str, str, Value]]:
             "1000 long items": lambda: long(1000) + (long(1000) + b"a" * 1000) * 1000 + b"\0",
             "127 bad items": lambda: long(127) + (long(8200) + b"\xff" * 8200) * 127,
             "127 long items": lambda: long(127) + (long(8200) + b"http://" + b"a" * 8193) * 127,
-            "127 items of two bytes": lambda: (
-                long(127) + (long(8201) + b"http://" + "é".encode() * 4097) * 127
-            ),
+            "127 items of two bytes": lambda: long(127) + (long(8201) + b"http://" + "é".encode() * 4097) * 127,
         }.items():
             yield f"{record}: {name}", record, partial(_after, head, body)
     for name, *text in (

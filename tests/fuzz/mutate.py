@@ -168,11 +168,7 @@ class Mutator:
             return [*node[:at], self._changed(node[at], depth + 1), *node[at + 1 :]]
         if isinstance(node, str) and random.getrandbits(1):
             at = int(random.random() * (len(node) + 1))
-            return (
-                node[:at]
-                + random.choice(("\0", "é", "😀", "\ud800", "\u2028", " ", "/", "-", "9"))
-                + node[at:]
-            )
+            return node[:at] + random.choice(("\0", "é", "😀", "\ud800", "\u2028", " ", "/", "-", "9")) + node[at:]
         if random.random() < 0.1:
             for _ in range(self._size(90)):
                 node = [node] if random.getrandbits(1) else {"a": node}

@@ -83,9 +83,7 @@ EVENT_RECORDS = [event.RECORD for event in EVENTS]
 
 def wire(records: list[str]) -> list[bytes]:
     """Encode examples in the registry's wire format; the schema id is the record's index in the list plus 1."""
-    return [
-        ENCODERS[type(one)](one, framing.head(records.index(one.RECORD) + 1)) for one in examples(records)
-    ]
+    return [ENCODERS[type(one)](one, framing.head(records.index(one.RECORD) + 1)) for one in examples(records)]
 
 
 def foreign_schema(record: str, turn: int) -> dict[str, Any]:
@@ -103,9 +101,7 @@ def foreign(records: list[str]) -> list[bytes]:
         number = records.index(one.RECORD)
         schema = fastavro.parse_schema(_plain(foreign_schema(one.RECORD, number)))
         out = io.BytesIO()
-        fastavro.schemaless_writer(
-            out, schema, {**msgspec.to_builtins(one, builtin_types=(bytes,)), **EXTRA_VALUES}
-        )
+        fastavro.schemaless_writer(out, schema, {**msgspec.to_builtins(one, builtin_types=(bytes,)), **EXTRA_VALUES})
         found.append(framing.head(number + 1) + out.getvalue())
     return found
 
@@ -119,8 +115,7 @@ def _plain(schema: Any) -> Any:
     if "logicalType" in schema:
         return schema["type"]
     return {
-        key: _plain(value) if key in {"type", "items", "values", "fields"} else value
-        for key, value in schema.items()
+        key: _plain(value) if key in {"type", "items", "values", "fields"} else value for key, value in schema.items()
     }
 
 

@@ -45,9 +45,7 @@ def _edited(draw: st.DrawFn, target: Target) -> bytes:
 @st.composite
 def _restructured(draw: st.DrawFn, target: Target) -> bytes:
     tree = json.loads(draw(st.sampled_from(target.seeds)))
-    for key, value in draw(
-        st.dictionaries(st.sampled_from(sorted(tree)) | TEXT, JSON, min_size=1, max_size=3)
-    ).items():
+    for key, value in draw(st.dictionaries(st.sampled_from(sorted(tree)) | TEXT, JSON, min_size=1, max_size=3)).items():
         tree[key] = value
     return json.dumps(tree, ensure_ascii=draw(st.booleans())).encode()
 

@@ -152,7 +152,5 @@ def targets() -> list[Target]:
             _by_id(Decoders(seeds.ROWS.values()), [SCHEMAS[r] for r in rows]),
             _row_round_trips,
         ),
-        Target(
-            "writer's schema", texts, _schema, round_trips, text=True, cpu_limit=0.5
-        ),  # parsed once per schema
+        Target("writer's schema", texts, _schema, round_trips, text=True, cpu_limit=0.5),  # parsed once per schema
     ]

@@ -54,9 +54,7 @@ def test_hostile_json_costs_little(value: Value) -> None:
     costs_little(decode_json, value())
 
 
-@pytest.mark.parametrize(
-    ("record", "body"), [pytest.param(*rest, id=name) for name, *rest in hostile.avro_values()]
-)
+@pytest.mark.parametrize(("record", "body"), [pytest.param(*rest, id=name) for name, *rest in hostile.avro_values()])
 def test_hostile_avro_costs_little(record: str, body: Value) -> None:
     costs_little(decoder(1, SCHEMAS[f"conference.signal.{record}"], KNOWN), HEAD + body())
 
@@ -96,9 +94,7 @@ def test_long_values_follow_the_same_rules_as_short_ones() -> None:
     padding = {"x": "x" * 70_000}
     assert decode_json(failed(2, **padding)) == decode_json(failed(2))
     other = {"type": "member.left", "session_uuid": "a", "volume": [1], "muted": None}
-    assert decode_json(failed(5000, 20, **other)) == decode_json(
-        failed(5000, **other)
-    )  # member.left has no urls
+    assert decode_json(failed(5000, 20, **other)) == decode_json(failed(5000, **other))  # member.left has no urls
     faults: tuple[dict[str, Any], ...] = (
         {"type": "play"}, {"type": 5}, {"type": None}, {"type": "x" * 5000}, {"urls": {}}, {"urls": [None]}, {"urls": 7},
         {"room_id": ""}, {"room_id": [["r"]]}, {"occurred_at": []}, {"occurred_at": {"a": 1}}, {"occurred_at": 7},
@@ -216,9 +212,7 @@ def test_invalid_engine_event_is_a_signal_error(line: bytes, reason: str) -> Non
 
 
 def test_only_known_event_headers_are_parsed() -> None:
-    line = (
-        b'{"File":["a"],"api":null,"Speak":{"a":1},"Action":1.5,"Error":false,"x":"y","Unique-ID":"\\u00e9"}'
-    )
+    line = b'{"File":["a"],"api":null,"Speak":{"a":1},"Action":1.5,"Error":false,"x":"y","Unique-ID":"\\u00e9"}'
     found: dict[str, object] = {
         "File": [],
         "api": None,

@@ -71,9 +71,7 @@ def test_records_and_next_offset_are_those_of_aiokafka(start: int) -> None:
     theirs, ours = fetch(start), by_batch(fetch(start))
     one = [(r.offset, r.timestamp * 1000, r.key, r.value, tuple(r.headers)) for r in theirs]
     assert one == [(r.offset, r.time, r.key, r.value, r.headers) for r in records_of(ours)]
-    assert [(offset, value) for offset, _, _, value, _ in one] == [
-        seen for seen in VISIBLE if seen[0] >= start
-    ]
+    assert [(offset, value) for offset, _, _, value, _ in one] == [seen for seen in VISIBLE if seen[0] >= start]
     assert theirs.next_fetch_offset == ours.next_fetch_offset == 11
 
 

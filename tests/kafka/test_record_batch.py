@@ -99,9 +99,7 @@ def test_batches_stay_below_the_limit_and_keep_all_records() -> None:
     made = batches(encoded([(b"k", bytes(size), []) for size in sizes]))
     assert [batch.record_count() for batch in made] == [2, 1, 1, 1, 1]
     assert all(batch.size() <= MAX_BATCH + OVERHEAD for batch in made if batch.record_count() > 1)
-    assert [
-        len(r.value) for r in read(batches(encoded([(b"k", bytes(size), []) for size in sizes])))
-    ] == sizes
+    assert [len(r.value) for r in read(batches(encoded([(b"k", bytes(size), []) for size in sizes])))] == sizes
 
 
 def test_batch_is_closed_and_no_records_make_no_batch() -> None:

@@ -108,9 +108,7 @@ async def test_worker_needs_the_ids_of_dead_workers(site: Secured) -> None:
     pipe = site.pipe()
     await pipe.set_up()
     own = f"{pipe.settings.group_id}-own"
-    needed = [
-        acl._replace(name=own, prefixed=False) if acl.prefixed else acl for acl in acls.worker(pipe.settings)
-    ]
+    needed = [acl._replace(name=own, prefixed=False) if acl.prefixed else acl for acl in acls.worker(pipe.settings)]
     dead = await pipe.left_open(f"{pipe.settings.group_id}-dead")
     env = site.person("no-prefix", needed) | {"PIPELINE_TRANSACTIONAL_ID": own}
     with pipe.worker(ready=False, **env) as worker:
@@ -323,9 +321,7 @@ async def test_errors_of_commands_contain_no_secret(site: Secured) -> None:
         assert "Traceback" not in err
 
 
-def test_up_and_status_print_the_registry_without_its_password(
-    site: Secured, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_up_and_status_print_the_registry_without_its_password(site: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", site.plain)
     monkeypatch.setenv("SCHEMA_REGISTRY_URL", site.registry.replace("//", "//reader:hunter2@"))
     command = typer.testing.CliRunner()

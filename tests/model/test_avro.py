@@ -18,9 +18,7 @@ def test_times_at_the_edges_round_trip(micros: int) -> None:
     _agrees(micros, b"", b"")
 
 
-@given(
-    st.integers(LONG_MIN, LONG_MAX) | st.integers(2**47, 2**56), st.binary(max_size=9), st.binary(max_size=9)
-)
+@given(st.integers(LONG_MIN, LONG_MAX) | st.integers(2**47, 2**56), st.binary(max_size=9), st.binary(max_size=9))
 @example(NOW, b"", b"")
 @example(NOW, b"before", b"\xff" * 9)
 def test_times_are_encoded_and_decoded_as_longs(micros: int, before: bytes, after: bytes) -> None:

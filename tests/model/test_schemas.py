@@ -122,12 +122,7 @@ def test_every_record_of_the_contract_has_a_file() -> None:
         expected.add(f"conference.{name}")
     expected |= {f"conference.{name}" for name in ("Meta", "Room", "Member", "Position", "Rejected")}
     assert {file.stem for file in FILES} == expected
-    assert (
-        set(SCHEMAS)
-        == set(DECODERS)
-        == {c.RECORD for c in ENCODERS}
-        == expected | {"conference.TopicPosition"}
-    )
+    assert set(SCHEMAS) == set(DECODERS) == {c.RECORD for c in ENCODERS} == expected | {"conference.TopicPosition"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)

@@ -116,9 +116,7 @@ def test_apache_avro_agrees_in_both_directions(name: str, data: Any) -> None:
     assert DECODERS[name](out.getvalue(), 0) == value
 
 
-@pytest.mark.parametrize(
-    "name", [c.RECORD for c in signals.SIGNALS] + ["conference.PlayFailed", "conference.Position"]
-)
+@pytest.mark.parametrize("name", [c.RECORD for c in signals.SIGNALS] + ["conference.PlayFailed", "conference.Position"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damaged_bytes_are_explained_or_read_as_by_fastavro(name: str, data: Any) -> None:
@@ -371,9 +369,7 @@ def test_sized_blocks_and_padded_numbers_are_read() -> None:
 def test_an_event_with_another_name_is_an_error() -> None:
     meta = events.Meta("e", 1, NOW, "a", "c", None, False, False)
     data = ENCODERS[events.MemberMuted](events.MemberMuted("s", "r", "c", meta), b"")
-    with pytest.raises(
-        SignalError, match=r"event: expected 'conference.member.unmuted', found 'conference.member.m"
-    ):
+    with pytest.raises(SignalError, match=r"event: expected 'conference.member.unmuted', found 'conference.member.m"):
         DECODERS["conference.MemberUnmuted"](data, 0)
 
 

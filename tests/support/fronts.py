@@ -73,9 +73,7 @@ class Front:
         assert self._real.hostname
         real = http.client.HTTPConnection(self._real.hostname, self._real.port or 80, timeout=10)
         try:
-            headers = {
-                name: asked.headers[name] for name in ("accept", "content-type") if name in asked.headers
-            }
+            headers = {name: asked.headers[name] for name in ("accept", "content-type") if name in asked.headers}
             real.request(asked.method, self._real.path.rstrip("/") + asked.path, asked.body or None, headers)
             answer = real.getresponse()
             return answer.status, answer.read()

@@ -89,9 +89,7 @@ UNKNOWN_ROOM = [
 ]  # fmt: skip
 
 ROOMS = [
-    Example(
-        "create: unknown", [], create(), [created()], room={**STOPPED, "app_id": "my-app", "name": "Team"}
-    ),
+    Example("create: unknown", [], create(), [created()], room={**STOPPED, "app_id": "my-app", "name": "Team"}),
     Example(
         "create: discovered, with a member",
         [member("joined")],

@@ -133,10 +133,7 @@ class Secured:
         self.passwords |= {name: secrets.token_urlsafe(12) for name in names}
         for mechanism in (kafka.ScramMechanism.SCRAM_SHA_512, kafka.ScramMechanism.SCRAM_SHA_256):
             info = kafka.ScramCredentialInfo(mechanism, iterations)
-            changes = [
-                kafka.UserScramCredentialUpsertion(name, info, self.passwords[name].encode())
-                for name in names
-            ]
+            changes = [kafka.UserScramCredentialUpsertion(name, info, self.passwords[name].encode()) for name in names]
             for done in self.admin.alter_user_scram_credentials(changes).values():
                 done.result(10)
         for name in names:
@@ -320,9 +317,7 @@ def _broker(authority: Authority, sasl: int, mutual: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _registry(
-    folder: Path, authority: Authority, port: int, inner: int, passwords: dict[str, str]
-) -> Iterator[str]:
+def _registry(folder: Path, authority: Authority, port: int, inner: int, passwords: dict[str, str]) -> Iterator[str]:
     """Start the stack's registry with TLS, basic auth and roles; its users are in its settings."""
     certificate, key, _ = authority.sign("registry")
     users = "quarkus.security.users.embedded"
@@ -387,10 +382,6 @@ def spellings(*passwords: str) -> list[str]:
     found = []
     for word in passwords:
         found += [word, quote(word, safe=""), repr(word)[1:-1], json.dumps(word)[1:-1]]
-        found += [
-            b64encode(f"{user}:{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)
-        ]
-        found += [
-            b64encode(f"\0{user}\0{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)
-        ]
+        found += [b64encode(f"{user}:{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)]
+        found += [b64encode(f"\0{user}\0{word}".encode()).decode().rstrip("=") for user in ("reader", PLAIN_USER)]
     return found

@@ -246,8 +246,7 @@ def test_a_bad_record_gives_one_dead_letter(outcome: Outcome, name: str) -> None
     assert list(letter.headers[:count]) == OWN, "the record's own headers come first, unchanged"
     added = dict(letter.headers[count:])
     errors = {
-        f"__connect.errors.{n}"
-        for n in ("topic", "partition", "offset", "exception.class.name", "exception.message")
+        f"__connect.errors.{n}" for n in ("topic", "partition", "offset", "exception.class.name", "exception.message")
     }
     assert set(added) == errors | ({"original-size"} if large else set())
     if large:
@@ -285,9 +284,7 @@ def test_a_misplaced_signal_of_an_unknown_room_is_rejected(outcome: Outcome) -> 
     rejected = DECODERS["conference.Rejected"](record.value, 5)
     assert (rejected.signal_id, rejected.room_id, rejected.type) == ("mute", ROOM, "conference.mute")
     assert rejected.reason == "room_unknown"
-    assert rejected.signal == signal_json(s.ConferenceMute("mute", ROOM, T, "alice")), (
-        "the bytes as they came"
-    )
+    assert rejected.signal == signal_json(s.ConferenceMute("mute", ROOM, T, "alice")), "the bytes as they came"
     topic, partition = outcome.pipe.topic("api.signals"), 1 - home
     assert (rejected.topic, rejected.partition, record.partition) == (topic, partition, partition)
     assert record.headers == (("ce_signal", f"{topic}/{partition}/{rejected.offset}".encode()),)

@@ -29,9 +29,7 @@ async def test_a_wrong_environment_ends_with_2_and_the_remedy(pipe: Pipe) -> Non
 async def test_a_worker_waits_for_servers_that_are_away(pipe: Pipe) -> None:
     cases = {
         "waiting for Kafka at 127.0.0.1:1": {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
-        "waiting for the schema registry at http://127.0.0.1:1": {
-            "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"
-        },
+        "waiting for the schema registry at http://127.0.0.1:1": {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"},
     }
     for line, env in cases.items():
         with pipe.worker(ready=False, **env) as worker:

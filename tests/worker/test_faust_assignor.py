@@ -18,10 +18,5 @@ def test_topics_without_metadata_are_assigned(settings: Settings) -> None:
     names = [topic.full_name(settings.topic_prefix) for topic in (*topics.SIGNAL_TOPICS, topics.ROOMS)]
     members = {name: assignor.metadata(set(names)) for name in ("one", "two")}
     assigned = assignor.assign(ClusterMetadata(), members)
-    got = [
-        (topic, number)
-        for one in assigned.values()
-        for topic, numbers in one.assignment
-        for number in numbers
-    ]
+    got = [(topic, number) for one in assigned.values() for topic, numbers in one.assignment for number in numbers]
     assert sorted(got) == sorted((topic, number) for topic in names for number in range(settings.partitions))

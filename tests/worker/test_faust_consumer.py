@@ -37,9 +37,7 @@ class Polls:
         self.thread.app = SimpleNamespace(engine=SimpleNamespace(intake=intake), settings=pipe.settings)
         self.thread.consumer = SimpleNamespace(flow_active=True)
         options = {**pipe.settings.kafka(), "group_id": pipe.settings.group_id, "enable_auto_commit": False}
-        self.consumer = AIOKafkaConsumer(
-            **options, isolation_level="read_committed", auto_offset_reset="none"
-        )
+        self.consumer = AIOKafkaConsumer(**options, isolation_level="read_committed", auto_offset_reset="none")
 
     def polled(self) -> None:
         self.count += 1

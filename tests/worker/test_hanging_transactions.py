@@ -112,9 +112,7 @@ async def test_the_next_worker_repeats_a_lost_commit(pipe: Pipe, tmp_path: Path,
 
 
 @pytest.mark.parametrize("lost", [ALL, ".events", ".rooms"])
-async def test_an_aborted_transaction_does_not_undo_the_one_before(
-    pipe: Pipe, tmp_path: Path, lost: str
-) -> None:
+async def test_an_aborted_transaction_does_not_undo_the_one_before(pipe: Pipe, tmp_path: Path, lost: str) -> None:
     """Its abort markers would end what is still open of the one before."""
     worker = await hang(pipe, tmp_path, lost)
     (tmp_path / "die_before").touch()
@@ -219,9 +217,7 @@ async def test_an_unanswered_repeated_commit_renews_the_producer(pipe: Pipe) -> 
         await writer.stop()
 
 
-async def test_an_unanswered_acquisition_renews_the_producer(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unanswered_acquisition_renews_the_producer(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Acquiring the id may end what hangs, by a request that may arrive late too (seed 433417007)."""
     rooms, api = (TopicPartition(pipe.topic(name), 0) for name in ("rooms", "api.signals"))
     taken: list[FencedProducer] = []

@@ -146,8 +146,7 @@ async def test_a_body_is_never_read(port: int, method: str) -> None:
     began = time.monotonic()
     async with connections(port, 1) as [(reader, writer)]:
         writer.write(
-            get("/livez", "Content-Length: 1000000000000", "Content-Encoding: gzip", method=method)
-            + b"x" * 100
+            get("/livez", "Content-Length: 1000000000000", "Content-Encoding: gzip", method=method) + b"x" * 100
         )
         reply = await reader.read(1 << 16)
         assert status(reply) == (200 if method == "GET" else 405)

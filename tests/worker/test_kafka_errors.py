@@ -27,9 +27,7 @@ from pipeline.worker.kafka_errors import fatal
         (Errors.KafkaTimeoutError(), FatalError, "nothing of the unit was committed: restart the worker"),
     ],
 )
-def test_kafka_errors_name_the_remedy(
-    settings: Settings, error: Exception, kind: type[FatalError], text: str
-) -> None:
+def test_kafka_errors_name_the_remedy(settings: Settings, error: Exception, kind: type[FatalError], text: str) -> None:
     found = fatal(error, settings)
     assert type(found) is kind
     assert text in str(found)

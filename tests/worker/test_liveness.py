@@ -24,9 +24,7 @@ async def test_stopped_polls_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> 
         FatalError,
         match=r"polled nothing for 0 s, though it has partitions \(flow active False\): restart the worker",
     ):
-        await asyncio.wait_for(
-            liveness.check_polls(lambda: 0.0, lambda: True, lambda: "flow active False"), 20
-        )
+        await asyncio.wait_for(liveness.check_polls(lambda: 0.0, lambda: True, lambda: "flow active False"), 20)
     assert not polling.done()
     assert not idle.done()
     for task in (polling, idle):
@@ -68,12 +66,8 @@ async def test_an_unread_input_ends_the_worker_unless_kafka_is_away(monkeypatch:
             raise Errors.KafkaConnectionError("away")
         return dict.fromkeys(asked, 1 << 40) | {read_up: 7}
 
-    healthy = asyncio.create_task(
-        liveness.check_reads(lambda: {moving: next(steps), read_up: 7}, stable, str)
-    )
-    unread = asyncio.create_task(
-        liveness.check_reads(lambda: {stuck: 5, read_up: 7}, stable, lambda: "state")
-    )
+    healthy = asyncio.create_task(liveness.check_reads(lambda: {moving: next(steps), read_up: 7}, stable, str))
+    unread = asyncio.create_task(liveness.check_reads(lambda: {stuck: 5, read_up: 7}, stable, lambda: "state"))
     await asyncio.sleep(0.3)
     assert not unread.done()
     away[0] = False

@@ -146,9 +146,7 @@ async def test_a_decided_commit_is_awaited(pipe: Pipe, monkeypatch: pytest.Monke
     await owner.stop()
 
 
-async def test_the_coordinator_reports_a_decided_transaction(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_coordinator_reports_a_decided_transaction(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = await pipe.left_open(f"{pipe.prefix}-owner")
     async with loading(pipe) as (_recovery, offsets, _ender):
         reader = offsets.uncommitted
@@ -186,8 +184,6 @@ def test_a_position_outside_the_log_is_an_error(settings: Settings) -> None:
     assert strict._checked_offset(tp, 5, 2, 9) == 5
     with pytest.raises(FatalError, match="ends at offset 4, before the worker's position 5"):
         strict._checked_offset(tp, 5, 0, 4)
-    with pytest.raises(
-        LossError, match=r"2 signals of conference\.api\.signals partition 3 were deleted unread"
-    ):
+    with pytest.raises(LossError, match=r"2 signals of conference\.api\.signals partition 3 were deleted unread"):
         strict._checked_offset(tp, 5, 7, 9)
     assert Recovery(settings, unused, unused, accept_loss=True)._checked_offset(tp, 5, 7, 9) == 7

@@ -69,9 +69,7 @@ def test_the_context_does_not_change_values() -> None:
 
 
 @pytest.mark.parametrize(("headers", "on"), [((), True), (BOTH, False)])
-def test_headers_are_not_read_without_need(
-    headers: Headers, on: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_headers_are_not_read_without_need(headers: Headers, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit, "context", lambda _: pytest.fail("the headers were read"))
     assert len(written(unit_of(headers, *LIFE, on=on), "events")) == 5
 

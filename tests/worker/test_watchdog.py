@@ -19,9 +19,7 @@ SHORT = {"PIPELINE_WATCHDOG_SECONDS": "2"}
 
 
 def plays(room: str) -> tuple[s.AnySignal, ...]:
-    return s.ConferenceCreate("c", room, T, "app", "name"), s.ConferencePlay(
-        "p", room, T, (URL,), f"play-{room}"
-    )
+    return s.ConferenceCreate("c", room, T, "app", "name"), s.ConferencePlay("p", room, T, (URL,), f"play-{room}")
 
 
 async def failures(pipe: Pipe) -> dict[str, float]:
@@ -106,9 +104,7 @@ async def test_a_restart_fails_no_finished_playback(pipe: Pipe) -> None:
 async def test_a_backlog_gives_the_events_of_live_traffic(pipe: Pipe) -> None:
     """No worker runs: one playback ends in time, one ends too late; a mute comes after its join."""
     await pipe.send(*plays("in-time"), *plays("too-late"))
-    await pipe.send(
-        s.MemberJoined("m-0", "in-time", T, "alice", "+1"), s.ConferenceMute("e", "in-time", T, "alice")
-    )
+    await pipe.send(s.MemberJoined("m-0", "in-time", T, "alice", "+1"), s.ConferenceMute("e", "in-time", T, "alice"))
     await pipe.send(s.PlayFinished("m-1", "in-time", T, URL))
     await asyncio.sleep(2.5)
     await pipe.send(s.PlayFinished("m-2", "too-late", T, URL))
@@ -117,10 +113,7 @@ async def test_a_backlog_gives_the_events_of_live_traffic(pipe: Pipe) -> None:
     by_room = {room: [e for e in events if e["room_id"] == room] for room in ("in-time", "too-late")}
     kinds = [event["event"].removeprefix("conference.") for event in by_room["in-time"]]
     assert kinds == ["created", "play.started", "member.joined", "member.muted", "play.finished"]
-    late = [
-        (event["event"].removeprefix("conference."), event.get("operation_id"))
-        for event in by_room["too-late"]
-    ]
+    late = [(event["event"].removeprefix("conference."), event.get("operation_id")) for event in by_room["too-late"]]
     assert late == [
         ("created", None),
         ("play.started", "play-too-late"),

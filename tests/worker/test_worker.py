@@ -71,9 +71,7 @@ async def test_signals_become_events_in_order(pipe: Pipe) -> None:
         mine = [event for event in events if event["room_id"] == room]
         assert [event["event"] for event in mine] == NAMES
         assert [event["meta"]["sequence"] for event in mine] == list(range(1, len(NAMES) + 1))
-        assert [event["reason"] for event in mine if event["event"] == "conference.member.left"] == [
-            "removed"
-        ] * 2
+        assert [event["reason"] for event in mine if event["event"] == "conference.member.left"] == ["removed"] * 2
     for record in await pipe.records():
         headers = dict(record.headers)
         topic, partition, _ = headers["ce_signal"].decode().split("/")
@@ -88,9 +86,7 @@ async def test_every_signal_is_counted(pipe: Pipe) -> None:
         await pipe.until_events(len(NAMES))
         while len(await pipe.records("signals.rejected")) < 2:
             await asyncio.sleep(0.1)
-        with_events = sum(
-            worker.metric(f'pipeline_signals_total{{type="{kind.TYPE}"}}') for kind in s.SIGNALS
-        )
+        with_events = sum(worker.metric(f'pipeline_signals_total{{type="{kind.TYPE}"}}') for kind in s.SIGNALS)
         assert with_events == len(steps) + 1
         reasons = ("repeated", "join", "leave")
         assert [worker.metric(f'pipeline_no_ops_total{{reason="{r}"}}') for r in reasons] == [1, 1, 1]

@@ -70,14 +70,10 @@ class Behind:
         """Await `number` dead letters of a room. Return their messages."""
         limit = time.monotonic() + 15
         while True:
-            records = [
-                record for record in await self.pipe.records("signals.dead") if record.key == room.encode()
-            ]
+            records = [record for record in await self.pipe.records("signals.dead") if record.key == room.encode()]
             if len(records) >= number or time.monotonic() > limit:
                 assert len(records) == number, self.worker.lines
-                return [
-                    dict(record.headers)["__connect.errors.exception.message"].decode() for record in records
-                ]
+                return [dict(record.headers)["__connect.errors.exception.message"].decode() for record in records]
             await asyncio.sleep(0.1)
 
 

@@ -84,9 +84,7 @@ def judge(offsets: ClockOffsets) -> Iterator[CheckResult]:
     """Yield what the offsets mean. Pure."""
     newest, error = offsets.newest, offsets.controller[1] if offsets.controller else 0.0
     if offsets.controller and newest is not None and newest > MAX_BROKER_OFFSET + error:
-        found = (
-            f"a broker appended to the table ({ROOMS.name}) {newest:.2f} s ahead of the controller's clock"
-        )
+        found = f"a broker appended to the table ({ROOMS.name}) {newest:.2f} s ahead of the controller's clock"
         remedy = (
             f"run NTP on all brokers: if they differ by more than {MAX_BROKER_OFFSET} s, a playback_timeout can be "
             "false"

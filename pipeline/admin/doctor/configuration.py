@@ -38,8 +38,7 @@ async def check_topics(context: CheckContext) -> list[CheckResult]:
             results.append(CheckResult("wrong", found, "start the brokers that have its replicas"))
     results += [_split("warning", line) for line in warnings]
     found = (
-        f"{len(TOPICS)} topics with prefix {settings.topic_prefix}, {settings.partitions} partitions each, "
-        "as expected"
+        f"{len(TOPICS)} topics with prefix {settings.topic_prefix}, {settings.partitions} partitions each, as expected"
     )
     return results or [CheckResult("ok", found)]
 
@@ -98,9 +97,7 @@ async def check_permissions(context: CheckContext) -> list[CheckResult]:
     settings = context.settings
     async with context.admin() as admin:
         if not await has_authorizer(admin):
-            found = (
-                "the brokers have no authorizer: any client may do anything, even write the workers' topics"
-            )
+            found = "the brokers have no authorizer: any client may do anything, even write the workers' topics"
             remedy = "fine for development; in production see docs/reference/security.md"
             return [CheckResult("warning", found, remedy)]
         for_worker = acls.worker(settings)

@@ -47,10 +47,6 @@ async def check_registry(context: CheckContext) -> list[CheckResult]:
         began = time.perf_counter()
         await registry.ping()
         seconds = time.perf_counter() - began
-    has_login = (
-        settings.registry_username
-        or settings.registry_token.get_secret_value()
-        or "@" in settings.registry_url
-    )
+    has_login = settings.registry_username or settings.registry_token.get_secret_value() or "@" in settings.registry_url
     login = "with a login" if has_login else "without a login"
     return [CheckResult("ok", f"{settings.registry_shown} answers in {seconds * 1000:.0f} ms, {login}")]

@@ -62,9 +62,7 @@ def _positions(tables: Mapping[int, LastRecords], starts: Offsets) -> dict[Topic
     return positions
 
 
-async def _first_times(
-    reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets
-) -> dict[TopicPartition, int]:
+async def _first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
     """Return the append time of the first record from each offset on, in milliseconds; 0 without a record."""
     times = dict.fromkeys(offsets, 0)
     if not offsets:
@@ -122,17 +120,13 @@ def _check_writers(settings: Settings, tables: Mapping[int, LastRecords]) -> lis
     return [CheckResult("warning", found, remedy)]
 
 
-def _check_lost_table(
-    tables: Mapping[int, LastRecords], committed: Offsets, starts: Offsets
-) -> list[CheckResult]:
+def _check_lost_table(tables: Mapping[int, LastRecords], committed: Offsets, starts: Offsets) -> list[CheckResult]:
     """Report partitions for which the group has committed offsets, but the table has no position."""
     worked = {tp.partition for tp, offset in committed.items() if offset > starts.get(tp, offset)}
     lost = sorted(number for number in worked if number in tables and tables[number].position is None)
     if not lost:
         return []
-    found = (
-        f"the table was lost: it is empty for {partition_list(lost)}, where the group has committed offsets"
-    )
+    found = f"the table was lost: it is empty for {partition_list(lost)}, where the group has committed offsets"
     remedy = (
         "stop the workers, which would publish the events of all retained signals again; "
         'see docs/howto/runbook.md, "The table is lost"'
@@ -159,9 +153,5 @@ def _check_backlog(inputs: int, backlogs: Mapping[TopicPartition, Backlog], diff
 
 def _difference(committed: Offsets, positions: Offsets) -> str:
     """Return a text when the committed offsets, which workers do not read, are not the positions."""
-    most = max(
-        (abs(positions[tp] - offset) for tp, offset in committed.items() if tp in positions), default=0
-    )
-    return (
-        f"; the group's committed offsets, which workers do not read, differ by up to {most}" if most else ""
-    )
+    most = max((abs(positions[tp] - offset) for tp, offset in committed.items() if tp in positions), default=0)
+    return f"; the group's committed offsets, which workers do not read, differ by up to {most}" if most else ""

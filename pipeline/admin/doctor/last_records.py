@@ -46,9 +46,7 @@ async def read_last_records(
         begins = {tp: max(starts[tp], end - window) for tp, end in remaining.items()}
         found = await _read_windows(reader, begins, remaining)
         last |= found
-        remaining = {
-            tp: end for tp, end in remaining.items() if begins[tp] > starts[tp] and found[tp][0] is None
-        }
+        remaining = {tp: end for tp, end in remaining.items() if begins[tp] > starts[tp] and found[tp][0] is None}
         window *= 8
     decoders = await position_decoders((value for value, _ in last.values() if value), settings)
     return {

@@ -58,9 +58,7 @@ async def check_transactions(context: CheckContext) -> list[CheckResult]:
     return results or [CheckResult("ok", ok)]
 
 
-async def _read_first(
-    context: CheckContext, reader: AIOKafkaConsumer, tp: TopicPartition, offset: int
-) -> FirstRecord:
+async def _read_first(context: CheckContext, reader: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> FirstRecord:
     assign_and_seek(reader, {tp: offset})
     fetched: dict[TopicPartition, list[Any]] = await reader.getmany(tp, timeout_ms=2000)
     if not fetched:
@@ -80,9 +78,7 @@ def _result(
     record = first.get(tp, in_table)
     since = f", since {datetime.fromtimestamp(record.time / 1000, UTC):%H:%M:%S}Z" if record.time else ""
     name = f"{tp.topic} partition {tp.partition}"
-    abort = (
-        f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
-    )
+    abort = f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
     if tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}:
         found = (
             f"an open transaction of a producer hides signals and delays timeouts of {name} "

@@ -292,13 +292,9 @@ def _text(event: Mapping[str, object], header: str, default: str | None = None) 
         raise SignalError(f"header {header} is missing: expected a FreeSWITCH event as JSON")
     if not isinstance(value, str):
         # FreeSWITCH sends a header that was set more than once as an array.
-        raise SignalError(
-            f"header {header}: expected one string, got {JSON_TYPES.get(type(value), 'something else')}"
-        )
+        raise SignalError(f"header {header}: expected one string, got {JSON_TYPES.get(type(value), 'something else')}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise SignalError(
-            f"header {header}: contains half of a surrogate pair, which is not valid text"
-        ) from None
+        raise SignalError(f"header {header}: contains half of a surrogate pair, which is not valid text") from None
     return value

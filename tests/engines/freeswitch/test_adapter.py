@@ -171,9 +171,7 @@ def test_transfer_may_enter_the_new_room_first() -> None:
     assert signal.room_id == "new"
 
 
-@pytest.mark.parametrize(
-    ("action", "kind"), [("mute-member", "member.muted"), ("unmute-member", "member.unmuted")]
-)
+@pytest.mark.parametrize(("action", "kind"), [("mute-member", "member.muted"), ("unmute-member", "member.unmuted")])
 def test_mute_and_unmute_keep_room_and_type(action: str, kind: str) -> None:
     signal = Adapter().signal(member(action))
     assert signal is not None
@@ -311,9 +309,7 @@ def objects(draw: st.DrawFn) -> dict[str, Any]:
     """Events with random or missing headers, and random objects."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.dictionaries(st.sampled_from(HEADERS) | st.text(), JSON))
-    whole = member(
-        draw(st.sampled_from([*ACTIONS, *MARKERS])), File="/a", Unique_ID=draw(st.sampled_from("ab"))
-    )
+    whole = member(draw(st.sampled_from([*ACTIONS, *MARKERS])), File="/a", Unique_ID=draw(st.sampled_from("ab")))
     if draw(st.integers(0, 4)) == 0:
         whole = hangup_complete()
     whole |= draw(st.dictionaries(st.sampled_from(HEADERS), JSON, max_size=2))
