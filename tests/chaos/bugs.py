@@ -290,14 +290,14 @@ def stale_table() -> None:
 
 def tombstone_lost() -> None:
     """A deleted room gets no tombstone."""
-    records, tombstone = Unit.records, encode_row(b"", None)[1:]  # no row of ours with a value ends so
+    records, tombstone = Unit.records, encode_row(b"", None)[1:]  # no row with a value ends so
 
     def lost(self: Any, inputs: Any) -> Any:
-        said = records(self, inputs)
-        for tp in said:
+        written = records(self, inputs)
+        for tp in written:
             if tp.topic == self._encoder.rooms:
-                said[tp] = [row for row in said[tp] if not row.endswith(tombstone)]
-        return said
+                written[tp] = [row for row in written[tp] if not row.endswith(tombstone)]
+        return written
 
     _set(Unit, "records", lost)
 
