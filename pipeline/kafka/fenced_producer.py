@@ -244,7 +244,7 @@ class FencedProducer(AIOKafkaProducer):
         return self._sender.previous_outcome
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
-        """Run a transaction whose markers end this id's open one on partitions and offsets. Raises KafkaError."""
+        """Run an empty transaction; its markers end the open one on partitions and offsets. Raises KafkaError."""
         await self.begin(group_id)
         self.will_write(partitions)
         await (self.commit_transaction() if commit else self.abort_transaction())
