@@ -10,12 +10,7 @@ from pipeline.admin.doctor.context import CheckContext, CheckResult, State
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
 from pipeline.kafka.admin import describe_topics
-from pipeline.kafka.authorization import (
-    can_describe_transactions,
-    denied_message,
-    has_authorizer,
-    missing_permissions,
-)
+from pipeline.kafka.authorization import can_describe_transactions, denied_message, has_authorizer, missing_permissions
 from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, SchemaStatus
 from pipeline.topics import TOPICS
 
