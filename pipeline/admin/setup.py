@@ -50,7 +50,7 @@ async def setup(settings: Settings, report: Report, warn: Report = lambda _: Non
     return differences
 
 
-async def _create_topics(admin: Any, settings: Settings, report: Report, force: bool) -> None:
+async def _create_topics(admin: Any, settings: Settings, report: Report, force: bool = False) -> None:
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
     cluster = await describe_topics(admin, names)
     missing = [topic for name, topic in names.items() if cluster.topics[name].missing]
