@@ -24,10 +24,7 @@ def free(port: int) -> bool:
 
 
 def choose(asked: int | None, taken: Collection[int], option: str) -> int:
-    """Return `asked`; if it is None, a random free port that is not in `taken`.
-
-    Raises ConfigError, which names `option`, when the port is in use or none is free.
-    """
+    """Return `asked`; if it is None, a free port not in `taken`. Raises ConfigError, which names `option`."""
     if asked is not None:
         if asked in taken or not 0 < asked < 65536 or not free(asked):
             raise ConfigError(f"port {asked} is in use or not allowed: choose another one with {option}, or omit it")

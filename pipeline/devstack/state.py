@@ -50,10 +50,7 @@ class State(msgspec.Struct, kw_only=True):
 
 
 def load(path: Path) -> State | None:
-    """Return the state, None if there is no file.
-
-    Raises ConfigError when the file is damaged or from another version.
-    """
+    """Return the state, None if there is no file. Raises ConfigError when it is damaged or from another version."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=State)
     except FileNotFoundError:
