@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -108,8 +108,8 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     from pipeline.settings import load
 
     run = f"demo-{secrets.token_hex(3)}"
-    own: dict[str, Any] = {"topic_prefix": run, "group_id": run, "partitions": PARTITIONS}
-    named = load(**own, watchdog_seconds=10.0, watchdog_mode="dispatch", transactional_id="")
+    rules = {"watchdog_seconds": 10.0, "watchdog_mode": "dispatch"}
+    named = load(topic_prefix=run, group_id=run, partitions=PARTITIONS, transactional_id="", **rules)
     if named.bootstrap_servers and named.registry_url:
         screen.progress(f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_shown}")
         return named
@@ -163,17 +163,12 @@ def _delete(settings: Settings) -> None:
 
 async def _delete_all(settings: Settings) -> None:
     """Delete the topics and schemas of this run. Kafka deletes the empty consumer group later."""
-    from aiokafka.admin import AIOKafkaAdminClient
-
+    from pipeline.kafka.admin import admin_client
     from pipeline.kafka.schema_registry import Registry
     from pipeline.topics import TOPICS
 
-    admin = AIOKafkaAdminClient(**settings.kafka())
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
-    finally:
-        await admin.close()
     async with Registry(settings) as registry:
         subjects = [subject for topic in TOPICS for subject in topic.subjects(settings.topic_prefix)]
         await asyncio.gather(*(registry.delete(subject) for subject in subjects))

@@ -90,13 +90,11 @@ async def _follow(
             except SignalError as error:
                 warn(f"no event: {error}; skipped")
                 continue
-            sys.stdout.buffer.write(_coloured(line, event.EVENT) if is_terminal else line)
+            if is_terminal:
+                text = typer.style(line.decode().rstrip("\n"), fg=event_colour(event.EVENT))
+                line = text.encode("utf-8", "surrogatepass") + b"\n"
+            sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
             printed += 1
             if printed == maximum:
                 return
-
-
-def _coloured(line: bytes, name: str) -> bytes:
-    text = typer.style(line.decode().rstrip("\n"), fg=event_colour(name))
-    return text.encode("utf-8", "surrogatepass") + b"\n"

@@ -21,14 +21,11 @@ from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import ConfigError, SignalError
 
 if TYPE_CHECKING:
-    from pipeline.kafka.signal_producer import SignalProducer
     from pipeline.model.signals import AnySignal
     from pipeline.settings import Settings
 
-PROGRESS_AFTER: Final = 1.0
-"""Seconds after which a progress bar is shown."""
-CHUNK: Final = 1 << 18
-"""Bytes of one read."""
+PROGRESS_AFTER: Final = 1.0  # seconds after which a progress bar is shown
+CHUNK: Final = 1 << 18  # bytes of one read
 
 Due = Callable[["AnySignal", int], float]
 """(signal, number of signals before it) → seconds after the start at which it is due."""
@@ -112,33 +109,28 @@ class SendJob:
     async def run(self, handle: int, show: Show) -> None:
         """Send every line of the file handle; call `show` for each. Raises ConfigError, KafkaError."""
         from pipeline.kafka.signal_producer import SignalProducer
-
-        async with SignalProducer(self._settings, avro=self._avro, keep_order=not self._bulk) as producer:
-            await self._send_lines(producer, handle, show)
-        await asyncio.sleep(0)  # run the callbacks of the last acknowledgements
-
-    async def _send_lines(self, producer: SignalProducer, handle: int, show: Show) -> None:
         from pipeline.model.codec import decode_line
 
-        number = 0
-        start = time.monotonic()
-        async for line in read_lines(handle):
-            number += 1
-            try:
-                signal = decode_line(line)
-            except SignalError as error:
-                self.skipped += 1
-                typer.echo(f"line {number}: {error}; not sent", err=True)
-                if self._strict:
-                    return
-                continue
-            wait = start + self._due(signal, number - 1 - self.skipped) - time.monotonic()
-            if wait > 0.001:
-                await producer.flush()
-                await asyncio.sleep(wait)
-            future = await producer.send(signal, line)
-            future.add_done_callback(partial(self._count, signal.TOPIC, number))
-            show(len(line) + 1, self.summary())
+        async with SignalProducer(self._settings, avro=self._avro, keep_order=not self._bulk) as producer:
+            number, start = 0, time.monotonic()
+            async for line in read_lines(handle):
+                number += 1
+                try:
+                    signal = decode_line(line)
+                except SignalError as error:
+                    self.skipped += 1
+                    typer.echo(f"line {number}: {error}; not sent", err=True)
+                    if self._strict:
+                        break
+                    continue
+                wait = start + self._due(signal, number - 1 - self.skipped) - time.monotonic()
+                if wait > 0.001:
+                    await producer.flush()
+                    await asyncio.sleep(wait)
+                future = await producer.send(signal, line)
+                future.add_done_callback(partial(self._count, signal.TOPIC, number))
+                show(len(line) + 1, self.summary())
+        await asyncio.sleep(0)  # run the callbacks of the last acknowledgements
 
     def _count(self, topic: str, number: int, done: asyncio.Future[Any]) -> None:
         """Count the outcome of the signal on line `number`."""
@@ -216,7 +208,7 @@ def at_pace(speed: float) -> Due:
 
 
 def open_input(path: str, files: contextlib.ExitStack) -> tuple[int, int]:
-    """Open a file, standard input for `-`; return its handle, which `files` closes, and its size. Raises ConfigError."""
+    """Open a file, or standard input for `-`; return its handle, closed by `files`, and size. Raises ConfigError."""
     try:
         if path == "-":
             handle = sys.stdin.fileno()

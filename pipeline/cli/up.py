@@ -44,8 +44,7 @@ def up(name: StackName = "default", kafka_port: Port = None, registry_port: Port
             status = stack.up(progress)
     broker, registry = broker or status.bootstrap_servers, registry or status.schema_registry_url
     if as_json:
-        shown = _without_login(registry or "") or None
-        print_json(status, bootstrap_servers=broker, schema_registry_url=shown)
+        print_json(status, bootstrap_servers=broker, schema_registry_url=_without_login(registry or "") or None)
     else:
         print(f"export {BROKER}={broker}")
         # A URL with a login is never printed; the shell has it in its environment already.
@@ -73,7 +72,6 @@ def _external(variable: str, own: str | None) -> str | None:
 
 
 def _without_login(url: str) -> str:
-    """Return a URL without user and password."""
     return re.sub(r"(?<=//).*@", "", url)
 
 

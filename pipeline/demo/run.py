@@ -25,21 +25,17 @@ from pipeline.model.events import Event
 from pipeline.settings import Settings
 from pipeline.terminal import event_colour
 
-LATE_SECONDS: Final = 20.0
-"""Seconds to wait for an event before the demo fails."""
-SETTLE_SECONDS: Final = 0.5
-"""Seconds to wait at the end for events that must not come."""
+LATE_SECONDS: Final = 20.0  # wait for an event before the demo fails
+SETTLE_SECONDS: Final = 0.5  # wait at the end for events that must not come
 
 
 class PlannedStep(NamedTuple):
     """A step with its outcome, as an offline run of the rules gives it."""
 
     step: Step
-    timeouts: tuple[Event, ...]
-    """Events of the watchdog before the step."""
+    timeouts: tuple[Event, ...]  # events of the watchdog before the step
     events: tuple[Event, ...]
-    no_event: str
-    """Why the signal causes no event; not used when there are `events`."""
+    no_event: str  # why the signal causes no event; not used when there are `events`
 
 
 def plan(speed: float, room_id: str) -> list[PlannedStep]:
@@ -148,9 +144,7 @@ def _difference(planned: list[PlannedStep], seen: list[Event]) -> str | None:
     for number, (left, right) in enumerate(zip(expected, got, strict=False), 1):
         if left != right:
             return f"event {number} differs\nexpected {json.dumps(left)}\ngot      {json.dumps(right)}"
-    if len(expected) != len(got):
-        return f"got {len(got)} events, expected {len(expected)}"
-    return None
+    return None if len(expected) == len(got) else f"got {len(got)} events, expected {len(expected)}"
 
 
 def _without_time(event: Event) -> dict[str, Any]:

@@ -33,9 +33,7 @@ class Step:
 
     delay: float
     title: str
-    """A description for the reader."""
-    hold: bool
-    """Whether `delay` is kept as recorded: the watchdog (10 s) must fire before this step."""
+    hold: bool  # whether `delay` is kept as recorded: the watchdog (10 s) must fire before this step
     signal: AnySignal
 
     @property

@@ -21,8 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 
 READY_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 8.0
-"""Seconds between SIGTERM and SIGKILL."""
+STOP_SECONDS: Final = 8.0  # between SIGTERM and SIGKILL
 LOG_LINES: Final = 8
 
 

@@ -82,8 +82,7 @@ class Launch:
                 self._wait(proc, apicurio.answers)
 
     def _machine(self, kind: str, jars: Sequence[Path]) -> jvm.Jvm:
-        spec = self._state.spec
-        return jvm.Jvm(jvm.server_archive(kind, jars), spec.heap_mb, spec.flags)
+        return jvm.Jvm(jvm.server_archive(kind, jars), self._state.spec.heap_mb, self._state.spec.flags)
 
     def _spawn(self, proc: Proc, command: Sequence[str], folder: Path, archive: Path) -> None:
         with self._lock:

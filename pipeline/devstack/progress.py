@@ -48,8 +48,8 @@ class Lines(Progress):
             if not size or (now - self._last < LINE_EVERY and self._done < self._total):
                 return
             self._last = now
-            done, total = self._done / 1e6, self._total / 1e6
-            print(f"downloaded {done:.0f} of {total:.0f} MB", file=self._stream, flush=True)
+            text = f"downloaded {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB"
+            print(text, file=self._stream, flush=True)
 
 
 class Bar(Progress):
@@ -78,7 +78,6 @@ class Bar(Progress):
         self._bar.advance(self._task, size)
 
     def close(self) -> None:
-        """Stop the bar and restore the terminal."""
         self._bar.stop()
 
 

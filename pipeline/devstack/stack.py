@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pipeline.devstack import apicurio, jvm, kafka, ports, process, state
+from pipeline.devstack import apicurio, jvm, kafka, process, state
 from pipeline.devstack.cache import cache_dir, java, locked, make_dir
 from pipeline.devstack.launch import Launch
 from pipeline.devstack.progress import Progress
@@ -102,9 +102,8 @@ class Stack:
         It may be called again. A server that died starts on the same port with its data; the `notes` of the result
         then have the last lines of its log.
 
-        Raises:
-            ConfigError: the extra `local` is missing, a download fails, a port is in use, the stack exists with
-                other arguments, or a server does not start; the text names the remedy.
+        Raises ConfigError when the extra `local` is missing, a download fails, a port is in use, the stack exists with
+        other arguments, or a server does not start.
         """
         java()
         progress = progress or Progress()
@@ -165,8 +164,8 @@ class Stack:
         taken: list[int] = []
 
         def proc(name: str, node: int, asked: int | None, option: str) -> Proc:
-            taken.append(port := ports.choose(asked, taken, option))
-            taken.append(inner := ports.choose(None, taken, option))
+            taken.append(port := process.choose_port(asked, taken, option))
+            taken.append(inner := process.choose_port(None, taken, option))
             return Proc(name=name, node=node, port=port, inner_port=inner)
 
         processes = [
@@ -205,9 +204,7 @@ class Stack:
         brokers = [f"{kafka.HOST}:{p.port}" for p in current.processes if p.node]
         registries = [apicurio.url(p.port) for p in current.processes if not p.node]
         overall: Condition = "died" if "died" in states else "stopped" if "stopped" in states else "running"
-        return StackStatus(
-            self.name, overall, ",".join(brokers) or None, registries[0] if registries else None, found, notes
-        )
+        return StackStatus(self.name, overall, ",".join(brokers) or None, next(iter(registries), None), found, notes)
 
     def _process_status(self, proc: Proc) -> ProcessStatus:
         log = self.folder / proc.name / "server.log"

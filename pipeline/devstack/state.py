@@ -32,11 +32,9 @@ class Proc(msgspec.Struct, kw_only=True):
     archive: str = ""  # path for the class archive that it writes when it ends; empty: it writes none
 
     def started(self, pid: int, born: str, archive: str) -> None:
-        """Record a start."""
         self.pid, self.born, self.archive = pid, born, archive
 
     def stopped(self) -> None:
-        """Record that the server does not run."""
         self.pid, self.born = 0, ""
 
 

@@ -39,7 +39,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from pipeline.devstack import Stack, apicurio, fetch, jvm, ports
+from pipeline.devstack import Stack, apicurio, fetch, jvm
+from pipeline.devstack.process import choose_port
 from pipeline.devstack.progress import Progress
 from pipeline.kafka.acls import Acl
 from pipeline.settings import Settings, load
@@ -270,7 +271,7 @@ def secured(folder: Path) -> Iterator[Secured]:
     taken: set[int] = set()
 
     def port() -> int:
-        taken.add(chosen := ports.choose(None, taken, "tests"))
+        taken.add(chosen := choose_port(None, taken, "tests"))
         return chosen
 
     sasl, mutual, https = port(), port(), port()
