@@ -19,7 +19,7 @@ from jgo.maven import MavenContext, PythonResolver
 
 from pipeline.devstack.cache import cache_dir, java, make_dir
 from pipeline.devstack.fetch import MIRROR, kafka_jars
-from pipeline.devstack.progress import Silent
+from pipeline.devstack.progress import Progress
 
 HERE: Final = Path(__file__).parent
 KAFKA: Final = (
@@ -32,7 +32,7 @@ KAFKA: Final = (
 def command(classes: Path, heap: str) -> list[str]:
     """Compile the program into `classes` and return its command line. Raises OSError on a wrong checksum."""
     jars = [_jar(*line.split()) for line in (HERE / "jars.txt").read_text().splitlines() if line[0] != "#"]
-    client = [jar for jar in kafka_jars(Silent(), threading.Event()) if jar.name.startswith(KAFKA)]
+    client = [jar for jar in kafka_jars(Progress(), threading.Event()) if jar.name.startswith(KAFKA)]
     [compiler] = [jar for jar in jars if jar.name.startswith("ecj-")]
     path = ":".join(str(jar) for jar in (*jars, *client) if jar is not compiler)
     sources = sorted(str(source) for source in (HERE / "streams").glob("*.java"))

@@ -56,12 +56,7 @@ def _show_version(requested: bool) -> None:
 # With a callback, typer keeps the name of the command also when there is only one.
 def _root(
     version: bool = typer.Option(
-        False,
-        "--version",
-        help="Show the version and exit.",
-        is_eager=True,
-        callback=_show_version,
-        metavar="",
+        False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version, metavar=""
     ),
 ) -> None:
     pass

@@ -10,15 +10,15 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline.cli.servers import kafka_errors
+from pipeline.cli.shared import kafka_errors, with_urls
 from pipeline.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.demo.screen import Screen
+    from pipeline.demo.run import Screen
     from pipeline.devstack import Stack
     from pipeline.settings import Settings
 
@@ -38,10 +38,8 @@ Next:
                                       turn them into events without Kafka
 """
 
-
 Speed = Annotated[
-    float,
-    typer.Option(metavar="X", min=0.1, max=100, help="Play X times as fast; the watchdog still takes 10 s."),
+    float, typer.Option(metavar="X", min=0.1, max=100, help="Play X times as fast; the watchdog still takes 10 s.")
 ]
 Save = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write the signals that were sent to FILE, as JSON lines.")
@@ -63,8 +61,7 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
     [dim]$ conference-pipeline demo
     $ conference-pipeline demo --speed 3 --json | jq -c .event[/dim]
     """
-    from pipeline.demo.run import run
-    from pipeline.demo.screen import Screen
+    from pipeline.demo.run import Screen, run
     from pipeline.demo.worker_process import DemoError
 
     screen = Screen(as_json)
@@ -83,7 +80,8 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
             screen.progress("stopped")
             raise typer.Exit(128 + (received[0] if received else signal.SIGINT)) from None
         finally:
-            _ignore_signals()  # while `closing` cleans up
+            for number in (signal.SIGINT, *SIGNALS):
+                signal.signal(number, signal.SIG_IGN)  # while `closing` cleans up
 
 
 @contextlib.contextmanager
@@ -105,21 +103,13 @@ def _signals_as_interrupt() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _ignore_signals() -> None:
-    for number in (signal.SIGINT, *SIGNALS):
-        signal.signal(number, signal.SIG_IGN)
-
-
-# --- servers -------------------------------------------------------------------------------------------------
-
-
 def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     """Return the settings of this run: running servers, and a new topic prefix and group."""
     from pipeline.settings import load
 
     run = f"demo-{secrets.token_hex(3)}"
-    own: dict[str, Any] = {"topic_prefix": run, "group_id": run, "partitions": PARTITIONS}
-    named = load(**own, watchdog_seconds=10.0, watchdog_mode="dispatch", transactional_id="")
+    rules = {"watchdog_seconds": 10.0, "watchdog_mode": "dispatch"}
+    named = load(topic_prefix=run, group_id=run, partitions=PARTITIONS, transactional_id="", **rules)
     if named.bootstrap_servers and named.registry_url:
         screen.progress(f"using Kafka at {named.bootstrap_servers} and the registry at {named.registry_shown}")
         return named
@@ -130,15 +120,11 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
         screen.progress("using the servers that `conference-pipeline up` started")
     else:
         stack = _own_stack(closing, nodes=0 if named.bootstrap_servers else 1, registry=not named.registry_url)
-        closing.callback(_down, stack, screen)
+        closing.callback(stack.down)
+        closing.callback(screen.progress, "stopping Kafka and the registry")
         with terminal_progress() as progress:
             status = stack.up(progress)
-    return named.model_copy(
-        update={
-            "bootstrap_servers": named.bootstrap_servers or status.bootstrap_servers,
-            "registry_url": named.registry_url or status.schema_registry_url,
-        }
-    )
+    return with_urls(named, status)
 
 
 def _own_stack(closing: contextlib.ExitStack, *, nodes: int, registry: bool) -> Stack:
@@ -154,14 +140,6 @@ def _own_stack(closing: contextlib.ExitStack, *, nodes: int, registry: bool) -> 
         return Stack(f"demo-{os.getpid()}", nodes=nodes, registry=registry)
     Stack("demo").down()  # left behind by a demo that was killed
     return Stack("demo", nodes=nodes, registry=registry)
-
-
-def _down(stack: Stack, screen: Screen) -> None:
-    screen.progress("stopping Kafka and the registry")
-    stack.down()
-
-
-# --- topics and schemas --------------------------------------------------------------------------------------
 
 
 def _create_topics(closing: contextlib.ExitStack, settings: Settings, screen: Screen) -> None:
@@ -185,17 +163,12 @@ def _delete(settings: Settings) -> None:
 
 async def _delete_all(settings: Settings) -> None:
     """Delete the topics and schemas of this run. Kafka deletes the empty consumer group later."""
-    from aiokafka.admin import AIOKafkaAdminClient
-
+    from pipeline.kafka.admin import admin_client
     from pipeline.kafka.schema_registry import Registry
     from pipeline.topics import TOPICS
 
-    admin = AIOKafkaAdminClient(**settings.kafka())
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
-    finally:
-        await admin.close()
     async with Registry(settings) as registry:
         subjects = [subject for topic in TOPICS for subject in topic.subjects(settings.topic_prefix)]
         await asyncio.gather(*(registry.delete(subject) for subject in subjects))

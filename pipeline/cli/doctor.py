@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline.cli.servers import server_settings, silence_kafka_client
+from pipeline.cli.shared import server_settings, silence_kafka_client
 
 if TYPE_CHECKING:
     from pipeline.admin.doctor import Line
 
-WRONG: Final = 1
-"""Exit code when a check has the state `wrong`."""
 STYLES: Final = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object a line.")]
@@ -52,7 +50,7 @@ def doctor(as_json: Json = False, timeout: Timeout = 15.0) -> None:
             remedy = f"; {line.remedy}" if line.remedy else ""
             print(f"{line.state:<8} {line.check:<13} {line.found}{remedy}")
     if any(line.state == "wrong" for line in lines):
-        raise typer.Exit(WRONG)
+        raise typer.Exit(1)
 
 
 def _table(lines: list[Line]) -> None:

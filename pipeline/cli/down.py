@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.cli.options import Json, StackName
+from pipeline.cli.shared import Json, StackName
 from pipeline.cli.status import print_json
 from pipeline.devstack import Stack
 

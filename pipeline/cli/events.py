@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.servers import kafka_errors, server_settings
+from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import SignalError
+from pipeline.terminal import event_colour
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
-
-TOO_FEW: Final = 3
-"""Exit code when --timeout passed before --max events came."""
 
 Room = Annotated[str | None, typer.Option(metavar="ID", help="Only events of this room.")]
 Kind = Annotated[
@@ -24,8 +23,7 @@ Kind = Annotated[
     typer.Option("--type", metavar="NAME", help="Only events of this type, such as member.joined; repeatable."),
 ]
 FromBeginning = Annotated[
-    bool,
-    typer.Option("--from-beginning", metavar="", help="Start at the oldest event instead of the next one."),
+    bool, typer.Option("--from-beginning", metavar="", help="Start at the oldest event instead of the next one.")
 ]
 Maximum = Annotated[int | None, typer.Option("--max", metavar="N", min=1, help="Stop after N events.")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop after this time, in seconds.")]
@@ -52,7 +50,7 @@ def events(
     """
     names = _full_names(kind or [])
     settings = server_settings()
-    signal.signal(signal.SIGTERM, _exit_on)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     job = _follow(settings, room, names, from_beginning=from_beginning, maximum=maximum)
     try:
         with kafka_errors(settings):
@@ -60,11 +58,7 @@ def events(
     except TimeoutError:
         if maximum is not None:
             typer.echo(f"fewer than {maximum} events in {timeout:g} s", err=True)
-            raise typer.Exit(TOO_FEW) from None
-
-
-def _exit_on(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
+            raise typer.Exit(3) from None
 
 
 def _full_names(kinds: list[str]) -> frozenset[str]:
@@ -86,29 +80,21 @@ async def _follow(
     from pipeline.kafka.event_reader import EventReader
     from pipeline.model.codec import event_json
 
-    printed, is_terminal = 0, sys.stdout.isatty()
-    async with EventReader(settings, _warn, from_beginning=from_beginning) as reader:
+    printed, is_terminal, warn = 0, sys.stdout.isatty(), partial(typer.echo, err=True)
+    async with EventReader(settings, warn, from_beginning=from_beginning) as reader:
         async for event in reader:
             if (room is not None and event.room_id != room) or (names and event.EVENT not in names):
                 continue
             try:
                 line = event_json(event)
             except SignalError as error:
-                _warn(f"no event: {error}; skipped")
+                warn(f"no event: {error}; skipped")
                 continue
-            sys.stdout.buffer.write(_coloured(line, event.EVENT) if is_terminal else line)
+            if is_terminal:
+                text = typer.style(line.decode().rstrip("\n"), fg=event_colour(event.EVENT))
+                line = text.encode("utf-8", "surrogatepass") + b"\n"
+            sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
             printed += 1
             if printed == maximum:
                 return
-
-
-def _warn(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _coloured(line: bytes, name: str) -> bytes:
-    from pipeline.terminal import event_colour
-
-    text = typer.style(line.decode().rstrip("\n"), fg=event_colour(name))
-    return text.encode("utf-8", "surrogatepass") + b"\n"

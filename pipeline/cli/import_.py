@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Annotated, BinaryIO, Final
 
@@ -22,8 +21,7 @@ HELP: Final = """Turn recorded events of a media engine into signals.
 import_ = typer.Typer(help=HELP, no_args_is_help=True)
 
 File = Annotated[
-    str,
-    typer.Argument(metavar="FILE", help="mod_conference events, one JSON object per line; - is standard input."),
+    str, typer.Argument(metavar="FILE", help="mod_conference events, one JSON object per line; - is standard input.")
 ]
 MediaMap = Annotated[
     list[str] | None,
@@ -33,8 +31,7 @@ MediaMap = Annotated[
     ),
 ]
 Output = Annotated[
-    str,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the signals to FILE; - is standard output."),
+    str, typer.Option("--output", "-o", metavar="FILE", help="Write the signals to FILE; - is standard output.")
 ]
 
 
@@ -57,44 +54,32 @@ def freeswitch(file: File, media_map: MediaMap = None, output: Output = "-") -> 
     with ExitStack() as stack:
         source = sys.stdin.buffer if file == "-" else stack.enter_context(_open(file, "rb"))
         target = sys.stdout.buffer if output == "-" else stack.enter_context(_open(output, "wb"))
-        conversion = _Conversion(adapter)
-        for line in conversion.signals(source):
-            target.write(line)
-            if file == "-":  # the input may be live, and a reader may wait at the other end of a pipe
+        _convert(adapter, source, target, is_live=file == "-")
+
+
+def _convert(adapter: Adapter, source: BinaryIO, target: BinaryIO, *, is_live: bool) -> None:
+    """Write the signals of the events in `source`; report bad lines, and the counts at the end, on standard error."""
+    signals: Counter[str] = Counter()
+    number = bad = 0
+    for number, line in enumerate(source, 1):
+        try:
+            signal = adapter.signal(read_event(line))
+        except SignalError as error:
+            bad += 1
+            typer.echo(f"line {number}: {error}; skipped", err=True)
+            continue
+        if signal is not None:
+            signals[signal.TYPE] += 1
+            target.write(signal_json(signal))
+            if is_live:  # a reader may wait at the other end of a pipe
                 target.flush()
-        target.flush()
-    for text in conversion.summary():
-        typer.echo(text, err=True)
-
-
-class _Conversion:
-    """Converts lines and counts the outcomes."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-        self._signals: Counter[str] = Counter()
-        self._lines = self._bad = 0
-
-    def signals(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the signals of the events as JSON lines."""
-        for self._lines, line in enumerate(lines, 1):
-            try:
-                signal = self._adapter.signal(read_event(line))
-            except SignalError as error:
-                self._bad += 1
-                typer.echo(f"line {self._lines}: {error}; skipped", err=True)
-                continue
-            if signal is not None:
-                self._signals[signal.TYPE] += 1
-                yield signal_json(signal)
-
-    def summary(self) -> Iterator[str]:
-        """Yield the lines of the summary."""
-        ignored = self._adapter.counts.total()
-        yield f"{self._lines} lines: {self._signals.total()} signals, {ignored} ignored, {self._bad} bad"
-        for title, counts in (("signals", self._signals), ("ignored", self._adapter.counts)):
-            if counts:
-                yield f"{title}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    target.flush()
+    counts = f"{signals.total()} signals, {adapter.counts.total()} ignored, {bad} bad"
+    typer.echo(f"{number} lines: {counts}", err=True)
+    for title, counter in (("signals", signals), ("ignored", adapter.counts)):
+        if counter:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counter.items()))
+            typer.echo(f"{title}: {kinds}", err=True)
 
 
 def _parse_pair(text: str) -> tuple[str, str]:

@@ -87,8 +87,7 @@ def _rules() -> Rules:
     return load().rules
 
 
-LARGE_BUFFER: Final = 1 << 20
-"""Bytes of a file's buffer; with Python's 8 KiB, system calls take 3 % of the time."""
+LARGE_BUFFER: Final = 1 << 20  # bytes of a file's buffer; with Python's 8 KiB, system calls take 3 % of the time
 
 
 def _large(stream: IO[bytes]) -> IO[bytes]:

@@ -5,33 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import os
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pipeline.cli.servers import kafka_errors, server_settings
-from pipeline.cli.signal_lines import at_once, at_pace, at_rate, open_input, read_lines
-from pipeline.errors import SignalError
+from pipeline.cli.shared import kafka_errors, server_settings
+from pipeline.errors import ConfigError, SignalError
 
 if TYPE_CHECKING:
-    from pipeline.cli.signal_lines import Due
-    from pipeline.kafka.signal_producer import SignalProducer
+    from pipeline.model.signals import AnySignal
     from pipeline.settings import Settings
 
-PROGRESS_AFTER: Final = 1.0
-"""Seconds after which a progress bar is shown."""
+PROGRESS_AFTER: Final = 1.0  # seconds after which a progress bar is shown
+CHUNK: Final = 1 << 18  # bytes of one read
 
+Due = Callable[["AnySignal", int], float]
+"""(signal, number of signals before it) → seconds after the start at which it is due."""
 Show = Callable[[int, str], None]
 """Reports progress: (bytes read since the last call, summary)."""
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")]
 Avro = Annotated[
-    bool,
-    typer.Option("--avro", metavar="", help="Send Avro in the registry's wire format instead of the JSON text."),
+    bool, typer.Option("--avro", metavar="", help="Send Avro in the registry's wire format instead of the JSON text.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", metavar="", help="Stop at the first line that is not a signal.")]
 Rate = Annotated[float | None, typer.Option(metavar="N", min=0.001, help="Send at most N signals per second.")]
@@ -74,7 +77,7 @@ def send(
     """
     if rate is not None and keep_pace:
         raise typer.BadParameter("--rate and --keep-pace exclude each other")
-    due = at_rate(rate) if rate is not None else at_pace(speed) if keep_pace else at_once
+    due = at_pace(speed) if keep_pace else at_rate(rate or math.inf)
     settings = server_settings()
     with contextlib.ExitStack() as files:
         handle, size = open_input(file, files)
@@ -106,62 +109,50 @@ class SendJob:
     async def run(self, handle: int, show: Show) -> None:
         """Send every line of the file handle; call `show` for each. Raises ConfigError, KafkaError."""
         from pipeline.kafka.signal_producer import SignalProducer
-
-        async with SignalProducer(self._settings, avro=self._avro, keep_order=not self._bulk) as producer:
-            await self._send_lines(producer, handle, show)
-        await asyncio.sleep(0)  # run the callbacks of the last acknowledgements
-
-    async def _send_lines(self, producer: SignalProducer, handle: int, show: Show) -> None:
         from pipeline.model.codec import decode_line
 
-        number = 0
-        start = time.monotonic()
-        async for line in read_lines(handle):
-            number += 1
-            try:
-                signal = decode_line(line)
-            except SignalError as error:
-                self.skipped += 1
-                typer.echo(f"line {number}: {error}; not sent", err=True)
-                if self._strict:
-                    return
-                continue
-            wait = start + self._due(signal, number - 1 - self.skipped) - time.monotonic()
-            if wait > 0.001:
-                await producer.flush()
-                await asyncio.sleep(wait)
-            future = await producer.send(signal, line)
-            future.add_done_callback(self._counter(signal.TOPIC, number))
-            show(len(line) + 1, self.summary())
+        async with SignalProducer(self._settings, avro=self._avro, keep_order=not self._bulk) as producer:
+            number, start = 0, time.monotonic()
+            async for line in read_lines(handle):
+                number += 1
+                try:
+                    signal = decode_line(line)
+                except SignalError as error:
+                    self.skipped += 1
+                    typer.echo(f"line {number}: {error}; not sent", err=True)
+                    if self._strict:
+                        break
+                    continue
+                wait = start + self._due(signal, number - 1 - self.skipped) - time.monotonic()
+                if wait > 0.001:
+                    await producer.flush()
+                    await asyncio.sleep(wait)
+                future = await producer.send(signal, line)
+                future.add_done_callback(partial(self._count, signal.TOPIC, number))
+                show(len(line) + 1, self.summary())
+        await asyncio.sleep(0)  # run the callbacks of the last acknowledgements
 
-    def _counter(self, topic: str, number: int) -> Callable[[asyncio.Future[Any]], None]:
-        """Return a callback that counts the outcome of the signal on line `number`."""
-
-        def count(done: asyncio.Future[Any]) -> None:
-            if done.cancelled():
-                return
-            error = done.exception()
-            if error is None:
-                self.sent[topic] += 1
-                return
-            self.refused += 1
-            typer.echo(f"line {number}: Kafka refused it: {str(error) or type(error).__name__}", err=True)
-
-        return count
+    def _count(self, topic: str, number: int, done: asyncio.Future[Any]) -> None:
+        """Count the outcome of the signal on line `number`."""
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self.sent[topic] += 1
+            return
+        self.refused += 1
+        typer.echo(f"line {number}: Kafka refused it: {str(error) or type(error).__name__}", err=True)
 
     def summary(self) -> str:
         """Return one line of counts."""
-        text = f"sent {self.sent.total()} (api {self.sent['api']}, media {self.sent['media']})"
-        text += f", skipped {self.skipped}"
-        return text + (f", refused {self.refused}" if self.refused else "")
+        refused = f", refused {self.refused}" if self.refused else ""
+        topics = f"api {self.sent['api']}, media {self.sent['media']}"
+        return f"sent {self.sent.total()} ({topics}), skipped {self.skipped}{refused}"
 
 
 @contextlib.contextmanager
 def _progress(size: int | None) -> Iterator[Show]:
-    """Yield what moves a bar on a terminal, shown after `PROGRESS_AFTER` seconds.
-
-    `size` is the total in bytes, 0 when unknown, None without a terminal.
-    """
+    """Yield what moves a progress bar. `size`: total in bytes, 0 when unknown, None without a terminal."""
     if size is None:
         yield lambda done, text: None
         return
@@ -196,3 +187,72 @@ def _report(job: SendJob, as_json: bool) -> None:
         return
     counts = {"sent": job.sent.total(), "api": job.sent["api"], "media": job.sent["media"]}
     typer.echo(json.dumps({**counts, "skipped": job.skipped, "refused": job.refused}))
+
+
+def at_rate(rate: float) -> Due:
+    """Return the due times for `rate` signals per second; math.inf: each is due at the start."""
+    return lambda signal, before: before / rate
+
+
+def at_pace(speed: float) -> Due:
+    """Return the due times that keep the distances between the signals' `occurred_at`, divided by `speed`."""
+    first: int | None = None
+
+    def due(signal: AnySignal, before: int) -> float:
+        nonlocal first
+        if first is None:
+            first = signal.occurred_at
+        return (signal.occurred_at - first) / 1e6 / speed
+
+    return due
+
+
+def open_input(path: str, files: contextlib.ExitStack) -> tuple[int, int]:
+    """Open a file, or standard input for `-`; return its handle, closed by `files`, and size. Raises ConfigError."""
+    try:
+        if path == "-":
+            handle = sys.stdin.fileno()
+        else:
+            handle = os.open(path, os.O_RDONLY)
+            files.callback(os.close, handle)
+            if os.path.isdir(path):
+                raise ConfigError(f"{path}: it is a directory")
+        return handle, os.fstat(handle).st_size
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+async def read_lines(handle: int) -> AsyncIterator[bytes]:
+    """Yield the lines of a file handle without their LF, each as soon as it is complete."""
+    rest = b""
+    while chunk := await read_chunk(handle):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+    if rest:
+        yield rest
+
+
+async def read_chunk(handle: int) -> bytes:
+    """Return the next bytes; empty at the end or, with a message on standard error, when reading fails.
+
+    It reads in a daemon thread, so that Ctrl-C can end the program while standard input stays open.
+    """
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[bytes] = loop.create_future()
+
+    def deliver(chunk: bytes) -> None:
+        if not arrived.done():
+            arrived.set_result(chunk)
+
+    def read() -> None:
+        try:
+            chunk = os.read(handle, CHUNK)
+        except OSError as error:
+            print(f"error: reading: {error.strerror}", file=sys.stderr)
+            chunk = b""
+        with contextlib.suppress(RuntimeError):  # the loop is closed after an interruption
+            loop.call_soon_threadsafe(deliver, chunk)
+
+    threading.Thread(target=read, daemon=True).start()
+    return await arrived

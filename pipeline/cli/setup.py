@@ -7,8 +7,7 @@ import json
 
 import typer
 
-from pipeline.cli.options import Force, Json
-from pipeline.cli.servers import kafka_errors, server_settings
+from pipeline.cli.shared import Force, Json, kafka_errors, server_settings
 
 
 def setup(as_json: Json = False, force: Force = False) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 import typer
 
-from pipeline.cli.options import Json, StackName
+from pipeline.cli.shared import Json, StackName
 from pipeline.devstack import Stack, StackStatus
-
-NOT_RUNNING: Final = 3
-"""Exit code when the stack does not run completely."""
 
 
 def status(name: StackName = "default", as_json: Json = False) -> None:
@@ -36,7 +31,7 @@ def status(name: StackName = "default", as_json: Json = False) -> None:
             option = "" if name == "default" else f" --name {name}"
             print(f"start it with: conference-pipeline up{option}")
     if found.state != "running":
-        raise typer.Exit(NOT_RUNNING)
+        raise typer.Exit(3)
 
 
 def print_json(found: StackStatus, **changes: str | None) -> None:

@@ -10,21 +10,16 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import Json, StackName
+from pipeline.cli.shared import Json, StackName
 from pipeline.cli.status import print_json
 from pipeline.devstack import Stack, terminal_progress
-from pipeline.devstack.urls import BROKER, REGISTRY
+from pipeline.devstack.stack import BROKER, REGISTRY
 from pipeline.errors import ConfigError
 
 Port = Annotated[int | None, typer.Option(metavar="PORT", help="Default: a free port.", min=1, max=65535)]
 
 
-def up(
-    name: StackName = "default",
-    kafka_port: Port = None,
-    registry_port: Port = None,
-    as_json: Json = False,
-) -> None:
+def up(name: StackName = "default", kafka_port: Port = None, registry_port: Port = None, as_json: Json = False) -> None:
     """Start a Kafka broker and a schema registry on this machine.
 
     They run in the background until `down`. The first call downloads 200 MB;
@@ -42,18 +37,14 @@ def up(
     broker = _external(BROKER, status.bootstrap_servers)
     registry = _external(REGISTRY, status.schema_registry_url)
     if not (broker and registry):
+        stack = Stack(
+            name, kafka_port=kafka_port, registry_port=registry_port, nodes=0 if broker else 1, registry=not registry
+        )
         with terminal_progress() as progress:
-            status = Stack(
-                name,
-                kafka_port=kafka_port,
-                registry_port=registry_port,
-                nodes=0 if broker else 1,
-                registry=not registry,
-            ).up(progress)
+            status = stack.up(progress)
     broker, registry = broker or status.bootstrap_servers, registry or status.schema_registry_url
     if as_json:
-        shown = _without_login(registry or "") or None
-        print_json(status, bootstrap_servers=broker, schema_registry_url=shown)
+        print_json(status, bootstrap_servers=broker, schema_registry_url=_without_login(registry or "") or None)
     else:
         print(f"export {BROKER}={broker}")
         # A URL with a login is never printed; the shell has it in its environment already.
@@ -81,7 +72,6 @@ def _external(variable: str, own: str | None) -> str | None:
 
 
 def _without_login(url: str) -> str:
-    """Return a URL without user and password."""
     return re.sub(r"(?<=//).*@", "", url)
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import Force
-from pipeline.cli.servers import server_settings
+from pipeline.cli.shared import Force, server_settings
 
 AcceptLoss = Annotated[
     bool,

@@ -5,41 +5,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 import msgspec
+import typer
 
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
-from pipeline.demo.scenario import steps
+from pipeline.demo.scenario import Step, steps
 from pipeline.demo.worker_process import DemoError, WorkerProcess, running_worker
 from pipeline.kafka.event_reader import EventReader
 from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.model.codec import event_json, signal_json
+from pipeline.model.events import Event
+from pipeline.settings import Settings
+from pipeline.terminal import event_colour
 
-if TYPE_CHECKING:
-    from pipeline.demo.scenario import Step
-    from pipeline.demo.screen import Screen
-    from pipeline.model.events import Event
-    from pipeline.settings import Settings
-
-LATE_SECONDS: Final = 20.0
-"""Seconds to wait for an event before the demo fails."""
-SETTLE_SECONDS: Final = 0.5
-"""Seconds to wait at the end for events that must not come."""
+LATE_SECONDS: Final = 20.0  # wait for an event before the demo fails
+SETTLE_SECONDS: Final = 0.5  # wait at the end for events that must not come
 
 
 class PlannedStep(NamedTuple):
     """A step with its outcome, as an offline run of the rules gives it."""
 
     step: Step
-    timeouts: tuple[Event, ...]
-    """Events of the watchdog before the step."""
+    timeouts: tuple[Event, ...]  # events of the watchdog before the step
     events: tuple[Event, ...]
-    no_event: str
-    """Why the signal causes no event; not used when there are `events`."""
+    no_event: str  # why the signal causes no event; not used when there are `events`
 
 
 def plan(speed: float, room_id: str) -> list[PlannedStep]:
@@ -66,11 +62,10 @@ def run(settings: Settings, screen: Screen, speed: float, save: str | None) -> N
         demo = DemoRun(settings, screen, worker)
         asyncio.run(demo.play(planned))
         _save(save, demo.sent)
-        difference = _difference(planned, demo.seen)
-        if difference:
+        if difference := _difference(planned, demo.seen):
             raise DemoError(f"{difference}\n{worker.log_tail()}")
         if not screen.as_json:
-            _summarise(demo, screen, worker, time.monotonic() - began)
+            _summarise(demo, worker, time.monotonic() - began)
 
 
 class DemoRun:
@@ -149,9 +144,7 @@ def _difference(planned: list[PlannedStep], seen: list[Event]) -> str | None:
     for number, (left, right) in enumerate(zip(expected, got, strict=False), 1):
         if left != right:
             return f"event {number} differs\nexpected {json.dumps(left)}\ngot      {json.dumps(right)}"
-    if len(expected) != len(got):
-        return f"got {len(got)} events, expected {len(expected)}"
-    return None
+    return None if len(expected) == len(got) else f"got {len(got)} events, expected {len(expected)}"
 
 
 def _without_time(event: Event) -> dict[str, Any]:
@@ -170,12 +163,50 @@ def _save(path: str | None, lines: list[bytes]) -> None:
         raise DemoError(f"{path}: {error.strerror}") from None
 
 
-def _summarise(demo: DemoRun, screen: Screen, worker: WorkerProcess, seconds: float) -> None:
+def _summarise(demo: DemoRun, worker: WorkerProcess, seconds: float) -> None:
+    """Print the number of events by name, and the numbers of rejected signals and no-ops by reason."""
     counts = Counter(event.EVENT for event in demo.seen)
-    heading = (
-        f"{len(demo.seen)} events of {len(counts)} kinds from {len(demo.sent)} signals, "
+    typer.echo(
+        f"\n{len(demo.seen)} events of {len(counts)} kinds from {len(demo.sent)} signals, "
         f"sequence 1 to {demo.seen[-1].meta.sequence} without a gap, in {seconds:.0f} s.\n"
-        "An offline replay of the same signals gives the same events."
+        "An offline replay of the same signals gives the same events.\n"
     )
-    rejected, no_ops = worker.counter("pipeline_rejected_total"), worker.counter("pipeline_no_ops_total")
-    screen.summary(counts, heading, rejected, no_ops)
+    for name, number in sorted(counts.items()):
+        typer.echo(f"  {number:>2}  {typer.style(name, fg=event_colour(name))}")
+    for title, metric in (("rejected", "pipeline_rejected_total"), ("no-ops", "pipeline_no_ops_total")):
+        typer.echo(f"  {title}: " + ", ".join(f"{reason} {count}" for reason, count in worker.counter(metric).items()))
+
+
+class Screen:
+    """Prints events and comments for people; with `as_json`, events as JSON lines and no comments."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def progress(self, text: str) -> None:
+        """Print a line about the run itself on standard error."""
+        typer.secho(text, err=True, dim=True)
+
+    def comment(self, text: str) -> None:
+        """Print a line about the conference."""
+        if not self.as_json:
+            typer.secho(f"# {text}", dim=True)
+            sys.stdout.flush()
+
+    def event(self, event: Event) -> None:
+        """Print one event: time, sequence number, name, fields."""
+        if self.as_json:
+            sys.stdout.write(event_json(event).decode())
+        else:
+            meta = event.meta
+            at = datetime.fromtimestamp(meta.occurred_at / 1e6).strftime("%H:%M:%S.%f")[:-3]
+            name = typer.style(f"{event.EVENT:<30}", fg=event_colour(event.EVENT), bold=True)
+            inferred = typer.style("  (inferred, not reported)", dim=True) if meta.synthetic else ""
+            typer.echo(f"{at}  {meta.sequence:>3}  {name} {_fields(event)}{inferred}")
+        sys.stdout.flush()
+
+
+def _fields(event: Event) -> str:
+    fields = msgspec.structs.asdict(event)
+    shown = {key: value for key, value in fields.items() if key not in ("room_id", "meta", "session_uuid")}
+    return "  ".join(f"{key}={' '.join(value) if isinstance(value, tuple) else value}" for key, value in shown.items())

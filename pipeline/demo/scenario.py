@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
+from msgspec import json, structs
 
 from pipeline.engines.freeswitch.adapter import Adapter
 from pipeline.model.codec import decode_json, signal_json
@@ -32,64 +32,46 @@ class Step:
     """One signal to send, `delay` seconds after the step before it was acknowledged."""
 
     delay: float
-    topic: Literal["api", "media"]
     title: str
-    """A description for the reader."""
-    hold: bool
-    """Whether `delay` is kept as recorded: the watchdog (10 s) must fire before this step."""
+    hold: bool  # whether `delay` is kept as recorded: the watchdog (10 s) must fire before this step
     signal: AnySignal
 
     @property
     def line(self) -> bytes:
-        """The signal as a JSON line that ends with LF."""
+        """Return the signal as a JSON line that ends with LF."""
         return signal_json(self.signal)
 
 
 def steps(*, room_id: str | None = None, speed: float = 1.0, longest: float = 1.0) -> list[Step]:
-    """Return the timeline.
+    """Return the timeline. Gaps are divided by `speed` and at most `longest` seconds; steps with `hold` keep theirs.
 
-    Args:
-        room_id: replaces the recorded room's id, so that no state of an earlier run matters.
-        speed: divides the recorded gaps.
-        longest: limit of a gap in seconds. Steps with `hold` keep their recorded gap.
+    `room_id` replaces the recorded room's id, so that no state of an earlier run matters.
     """
     recorded = sorted([*_api(), *_media()], key=lambda row: (row[0].occurred_at, row[0].TOPIC))
     timeline: list[Step] = []
-    for signal, title, hold in recorded:
+    for recorded_signal, title, hold in recorded:
+        signal = recorded_signal if room_id is None else structs.replace(recorded_signal, room_id=room_id)
         last = timeline[-1].signal if timeline else signal
         delay = (signal.occurred_at - last.occurred_at) / 1e6
         if not hold:
             delay = min(delay / speed, longest)
         if signal.TOPIC != last.TOPIC:
             delay = max(delay, MIN_DELAY)
-        topic: Literal["api", "media"] = "api" if signal.TOPIC == "api" else "media"
-        timeline.append(Step(delay, topic, title, hold, signal))
-    if room_id is None:
-        return timeline
-    return [
-        Step(
-            step.delay,
-            step.topic,
-            step.title,
-            step.hold,
-            msgspec.structs.replace(step.signal, room_id=room_id),
-        )
-        for step in timeline
-    ]
+        timeline.append(Step(delay, title, hold, signal))
+    return timeline
 
 
 def _api() -> Iterator[tuple[AnySignal, str, bool]]:
     for line in _lines(SCENARIO):
-        row: dict[str, Any] = msgspec.json.decode(line)
+        row: dict[str, Any] = json.decode(line)
         yield decode_json(line), row["title"], row.get("hold", False)
 
 
 def _media() -> Iterator[tuple[AnySignal, str, bool]]:
     adapter = Adapter(MEDIA_MAP)
     for line in _lines(CAPTURE):
-        event: dict[str, Any] = msgspec.json.decode(line)
-        signal = adapter.signal(event)
-        if signal is not None:
+        event: dict[str, Any] = json.decode(line)
+        if (signal := adapter.signal(event)) is not None:
             yield signal, f"mod_conference: {event['Action']}", False
 
 

@@ -13,16 +13,15 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import PipelineError
-
-if TYPE_CHECKING:
-    from pipeline.settings import Settings
+from pipeline.settings import Settings
 
 READY_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 8.0
-"""Seconds between SIGTERM and SIGKILL."""
+STOP_SECONDS: Final = 8.0  # between SIGTERM and SIGKILL
 LOG_LINES: Final = 8
 
 
@@ -31,7 +30,7 @@ class DemoError(PipelineError):
 
 
 class WorkerProcess:
-    """A running worker; reads its log from standard error, where it also finds the worker's HTTP port."""
+    """A running worker. Its log on standard error also has its HTTP port."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -50,14 +49,11 @@ class WorkerProcess:
     async def ready(self) -> None:
         """Return when the worker reads signals. Raises DemoError when it ended, or after `READY_SECONDS`."""
         limit = time.monotonic() + READY_SECONDS
-        while not await asyncio.to_thread(self._is_ready):
+        while not self._port or not await asyncio.to_thread(self._get, "/readyz"):
             self.check()
             if time.monotonic() > limit:
                 raise DemoError(f"the worker is not ready after {READY_SECONDS:g} s\n{self.log_tail()}")
             await asyncio.sleep(0.05)
-
-    def _is_ready(self) -> bool:
-        return bool(self._port and self._get("/readyz"))
 
     def check(self) -> None:
         """Raise DemoError if the worker has ended."""
@@ -70,14 +66,10 @@ class WorkerProcess:
         return "\n".join(("last lines of the worker's log:", *self._last))
 
     def counter(self, metric: str) -> dict[str, int]:
-        """Return the values of a counter by its label, without zeros."""
-        found = {}
-        for line in self._get("/metrics").splitlines():
-            if line.startswith(metric + "{"):
-                label, _, number = line.rpartition(" ")
-                if float(number):
-                    found[label.split('"')[1]] = int(float(number))
-        return found
+        """Return the values of a counter with one label by that label, without zeros."""
+        families = text_string_to_metric_families(self._get("/metrics"))
+        samples = [sample for family in families for sample in family.samples if sample.name == metric and sample.value]
+        return {label: int(sample.value) for sample in samples for label in sample.labels.values()}
 
     def _get(self, path: str) -> str:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through HTTP_PROXY

@@ -15,7 +15,6 @@ which brings a Java runtime; Docker is not used.
 from __future__ import annotations
 
 from pipeline.devstack.progress import Progress, terminal_progress
-from pipeline.devstack.stack import ProcessStatus, Stack, StackStatus
-from pipeline.devstack.urls import Urls, resolve
+from pipeline.devstack.stack import ProcessStatus, Stack, StackStatus, Urls, resolve
 
 __all__ = ["ProcessStatus", "Progress", "Stack", "StackStatus", "Urls", "resolve", "terminal_progress"]

@@ -38,12 +38,7 @@ def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -
         "apicurio.datasource.jdbc.max-size": 8,
         "java.util.logging.manager": "org.jboss.logmanager.LogManager",
     }
-    return [
-        *jvm.options(machine, folder),
-        *(f"-D{key}={value}" for key, value in settings.items()),
-        "-jar",
-        str(app),
-    ]
+    return [*jvm.options(machine, folder), *(f"-D{key}={value}" for key, value in settings.items()), "-jar", str(app)]
 
 
 def answers(port: int, timeout: float = 2.0) -> bool:

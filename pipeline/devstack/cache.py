@@ -37,10 +37,7 @@ def cache_dir() -> Path:
 
 
 def make_dir(path: Path) -> Path:
-    """Create a folder for this user only (mode 0700), and return it.
-
-    Raises ConfigError when it can't be created or written to.
-    """
+    """Create a folder for this user only (mode 0700) and return it. Raises ConfigError when it is not writable."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -74,10 +71,7 @@ _IMPORTING: Final = threading.Lock()
 
 
 def java() -> Path:
-    """Return the path of the Java 21 runtime in the extra `local`.
-
-    Raises ConfigError when the extra is not installed.
-    """
+    """Return the path of the Java 21 runtime in the extra `local`. Raises ConfigError when it is not installed."""
     try:
         # Without the pause, a finalizer run by the collector may import while this thread acquires a module lock,
         # and the thread deadlocks with itself (CPython 3.11, gh-91351).

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -60,24 +61,17 @@ def parts() -> list[Part]:
 
 
 def kafka_jars(progress: Progress, cancel: threading.Event) -> list[Path]:
-    """Return Kafka's jars in a fixed order; download those that are missing.
-
-    Raises ConfigError with the remedy when a download fails, Cancelled when `cancel` is set.
-    """
+    """Return Kafka's jars in a fixed order; download those that are missing. Raises ConfigError, Cancelled."""
     wanted = [part for part in parts() if part.packaging == "jar"]
     folder = cache_dir() / "downloads" / "kafka"
     with locked(folder.parent / "kafka.lock"):
-        missing = [p for p in wanted if not _whole(folder / p.name, p)]
-        if missing:
+        if missing := [part for part in wanted if not _whole(folder / part.name, part)]:
             _download(missing, folder, progress, cancel)
     return [folder / part.name for part in wanted]
 
 
 def registry_app(progress: Progress, cancel: threading.Event) -> Path:
-    """Return the registry's start-up jar; download and unpack the registry if it is missing.
-
-    Raises ConfigError with the remedy when the download fails, Cancelled when `cancel` is set.
-    """
+    """Return the registry's start-up jar; download and unpack it if it is missing. Raises ConfigError, Cancelled."""
     [archive] = [part for part in parts() if part.packaging == "tar.gz"]
     root = cache_dir() / "downloads" / "registry"
     home = root / f"{archive.artifact}-{archive.version}"
@@ -100,10 +94,7 @@ def _download(missing: list[Part], folder: Path, progress: Progress, cancel: thr
     for stale in folder.glob(".partial-*"):  # of a killed run: this process holds the lock
         shutil.rmtree(stale, ignore_errors=True)
     progress.add(sum(part.size for part in missing))
-    with (
-        tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch,
-        ThreadPoolExecutor(6) as pool,
-    ):
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, ThreadPoolExecutor(6) as pool:
         fetches = [pool.submit(_fetch, part, folder, Path(scratch), progress, cancel) for part in missing]
         try:
             for fetch in fetches:
@@ -119,7 +110,7 @@ def _fetch(part: Part, folder: Path, scratch: Path, progress: Progress, cancel: 
     for attempt in range(ATTEMPTS):
         came = [0]
         try:
-            path = _resolve(part, scratch / f"{part.name}-{attempt}", _counter(progress, cancel, came))
+            path = _resolve(part, scratch / f"{part.name}-{attempt}", partial(_counter, progress, cancel, came))
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             if digest != part.sha256:
@@ -156,8 +147,11 @@ def _resolve(part: Part, scratch: Path, on_progress: Callable[..., Any]) -> Path
     return Path(component.artifact(classifier=part.classifier, packaging=part.packaging).resolve())
 
 
-def _counter(progress: Progress, cancel: threading.Event, came: list[int]) -> Callable[..., Any]:
-    """Return jgo's progress hook; it counts received bytes in `came[0]` and raises Cancelled when `cancel` is set."""
+@contextlib.contextmanager
+def _counter(
+    progress: Progress, cancel: threading.Event, came: list[int], _name: str, _total: int
+) -> Iterator[Callable[[int], None]]:
+    """Yield jgo's progress hook; it counts received bytes in `came[0]` and raises Cancelled when `cancel` is set."""
 
     def count(size: int) -> None:
         if cancel.is_set():
@@ -165,11 +159,7 @@ def _counter(progress: Progress, cancel: threading.Event, came: list[int]) -> Ca
         came[0] += size
         progress.advance(size)
 
-    @contextlib.contextmanager
-    def hook(_name: str, _total: int) -> Iterator[Callable[[int], None]]:
-        yield count
-
-    return hook
+    yield count
 
 
 def _unpack(archive: Path, home: Path) -> None:

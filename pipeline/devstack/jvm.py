@@ -56,10 +56,7 @@ class Jvm:
 
 
 def options(machine: Jvm, folder: Path) -> list[str]:
-    """Return the command line before the server's own options.
-
-    Without an archive, the JVM writes one to `folder/classes.jsa` when it ends (see `keep`).
-    """
+    """Return the command line up to the server's options. Without an archive, the JVM writes one (see `keep`)."""
     archive, fresh = machine.archive, folder / "classes.jsa"
     common = [
         f"-Xmx{machine.heap_mb}m",

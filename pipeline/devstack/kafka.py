@@ -54,9 +54,7 @@ def properties(node: int, ports: Mapping[int, tuple[int, int]], data: Path, extr
 
 
 def _filled(value: str, node: int, client: int, controller: int) -> str:
-    for name, number in (("{node}", node), ("{client}", client), ("{controller}", controller)):
-        value = value.replace(name, str(number))
-    return value
+    return value.replace("{node}", str(node)).replace("{client}", str(client)).replace("{controller}", str(controller))
 
 
 def prepare(folder: Path, cluster_id: str, node: int, settings: Mapping[str, str]) -> None:

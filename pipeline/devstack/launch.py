@@ -30,11 +30,9 @@ class Launch:
         self._errors: list[BaseException] = []
 
     def run(self) -> None:
-        """Return when all servers answer. After an error, stop the servers that this call started.
-
-        Raises ConfigError, see Stack.up.
-        """
-        threads = [threading.Thread(target=self._run_start, args=(start,), daemon=True) for start in self._starts()]
+        """Return when all servers answer; after an error, stop those that this call started. Raises as Stack.up."""
+        starts = (self._start_brokers, self._start_registry)
+        threads = [threading.Thread(target=self._run_start, args=(start,), daemon=True) for start in starts]
         try:
             for thread in threads:
                 thread.start()
@@ -49,14 +47,6 @@ class Launch:
                 thread.join(fetch.TIMEOUT)
             self._undo()
             raise
-
-    def _starts(self) -> list[Callable[[], None]]:
-        starts: list[Callable[[], None]] = []
-        if any(proc.node for proc in self._state.processes):
-            starts.append(self._start_brokers)
-        if any(not proc.node for proc in self._state.processes):
-            starts.append(self._start_registry)
-        return starts
 
     def _run_start(self, start: Callable[[], None]) -> None:
         try:
@@ -76,10 +66,9 @@ class Launch:
                 kafka.prepare(folder, self._state.cluster_id, proc.node, settings)
                 command = kafka.command(folder, jars, machine)
                 self._spawn(proc, command, jars[0].parent, machine.archive)
-        nodes = {proc.node for proc in self._state.processes if proc.node}
-        for proc in self._state.processes:
-            if proc.node:
-                self._wait(proc, lambda port=proc.port: kafka.known_brokers(port) == nodes)  # type: ignore[misc]
+        brokers = [proc for proc in self._state.processes if proc.node]
+        for proc in brokers:
+            self._wait(proc, lambda port: kafka.known_brokers(port) == {proc.node for proc in brokers})
 
     def _start_registry(self) -> None:
         for proc in self._registry:
@@ -90,11 +79,10 @@ class Launch:
             self._spawn(proc, command, folder, machine.archive)
         for proc in self._state.processes:
             if not proc.node:
-                self._wait(proc, lambda port=proc.port: apicurio.answers(port))  # type: ignore[misc]
+                self._wait(proc, apicurio.answers)
 
     def _machine(self, kind: str, jars: Sequence[Path]) -> jvm.Jvm:
-        spec = self._state.spec
-        return jvm.Jvm(jvm.server_archive(kind, jars), spec.heap_mb, spec.flags)
+        return jvm.Jvm(jvm.server_archive(kind, jars), self._state.spec.heap_mb, self._state.spec.flags)
 
     def _spawn(self, proc: Proc, command: Sequence[str], folder: Path, archive: Path) -> None:
         with self._lock:
@@ -107,10 +95,10 @@ class Launch:
             self._started.append(proc)
             state.save(self._folder / "state.json", self._state)
 
-    def _wait(self, proc: Proc, ready: Callable[[], bool]) -> None:
+    def _wait(self, proc: Proc, ready: Callable[[int], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         log = self._folder / proc.name / "server.log"
-        while not ready():
+        while not ready(proc.port):
             if process.birth(proc.pid) != proc.born:
                 raise ConfigError(f"{proc.name} ended while starting; last lines of its log: {process.tail(log)}")
             if time.monotonic() > deadline:

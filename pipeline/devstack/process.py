@@ -1,16 +1,21 @@
-"""Background processes that outlive the command that started them; safe against reused process ids."""
+"""Background processes that outlive the command that started them, safe against reused process ids; free ports."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from pipeline.errors import ConfigError
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
+PORTS = (20_000, 32_000)  # below those that Linux gives to outgoing connections: they are still free at a restart
 
 
 def spawn(command: Sequence[str], folder: Path, log: Path) -> int:
@@ -60,10 +65,7 @@ def rss(pid: int) -> int | None:
 
 
 def stop(processes: Iterable[tuple[int, str]], patience: float) -> None:
-    """Send SIGTERM to the processes (pid, birth), and SIGKILL to those that still run after `patience` seconds.
-
-    A pid with another birth belongs to a different process now and gets no signal.
-    """
+    """Send SIGTERM to the processes (pid, birth), SIGKILL after `patience` seconds; never to a pid that was reused."""
     left = [entry for entry in processes if _send(*entry, signal.SIGTERM)]
     deadline = time.monotonic() + patience
     while left and time.monotonic() < deadline:
@@ -92,3 +94,26 @@ def tail(log: Path, lines: int = 4) -> str:
         return "(no log)"
     kept = [line[:200] for line in map(str.strip, text.splitlines()) if line and not line.startswith(("at ", "... "))]
     return " | ".join(kept[-lines:]) or "(empty log)"
+
+
+def is_free(port: int) -> bool:
+    """Return whether a server can listen on `port` now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(asked: int | None, taken: Collection[int], option: str) -> int:
+    """Return `asked`; if it is None, a free port not in `taken`. Raises ConfigError, which names `option`."""
+    if asked is not None:
+        if asked in taken or not 0 < asked < 65536 or not is_free(asked):
+            raise ConfigError(f"port {asked} is in use or not allowed: choose another one with {option}, or omit it")
+        return asked
+    for port in random.sample(range(*PORTS), 200):
+        if port not in taken and is_free(port):
+            return port
+    raise ConfigError(f"no free port found between {PORTS[0]} and {PORTS[1]}: choose one with {option}")

@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Protocol, TextIO
+from typing import TextIO
 
 LINE_EVERY = 3.0  # seconds between two lines when standard error is not a terminal
 
 
-class Progress(Protocol):
-    """Receives the progress of `Stack.up`, from several threads."""
+class Progress:
+    """Receives the progress of `Stack.up`, from several threads. This base class ignores it."""
 
     def say(self, text: str) -> None:
         """Report the current step in one line."""
@@ -25,20 +25,7 @@ class Progress(Protocol):
         """Report `size` received bytes; negative when a file is downloaded again."""
 
 
-class Silent:
-    """Ignores all reports."""
-
-    def say(self, text: str) -> None:
-        """Ignore the line."""
-
-    def add(self, size: int) -> None:
-        """Ignore the size."""
-
-    def advance(self, size: int) -> None:
-        """Ignore the size."""
-
-
-class Lines:
+class Lines(Progress):
     """Prints lines, for logs and pipes: at most one about the download in `LINE_EVERY` seconds."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,39 +34,30 @@ class Lines:
         self._last = 0.0
 
     def say(self, text: str) -> None:
-        """Print the line."""
         with self._lock:
             print(text, file=self._stream, flush=True)
 
     def add(self, size: int) -> None:
-        """Add to the total."""
         with self._lock:
             self._total += size
 
     def advance(self, size: int) -> None:
-        """Count, and print a line when `LINE_EVERY` has passed or the download is complete."""
         with self._lock:
             self._done += size
             now = time.monotonic()
             if not size or (now - self._last < LINE_EVERY and self._done < self._total):
                 return
             self._last = now
-            done, total = self._done / 1e6, self._total / 1e6
-            print(f"downloaded {done:.0f} of {total:.0f} MB", file=self._stream, flush=True)
+            text = f"downloaded {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB"
+            print(text, file=self._stream, flush=True)
 
 
-class Bar:
+class Bar(Progress):
     """Shows a rich progress bar once there is something to download."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
         from rich.progress import Progress as RichProgress
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -88,22 +66,18 @@ class Bar:
         self._total, self._lock = 0, threading.Lock()
 
     def say(self, text: str) -> None:
-        """Print the line above the bar."""
         self._bar.console.print(text, markup=False, highlight=False)
 
     def add(self, size: int) -> None:
-        """Add to the total and show the bar."""
         with self._lock:
             self._total += size
             self._bar.update(self._task, total=self._total, visible=True)
             self._bar.start()
 
     def advance(self, size: int) -> None:
-        """Move the bar."""
         self._bar.advance(self._task, size)
 
     def close(self) -> None:
-        """Stop the bar and restore the terminal."""
         self._bar.stop()
 
 
@@ -114,8 +88,5 @@ def terminal_progress(stream: TextIO | None = None) -> Iterator[Progress]:
     if stream is not sys.stderr or not stream.isatty():
         yield Lines(stream)
         return
-    bar = Bar()
-    try:
+    with contextlib.closing(Bar()) as bar:
         yield bar
-    finally:
-        bar.close()

@@ -1,4 +1,4 @@
-"""`Stack`: a named set of brokers and a registry that are started, checked and deleted together."""
+"""`Stack`: a named set of brokers and a registry, started, checked and deleted together; `resolve`: their URLs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pipeline.devstack import apicurio, jvm, kafka, ports, process, state
+from pipeline.devstack import apicurio, jvm, kafka, process, state
 from pipeline.devstack.cache import cache_dir, java, locked, make_dir
 from pipeline.devstack.launch import Launch
-from pipeline.devstack.progress import Progress, Silent
+from pipeline.devstack.progress import Progress
 from pipeline.devstack.state import Proc, Spec, State
 from pipeline.errors import ConfigError
 
+BROKER, REGISTRY = "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"
 STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
 STOP_SECONDS_ARCHIVE = 30.0  # the same, for a server that writes its class archive
 
@@ -101,12 +102,11 @@ class Stack:
         It may be called again. A server that died starts on the same port with its data; the `notes` of the result
         then have the last lines of its log.
 
-        Raises:
-            ConfigError: the extra `local` is missing, a download fails, a port is in use, the stack exists with
-                other arguments, or a server does not start; the text names the remedy.
+        Raises ConfigError when the extra `local` is missing, a download fails, a port is in use, the stack exists with
+        other arguments, or a server does not start.
         """
         java()
-        progress = progress or Silent()
+        progress = progress or Progress()
         with self._lock():
             current = state.load(self._state_file) or self._new_state()
             self._check_same(current)
@@ -138,10 +138,7 @@ class Stack:
         return StackStatus(self.name, "stopped") if current is None else self._status(current, ())
 
     def kill(self, process_name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to one server, to test failures; `up` starts it again after SIGKILL.
-
-        Raises ConfigError when no such server runs.
-        """
+        """Send a signal to one server, to test failures. Raises ConfigError when no such server runs."""
         current = state.load(self._state_file)
         for proc in current.processes if current else []:
             if proc.name == process_name and _runs(proc):
@@ -164,25 +161,19 @@ class Stack:
 
     def _new_state(self) -> State:
         kafka_port, registry_port = self._asked
-        taken: set[int] = set()
+        taken: list[int] = []
 
-        def port(asked: int | None, option: str) -> int:
-            taken.add(chosen := ports.choose(asked, taken, option))
-            return chosen
+        def proc(name: str, node: int, asked: int | None, option: str) -> Proc:
+            taken.append(port := process.choose_port(asked, taken, option))
+            taken.append(inner := process.choose_port(None, taken, option))
+            return Proc(name=name, node=node, port=port, inner_port=inner)
 
         processes = [
-            Proc(
-                name=f"kafka-{node}",
-                node=node,
-                port=port(kafka_port if node == 1 else None, "--kafka-port"),
-                inner_port=port(None, "--kafka-port"),
-            )
+            proc(f"kafka-{node}", node, kafka_port if node == 1 else None, "--kafka-port")
             for node in range(1, self._spec.nodes + 1)
         ]
         if self._spec.registry:
-            server = port(registry_port, "--registry-port")
-            inner = port(None, "--registry-port")
-            processes.append(Proc(name="registry", node=0, port=server, inner_port=inner))
+            processes.append(proc("registry", 0, registry_port, "--registry-port"))
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         made = State(spec=self._spec, cluster_id=cluster_id, processes=processes)
         make_dir(self.folder)
@@ -191,15 +182,12 @@ class Stack:
 
     def _check_same(self, current: State) -> None:
         has = {proc.node: proc.port for proc in current.processes}
-        asked = (
+        arguments = [
             ("port of the broker", has.get(1), self._asked[0]),
             ("port of the registry", has.get(0), self._asked[1]),
-        )
-        differs = [f"{name} {old}, not {new}" for name, old, new in asked if new is not None and old != new]
-        for name in Spec.__struct_fields__:
-            old, new = getattr(current.spec, name), getattr(self._spec, name)
-            if old != new:
-                differs.append(f"{name} {old}, not {new}")
+            *((name, getattr(current.spec, name), getattr(self._spec, name)) for name in Spec.__struct_fields__),
+        ]
+        differs = [f"{name} {old}, not {new}" for name, old, new in arguments if new is not None and old != new]
         if differs:
             raise ConfigError(
                 f"local stack {self.name!r} exists with {'; '.join(differs)}: "
@@ -216,9 +204,7 @@ class Stack:
         brokers = [f"{kafka.HOST}:{p.port}" for p in current.processes if p.node]
         registries = [apicurio.url(p.port) for p in current.processes if not p.node]
         overall: Condition = "died" if "died" in states else "stopped" if "stopped" in states else "running"
-        return StackStatus(
-            self.name, overall, ",".join(brokers) or None, registries[0] if registries else None, found, notes
-        )
+        return StackStatus(self.name, overall, ",".join(brokers) or None, next(iter(registries), None), found, notes)
 
     def _process_status(self, proc: Proc) -> ProcessStatus:
         log = self.folder / proc.name / "server.log"
@@ -237,3 +223,26 @@ class Stack:
 
 def _runs(proc: Proc) -> bool:
     return bool(proc.pid) and process.birth(proc.pid) == proc.born
+
+
+@dataclass(frozen=True)
+class Urls:
+    """The values for KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL."""
+
+    bootstrap_servers: str
+    schema_registry_url: str
+
+
+def resolve(name: str = "default", *, home: Path | None = None, environ: Mapping[str, str] | None = None) -> Urls:
+    """Return each URL from the environment, else from the running local stack `name`. Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    broker, registry = environ.get(BROKER, "").strip(), environ.get(REGISTRY, "").strip()
+    if not broker or not registry:
+        status = Stack(name, home=home).status()
+        broker, registry = broker or status.bootstrap_servers or "", registry or status.schema_registry_url or ""
+        missing = [variable for variable, value in ((BROKER, broker), (REGISTRY, registry)) if not value]
+        if missing or status.state == "died":
+            why = "has a process that died" if status.state == "died" else "does not run"
+            variables = " and ".join(missing or [BROKER, REGISTRY])
+            raise ConfigError(f"local stack {name!r} {why}: run `conference-pipeline up` or set {variables}")
+    return Urls(broker, registry)

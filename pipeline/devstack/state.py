@@ -32,11 +32,9 @@ class Proc(msgspec.Struct, kw_only=True):
     archive: str = ""  # path for the class archive that it writes when it ends; empty: it writes none
 
     def started(self, pid: int, born: str, archive: str) -> None:
-        """Record a start."""
         self.pid, self.born, self.archive = pid, born, archive
 
     def stopped(self) -> None:
-        """Record that the server does not run."""
         self.pid, self.born = 0, ""
 
 
@@ -50,10 +48,7 @@ class State(msgspec.Struct, kw_only=True):
 
 
 def load(path: Path) -> State | None:
-    """Return the state, None if there is no file.
-
-    Raises ConfigError when the file is damaged or from another version.
-    """
+    """Return the state, None if there is no file. Raises ConfigError when it is damaged or from another version."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=State)
     except FileNotFoundError:

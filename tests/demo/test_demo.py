@@ -19,9 +19,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from pipeline.demo import run as demo_run
 from pipeline.demo import worker_process
-from pipeline.demo.run import _difference, plan
+from pipeline.demo.run import Screen, _difference, plan
 from pipeline.demo.scenario import steps
-from pipeline.demo.screen import Screen
 from pipeline.demo.worker_process import DemoError, WorkerProcess
 from pipeline.devstack.cache import cache_dir
 from pipeline.kafka.event_reader import EventReader

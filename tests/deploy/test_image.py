@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.devstack.ports import choose
+from pipeline.devstack.process import choose_port
 from testkit.pipe import Pipe
 
 ROOT = Path(__file__).parent.parent.parent
@@ -230,7 +230,7 @@ def ready(port: int) -> bool:
 @pytest.mark.broker
 async def test_worker_passes_the_smoke_test_and_writes_no_files(image: Image, pipe: Pipe) -> None:
     settings = {key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))}
-    env = image.env({**settings, "PIPELINE_HTTP_PORT": str(choose(None, (), "port")), "TIMEOUT_SECONDS": "60"})
+    env = image.env({**settings, "PIPELINE_HTTP_PORT": str(choose_port(None, (), "port")), "TIMEOUT_SECONDS": "60"})
     await asyncio.to_thread(serve, image, env)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.devstack import cache, fetch, terminal_progress
-from pipeline.devstack.progress import Lines, Silent
+from pipeline.devstack.progress import Lines, Progress
 from pipeline.errors import ConfigError
 from tests.support.fronts import Answer, Asked, serve
 
@@ -26,7 +26,7 @@ def test_offline_error_names_the_remedy_and_leaves_no_partial_file(
     monkeypatch.setenv(cache.ENV, str(tmp_path))
     monkeypatch.setenv(fetch.MIRROR, "http://127.0.0.1:9")  # the discard port refuses connections
     with pytest.raises(ConfigError, match=r"cannot download .* online .* copy .* KAFKA_BOOTSTRAP_SERVERS"):
-        fetch.registry_app(Silent(), threading.Event())
+        fetch.registry_app(Progress(), threading.Event())
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["downloads", "registry", "registry.lock"]
 
 
@@ -61,7 +61,7 @@ def test_file_with_another_checksum_is_rejected(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.broker
 def test_mirror_is_used_and_complete_files_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     part = next(one for one in fetch.parts() if one.artifact == "jspecify")
-    jar = next(one for one in fetch.kafka_jars(Silent(), threading.Event()) if one.name == part.name)
+    jar = next(one for one in fetch.kafka_jars(Progress(), threading.Event()) if one.name == part.name)
     served = tmp_path / "org/jspecify/jspecify" / part.version
     served.mkdir(parents=True)
     (served / part.name).write_bytes(jar.read_bytes())
@@ -103,15 +103,15 @@ def test_missing_files_are_downloaded_and_unpacked_once(monkeypatch: pytest.Monk
     (stale := tmp_path / "downloads" / "kafka" / ".partial-of-a-killed-run").mkdir(parents=True)
     with serve(answer) as url:
         monkeypatch.setenv(fetch.MIRROR, url)
-        [jar] = fetch.kafka_jars(Silent(), threading.Event())
-        app = fetch.registry_app(Silent(), threading.Event())
+        [jar] = fetch.kafka_jars(Progress(), threading.Event())
+        app = fetch.registry_app(Progress(), threading.Event())
         assert jar.read_bytes() == b"classes"
         assert not stale.exists()
         assert app.is_file()
         assert [path.name for path in app.parent.parent.iterdir()] == ["thing-1"], "the archive is not kept"
         came = len(asked)
-        assert fetch.kafka_jars(Silent(), threading.Event()) == [jar]
-        assert fetch.registry_app(Silent(), threading.Event()) == app
+        assert fetch.kafka_jars(Progress(), threading.Event()) == [jar]
+        assert fetch.registry_app(Progress(), threading.Event()) == app
         assert len(asked) == came
 
 
@@ -128,7 +128,7 @@ def test_cancelled_download_is_not_retried(monkeypatch: pytest.MonkeyPatch, tmp_
     with serve(answer) as url:
         monkeypatch.setenv(fetch.MIRROR, url)
         with pytest.raises(fetch.Cancelled):
-            fetch._download([part], tmp_path / "target", Silent(), cancel)
+            fetch._download([part], tmp_path / "target", Progress(), cancel)
     assert len({path for path in asked if path.endswith(".jar")}) <= 1
     assert list((tmp_path / "target").iterdir()) == []
 
@@ -145,7 +145,7 @@ def test_archive_is_unpacked_and_deleted(tmp_path: Path) -> None:
 def test_cancel_stops_a_running_download(tmp_path: Path) -> None:
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(fetch.Cancelled), fetch._counter(Silent(), cancel, [0])("x", 1) as count:
+    with pytest.raises(fetch.Cancelled), fetch._counter(Progress(), cancel, [0], "x", 1) as count:
         count(1)
 
 

@@ -1,4 +1,4 @@
-"""pipeline/devstack/{cache,jvm,ports,process}.py, without starting a server."""
+"""pipeline/devstack/{cache,jvm,process}.py, without starting a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.devstack import cache, jvm, ports, process
+from pipeline.devstack import cache, jvm, process
 from pipeline.errors import ConfigError
 
 
@@ -77,17 +77,17 @@ def test_port_is_the_given_or_a_free_one(monkeypatch: pytest.MonkeyPatch) -> Non
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         used = taken.getsockname()[1]
-        assert not ports.free(used)
-    assert ports.choose(used, (), "--x") == used
+        assert not process.is_free(used)
+    assert process.choose_port(used, (), "--x") == used
     for port, taken_ports in ((used, (used,)), (0, ()), (65536, ())):
         with pytest.raises(ConfigError, match=rf"port {port} is in use or not allowed: .* --x"):
-            ports.choose(port, taken_ports, "--x")
-    taken_but_one = set(range(*ports.RANGE)) - {ports.RANGE[0]}
-    monkeypatch.setattr(ports, "RANGE", (ports.RANGE[0], ports.RANGE[0] + 200))
-    monkeypatch.setattr(ports, "free", lambda _: True)
-    assert ports.choose(None, taken_but_one, "--x") == ports.RANGE[0]
+            process.choose_port(port, taken_ports, "--x")
+    taken_but_one = set(range(*process.PORTS)) - {process.PORTS[0]}
+    monkeypatch.setattr(process, "PORTS", (process.PORTS[0], process.PORTS[0] + 200))
+    monkeypatch.setattr(process, "is_free", lambda _: True)
+    assert process.choose_port(None, taken_but_one, "--x") == process.PORTS[0]
     with pytest.raises(ConfigError, match=r"no free port found between \d+ and \d+: choose one with --x"):
-        ports.choose(None, range(*ports.RANGE), "--x")
+        process.choose_port(None, range(*process.PORTS), "--x")
 
 
 def test_ended_process_has_no_birth_and_no_memory() -> None:

@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pipeline.cli.down import down
 from pipeline.cli.status import status
 from pipeline.cli.up import up
-from pipeline.devstack import Stack, Urls, cache, ports, process, resolve
+from pipeline.devstack import Stack, Urls, cache, process, resolve
 from pipeline.errors import ConfigError
 
 AVRO = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
@@ -283,7 +283,7 @@ def test_port_in_use_is_an_error_before_anything_starts(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="--kafka-port"):
             Stack("x", home=tmp_path, kafka_port=taken.getsockname()[1]).up()
     assert list(tmp_path.iterdir()) == []
-    assert ports.choose(None, (), "--x") in range(*ports.RANGE)
+    assert process.choose_port(None, (), "--x") in range(*process.PORTS)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b"])

@@ -39,8 +39,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from pipeline.devstack import Stack, apicurio, fetch, jvm, ports
-from pipeline.devstack.progress import Silent
+from pipeline.devstack import Stack, apicurio, fetch, jvm
+from pipeline.devstack.process import choose_port
+from pipeline.devstack.progress import Progress
 from pipeline.kafka.acls import Acl
 from pipeline.settings import Settings, load
 from testkit.pipe import ROOT, Pipe
@@ -270,7 +271,7 @@ def secured(folder: Path) -> Iterator[Secured]:
     taken: set[int] = set()
 
     def port() -> int:
-        taken.add(chosen := ports.choose(None, taken, "tests"))
+        taken.add(chosen := choose_port(None, taken, "tests"))
         return chosen
 
     sasl, mutual, https = port(), port(), port()
@@ -335,7 +336,7 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
         "apicurio.auth.role-based-authorization": "true",
         **{f"{users}.users.{name}": password for name, password in passwords.items()},
     }
-    app = fetch.registry_app(Silent(), threading.Event())
+    app = fetch.registry_app(Progress(), threading.Event())
     machine = jvm.Jvm(jvm.server_archive("registry", [app]), 384, jvm.FAST_START)
     command = apicurio.command(folder, app, machine, (port + 0, inner))
     at = command.index("-jar")

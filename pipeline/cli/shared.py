@@ -1,4 +1,4 @@
-"""What the commands that use servers share: their settings, and errors of the Kafka client in one line."""
+"""What several commands share: options, the settings with both servers, one-line errors of the Kafka client."""
 
 from __future__ import annotations
 
@@ -6,33 +6,45 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pipeline.devstack import StackStatus, Urls
     from pipeline.settings import Settings
 
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")]
+Force = Annotated[
+    bool, typer.Option("--force", metavar="", help="Only warn about topic settings that break a guarantee.")
+]
+StackName = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Name of the local stack; several can run side by side.")
+]
 
-def server_settings(**overrides: Any) -> Settings:
-    """Return the settings with both URLs: from the environment, else those of the local stack.
 
-    Raises ConfigError when a setting is invalid or a URL is missing; the text names the remedy.
-    """
+def server_settings() -> Settings:
+    """Return the settings with both URLs, from the environment or of the local stack. Raises ConfigError."""
     from pipeline.settings import load
 
-    settings = load(**overrides)
+    settings = load()
     if settings.bootstrap_servers and settings.registry_url:
         return settings
     from pipeline.devstack import resolve
 
-    urls = resolve()
-    return settings.model_copy(
-        update={
-            "bootstrap_servers": settings.bootstrap_servers or urls.bootstrap_servers,
-            "registry_url": settings.registry_url or urls.schema_registry_url,
-        }
-    )
+    return with_urls(settings, resolve())
+
+
+def with_urls(settings: Settings, found: Urls | StackStatus) -> Settings:
+    """Return the settings with the URLs of `found` in place of missing ones."""
+    broker, registry = found.bootstrap_servers, found.schema_registry_url
+    urls = {
+        "bootstrap_servers": settings.bootstrap_servers or broker,
+        "registry_url": settings.registry_url or registry,
+    }
+    return settings.model_copy(update=urls)
 
 
 def silence_kafka_client() -> None:
