@@ -46,14 +46,7 @@ def _hook(_: type, text: Any) -> Micros:
         raise ValueError(f"Expected an RFC 3339 time with an offset, got {shown}") from None
 
 
-_JSON_NAMES: Final = {
-    type(None): "null",
-    bool: "bool",
-    int: "int",
-    float: "float",
-    list: "array",
-    dict: "object",
-}
+_JSON_NAMES: Final = {type(None): "null", bool: "bool", int: "int", float: "float", list: "array", dict: "object"}
 _from_json: Final[Callable[[bytes], AnySignal]] = msgspec.json.Decoder(AnySignal, dec_hook=_hook).decode
 
 
