@@ -1,14 +1,13 @@
 """Signals and events as JSON (contract §3 and §4).
 
-A signal is checked by the rules of contract §4, which `avro/` holds for both forms. A value that breaks one raises
-SignalError, which names the field, what was expected and what was found.
+A value that breaks a rule of contract §4 raises SignalError, which names the field, what was expected and what was
+found. `avro/` holds the rules for both forms.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,21 +18,12 @@ from pipeline.model.events import Event
 from pipeline.model.signals import SIGNALS, AnySignal, ConferencePlay, Micros
 from pipeline.model.times import format_time, parse_time
 
-MAX_VALUE: Final = 1 << 20
-"""Largest value of a signal, in bytes, uncompressed (contract §4)."""
-LONG_VALUE: Final = 1 << 16
-"""Bytes from which a value is reduced before it is decoded (`_reduced`)."""
-MAX_URLS: Final = 128
-"""Most urls of a `conference.play` (contract §4)."""
-MAX_FAILED: Final = 1024
-"""Most urls of a `play.failed`; the contract has no bound there."""
-MAX_RAW: Final = 12 * 255 + 2
-"""Bytes of the longest id in JSON: every character escaped and beyond the BMP."""
-MAX_SHOWN: Final = 60
-"""Characters of a bad value that an error message shows."""
-
-
-# --- decoding ------------------------------------------------------------------------------------------------
+MAX_VALUE: Final = 1 << 20  # bytes of a signal's value, uncompressed (contract §4)
+LONG_VALUE: Final = 1 << 16  # bytes from which a value is reduced before it is decoded (`_reduced`)
+MAX_URLS: Final = 128  # urls of a `conference.play` (contract §4)
+MAX_FAILED: Final = 1024  # urls of a `play.failed`; the contract has no bound there
+MAX_RAW: Final = 12 * 255 + 2  # bytes of the longest id in JSON: every character escaped and beyond the BMP
+MAX_SHOWN: Final = 60  # characters of a bad value that an error message shows
 
 
 def _hook(_: type, text: Any) -> Micros:
@@ -42,8 +32,7 @@ def _hook(_: type, text: Any) -> Micros:
     try:
         return Micros(parse_time(text))
     except ValueError as error:
-        shown = f"{shorten(text)} ({error})"
-        raise ValueError(f"Expected an RFC 3339 time with an offset, got {shown}") from None
+        raise ValueError(f"Expected an RFC 3339 time with an offset, got {shorten(text)} ({error})") from None
 
 
 _JSON_NAMES: Final = {type(None): "null", bool: "bool", int: "int", float: "float", list: "array", dict: "object"}
@@ -95,10 +84,7 @@ _type: Final = msgspec.json.Decoder(str).decode
 
 
 def _at_most(items: int) -> Callable[[bytes], object]:
-    """Return a reader of arrays that fails at item `items` + 1.
-
-    Only an array-like struct stops that early; msgspec checks the length of other types at the end.
-    """
+    """Return a reader of arrays that fails at item `items` + 1; only an array-like struct stops that early."""
     fields = [(f"u{n}", msgspec.Raw, msgspec.Raw()) for n in range(items)]
     kind = msgspec.defstruct("Some", fields, array_like=True, forbid_unknown_fields=True)
     return msgspec.json.Decoder(kind).decode
@@ -145,8 +131,7 @@ def _check_count(urls: bytes, most: int) -> None:
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")
-"""Words in msgspec's errors for a surrogate without its pair."""
+_AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")  # words in msgspec's errors for one without its pair
 
 
 def _explain(message: str, value: bytes) -> str:
@@ -158,30 +143,20 @@ def _explain(message: str, value: bytes) -> str:
 
 
 def _found(path: str, value: bytes) -> str:
-    """Return the JSON at `path` (`field` or `field[3]`), shortened. Only that field is read, which bounds the cost."""
+    """Return the JSON at `path` (`field` or `field[3]`), shortened. Fields are not decoded, which bounds the cost."""
     field, _, index = path.partition("[")
     if index and len(value) > LONG_VALUE:
         return "something else"  # finding it would take longer than decoding the value
     try:
-        raw = getattr(_one_field(field).decode(value), field)
+        raw = getattr(_pick(value), field)
         if index:
             raw = _raw_items(raw)[int(index.rstrip("]"))]
     except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
         return "something else"  # a repeated field, or invalid JSON after it
-    text = bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace")
-    return one_line(text, MAX_SHOWN)
-
-
-@lru_cache(maxsize=64)  # the signals have fewer fields
-def _one_field(name: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(msgspec.defstruct("Found", [(name, msgspec.Raw, msgspec.Raw(b"nothing"))]))
+    return one_line(bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace"), MAX_SHOWN)
 
 
 _raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-# --- encoding ------------------------------------------------------------------------------------------------
-
 _to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # calls the hook for Micros
 _replace: Final = msgspec.structs.replace
 
@@ -198,8 +173,8 @@ def event_json(event: Event) -> bytes:
     try:
         return _to_json(event) + b"\n"
     except OverflowError:
-        text = f"expected a time in the years 1 to 9999, found {meta.occurred_at}"
-        raise SignalError(f"meta.occurred_at: {text}") from None
+        found = meta.occurred_at
+        raise SignalError(f"meta.occurred_at: expected a time in the years 1 to 9999, found {found}") from None
 
 
 def signal_json(signal: AnySignal) -> bytes:

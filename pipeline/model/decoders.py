@@ -25,16 +25,14 @@ class UnknownSchemaError(PipelineError):
 
 
 class Decoders:
-    """A table from schema id to decoder, for values of some records.
+    """A table from schema id to decoder, for values of `records`, the classes that may occur. Starts without any id.
 
     It does no I/O: the caller asks the registry for the schema of an id and passes it to `learn`, once per id.
     """
 
     def __init__(self, records: Iterable[Any]) -> None:
-        """Start without any id. `records` are the classes of the records that may occur."""
         self._records: dict[str, Any] = {record.RECORD: record for record in records}
-        self._by_head: dict[bytes, Decode] = {}
-        """Magic byte and schema id → decoder."""
+        self._by_head: dict[bytes, Decode] = {}  # by magic byte and schema id
 
     def learn(self, schema_id: int, text: str | None) -> None:
         """Use the schema `text` for this id. None: the registry has no such id, and its values are errors."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-SHOWN: Final = 40
-"""Characters of a bad value that an error message shows."""
+SHOWN: Final = 40  # characters of a bad value that an error message shows
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -26,12 +25,8 @@ def one_line(text: str, longest: int = 240) -> str:
 
 
 def path_and_fault(message: str) -> tuple[str, str]:
-    """Split a validation error of msgspec into the path and the fault.
-
-    The path is `field` or `field[3]`, or "" for the whole value. The message may quote the value, so the path is
-    what follows the *last* mark.
-    """
-    what, mark, path = message.rpartition(" - at `$")
+    """Split a validation error of msgspec into the path (`field`, `field[3]`, "" for the whole value) and the fault."""
+    what, mark, path = message.rpartition(" - at `$")  # the last one: the message may quote the value
     if not mark:
         what, path = path, ""
     what = one_line(what).replace("`", "")

@@ -1,8 +1,7 @@
 """Decoders for a writer's schema (Avro 1.12, "Schema Resolution").
 
-A value of the current schema, the one in avro/, is read by its generated decoder. `resolving` reads values of other
-versions: extra fields are dropped, missing fields take their defaults, and the rules of contract §4 are checked as for
-JSON.
+The generated decoders read values of the current schemas, those in avro/. `resolving` reads values of other versions:
+extra fields are dropped, missing fields take their defaults, and the rules of contract §4 are checked as for JSON.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ from pipeline.model.signals import Micros
 from pipeline.model.times import FIRST_TIME, LAST_TIME
 from pipeline.model.wire import DECODERS, SCHEMAS
 
+# Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Those in avro/ have 2,000.
 MAX_SCHEMA: Final = 1 << 17
-"""Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Those in avro/ have 2,000."""
-
 Decode = Callable[[bytes], Any]
 """A decoder of framed values. Raises SignalError."""
 
@@ -55,9 +53,8 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decod
 def is_current(schema: Any, name: str) -> bool:
     """Return whether the parsed `schema` has exactly the encoding of the current schema of record `name`.
 
-    If so, the generated decoder may read its values. The two are compared in Avro's Parsing Canonical Form: it keeps
-    names, types and the order of fields and branches, which determine the bytes, and drops docs, defaults and other
-    attributes. So a version that differs in its docs only is current, too.
+    If so, the generated decoder may read its values. Avro's Parsing Canonical Forms are compared: they keep names,
+    types and the order of fields and branches, which determine the bytes, and drop docs, defaults and other attributes.
     """
     canonical = _canonical(schema)
     return canonical is not None and canonical == _canonical(msgspec.json.decode(SCHEMAS[name]))
@@ -69,12 +66,10 @@ def _canonical(schema: Any) -> str | None:
 
     try:
         return str(avro.to_parsing_canonical_form(schema))
-    except (avro.SchemaParseException, avro.UnknownType, *_INVALID):
+    except (avro.SchemaParseException, avro.UnknownType):
         return None
-
-
-_INVALID: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
-"""What fastavro raises for JSON that is not a schema."""
+    except (TypeError, AttributeError, LookupError, ValueError, RecursionError):  # JSON that is not a schema
+        return None
 
 
 def _full_name(schema: Any) -> str:
@@ -101,10 +96,9 @@ def resolving(schema: Any, record: Any) -> Decode:
         except (IndexError, ValueError) as error:
             raise SignalError(one_line(f"{record.RECORD}: {reader.fault(error)}")) from None
         except (KeyError, TypeError, AttributeError):
-            text = f"{record.RECORD}: {reader.where()}the writer's schema is no Avro schema here"
-            raise SignalError(one_line(text)) from None
-        if reader.at != len(value):
-            more = len(value) - reader.at
+            where = f"{record.RECORD}: {reader.where()}"
+            raise SignalError(one_line(f"{where}the writer's schema is no Avro schema here")) from None
+        if more := len(value) - reader.at:
             raise SignalError(f"{record.RECORD}: expected the end of the record, found {more} more bytes")
         try:
             return msgspec.convert(fields, record, dec_hook=_convert)
@@ -126,16 +120,10 @@ def _explain(message: str, fields: dict[str, Any]) -> str:
 
 
 def _convert(kind: type, value: Any) -> int | bytes:
-    return Recent(signal_ids.of(_strings(value))) if kind is Recent else _micros(value)
-
-
-def _strings(value: Any) -> list[str]:
-    if type(value) is not list or not all(type(item) is str for item in value):
-        raise ValueError(f"Expected an array of strings, got {value!r:.60}")
-    return value
-
-
-def _micros(value: Any) -> int:
+    if kind is Recent:
+        if type(value) is not list or not all(type(item) is str for item in value):
+            raise ValueError(f"Expected an array of strings, got {value!r:.60}")
+        return Recent(signal_ids.of(value))
     if type(value) is not int:
         raise ValueError(f"Expected a timestamp-micros, got {value!r:.60}")
     if not FIRST_TIME <= value <= LAST_TIME:

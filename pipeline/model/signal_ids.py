@@ -1,7 +1,7 @@
 """The last signal_ids of a room, kept as the bytes of the Avro array in its row.
 
-Every accepted API signal adds one, and every row holds them all. As strings they took a fifth of the time of a
-signal and half of the memory of a room.
+Every accepted API signal adds one, and every row holds them all. As strings they took a fifth of the time of a signal
+and half of the memory of a room.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Final
 from pipeline.model.avro import LONG, MAX_ITEMS, read_block, read_long, read_string
 from pipeline.model.records import Recent
 
-NONE: Final[Recent] = b"\0"
-"""No signal_ids: an array without items."""
+NONE: Final[Recent] = b"\0"  # an array without items
 
 
 def of(signal_ids: Iterable[str]) -> Recent:
@@ -57,8 +56,7 @@ def remembers(recent: Recent, signal_id: str) -> bool:
 
 def ids(recent: Recent) -> tuple[str, ...]:
     """Decode all, oldest first."""
-    found, _ = _read(recent, 0)
-    return tuple(found)
+    return tuple(_read(recent, 0)[0])
 
 
 def read(data: bytes, at: int) -> tuple[Recent, int]:
