@@ -1,7 +1,8 @@
 """Reads one Avro value step by step, as its schema describes it.
 
-`explain` reads bytes that a generated decoder (`pipeline.model.wire`) refused, and names the wrong field.
-`schema_resolution` reads values written with any other schema. A length, count or branch is checked before it is used.
+`explain` reads bytes that a generated decoder (`pipeline.model.wire`) refused, and names the wrong field. `resolving`
+reads values written with another schema (Avro 1.12, "Schema Resolution"). A length, count or branch is checked before
+it is used.
 """
 
 from __future__ import annotations
@@ -13,8 +14,16 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final, NoReturn
 
+import msgspec
+
+from pipeline.errors import SignalError
+from pipeline.model import signal_ids
 from pipeline.model.avro import LONG_MAX, LONG_MIN, MAX_ITEMS, MAX_RECORDS, read_block, read_bytes, read_long
-from pipeline.model.error_text import shorten
+from pipeline.model.error_text import fault, one_line, shorten
+from pipeline.model.framing import HEAD
+from pipeline.model.records import Recent
+from pipeline.model.signals import Micros
+from pipeline.model.times import FIRST_TIME, LAST_TIME
 
 MAX_VALUES: Final = 2048
 """Most values in a record of another writer's schema. Array items, map entries and union branches count one by one,
@@ -39,6 +48,50 @@ def explain(schema: str, data: bytes, start: int = 0) -> str:
     return f"{name}: expected the end of the record, found {len(data) - reader.at} more bytes"
 
 
+def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
+    """Return a decoder of framed values of the writer's parsed `schema` to the class `record`. It raises SignalError.
+
+    Extra fields are dropped, missing fields take their defaults, and the rules of contract §4 are checked as for JSON.
+    """
+
+    def decode(value: bytes) -> Any:
+        reader = Reader(value, HEAD)
+        try:
+            fields = reader.read(schema)
+        except RecursionError:
+            raise SignalError(f"{record.RECORD}: the value is nested too deeply") from None
+        except (IndexError, ValueError) as error:
+            raise SignalError(one_line(f"{record.RECORD}: {reader.fault(error)}")) from None
+        except (KeyError, TypeError, AttributeError):
+            where = f"{record.RECORD}: {reader.where()}"
+            raise SignalError(one_line(f"{where}the writer's schema is no Avro schema here")) from None
+        if more := len(value) - reader.at:
+            raise SignalError(f"{record.RECORD}: expected the end of the record, found {more} more bytes")
+        try:
+            return msgspec.convert(fields, record, dec_hook=_convert)
+        except msgspec.ValidationError as error:
+            raise SignalError(f"{record.RECORD}: {fault(str(error), partial(_found, fields), 'field ')}") from None
+
+    return decode
+
+
+def _found(fields: dict[str, Any], field: str, index: str) -> str:
+    # `index` may go on to a field of the item.
+    return shorten(fields[field][int(index[: index.index("]")])] if index else fields[field])
+
+
+def _convert(kind: type, value: Any) -> int | bytes:
+    if kind is Recent:
+        if type(value) is not list or not all(type(item) is str for item in value):
+            raise ValueError(f"Expected an array of strings, got {value!r:.60}")
+        return Recent(signal_ids.of(value))
+    if type(value) is not int:
+        raise ValueError(f"Expected a timestamp-micros, got {value!r:.60}")
+    if not FIRST_TIME <= value <= LAST_TIME:
+        raise ValueError(f"Expected a time in the years 1 to 9999, got {value}")
+    return Micros(value)
+
+
 class Reader:
     """Reads the value at offset `at` of `data`, and keeps track of the field for error messages.
 
@@ -53,7 +106,7 @@ class Reader:
         self._check_rules = check_rules
         self._left = _NO_LIMIT if check_rules else MAX_VALUES
         self._path: list[Any] = []  # field names, and ints for array items, down to the value that is being read
-        self._expected: Any = "a value"  # what to expect next; `_described` makes it text when reading fails
+        self._expected: Any = "a value"  # what to expect next; `fault` makes it text
         self._named: dict[str, Any] = {}  # the schemas of the records, enums and fixed types read so far
 
     def fault(self, error: Exception) -> str:
@@ -64,7 +117,12 @@ class Reader:
             found = f"bytes that are not UTF-8 ({error.reason})"
         else:
             found = str(error)
-        return f"{self.where()}expected {_described(self._expected)}, found {found}"
+        expected = self._expected
+        if isinstance(expected, tuple):  # a number
+            expected = f"{expected[0]} from {expected[1]} to {expected[2]}"
+        elif isinstance(expected, list):  # the branches of a union
+            expected = " or ".join(str(one.get("type") if isinstance(one, dict) else one) for one in expected)
+        return f"{self.where()}expected {expected}, found {found}"
 
     def where(self) -> str:
         """Return `field a.b[3]: ` for the value that is being read, "" outside of all fields."""
@@ -226,11 +284,8 @@ class Reader:
         self._expected = "a string"
         found, self.at = read_bytes(self._data, self.at)
         text = found.decode()
-        if rules:
-            self._check(text, rules)
-        return text
-
-    def _check(self, text: str, rules: dict[str, Any]) -> None:
+        if not rules:
+            return text
         low, high = rules.get("minLength", 0), rules.get("maxLength", _NO_LIMIT)
         if not low <= len(text) <= high:
             self._fail(f"{low} to {high} characters", f"{len(text)}: {shorten(text)}")
@@ -238,15 +293,7 @@ class Reader:
             self._fail(f"a string that matches {rules['pattern']}", shorten(text))
         if "const" in rules and text != rules["const"]:
             self._fail(repr(rules["const"]), shorten(text))
-
-
-def _described(expected: Any) -> str:
-    if isinstance(expected, tuple):  # a number
-        name, low, high = expected
-        return f"{name} from {low} to {high}"
-    if isinstance(expected, list):  # the branches of a union
-        return " or ".join(str(one.get("type") if isinstance(one, dict) else one) for one in expected)
-    return str(expected)
+        return text
 
 
 _TYPES: Final = "null boolean int long float double bytes string record array map enum fixed"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from pipeline.errors import SignalError
-from pipeline.model.error_text import one_line, path_and_fault, shorten
+from pipeline.model.error_text import fault, one_line, shorten
 from pipeline.model.events import Event
 from pipeline.model.signals import SIGNALS, AnySignal, ConferencePlay, Micros
 from pipeline.model.times import format_time, parse_time
@@ -48,7 +49,7 @@ def decode_json(value: bytes) -> AnySignal:
             value = _reduced(value)
         return _from_json(value)
     except msgspec.ValidationError as error:
-        raise SignalError(_explain(str(error), value)) from None
+        raise SignalError(fault(str(error), partial(_found, value))) from None
     except UnicodeDecodeError as error:
         raise SignalError(f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -134,17 +135,8 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")  # words in msgspec's errors for one without its pair
 
 
-def _explain(message: str, value: bytes) -> str:
-    """Return msgspec's error about `value` as one line: the field, what was expected and what was found."""
-    path, what = path_and_fault(message)
-    if path and what.startswith("Expected") and ", got" not in what:
-        what = f"{what}, got {_found(path, value)}"
-    return f"{path}: {what}" if path else what
-
-
-def _found(path: str, value: bytes) -> str:
-    """Return the JSON at `path` (`field` or `field[3]`), shortened. Fields are not decoded, which bounds the cost."""
-    field, _, index = path.partition("[")
+def _found(value: bytes, field: str, index: str) -> str:
+    """Return the JSON of a field or of its item, shortened. Fields are not decoded, which bounds the cost."""
     if index and len(value) > LONG_VALUE:
         return "something else"  # finding it would take longer than decoding the value
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 SHOWN: Final = 40  # characters of a bad value that an error message shows
@@ -24,12 +25,20 @@ def one_line(text: str, longest: int = 240) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in cut)
 
 
-def path_and_fault(message: str) -> tuple[str, str]:
-    """Split a validation error of msgspec into the path (`field`, `field[3]`, "" for the whole value) and the fault."""
+def fault(message: str, find: Callable[[str, str], str], prefix: str = "") -> str:
+    """Return a validation error of msgspec as one line: the path (`field` or `field[3]`), what was expected and found.
+
+    `find` returns the text of the bad value; its arguments are the field and the rest of the path (`3]`). `prefix`
+    precedes a path.
+    """
     what, mark, path = message.rpartition(" - at `$")  # the last one: the message may quote the value
     if not mark:
         what, path = path, ""
     what = one_line(what).replace("`", "")
+    path = path.rstrip("`").lstrip(".")
     if what.startswith("Invalid value "):  # of the tag: the only field with a fixed list of values
         what = "Expected the type of a signal, got " + what.removeprefix("Invalid value ")
-    return path.rstrip("`").lstrip("."), what
+    elif path and what.startswith("Expected") and ", got" not in what:
+        field, _, index = path.partition("[")
+        what = f"{what}, got {find(field, index)}"
+    return f"{prefix}{path}: {what}" if path else what
