@@ -80,7 +80,7 @@ def time(micros: int) -> bytes:
     bits = micros << 1
     if not 1 << 49 <= bits < 1 << 54:
         return LONG[micros]
-    spread = (
+    return (
         0x80808080808080
         | bits & 0x7F
         | (bits & 0x3F80) << 1
@@ -90,8 +90,7 @@ def time(micros: int) -> bytes:
         | (bits & 0x3F800000000) << 5
         | (bits & 0x1FC0000000000) << 6
         | (bits & 0x3E000000000000) << 7
-    )
-    return spread.to_bytes(8, "little")
+    ).to_bytes(8, "little")
 
 
 def read_time(data: bytes, at: int) -> int:

@@ -1,17 +1,15 @@
 """Reads one Avro value step by step, as its schema describes it.
 
-`explain` reads bytes that a generated decoder (`pipeline.model.wire`) refused, and names the wrong field. `resolving`
-reads values written with another schema (Avro 1.12, "Schema Resolution"). A length, count or branch is checked before
-it is used.
+`explain` names the wrong field of bytes that a generated decoder (`pipeline.model.wire`) refused. `resolving` reads
+values of other schemas (Avro 1.12, "Schema Resolution"). A length, count or branch is checked before it is used.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
-from struct import Struct
+from struct import unpack
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -32,13 +30,11 @@ is for fields that a writer adds."""
 _TOO_MANY: Final = f"at most {MAX_VALUES} values in a record", "more"
 _NO_LIMIT: Final = 1 << 62
 _NO_RULES: Final[dict[str, Any]] = {}
-_FLOAT: Final = Struct("<f").unpack
-_DOUBLE: Final = Struct("<d").unpack
 
 
 def explain(schema: str, data: bytes, start: int = 0) -> str:
     """Return the fault of `data[start:]` as a value of `schema`, one of `wire.SCHEMAS`: field, expected, found."""
-    record = json.loads(schema)
+    record = msgspec.json.decode(schema)
     name = f"{record['namespace']}.{record['name']}"
     reader = Reader(data, start, check_rules=True)
     try:
@@ -63,8 +59,9 @@ def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
         except (IndexError, ValueError) as error:
             raise SignalError(one_line(f"{record.RECORD}: {reader.fault(error)}")) from None
         except (KeyError, TypeError, AttributeError):
-            where = f"{record.RECORD}: {reader.where()}"
-            raise SignalError(one_line(f"{where}the writer's schema is no Avro schema here")) from None
+            raise SignalError(
+                one_line(f"{record.RECORD}: {reader.where()}the writer's schema is no Avro schema")
+            ) from None
         if more := len(value) - reader.at:
             raise SignalError(f"{record.RECORD}: expected the end of the record, found {more} more bytes")
         try:
@@ -76,8 +73,7 @@ def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
 
 
 def _found(fields: dict[str, Any], field: str, index: str) -> str:
-    # `index` may go on to a field of the item.
-    return shorten(fields[field][int(index[: index.index("]")])] if index else fields[field])
+    return shorten(fields[field][int(index.partition("]")[0])] if index else fields[field])  # `index`: 3] or 3].topic
 
 
 def _convert(kind: type, value: Any) -> int | bytes:
@@ -100,8 +96,7 @@ class Reader:
     """
 
     def __init__(self, data: bytes, at: int, *, check_rules: bool = False) -> None:
-        self.at = at
-        """Offset of the next byte to read."""
+        self.at = at  # the offset of the next byte to read
         self._data = data
         self._check_rules = check_rules
         self._left = _NO_LIMIT if check_rules else MAX_VALUES
@@ -205,10 +200,9 @@ class Reader:
             if end not in {-1, self.at}:
                 self._fail("a block that ends where its size says", f"its end {self.at - end:+} bytes from there")
             if not count:
-                break
-        if len(items) < low:
-            self._fail(f"{low} to {high} items", len(items))
-        return items
+                if len(items) < low:
+                    self._fail(f"{low} to {high} items", len(items))
+                return items
 
     def _block(self) -> tuple[int, int]:
         """Read the head of a block: the number of its items, and where they must end (-1: anywhere)."""
@@ -254,10 +248,10 @@ class Reader:
         return value
 
     def _float(self, _: Any, __: Any) -> float:
-        return float(_FLOAT(self._take(4))[0])
+        return float(unpack("<f", self._take(4))[0])
 
     def _double(self, _: Any, __: Any) -> float:
-        return float(_DOUBLE(self._take(8))[0])
+        return float(unpack("<d", self._take(8))[0])
 
     def _fixed(self, schema: Any, _: Any) -> bytes:
         self._declare(schema)

@@ -165,12 +165,11 @@ def event_json(event: Event) -> bytes:
     try:
         return _to_json(event) + b"\n"
     except OverflowError:
-        found = meta.occurred_at
-        raise SignalError(f"meta.occurred_at: expected a time in the years 1 to 9999, found {found}") from None
+        text = f"expected a time in the years 1 to 9999, found {meta.occurred_at}"
+        raise SignalError(f"meta.occurred_at: {text}") from None
 
 
 def signal_json(signal: AnySignal) -> bytes:
     """Return the signal as one compact JSON line, with LF."""
-    fields = {"type": signal.TYPE, **msgspec.structs.asdict(signal)}
-    fields["occurred_at"] = format_time(signal.occurred_at)
-    return _to_json(fields) + b"\n"
+    fields = {**msgspec.structs.asdict(signal), "occurred_at": format_time(signal.occurred_at)}
+    return _to_json({"type": signal.TYPE, **fields}) + b"\n"

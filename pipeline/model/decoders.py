@@ -18,8 +18,7 @@ from pipeline.model.wire import DECODERS, SCHEMAS
 
 # Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Those in avro/ have 2,000.
 MAX_SCHEMA: Final = 1 << 17
-Decode = Callable[[bytes], Any]
-"""A decoder of framed values. Raises SignalError."""
+Decode = Callable[[bytes], Any]  # a decoder of framed values; raises SignalError
 _GENERATED: Final = frozenset(DECODERS.values())
 
 
@@ -101,7 +100,9 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decod
         schema = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         return _refusing(f"schema id {schema_id}: a schema that can't be read: {error}")
-    name = _full_name(schema)
+    name = str(schema.get("name", "")) if isinstance(schema, dict) else ""
+    if name and "." not in name:
+        name = f"{schema.get('namespace', '')}.{name}".lstrip(".")
     if name not in known:
         found = one_line(name, 120) or "no record"
         return _refusing(f"schema id {schema_id}: expected a record of this topic, found {found}")
@@ -126,15 +127,8 @@ def _canonical(schema: Any) -> str | None:
 
     try:
         return str(avro.to_parsing_canonical_form(schema))
-    except (avro.SchemaParseException, avro.UnknownType):
+    except (avro.SchemaParseException, TypeError, AttributeError, LookupError, ValueError, RecursionError):
         return None
-    except (TypeError, AttributeError, LookupError, ValueError, RecursionError):  # JSON that is not a schema
-        return None
-
-
-def _full_name(schema: Any) -> str:
-    name = str(schema.get("name", "")) if isinstance(schema, dict) else ""
-    return f"{schema.get('namespace', '')}.{name}".lstrip(".") if name and "." not in name else name
 
 
 def _refusing(reason: str) -> Decode:

@@ -18,18 +18,14 @@ def shorten(value: object) -> str:
 
 def one_line(text: str, longest: int = 240) -> str:
     """Return `text` cut to `longest` characters, without line ends and other unprintable characters."""
-    cut = text if len(text) <= longest else text[:longest] + "…"
-    if cut.isprintable():
-        return cut
-    cut = _CONTROLS.sub(" ", cut)
+    cut = _CONTROLS.sub(" ", text if len(text) <= longest else text[:longest] + "…")
     return "".join(char if char.isprintable() else "\ufffd" for char in cut)
 
 
 def fault(message: str, find: Callable[[str, str], str], prefix: str = "") -> str:
-    """Return a validation error of msgspec as one line: the path (`field` or `field[3]`), what was expected and found.
+    """Return a validation error of msgspec as one line: the path (`field[3]`), what was expected and what was found.
 
-    `find` returns the text of the bad value; its arguments are the field and the rest of the path (`3]`). `prefix`
-    precedes a path.
+    `find` returns the text of the value at a field and the rest of its path (`3]`). `prefix` precedes the path.
     """
     what, mark, path = message.rpartition(" - at `$")  # the last one: the message may quote the value
     if not mark:

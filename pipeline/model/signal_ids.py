@@ -54,26 +54,16 @@ def remembers(recent: Recent, signal_id: str) -> bool:
     return False
 
 
-def ids(recent: Recent) -> tuple[str, ...]:
-    """Decode all, oldest first."""
-    return tuple(_read(recent, 0)[0])
-
-
 def read(data: bytes, at: int) -> tuple[Recent, int]:
     """Read the array at `at`; return it in the form that `of` writes, and the offset after it.
 
     Raises ValueError or LookupError if it is not an array of strings.
     """
-    found, at = _read(data, at)
-    return of(found), at
-
-
-def _read(data: bytes, at: int) -> tuple[list[str], int]:
     found: list[str] = []
     while True:
         count, end, at = read_block(data, at)
         if not count:
-            return found, at
+            return of(found), at
         if len(found) + count > MAX_ITEMS:
             raise ValueError("number of items")
         for _ in range(count):
