@@ -36,6 +36,7 @@ from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
 from pipeline.worker.transactions import Transactions
 from pipeline.worker.unit import Unit
+from tests.support.state import remembered_ids
 
 
 def offsets_before_records() -> None:
@@ -198,7 +199,7 @@ def toggle_without_memory() -> None:
 
     def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
         if signal.TYPE == "conference.pause" and room is not None:
-            others = signal_ids.of(i for i in signal_ids.ids(room.recent) if i != signal.signal_id)
+            others = signal_ids.of(i for i in remembered_ids(room.recent) if i != signal.signal_id)
             room = msgspec.structs.replace(room, recent=others)
         return decide(room, members, signal, now, rules)
 
