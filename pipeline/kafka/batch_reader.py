@@ -1,4 +1,4 @@
-"""Consumer patches: decode whole batches, pace fetches, wake less often, fail when a background task dies.
+"""Consumer patches: decode whole batches, wake less often, fail when a background task dies.
 
 aiokafka decides per batch what to skip (aborted transactions, markers), but makes three calls and a ConsumerRecord for
 each record. Here, its loop over a batch sees the batch itself as the only record, and `as_records` decodes all of it.
@@ -6,7 +6,6 @@ each record. Here, its loop over a batch sees the batch itself as the only recor
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -20,15 +19,6 @@ from pipeline.errors import FatalError
 
 LOOK_SECONDS: Final = 1.0
 """Time after which an idle fetch task wakes without a reason."""
-MANY: Final = 1000
-"""Pause after a poll with fewer records: a poll costs two thread switches, and the broker a pass over all partitions.
-Live signals stay below this number; with a backlog, a single partition exceeds it."""
-PAUSE_SECONDS: Final = 0.01
-"""About the duration of a unit at a low rate. With half of it, a worker used 0.55 instead of 0.38 of a core for 500
-signals/s, and on two cores shared with the broker the 99th percentile of the latency rose."""
-FEW: Final = 3
-SHORT_SECONDS: Final = 0.005
-"""The pause after fewer than `FEW` records: a longer one would only add latency."""
 
 
 class _FetchedBatches(OrderedDict[TopicPartition, Any]):
@@ -90,46 +80,6 @@ def records_of(fetched: Iterable[Any]) -> list[Record]:
 def look_rarely(consumer: AIOKafkaConsumer) -> None:
     """Let the fetch task wake without a reason every `LOOK_SECONDS`, instead of five times a second per partition."""
     consumer._fetcher._fetcher_timeout = LOOK_SECONDS
-
-
-def pause_after(records: int) -> float:
-    """Return the pause in seconds after a poll that returned this number of records."""
-    if records >= MANY:
-        return 0.0
-    return SHORT_SECONDS if records < FEW else PAUSE_SECONDS
-
-
-class Pace:
-    """Delays each fetch of a consumer by `pause` seconds, so that at a low rate it returns more records.
-
-    It replaces `Fetcher._proc_fetch_request`. A broker answers a fetch as soon as it has one record. The pause comes
-    before the request: after the response, it would delay new records twice, by this pause and by the next.
-    """
-
-    def __init__(self, send: Any) -> None:
-        self._send = send
-        self.pause = 0.0
-
-    def pause_next(self, seconds: float) -> None:
-        """Send the next fetches this many seconds later."""
-        self.pause = seconds
-
-    async def __call__(self, assignment: Any, node_id: int, request: Any) -> bool:
-        if self.pause:
-            try:
-                await asyncio.sleep(self.pause)
-            except asyncio.CancelledError:
-                return False  # like the original: the caller reads the result
-        return bool(await self._send(assignment, node_id, request))
-
-
-def pace(consumer: AIOKafkaConsumer) -> Pace:
-    """Return the `Pace` of a started consumer; add it first, if it has none."""
-    fetcher = consumer._fetcher
-    if not isinstance(fetcher._proc_fetch_request, Pace):
-        fetcher._proc_fetch_request = Pace(fetcher._proc_fetch_request)
-    found: Pace = fetcher._proc_fetch_request
-    return found
 
 
 def check_tasks(consumer: AIOKafkaConsumer) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -23,59 +22,18 @@ from aiokafka.producer.sender import (
     TxnOffsetCommitHandler,
 )
 from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.protocol.types import Int16, Int32, String
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.admin import was_committed
+from pipeline.kafka.produce_request import JoinedProduce
 from pipeline.kafka.protocol import NO_TAGS, TxnOffsetCommit
+from pipeline.kafka.transaction_state import was_committed
 
 _NO_LEADER_EPOCH = -1
-_text = String("utf-8").encode
 SOON_SECONDS = 0.002
 """First backoff while the broker still ends the previous transaction, which takes a few milliseconds. aiokafka always
 waits 20 ms; that was the 99th percentile of the latency."""
 LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.RebalanceInProgressError)
 """Errors of the group coordinator for a worker that is no longer a member of the current generation."""
-
-
-class JoinedProduce(ProduceRequest):
-    """aiokafka's Produce request with records as `Parts`: copied once, instead of at eight levels of the encoding."""
-
-    def __init__(self, request: ProduceRequest) -> None:
-        super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
-
-    def build(self, request_struct_class: Any) -> Any:
-        return super().build(_joined(request_struct_class))
-
-
-@lru_cache
-def _joined(kind: Any) -> Any:
-    return type(kind.__name__, (kind,), {"encode": _encode}) if kind.API_VERSION >= 3 else kind
-
-
-class _Message:
-    """The parts of a request. aiokafka prepends first the header, then the length; the second `+` joins all parts."""
-
-    def __init__(self, parts: list[bytes], has_header: bool = False) -> None:
-        self._parts = parts
-        self._has_header = has_header
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def __radd__(self, front: bytes) -> bytes | _Message:
-        parts = [front, *self._parts]
-        return b"".join(parts) if self._has_header else _Message(parts, has_header=True)
-
-
-def _encode(struct: Any) -> _Message:
-    parts = [_text(struct.transactional_id), Int16.encode(struct.required_acks)]
-    parts += Int32.encode(struct.timeout), Int32.encode(len(struct.topics))
-    for topic, partitions in struct.topics:
-        parts += _text(topic), Int32.encode(len(partitions))
-        for number, records in partitions:
-            parts += Int32.encode(number), Int32.encode(len(records)), *records.parts
-    return _Message(parts)
 
 
 class _FencedOffsetCommit(TxnOffsetCommitHandler):

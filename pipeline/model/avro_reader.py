@@ -14,14 +14,8 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from pipeline.errors import SignalError
-from pipeline.model import signal_ids
 from pipeline.model.avro import LONG_MAX, LONG_MIN, MAX_ITEMS, MAX_RECORDS, read_block, read_bytes, read_long
-from pipeline.model.error_text import fault, one_line, shorten
-from pipeline.model.framing import HEAD
-from pipeline.model.records import Recent
-from pipeline.model.signals import Micros
-from pipeline.model.times import FIRST_TIME, LAST_TIME
+from pipeline.model.error_text import shorten
 
 MAX_VALUES: Final = 2048
 """Most values in a record of another writer's schema. Array items, map entries and union branches count one by one,
@@ -42,50 +36,6 @@ def explain(schema: str, data: bytes, start: int = 0) -> str:
     except (IndexError, ValueError) as error:
         return f"{name}: {reader.fault(error)}"
     return f"{name}: expected the end of the record, found {len(data) - reader.at} more bytes"
-
-
-def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
-    """Return a decoder of framed values of the writer's parsed `schema` to the class `record`. It raises SignalError.
-
-    Extra fields are dropped, missing fields take their defaults, and the rules of contract §4 are checked as for JSON.
-    """
-
-    def decode(value: bytes) -> Any:
-        reader = Reader(value, HEAD)
-        try:
-            fields = reader.read(schema)
-        except RecursionError:
-            raise SignalError(f"{record.RECORD}: the value is nested too deeply") from None
-        except (IndexError, ValueError) as error:
-            raise SignalError(one_line(f"{record.RECORD}: {reader.fault(error)}")) from None
-        except (KeyError, TypeError, AttributeError):
-            raise SignalError(
-                one_line(f"{record.RECORD}: {reader.where()}the writer's schema is no Avro schema")
-            ) from None
-        if more := len(value) - reader.at:
-            raise SignalError(f"{record.RECORD}: expected the end of the record, found {more} more bytes")
-        try:
-            return msgspec.convert(fields, record, dec_hook=_convert)
-        except msgspec.ValidationError as error:
-            raise SignalError(f"{record.RECORD}: {fault(str(error), partial(_found, fields), 'field ')}") from None
-
-    return decode
-
-
-def _found(fields: dict[str, Any], field: str, index: str) -> str:
-    return shorten(fields[field][int(index.partition("]")[0])] if index else fields[field])  # `index`: 3] or 3].topic
-
-
-def _convert(kind: type, value: Any) -> int | bytes:
-    if kind is Recent:
-        if type(value) is not list or not all(type(item) is str for item in value):
-            raise ValueError(f"Expected an array of strings, got {value!r:.60}")
-        return Recent(signal_ids.of(value))
-    if type(value) is not int:
-        raise ValueError(f"Expected a timestamp-micros, got {value!r:.60}")
-    if not FIRST_TIME <= value <= LAST_TIME:
-        raise ValueError(f"Expected a time in the years 1 to 9999, got {value}")
-    return Micros(value)
 
 
 class Reader:

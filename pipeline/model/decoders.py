@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
-
-import msgspec
 
 from pipeline.errors import PipelineError, SignalError
 from pipeline.model import framing
-from pipeline.model.avro_reader import resolving
 from pipeline.model.codec import MAX_VALUE, decode_json
-from pipeline.model.error_text import one_line
 from pipeline.model.framing import HEAD
+from pipeline.model.schema_resolution import Decode, decoder
 from pipeline.model.signals import SIGNALS, AnySignal
-from pipeline.model.wire import DECODERS, SCHEMAS
+from pipeline.model.wire import DECODERS
 
-# Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Those in avro/ have 2,000.
-MAX_SCHEMA: Final = 1 << 17
-Decode = Callable[[bytes], Any]  # a decoder of framed values; raises SignalError
 _GENERATED: Final = frozenset(DECODERS.values())
 
 
@@ -84,55 +78,3 @@ class SignalDecoder(Decoders):
         if first != 0:
             raise SignalError(f"expected magic byte 0 or a JSON object, got first byte {first:#04x}")
         raise UnknownSchemaError(framing.schema_id(value))
-
-
-def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decode:
-    """Return a decoder of framed values of the writer's schema `text` (None: the registry has no such id).
-
-    `known` maps the full name of each record that may occur to its class. For any other record, and for an invalid
-    schema, the decoder raises SignalError.
-    """
-    if text is None:
-        return _refusing(f"the registry has no schema with id {schema_id}")
-    if len(text) > MAX_SCHEMA:
-        return _refusing(f"schema id {schema_id}: a schema of {len(text)} characters, more than {MAX_SCHEMA}")
-    try:
-        schema = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return _refusing(f"schema id {schema_id}: a schema that can't be read: {error}")
-    name = str(schema.get("name", "")) if isinstance(schema, dict) else ""
-    if name and "." not in name:
-        name = f"{schema.get('namespace', '')}.{name}".lstrip(".")
-    if name not in known:
-        found = one_line(name, 120) or "no record"
-        return _refusing(f"schema id {schema_id}: expected a record of this topic, found {found}")
-    if is_current_schema(schema, name):
-        return DECODERS[name]
-    return resolving(schema, known[name])
-
-
-def is_current_schema(schema: Any, name: str) -> bool:
-    """Return whether the parsed `schema` has exactly the encoding of the current schema of record `name`.
-
-    If so, the generated decoder may read its values. Avro's Parsing Canonical Forms are compared: they keep names,
-    types and the order of fields and branches, which determine the bytes, and drop docs, defaults and other attributes.
-    """
-    canonical = _canonical(schema)
-    return canonical is not None and canonical == _canonical(msgspec.json.decode(SCHEMAS[name]))
-
-
-def _canonical(schema: Any) -> str | None:
-    """Return None for an invalid schema, and for one that refers to others (the registry's references)."""
-    from fastavro import schema as avro  # here, so that `replay` starts without it
-
-    try:
-        return str(avro.to_parsing_canonical_form(schema))
-    except (avro.SchemaParseException, TypeError, AttributeError, LookupError, ValueError, RecursionError):
-        return None
-
-
-def _refusing(reason: str) -> Decode:
-    def refuse(_: bytes) -> Any:
-        raise SignalError(reason)
-
-    return refuse

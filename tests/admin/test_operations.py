@@ -270,10 +270,10 @@ def newer(folder: Path) -> Path:
     subprocess.run([sys.executable, "tools/generate.py"], cwd=folder, check=True, capture_output=True)
     rules = folder / "pipeline" / "core" / "room.py"
     text = rules.read_text()
-    event = "events.Created(room.app_id, room.room_id, room.name, _meta(room, signal)"
-    assert text.count(event + ")") == text.count("    return _step(room, signal, event)\n") == 1
+    event = "events.Created(room.app_id, room.room_id, room.name, event_meta(room, signal)"
+    assert text.count(event + ")") == text.count("    return accept(room, signal, event)\n") == 1
     text = text.replace(event + ")", event + ', "new")')
-    rules.write_text(text.replace("_step(room, signal, event)\n", '_step(room, signal, event, note="new")\n'))
+    rules.write_text(text.replace("accept(room, signal, event)\n", 'accept(room, signal, event, note="new")\n'))
     return folder
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core.decision import Decision, event_id
+from pipeline.core.decision import Decision
+from pipeline.core.event_id import event_id
 from pipeline.core.partition import Partition
 from pipeline.core.room import MEMBERLESS, decide
 from pipeline.core.watchdog import Rules, Timeout

@@ -13,8 +13,8 @@ import pytest
 from pipeline.errors import SignalError
 from pipeline.model import records, signal_ids, signals
 from pipeline.model.avro import long
-from pipeline.model.avro_reader import resolving
-from pipeline.model.decoders import SignalDecoder, decoder, is_current_schema
+from pipeline.model.decoders import SignalDecoder
+from pipeline.model.schema_resolution import decoder, is_current_schema, resolving
 from pipeline.model.wire import SCHEMAS
 
 NAME = "conference.signal.MemberJoined"

@@ -15,8 +15,8 @@ import pytest
 from pipeline.metrics import package_version
 from pipeline.model import signal_ids
 from pipeline.model import signals as s
-from pipeline.model.decoders import decoder
 from pipeline.model.records import Member, Position, Room
+from pipeline.model.schema_resolution import decoder
 from pipeline.model.wire import DECODERS
 from testkit.pipe import Pipe
 from tests.support.state import remembered_ids
