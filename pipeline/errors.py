@@ -12,11 +12,9 @@ PipelineError                 the base of all
     └── LossError             signals were deleted before they were processed (promise 6): needs `--accept-loss`
 """
 
-from __future__ import annotations
-
 
 class PipelineError(Exception):
-    """The base of all errors of this package. `str()` of it is one line for a terminal."""
+    """The base of all errors of this package."""
 
 
 class SignalError(PipelineError):

@@ -10,8 +10,6 @@ import structlog
 
 from pipeline.settings import Settings
 
-_LIBRARIES = ("faust", "mode", "aiokafka", "kafka", "asyncio", "aiohttp")
-
 
 def configure(settings: Settings) -> None:
     """Configure logging for this process: level and format of the settings, secrets replaced by `***`."""
@@ -39,16 +37,12 @@ def configure(settings: Settings) -> None:
     )
     # The libraries log too much for operators: at debug all of it, else nothing below critical; in the same format.
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
+    formatter = structlog.stdlib.ProcessorFormatter
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, renderer]))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     # Never at debug: aiokafka.conn then logs the bytes of the login.
     logging.getLogger("aiokafka.conn").setLevel(logging.INFO if level == logging.DEBUG else logging.CRITICAL)
-    for name in _LIBRARIES:
+    for name in ("faust", "mode", "aiokafka", "kafka", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else logging.CRITICAL)

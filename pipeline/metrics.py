@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Final, get_args
@@ -60,33 +61,16 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
 
-        def counter(name: str, text: str, label: str | None = None, values: tuple[str, ...] = ()) -> Counter:
-            metric = Counter(f"pipeline_{name}", text, [label] if label else [], registry=registry)
-            for value in values:  # an alert needs the series before its first increment
-                metric.labels(value)
-            return metric
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"pipeline_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str) -> Durations:
-            return Durations(f"pipeline_{name}", text, registry)
-
-        types = tuple(signal.TYPE for signal in SIGNALS)
-        names = tuple(event.EVENT for event in EVENTS)
-        self.signals = counter("signals_total", "Signals read, by type.", "type", types)
-        self.events = counter("events_total", "Events published, by type.", "type", names)
+        counter = partial(Counter, namespace="pipeline", registry=registry)
+        gauge = partial(Gauge, namespace="pipeline", registry=registry)
+        self.signals = counter("signals_total", "Signals read, by type.", ["type"])
+        self.events = counter("events_total", "Events published, by type.", ["type"])
         self.rejected = counter(
-            "rejected_total",
-            "Signals that the state of their room does not allow, by reason.",
-            "reason",
-            get_args(Rejection),
+            "rejected_total", "Signals that the state of their room does not allow, by reason.", ["reason"]
         )
-        self.no_ops = counter(
-            "no_ops_total", "Valid signals that caused no event, by reason.", "reason", get_args(NoOp)
-        )
+        self.no_ops = counter("no_ops_total", "Valid signals that caused no event, by reason.", ["reason"])
         self.dead = counter(
-            "dead_letters_total", "Records that are not valid signals (dead letters), by topic.", "topic"
+            "dead_letters_total", "Records that are not valid signals (dead letters), by topic.", ["topic"]
         )
         self.timeouts = counter("watchdog_fired_total", "Playbacks ended by the watchdog.")
         self.wrong_partition = counter(
@@ -96,17 +80,18 @@ class Metrics:
         self.rooms = gauge("rooms", "Rooms in this worker's partitions.")
         self.members = gauge("members", "Members in these rooms.")
         self.partitions = gauge(
-            "partitions",
-            "Partition numbers assigned to this worker; each is one partition of both signal topics.",
+            "partitions", "Partition numbers assigned to this worker; each is one partition of both signal topics."
         )
-        self.lag = gauge("lag_records", "Backlog in records: appended and not yet applied.", "topic", "partition")
-        self.latency = histogram(
-            "latency_seconds",
+        self.lag = gauge("lag_records", "Backlog in records: appended and not yet applied.", ["topic", "partition"])
+        self.latency = Durations(
+            "pipeline_latency_seconds",
             "Seconds from the append of a signal to the commit of its events, by the broker's clock.",
+            registry,
         )
-        self.units = histogram(
-            "unit_seconds",
+        self.units = Durations(
+            "pipeline_unit_seconds",
             "Seconds to decide, write and commit a unit of work; the count is the number of units.",
+            registry,
         )
         self.unit_signals = counter("unit_signals_total", "Signals in committed units of work.")
         self.barrier_waits = counter("barrier_waits_total", "Times a signal waited for an earlier deadline.")
@@ -114,8 +99,7 @@ class Metrics:
             "barrier_questions", "Log end offsets requested for the barrier since the start."
         )
         self.foreign_open = gauge(
-            "open_foreign_transactions",
-            "Input partitions whose records are hidden by a producer's open transaction.",
+            "open_foreign_transactions", "Input partitions whose records are hidden by a producer's open transaction."
         )
         self.fenced_owners = gauge(
             "fenced_owners", "Dead workers whose open transaction this worker aborted, since the start."
@@ -126,11 +110,17 @@ class Metrics:
         )
         self.recovery = gauge("recovery_seconds", "Seconds that the last load of assigned partitions took.")
         self.build = gauge(
-            "build_info",
-            "Always 1; the labels have the versions of the package and of Python.",
-            "version",
-            "python",
+            "build_info", "Always 1; the labels have the versions of the package and of Python.", ["version", "python"]
         )
         self.build.labels(package_version(), platform.python_version()).set(1)
+        # An alert needs a series before its first increment.
+        for metric, values in (
+            (self.signals, [signal.TYPE for signal in SIGNALS]),
+            (self.events, [event.EVENT for event in EVENTS]),
+            (self.rejected, get_args(Rejection)),
+            (self.no_ops, get_args(NoOp)),
+        ):
+            for value in values:
+                metric.labels(value)
         # Start time, CPU, memory, open files. Alerts detect restarts by the start time.
         ProcessCollector(namespace="pipeline", registry=registry)

@@ -1,7 +1,7 @@
 """All settings, in one class. Their only source is the environment (contract §7).
 
-`KAFKA_*` and `SCHEMA_REGISTRY_*` configure the connections, `PIPELINE_*` the pipeline. The table of settings in the
-documentation is generated from the descriptions here.
+`KAFKA_*` and `SCHEMA_REGISTRY_*` configure the connections, `PIPELINE_*` the pipeline. The documentation's table of
+settings is generated from the docstrings of the fields.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 import ssl
 from base64 import b64encode
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
@@ -21,15 +21,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.core.watchdog import SECOND, Rules
 from pipeline.errors import ConfigError
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
-SHORTEST_SECRET: Final = 4
-"""Least length, in characters, of a secret that `redacted` replaces; shorter ones occur in any text."""
-
-
-def _env(name: str, default: Any, text: str, **more: Any) -> Any:
-    return Field(default, validation_alias=AliasChoices(name), description=text, **more)
+def _env(name: str, default: Any, **more: Any) -> Any:
+    return Field(default, validation_alias=AliasChoices(name), **more)
 
 
 class Settings(BaseSettings):
@@ -39,120 +33,72 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True, populate_by_name=True
     )
 
-    bootstrap_servers: str = _env(
-        "KAFKA_BOOTSTRAP_SERVERS",
-        "",
-        "Kafka brokers, as `host:port,host:port`. Default: the broker started by `up`.",
-    )
-    registry_url: str = _env(
-        "SCHEMA_REGISTRY_URL",
-        "",
-        "Base URL of the schema registry's Confluent-compatible API. Default: the registry started by `up`.",
-        repr=False,  # it may contain a password
-    )
-    topic_prefix: str = _env(
-        "PIPELINE_TOPIC_PREFIX",
-        "conference",
-        "Prefix of the names of the six topics, before the first dot.",
-        pattern=r"^[A-Za-z0-9_-]+$",
-        max_length=200,
-    )
-    group_id: str = _env("PIPELINE_GROUP_ID", "conference-pipeline", "Consumer group of the workers.", min_length=1)
-    partitions: int = _env(
-        "PIPELINE_PARTITIONS",
-        12,
-        "Number of partitions of each of the six topics. It can't be changed once the topics exist.",
-        ge=1,
-        le=10_000,
-    )
-    replication: int = _env(
-        "PIPELINE_REPLICATION_FACTOR",
-        -1,
-        "Replication factor of the topics that `setup` creates. -1: 3 if there are 3 brokers, else their default.",
-        ge=-1,
-    )
-    watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = _env(
-        "PIPELINE_WATCHDOG_SECONDS",
-        10.0,
-        "Seconds after which the watchdog ends a playback that has not finished, failed or stopped.",
-    )
-    watchdog_mode: Literal["dispatch", "progress"] = _env(
-        "PIPELINE_WATCHDOG_MODE",
-        "dispatch",
-        "When the watchdog's seconds start: `dispatch`, at the play request; `progress`, again at each "
-        "`play.progress` of a playing playback.",
-    )
-    http_port: int = _env(
-        "PIPELINE_HTTP_PORT",
-        8080,
-        "Port of `/livez`, `/readyz` and `/metrics`. 0: a free port, which the worker logs.",
-        ge=0,
-        le=65_535,
-    )
-    http_host: str = _env("PIPELINE_HTTP_HOST", "0.0.0.0", "Address that the HTTP server listens on.")
-    transactional_id: str = _env(
-        "PIPELINE_TRANSACTIONAL_ID",
-        "",
-        "Transactional id of the worker's producer; two running workers must not share one. "
-        "Default: the group id and a random part.",
-    )
-    session_timeout: Annotated[float, Field(ge=1, le=300)] = _env(
-        "PIPELINE_SESSION_TIMEOUT_SECONDS",
-        6.0,
-        "Seconds without a heartbeat after which Kafka assigns a worker's partitions to the others.",
-    )
-    trace_context: bool = _env(
-        "PIPELINE_TRACE_CONTEXT",
-        True,
-        "Whether events get the headers `traceparent` and `tracestate` of the signal that caused them.",
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = _env(
-        "PIPELINE_LOG_LEVEL", "info", "Lowest level that is logged."
-    )
-    log_format: Literal["auto", "json", "text"] = _env(
-        "PIPELINE_LOG_FORMAT", "auto", "Format of the log lines. `auto`: text on a terminal, else JSON."
-    )
+    bootstrap_servers: str = _env("KAFKA_BOOTSTRAP_SERVERS", "")
+    """Kafka brokers, as `host:port,host:port`. Default: the broker started by `up`."""
+    registry_url: str = _env("SCHEMA_REGISTRY_URL", "", repr=False)  # it may contain a password
+    """Base URL of the schema registry's Confluent-compatible API. Default: the registry started by `up`."""
+    topic_prefix: str = _env("PIPELINE_TOPIC_PREFIX", "conference", pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
+    """Prefix of the names of the six topics, before the first dot."""
+    group_id: str = _env("PIPELINE_GROUP_ID", "conference-pipeline", min_length=1)
+    """Consumer group of the workers."""
+    partitions: int = _env("PIPELINE_PARTITIONS", 12, ge=1, le=10_000)
+    """Number of partitions of each of the six topics. It can't be changed once the topics exist."""
+    replication: int = _env("PIPELINE_REPLICATION_FACTOR", -1, ge=-1)
+    """Replication factor of the topics that `setup` creates. -1: 3 if there are 3 brokers, else their default."""
+    watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = _env("PIPELINE_WATCHDOG_SECONDS", 10.0)
+    """Seconds after which the watchdog ends a playback that has not finished, failed or stopped."""
+    watchdog_mode: Literal["dispatch", "progress"] = _env("PIPELINE_WATCHDOG_MODE", "dispatch")
+    """When the watchdog's seconds start: `dispatch`, at the play request; `progress`, again at each `play.progress`
+    of a playing playback."""
+    http_port: int = _env("PIPELINE_HTTP_PORT", 8080, ge=0, le=65_535)
+    """Port of `/livez`, `/readyz` and `/metrics`. 0: a free port, which the worker logs."""
+    http_host: str = _env("PIPELINE_HTTP_HOST", "0.0.0.0")
+    """Address that the HTTP server listens on."""
+    transactional_id: str = _env("PIPELINE_TRANSACTIONAL_ID", "")
+    """Transactional id of the worker's producer; two running workers must not share one. Default: the group id and a
+    random part."""
+    session_timeout: Annotated[float, Field(ge=1, le=300)] = _env("PIPELINE_SESSION_TIMEOUT_SECONDS", 6.0)
+    """Seconds without a heartbeat after which Kafka assigns a worker's partitions to the others."""
+    trace_context: bool = _env("PIPELINE_TRACE_CONTEXT", True)
+    """Whether events get the headers `traceparent` and `tracestate` of the signal that caused them."""
+    log_level: Literal["debug", "info", "warning", "error"] = _env("PIPELINE_LOG_LEVEL", "info")
+    """Lowest level that is logged."""
+    log_format: Literal["auto", "json", "text"] = _env("PIPELINE_LOG_FORMAT", "auto")
+    """Format of the log lines. `auto`: text on a terminal, else JSON."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _env(
-        "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", "Security protocol of the connections to the brokers."
+        "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _env(
-        "KAFKA_SASL_MECHANISM", "PLAIN", "SASL mechanism; used with a `SASL_` protocol."
-    )
-    sasl_username: str = _env("KAFKA_SASL_USERNAME", "", "SASL user name.")
-    sasl_password: SecretStr = _env("KAFKA_SASL_PASSWORD", SecretStr(""), "SASL password.")
-    ssl_ca: str = _env(
-        "KAFKA_SSL_CA",
-        "",
-        "PEM file of the certificate authorities that sign the brokers' certificates. Default: the system's.",
-    )
-    ssl_cert: str = _env("KAFKA_SSL_CERT", "", "PEM file of the client certificate.")
-    ssl_key: str = _env("KAFKA_SSL_KEY", "", "PEM file of the client certificate's key.")
-    ssl_key_password: SecretStr = _env(
-        "KAFKA_SSL_KEY_PASSWORD", SecretStr(""), "Password of the file in `KAFKA_SSL_KEY`."
-    )
-    ssl_verify_hostname: bool = _env(
-        "KAFKA_SSL_VERIFY_HOSTNAME", True, "Whether a broker's certificate must contain its host name."
-    )
-    registry_username: str = _env("SCHEMA_REGISTRY_USERNAME", "", "Registry user name (HTTP basic authentication).")
-    registry_password: SecretStr = _env(
-        "SCHEMA_REGISTRY_PASSWORD", SecretStr(""), "Registry password (HTTP basic authentication)."
-    )
-    registry_token: SecretStr = _env(
-        "SCHEMA_REGISTRY_BEARER_TOKEN", SecretStr(""), "Registry token (HTTP bearer authentication)."
-    )
-    registry_ca: str = _env(
-        "SCHEMA_REGISTRY_SSL_CA",
-        "",
-        "PEM file of the certificate authorities that sign the registry's certificate. Default: the system's.",
-    )
+    """Security protocol of the connections to the brokers."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _env("KAFKA_SASL_MECHANISM", "PLAIN")
+    """SASL mechanism; used with a `SASL_` protocol."""
+    sasl_username: str = _env("KAFKA_SASL_USERNAME", "")
+    """SASL user name."""
+    sasl_password: SecretStr = _env("KAFKA_SASL_PASSWORD", SecretStr(""))
+    """SASL password."""
+    ssl_ca: str = _env("KAFKA_SSL_CA", "")
+    """PEM file of the certificate authorities that sign the brokers' certificates. Default: the system's."""
+    ssl_cert: str = _env("KAFKA_SSL_CERT", "")
+    """PEM file of the client certificate."""
+    ssl_key: str = _env("KAFKA_SSL_KEY", "")
+    """PEM file of the client certificate's key."""
+    ssl_key_password: SecretStr = _env("KAFKA_SSL_KEY_PASSWORD", SecretStr(""))
+    """Password of the file in `KAFKA_SSL_KEY`."""
+    ssl_verify_hostname: bool = _env("KAFKA_SSL_VERIFY_HOSTNAME", True)
+    """Whether a broker's certificate must contain its host name."""
+    registry_username: str = _env("SCHEMA_REGISTRY_USERNAME", "")
+    """Registry user name (HTTP basic authentication)."""
+    registry_password: SecretStr = _env("SCHEMA_REGISTRY_PASSWORD", SecretStr(""))
+    """Registry password (HTTP basic authentication)."""
+    registry_token: SecretStr = _env("SCHEMA_REGISTRY_BEARER_TOKEN", SecretStr(""))
+    """Registry token (HTTP bearer authentication)."""
+    registry_ca: str = _env("SCHEMA_REGISTRY_SSL_CA", "")
+    """PEM file of the certificate authorities that sign the registry's certificate. Default: the system's."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if "@" in self.bootstrap_servers:
-            raise ValueError(
-                "KAFKA_BOOTSTRAP_SERVERS: must not contain a user or password: "
-                "set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
-            )
+            remedy = "set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+            raise ValueError(f"KAFKA_BOOTSTRAP_SERVERS: must not contain a user or password: {remedy}")
         for server in filter(None, self.bootstrap_servers.split(",")):
             if not re.fullmatch(r"\S+:\d{1,5}", server.strip()):
                 raise ValueError(f"KAFKA_BOOTSTRAP_SERVERS: expected host:port,host:port, got {server!r}")
@@ -193,8 +139,9 @@ class Settings(BaseSettings):
         secrets_ = [field.get_secret_value() for field in dict(self).values() if isinstance(field, SecretStr)]
         secrets_ += [login, login.partition(":")[2], unquote(login.partition(":")[2])]
         secrets_ += [b64encode(pair.encode()).decode() for pair in (named, login, unquote(login)) if pair != ":"]
-        ways = (str, repr, lambda one: repr(one.encode())[1:], json.dumps, lambda one: quote(one, safe=""))
-        found = {way(one).strip("\"'") for one in secrets_ if len(one) >= SHORTEST_SECRET for way in ways}
+        spellings = (str, repr, lambda one: repr(one.encode())[1:], json.dumps, lambda one: quote(one, safe=""))
+        # Shorter secrets occur in any text.
+        found = {spell(one).strip("\"'") for one in secrets_ if len(one) >= 4 for spell in spellings}
         return tuple(sorted(found, key=len, reverse=True))
 
     def redacted(self, text: str) -> str:
@@ -221,9 +168,8 @@ class Settings(BaseSettings):
         try:
             context = ssl.create_default_context(cafile=self.ssl_ca or None)
             if self.ssl_cert:
-                password = self.ssl_key_password.get_secret_value() or None
-                context.load_cert_chain(self.ssl_cert, self.ssl_key, password)
-        except (OSError, ssl.SSLError) as error:
+                context.load_cert_chain(self.ssl_cert, self.ssl_key, self.ssl_key_password.get_secret_value() or None)
+        except OSError as error:
             raise ConfigError(f"KAFKA_SSL_CA, _CERT or _KEY can't be loaded: {error}") from None
         context.check_hostname = self.ssl_verify_hostname
         return context
@@ -234,7 +180,7 @@ class Settings(BaseSettings):
             return True
         try:
             return ssl.create_default_context(cafile=self.registry_ca)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             raise ConfigError(f"SCHEMA_REGISTRY_SSL_CA can't be loaded: {error}") from None
 
 
@@ -243,11 +189,8 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise ConfigError("invalid settings: " + "; ".join(map(_message, error.errors()))) from None
-
-
-def _message(error: ErrorDetails) -> str:
-    """Return `VARIABLE: reason`; a check of several variables names them in its reason."""
-    variable = ".".join(map(str, error["loc"]))
-    reason = error["msg"].removeprefix("Value error, ")
-    return f"{variable}: {reason}" if variable else reason
+        reasons = []
+        for one in error.errors():
+            variable, reason = ".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")
+            reasons.append(f"{variable}: {reason}" if variable else reason)  # else the reason names its variables
+        raise ConfigError("invalid settings: " + "; ".join(reasons)) from None

@@ -12,10 +12,7 @@ MAX_OUTPUT: Final = 4 << 20
 
 
 class Topic(NamedTuple):
-    """A topic without its prefix.
-
-    `cleanup` is its cleanup.policy, `output` whether workers write it, `records` the full names of the records in it.
-    """
+    """A topic without its prefix: its `cleanup.policy`, whether workers write it, and the full names of its records."""
 
     name: str
     cleanup: str
@@ -43,12 +40,10 @@ def _signals(topic: str) -> tuple[str, ...]:
     return tuple(signal.RECORD for signal in SIGNALS if topic == signal.TOPIC)
 
 
-_TABLE: Final = ("conference.Room", "conference.Member", "conference.Position")
-
 API: Final = Topic("api.signals", "delete", False, _signals("api"))
 MEDIA: Final = Topic("media.signals", "delete", False, _signals("media"))
 EVENTS: Final = Topic("events", "delete", True, tuple(event.RECORD for event in ALL_EVENTS))
-ROOMS: Final = Topic("rooms", "compact", True, _TABLE)
+ROOMS: Final = Topic("rooms", "compact", True, ("conference.Room", "conference.Member", "conference.Position"))
 REJECTED: Final = Topic("signals.rejected", "delete", True, ("conference.Rejected",))
 DEAD: Final = Topic("signals.dead", "delete", True)
 

@@ -10,10 +10,9 @@ into=${1:-build/compiled}
 python=python
 [ ! -x .venv/bin/python ] || python=$PWD/.venv/bin/python
 packages=${2:-$python}
-# Not codec and schema_resolution: they create Micros for msgspec; compiled code creates a plain int instead.
-# Not avro_reader: it relies on RecursionError for deeply nested values, which compiled code does not raise.
-modules="core/deadlines core/decision core/event_id core/interning core/lazy_rooms core/membership core/merge
-    core/partition core/playback core/room
+# Not codec and avro_reader: they create Micros for msgspec; compiled code creates a plain int instead.
+# avro_reader also relies on RecursionError for deeply nested values, which compiled code does not raise.
+modules="core/deadlines core/decision core/interning core/lazy_rooms core/merge core/partition core/playback core/room
     model/avro model/decoders model/framing model/signal_ids model/times model/wire kafka/record_batch
     worker/engine worker/intake worker/output_encoder worker/statistics worker/task worker/unit"
 

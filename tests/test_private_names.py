@@ -141,7 +141,7 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.producer.sender:Sender": "_retry_backoff _txn_manager client",
     "aiokafka.producer.sender:TxnOffsetCommitHandler": "_group_id _offsets _sender",
     "aiokafka.producer.transaction_manager:TransactionManager": "producer_epoch producer_id transactional_id",
-    "aiokafka.protocol.api:Request": "API_KEY",
+    "aiokafka.protocol.api:Request": "API_KEY _CLASSES",
     "aiokafka.protocol.produce:ProduceRequest": "_required_acks _timeout _topics _transactional_id",
     "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
     "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",

@@ -10,6 +10,8 @@ the section's text. Links in that text start at the root of the repository.
 from __future__ import annotations
 
 import ast
+import inspect
+import itertools
 import json
 import os
 import re
@@ -202,14 +204,26 @@ def topics() -> str:
 def settings() -> str:
     """Return every environment variable of `Settings`."""
     listed = []
-    for field in Settings.model_fields.values():
+    meaning = _field_docstrings()
+    for name, field in Settings.model_fields.items():
         alias: Any = field.validation_alias
         default = field.default
         secret = isinstance(default, SecretStr)
         shown = "" if secret or default == "" else f"`{str(default).lower() if default is True else default}`"
         kind = "secret" if secret else _setting_type(field)
-        listed.append((f"`{alias.choices[0]}`", kind, shown, field.description or ""))
+        listed.append((f"`{alias.choices[0]}`", kind, shown, meaning[name]))
     return table(("variable", "type", "default", "meaning"), *listed)
+
+
+def _field_docstrings() -> dict[str, str]:
+    """Return the docstring of each field of `Settings`, by name."""
+    [node] = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(node, ast.ClassDef)
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(node.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
 
 
 def _setting_type(field: Any) -> str:

@@ -6,23 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from aiokafka import errors
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import (
-    TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-    for_code,
-)
 
-from pipeline.admin.topic_policy import (
-    MIN_IN_SYNC,
-    REPLICAS,
-    REPLICATED_CLUSTER,
-    ObservedTopic,
-    deviations,
-    single_replica_warning,
-)
+from pipeline.admin import topic_policy
+from pipeline.admin.topic_policy import MIN_IN_SYNC, REPLICAS, REPLICATED_CLUSTER, ObservedTopic
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.admin import ClusterMetadata, admin_client, describe_topics
@@ -40,16 +29,11 @@ CONFIG_POLLS: Final = 50
 """Maximum requests, one per 0.1 s, until the brokers know a new topic, and its configuration."""
 
 
-def _ignore(_: str) -> None:
-    """The default for warnings."""
-
-
-async def setup(settings: Settings, report: Report, warn: Report = _ignore, *, force: bool = False) -> list[str]:
+async def setup(settings: Settings, report: Report, warn: Report = lambda _: None, *, force: bool = False) -> list[str]:
     """Create missing topics, register schemas, and check existing topics, which are never altered.
 
-    `report` gets a line for each topic and each schema that was created. Returns a line for each deviation that breaks
-    a promise; recommendations go to `warn`, with `force` all deviations that can be forced. Raises ConfigError,
-    RegistryDownError, KafkaError.
+    `report` gets a line for each topic and each schema that was created; `warn`, `force` and the result are those of
+    `check_topics`. Raises ConfigError, RegistryDownError, KafkaError.
     """
     async with admin_client(settings) as admin:
         # Create is needed only for missing topics, and is checked when they are created.
@@ -75,13 +59,13 @@ async def _create_topics(admin: Any, settings: Settings, report: Report, force: 
     replicas = _replicas(cluster.brokers, settings, force)
     response = await admin.create_topics([_new_topic(topic, settings, replicas) for topic in missing])
     for name, code, *text in response.topic_errors:
-        error = for_code(code)
+        error = errors.for_code(code)
         if code == 0:
             report(f"created topic {name}")
-        elif error is TopicAuthorizationFailedError:
+        elif error is errors.TopicAuthorizationFailedError:
             lacking = [a for a in acls.setup(settings) if a.operation == "Create" and a.name == name]
             raise DeniedError(denied_message(lacking, settings))
-        elif error is not TopicAlreadyExistsError:  # another setup may have created it
+        elif error is not errors.TopicAlreadyExistsError:  # another setup may have created it
             raise ConfigError(f"the broker did not create topic {name}: {error.__name__} {' '.join(map(str, text))}")
 
 
@@ -91,10 +75,10 @@ def _replicas(brokers: int, settings: Settings, force: bool) -> int:
     if brokers < REPLICATED_CLUSTER:
         return replicas
     if replicas == 1 and not force:
-        raise ConfigError(
-            f"PIPELINE_REPLICATION_FACTOR=1 on {brokers} brokers: losing one of them would lose acknowledged records; "
-            f"unset it, or set it to {REPLICAS}, or run setup --force"
+        fault = (
+            f"PIPELINE_REPLICATION_FACTOR=1 on {brokers} brokers: losing one of them would lose acknowledged records"
         )
+        raise ConfigError(f"{fault}; unset it, or set it to {REPLICAS}, or run setup --force")
     return REPLICAS if replicas == -1 else replicas
 
 
@@ -123,61 +107,56 @@ async def _wait_for_topics(admin: Any, names: list[str]) -> None:
         await asyncio.sleep(0.1 if not good else 0)
 
 
-async def check_topics(admin: Any, settings: Settings, warn: Report = _ignore, *, force: bool = False) -> list[str]:
+async def check_topics(
+    admin: Any, settings: Settings, warn: Report = lambda _: None, *, force: bool = False
+) -> list[str]:
     """Return a line with the remedy for each deviation of the topics that breaks a promise.
 
     Recommendations go to `warn`; with `force`, deviations that break a promise do, too, except missing topics and a
-    wrong number of partitions. Raises ConfigError, KafkaError.
+    wrong number of partitions: most rooms' signals would become dead letters. Raises ConfigError, KafkaError.
     """
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
     cluster = await describe_topics(admin, names)
-    # With another number of partitions, most rooms would become dead letters.
-    unforceable = [*_missing(cluster), *_wrong_partitions(cluster, settings)]
-    present = {name: topic for name, topic in names.items() if not cluster.topics[name].missing}
-    configs = await _configs(admin, list(present))
-    observed = [
-        ObservedTopic(name, topic, cluster.topics[name].replicas, configs[name]) for name, topic in present.items()
-    ]
-    if warning := single_replica_warning(cluster.brokers, observed):
+    unforceable = _unforceable(cluster, settings)
+    configs = await _configs(admin, [name for name in names if not cluster.topics[name].missing])
+    observed = [ObservedTopic(name, names[name], cluster.topics[name].replicas, configs[name]) for name in configs]
+    if warning := topic_policy.single_replica_warning(cluster.brokers, observed):
         warn(warning)
-    found = deviations(cluster.brokers, observed)
+    found = topic_policy.deviations(cluster.brokers, observed)
+    broken = [str(deviation) for deviation in found if deviation.required]
     for deviation in found:
         if not deviation.required:
             warn(str(deviation))
-    broken = [str(deviation) for deviation in found if deviation.required]
-    if not force:
-        return [*unforceable, *broken]
-    for line in broken:
+    for line in broken if force else ():
         warn(f"forced: {line}")
-    return unforceable
+    return unforceable if force else [*unforceable, *broken]
 
 
-def _missing(cluster: ClusterMetadata) -> list[str]:
-    """Return a line that names the missing topics, if any. Raises ConfigError when one can't be described."""
+def _unforceable(cluster: ClusterMetadata, settings: Settings) -> list[str]:
+    """Return a line for missing topics, and for each wrong number of partitions.
+
+    Raises ConfigError when a topic can't be described.
+    """
+    missing, by_count = [], dict[int, list[str]]()
     for name, topic in cluster.topics.items():
-        if topic.error.errno and not topic.missing:
+        if topic.missing:
+            missing.append(name)
+        elif topic.error.errno:
             raise ConfigError(f"topic {name} can't be described: {topic.error.__name__}")
-    missing = [name for name, topic in cluster.topics.items() if topic.missing]
-    if not missing:
-        return []
-    subject = f"topic {missing[0]} does" if len(missing) == 1 else f"topics {', '.join(missing)} do"
-    return [f"{subject} not exist: run `conference-pipeline setup`"]
-
-
-def _wrong_partitions(cluster: ClusterMetadata, settings: Settings) -> list[str]:
-    by_count: dict[int, list[str]] = {}
-    for name, topic in cluster.topics.items():
-        if not topic.missing and topic.partitions != settings.partitions:
+        elif topic.partitions != settings.partitions:
             by_count.setdefault(topic.partitions, []).append(name)
-    return [
-        f"{_subject(wrong)} {count} partitions, expected {settings.partitions}: signals would be on other partitions "
-        f"than their rooms, and become dead letters; set PIPELINE_PARTITIONS={count}, or recreate empty topics"
-        for count, wrong in by_count.items()
-    ]
+    lines = [f"{_subject(missing, 'does', 'do')} not exist: run `conference-pipeline setup`"] if missing else []
+    for count, wrong in by_count.items():
+        lines.append(
+            f"{_subject(wrong, 'has', 'have')} {count} partitions, expected {settings.partitions}: signals would be on "
+            "other partitions than their rooms, and become dead letters; "
+            f"set PIPELINE_PARTITIONS={count}, or recreate empty topics"
+        )
+    return lines
 
 
-def _subject(names: list[str]) -> str:
-    return f"topic {names[0]} has" if len(names) == 1 else f"topics {', '.join(names)} have"
+def _subject(names: list[str], singular: str, plural: str) -> str:
+    return f"topic {names[0]} {singular}" if len(names) == 1 else f"topics {', '.join(names)} {plural}"
 
 
 async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
@@ -191,10 +170,12 @@ async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | No
     for _ in range(CONFIG_POLLS):
         responses = await admin.describe_configs(resources)
         answers = [answer for response in responses for answer in response.resources]
-        if all(code != UnknownTopicOrPartitionError.errno for code, *_ in answers):
+        if all(code != errors.UnknownTopicOrPartitionError.errno for code, *_ in answers):
             break
         await asyncio.sleep(0.1)
     for code, text, _, name, _ in answers:
         if code:
-            raise ConfigError(f"the configuration of topic {name} can't be read: {for_code(code).__name__} {text}")
+            raise ConfigError(
+                f"the configuration of topic {name} can't be read: {errors.for_code(code).__name__} {text}"
+            )
     return {name: {entry[0]: entry[1] for entry in entries} for _, _, _, name, entries in answers}

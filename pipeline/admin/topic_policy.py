@@ -23,15 +23,12 @@ MIN_IN_SYNC: Final = 2
 
 
 class ObservedTopic(NamedTuple):
-    """A topic on the cluster."""
+    """A topic on the cluster: its full name, the lowest number of replicas of a partition, its effective settings."""
 
     name: str
-    """Its full name."""
     topic: Topic
     replicas: int
-    """The lowest number of replicas of a partition."""
     config: Mapping[str, str | None]
-    """Its effective settings."""
 
     def number(self, setting: str, default: int) -> int:
         """Return a setting as a number, `default` when the broker has no such setting."""
@@ -52,13 +49,11 @@ class Deviation(NamedTuple):
     """What to do; by default, `kafka-configs.sh` with the expected value."""
 
     def __str__(self) -> str:
-        value = self.expected.removeprefix("at least ")
-        remedy = self.remedy or (
-            f"kafka-configs.sh --alter --entity-type topics --entity-name {self.topic} "
-            f"--add-config {self.setting}={value}"
-        )
+        change = f"--add-config {self.setting}={self.expected.removeprefix('at least ')}"
+        alter = f"kafka-configs.sh --alter --entity-type topics --entity-name {self.topic} {change}"
+        found = f"topic {self.topic} has {self.setting}={self.actual}"
         verb = "expected" if self.required else "recommended"
-        return f"topic {self.topic} has {self.setting}={self.actual}, {verb} {self.expected}: {self.reason}; {remedy}"
+        return f"{found}, {verb} {self.expected}: {self.reason}; {self.remedy or alter}"
 
 
 def deviations(brokers: int, topics: list[ObservedTopic]) -> list[Deviation]:
@@ -66,9 +61,7 @@ def deviations(brokers: int, topics: list[ObservedTopic]) -> list[Deviation]:
     brokers = max([brokers, *(observed.replicas for observed in topics)])
     found: list[Deviation] = []
     for observed in topics:
-        found += _check_contract(observed)
-        found += _check_replication(observed, brokers)
-        found += _check_retention(observed)
+        found += [*_check_contract(observed), *_check_replication(observed, brokers), *_check_retention(observed)]
     return found
 
 
@@ -77,10 +70,8 @@ def single_replica_warning(brokers: int, topics: list[ObservedTopic]) -> str | N
     if brokers >= REPLICATED_CLUSTER or all(observed.replicas > 1 for observed in topics):
         return None
     count = "1 broker" if brokers == 1 else f"{brokers} brokers"
-    return (
-        f"{count}, one replica: fine for development, but a lost disk loses all records; "
-        f"use {REPLICATED_CLUSTER} brokers in production"
-    )
+    fault = "fine for development, but a lost disk loses all records"
+    return f"{count}, one replica: {fault}; use {REPLICATED_CLUSTER} brokers in production"
 
 
 _REASONS: Final = {
@@ -89,25 +80,25 @@ _REASONS: Final = {
     ("cleanup.policy", "delete"): "compaction deletes all but the last record of a room",
 }
 """(Setting, expected value) to the reason."""
+_SIZES: Final = {
+    "max.message.bytes": "the output of one signal may be this large, and is never split",
+    "segment.bytes": "the broker rejects a batch that is larger than a segment",
+}
+"""Settings that limit the output of one signal, to the reason."""
 
 
 def _check_contract(observed: ObservedTopic) -> Iterator[Deviation]:
     """Check the settings that the contract names, and those that lose acknowledged records."""
     name, config = observed.name, observed.config
-    for setting, expected in observed.topic.config.items():
-        value = config.get(setting)
-        if setting == "max.message.bytes":
-            if value is not None and int(value) < int(expected):
-                reason = "the output of one signal may be this large, and is never split"
-                yield Deviation(name, setting, value, f"at least {expected}", reason)
-        elif value != expected:
-            yield Deviation(name, setting, str(value), expected, _REASONS[setting, expected])
+    for (setting, expected), reason in _REASONS.items():
+        if observed.topic.config[setting] == expected and config.get(setting) != expected:
+            yield Deviation(name, setting, str(config.get(setting)), expected, reason)
+    for setting, reason in _SIZES.items():
+        if observed.topic.output and observed.number(setting, MAX_OUTPUT) < MAX_OUTPUT:
+            yield Deviation(name, setting, str(config[setting]), f"at least {MAX_OUTPUT}", reason)
     if config.get("unclean.leader.election.enable") == "true":
         reason = "an out-of-sync replica could become leader and drop acknowledged records"
         yield Deviation(name, "unclean.leader.election.enable", "true", "false", reason)
-    if observed.topic.output and observed.number("segment.bytes", MAX_OUTPUT) < MAX_OUTPUT:
-        reason = "the broker rejects a batch that is larger than a segment"
-        yield Deviation(name, "segment.bytes", str(config["segment.bytes"]), f"at least {MAX_OUTPUT}", reason)
 
 
 def _check_replication(observed: ObservedTopic, brokers: int) -> list[Deviation]:
@@ -121,18 +112,15 @@ def _check_replication(observed: ObservedTopic, brokers: int) -> list[Deviation]
         return []  # single_replica_warning reports it
     if replicas == 1:
         reason = f"there are {brokers} brokers, and losing one loses acknowledged records"
-        remedy = (
-            "add replicas with kafka-reassign-partitions.sh, or delete the topic while it is empty and run "
-            "`conference-pipeline setup`"
-        )
+        recreate = "delete the topic while it is empty and run `conference-pipeline setup`"
+        remedy = f"add replicas with kafka-reassign-partitions.sh, or {recreate}"
         return [Deviation(name, "replication factor", "1", f"at least {REPLICAS}", reason, remedy=remedy)]
     if in_sync < MIN_IN_SYNC:
         reason = "a record that only one broker has acknowledged is lost with that broker"
         return [Deviation(name, setting, str(in_sync), str(MIN_IN_SYNC), reason)]
     if in_sync == replicas:
         reason = "no record can be written while one broker is down"
-        remedy = f"raise the replication factor to {in_sync + 1}"
-        expected = f"less than its {replicas} replicas"
+        expected, remedy = f"less than its {replicas} replicas", f"raise the replication factor to {in_sync + 1}"
         return [Deviation(name, setting, str(in_sync), expected, reason, False, remedy)]
     return []
 

@@ -62,7 +62,7 @@ def kafka_errors(settings: Settings) -> Iterator[None]:
         yield
     except KafkaError as error:
         if isinstance(error, KafkaConnectionError):
-            from pipeline.kafka.connection import diagnose_connection
+            from pipeline.kafka.admin import diagnose_connection
 
             why = asyncio.run(diagnose_connection(error, settings))
             if isinstance(why, ConfigError):

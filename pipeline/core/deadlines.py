@@ -6,8 +6,7 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import Final
 
-NEVER: Final = 1 << 62
-"""A time later than any deadline."""
+NEVER: Final = 1 << 62  # a time later than any deadline
 
 
 class Deadlines:
@@ -60,7 +59,6 @@ class Deadlines:
             heappop(self._heap)
 
     def _first_is_queued(self) -> bool:
-        """Return whether the earliest deadline is in the queues, not in the heap."""
         if not self._times or not self._heap:
             return bool(self._times)
         return (self._times[0], self._rooms[0]) <= self._heap[0]

@@ -10,8 +10,7 @@ from typing import Final, TypeVar
 
 Value = TypeVar("Value", str, tuple[str, ...])
 
-MOST: Final = 1024
-"""When this many values are kept, all are dropped."""
+MOST: Final = 1024  # when this many values are kept, all are dropped
 
 # Global, because the rooms of different partitions share values, too. No result depends on it, only memory and time:
 # with it the engine alone takes 0.97 of the processor time (ADR 6).

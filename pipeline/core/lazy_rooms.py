@@ -119,7 +119,6 @@ def deadline_of(row: bytes) -> int | None:
 
 
 def _skip_string(row: bytes, at: int) -> int:
-    """Return the end of the string that begins at `at`."""
     size = row[at]
     if size & 129:
         size, at = read_long(row, at)

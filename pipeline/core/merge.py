@@ -19,8 +19,7 @@ from mypy_extensions import mypyc_attr
 
 from pipeline.model.trace_context import Headers
 
-GRACE: Final = 250_000
-"""Microseconds by which the clocks of two brokers may differ (contract §5)."""
+GRACE: Final = 250_000  # microseconds by which the clocks of two brokers may differ (contract §5)
 
 
 @mypyc_attr(acyclic=True)
@@ -62,18 +61,8 @@ class Input:
     """
 
     __slots__ = (
-        "end",
-        "in_flight",
-        "name_prefix",
-        "offset",
-        "partition",
-        "position",
-        "probe",
-        "queue",
-        "size",
-        "time",
-        "topic",
-    )
+        "end", "in_flight", "name_prefix", "offset", "partition", "position", "probe", "queue", "size", "time", "topic"
+    )  # fmt: skip
 
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
         self.topic = topic

@@ -5,44 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.core.decision import (
-    PAUSED,
-    PLAYING,
-    STOPPED,
-    Decision,
-    accepted,
-    event_meta,
-    forget_if_empty,
-    no_op,
-    replace,
-)
+from pipeline.core.decision import PAUSED, PLAYING, STOPPED, Decision, accept, event_meta, forget_idle, no_op, replace
 from pipeline.core.interning import interned
 from pipeline.core.watchdog import Rules, Timeout
-from pipeline.model import events
+from pipeline.model import events, signals
 from pipeline.model.events import Event, Meta
 from pipeline.model.records import Member, Room
-from pipeline.model.signals import (
-    AnySignal,
-    ConferencePause,
-    ConferencePlay,
-    ConferenceStop,
-    ConferenceVolume,
-    PlayFailed,
-    PlayFinished,
-    PlayProgress,
-)
+from pipeline.model.signals import AnySignal, PlayFailed, PlayFinished, PlayProgress
 
 _NOT_LIVE: Final[dict[str, Any]] = {
-    "playback_status": STOPPED,
-    "operation_id": "",
-    "urls": (),
-    "files_finished": 0,
-    "deadline": None,
-    "remaining": None,
-}
-
-
-# --- conditions ----------------------------------------------------------------------------------------------
+    "playback_status": STOPPED, "operation_id": "", "urls": (), "files_finished": 0, "deadline": None, "remaining": None
+}  # fmt: skip
 
 
 def is_live(room: Room) -> bool:
@@ -61,7 +34,6 @@ def names_stopped(room: Room, signal: PlayFinished) -> bool:
 
 
 def _names(signal: PlayProgress | PlayFinished | PlayFailed, operation_id: str, urls: tuple[str, ...]) -> bool:
-    """Return whether the signal names the playback `operation_id` of the files `urls` (contract §5)."""
     if signal.operation_id is not None:
         return signal.operation_id == operation_id
     if isinstance(signal, PlayFailed):
@@ -69,13 +41,10 @@ def _names(signal: PlayProgress | PlayFinished | PlayFailed, operation_id: str, 
     return signal.url in urls
 
 
-# --- requests ------------------------------------------------------------------------------------------------
-
-
-def started(room: Room, signal: ConferencePlay, now: int, rules: Rules) -> Decision:
+def started(room: Room, signal: signals.ConferencePlay, now: int, rules: Rules) -> Decision:
     """Start a playback and its watchdog."""
     meta = event_meta(room, signal, playback_id=signal.operation_id)
-    return accepted(
+    return accept(
         room,
         signal,
         events.PlayStarted(room.room_id, signal.urls, signal.operation_id, meta),
@@ -91,23 +60,23 @@ def started(room: Room, signal: ConferencePlay, now: int, rules: Rules) -> Decis
     )
 
 
-def paused(room: Room, signal: ConferencePause, now: int) -> Decision:
+def paused(room: Room, signal: signals.ConferencePause, now: int) -> Decision:
     """Pause the playback and keep the time that its watchdog has left."""
     assert room.deadline is not None, "a playing room has a deadline"
     event = events.PlayPaused(room.room_id, signal.operation_id, playback_meta(room, signal))
     remaining = room.deadline - now
-    return accepted(room, signal, event, playback_status=PAUSED, deadline=None, remaining=remaining)
+    return accept(room, signal, event, playback_status=PAUSED, deadline=None, remaining=remaining)
 
 
-def resumed(room: Room, signal: ConferencePause, now: int) -> Decision:
+def resumed(room: Room, signal: signals.ConferencePause, now: int) -> Decision:
     """Resume the playback; its watchdog gets the time it had left."""
     assert room.remaining is not None, "a paused room keeps the time that its watchdog has left"
     event = events.PlayResumed(room.app_id, room.room_id, signal.operation_id, playback_meta(room, signal))
     deadline = now + room.remaining
-    return accepted(room, signal, event, playback_status=PLAYING, deadline=deadline, remaining=None)
+    return accept(room, signal, event, playback_status=PLAYING, deadline=deadline, remaining=None)
 
 
-def stopped(room: Room, signal: ConferenceStop, members: Mapping[str, Member]) -> Decision:
+def stopped(room: Room, signal: signals.ConferenceStop, members: Mapping[str, Member]) -> Decision:
     """Stop the playback and remember its files: the engine may still report their ends."""
     meta = playback_meta(room, signal, ends=True)
     return _ended(
@@ -121,14 +90,10 @@ def stopped(room: Room, signal: ConferenceStop, members: Mapping[str, Member]) -
     )
 
 
-def volume_changed(room: Room, signal: ConferenceVolume) -> Decision:
+def volume_changed(room: Room, signal: signals.ConferenceVolume) -> Decision:
     """Change the volume, with or without a playback."""
     meta = playback_meta(room, signal) if is_live(room) else event_meta(room, signal)
-    event = events.PlayVolumeChanged(room.room_id, signal.volume, signal.operation_id, meta)
-    return accepted(room, signal, event)
-
-
-# --- reports of the media engine, and the watchdog -----------------------------------------------------------
+    return accept(room, signal, events.PlayVolumeChanged(room.room_id, signal.volume, signal.operation_id, meta))
 
 
 def progressed(room: Room, signal: PlayProgress, now: int, rules: Rules) -> Decision:
@@ -147,8 +112,8 @@ def file_finished(room: Room, signal: PlayFinished, members: Mapping[str, Member
     if last:
         return _ended(room, signal, members, event)
     if room.playback_status == PAUSED:
-        return accepted(room, signal, event, files_finished=finished, remaining=rules.watchdog)
-    return accepted(room, signal, event, files_finished=finished, deadline=now + rules.watchdog)
+        return accept(room, signal, event, files_finished=finished, remaining=rules.watchdog)
+    return accept(room, signal, event, files_finished=finished, deadline=now + rules.watchdog)
 
 
 def stopped_file_finished(room: Room, signal: PlayFinished) -> Decision:
@@ -159,7 +124,7 @@ def stopped_file_finished(room: Room, signal: PlayFinished) -> Decision:
 def other_file_finished(room: Room, signal: PlayFinished) -> Decision:
     """Report a file that belongs to no known playback."""
     event = events.PlayFinished(room.room_id, "", (signal.url,), event_meta(room, signal))
-    return accepted(room, signal, event)
+    return accept(room, signal, event)
 
 
 def failed(room: Room, signal: PlayFailed, members: Mapping[str, Member]) -> Decision:
@@ -173,7 +138,7 @@ def failed(room: Room, signal: PlayFailed, members: Mapping[str, Member]) -> Dec
 def other_failed(room: Room, signal: PlayFailed) -> Decision:
     """Report the error of a playback that is not the live one."""
     event = events.PlayFailed(room.room_id, "", signal.urls, "playback_error", event_meta(room, signal))
-    return accepted(room, signal, event)
+    return accept(room, signal, event)
 
 
 def timed_out(room: Room, signal: Timeout, members: Mapping[str, Member]) -> Decision:
@@ -192,4 +157,4 @@ def _ended(
     room: Room, signal: AnySignal | Timeout, members: Mapping[str, Member], event: Event, **stopped: Any
 ) -> Decision:
     """End the live playback with `event`; `stopped` are the fields that remember a stopped one."""
-    return forget_if_empty(accepted(room, signal, event, **_NOT_LIVE, **stopped), len(members))
+    return forget_idle(accept(room, signal, event, **_NOT_LIVE, **stopped), len(members))

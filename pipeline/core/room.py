@@ -1,17 +1,14 @@
 """The state table of contract §5: `decide` returns what one signal does to one room.
 
-All behaviour of a room is in `decide`. Its single `match` is the contract's table: one case per row, tried from
-the top; the first that fits is taken. The rows' events and changes are built in `membership`, in `playback` and
-below.
+Its single `match` is the contract's table: one case per row, tried from the top; the first that fits is taken. The
+rows' events and changes are built in `playback` and below.
 
 The code is pure. The time of a signal is an argument, a deadline is a value in the room, and a deadline that is
-reached comes back as a signal, `Timeout`.
+reached comes back as a signal, `Timeout`. All times are microseconds since the epoch, UTC.
 
 The state is two kinds of frozen records, which the table topic holds, too: `Room`, and one `Member` per session.
 `decide` looks members up in a mapping and returns the ones that change, so the cost of a signal does not grow with
 the size of the room; only a destroy iterates over the members.
-
-All times are microseconds since the epoch, UTC.
 """
 
 from __future__ import annotations
@@ -19,40 +16,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pipeline.core.decision import PAUSED, PLAYING, Decision, accepted, event_meta, no_op, rejected, replace
+from pipeline.core import playback
+from pipeline.core.decision import PAUSED, PLAYING, Decision, accept, event_meta, forget_idle, no_op, reject, replace
 from pipeline.core.interning import interned
-from pipeline.core.membership import joined, leave_requested, left, muted, unmuted
-from pipeline.core.playback import (
-    failed,
-    file_finished,
-    is_live,
-    names_live,
-    names_stopped,
-    other_failed,
-    other_file_finished,
-    paused,
-    playback_meta,
-    progressed,
-    resumed,
-    started,
-    stopped,
-    stopped_file_finished,
-    timed_out,
-    volume_changed,
-)
 from pipeline.core.watchdog import Rules, Timeout
-from pipeline.model import events, signal_ids
+from pipeline.model import events, signal_ids, signals
 from pipeline.model.events import Event
 from pipeline.model.records import Member, Room
-from pipeline.model.signals import AnySignal, ConferenceCreate, ConferenceDestroy
+from pipeline.model.signals import AnySignal
 
 
 def decide(
-    room: Room | None,
-    members: Mapping[str, Member],
-    signal: AnySignal | Timeout,
-    now: int,
-    rules: Rules,
+    room: Room | None, members: Mapping[str, Member], signal: AnySignal | Timeout, now: int, rules: Rules
 ) -> Decision:
     """Return what `signal` does to `room` at time `now`.
 
@@ -75,97 +50,92 @@ def decide(
         case "conference.create" if not room.app_id:
             return created(room, signal)
         case "conference.create":
-            return rejected(room, signal, "room_exists")
+            return reject(room, signal, "room_exists")
         case "conference.destroy":
             return destroyed(room, signal, members)
 
         # Requests for the playback. A pause or a stop reaches `playback_inactive` only in a stopped room.
-        case "conference.play" if is_live(room):
-            return rejected(room, signal, "playback_active")
+        case "conference.play" if playback.is_live(room):
+            return reject(room, signal, "playback_active")
         case "conference.play":
-            return started(room, signal, now, rules)
+            return playback.started(room, signal, now, rules)
         case "conference.pause" if room.playback_status == PLAYING:
-            return paused(room, signal, now)
+            return playback.paused(room, signal, now)
         case "conference.pause" if room.playback_status == PAUSED:
-            return resumed(room, signal, now)
-        case "conference.stop" if is_live(room):
-            return stopped(room, signal, members)
+            return playback.resumed(room, signal, now)
+        case "conference.stop" if playback.is_live(room):
+            return playback.stopped(room, signal, members)
         case "conference.pause" | "conference.stop":
-            return rejected(room, signal, "playback_inactive")
+            return reject(room, signal, "playback_inactive")
         case "conference.volume" if -50 <= signal.volume <= 7:
-            return volume_changed(room, signal)
+            return playback.volume_changed(room, signal)
         case "conference.volume":
-            return rejected(room, signal, "volume_out_of_range")
+            return reject(room, signal, "volume_out_of_range")
 
-        # Members. The rows after `not_a_member` look the member up, so that row precedes them.
+        # Members. The rows after `not_a_member` look the member up, so those two precede them.
         case "conference.join":
             return no_op(room, signal, "join")
         case "member.joined" if signal.session_uuid not in members:
             return joined(room, signal)
         case "member.joined":
             return no_op(room, signal, "already_member")
-        case (
-            "conference.leave"
-            | "conference.mute"
-            | "conference.unmute"
-            | "member.muted"
-            | "member.unmuted"
-            | "member.left"
-        ) if signal.session_uuid not in members:
-            return rejected(room, signal, "not_a_member")
+        case "conference.leave" | "conference.mute" | "conference.unmute" if signal.session_uuid not in members:
+            return reject(room, signal, "not_a_member")
+        case "member.muted" | "member.unmuted" | "member.left" if signal.session_uuid not in members:
+            return reject(room, signal, "not_a_member")
         case "conference.leave":
             return leave_requested(room, signal, members)
         case "conference.mute" | "member.muted":
-            return muted(room, signal, members)
+            return mute_changed(room, signal, members, muted=True)
         case "conference.unmute" | "member.unmuted":
-            return unmuted(room, signal, members)
+            return mute_changed(room, signal, members, muted=False)
         case "member.left":
             return left(room, signal, members)
 
         # Reports about the playback, and the watchdog. The last row of `finished` and of `failed` is for a report that
         # names no known playback.
         case "play.progress":
-            return progressed(room, signal, now, rules)
-        case "play.finished" if names_live(room, signal):
-            return file_finished(room, signal, members, now, rules)
-        case "play.finished" if names_stopped(room, signal):
-            return stopped_file_finished(room, signal)
+            return playback.progressed(room, signal, now, rules)
+        case "play.finished" if playback.names_live(room, signal):
+            return playback.file_finished(room, signal, members, now, rules)
+        case "play.finished" if playback.names_stopped(room, signal):
+            return playback.stopped_file_finished(room, signal)
         case "play.finished":
-            return other_file_finished(room, signal)
-        case "play.failed" if names_live(room, signal):
-            return failed(room, signal, members)
+            return playback.other_file_finished(room, signal)
+        case "play.failed" if playback.names_live(room, signal):
+            return playback.failed(room, signal, members)
         case "play.failed":
-            return other_failed(room, signal)
+            return playback.other_failed(room, signal)
         case "timeout":
-            return timed_out(room, signal, members)
+            return playback.timed_out(room, signal, members)
 
 
 MEMBERLESS: Final = frozenset(
-    {
+    (
         "conference.create",
         "conference.play",
         "conference.pause",
         "conference.volume",
         "conference.join",
         "play.progress",
-    }
+    )
 )
 """Signals for which `decide` reads no member: looking a room's members up costs as much as looking the room up."""
 
 
-def created(room: Room | None, signal: ConferenceCreate) -> Decision:
+def created(room: Room | None, signal: signals.ConferenceCreate) -> Decision:
     """Create an unknown room, or give a discovered one its app and name."""
     app_id, name = interned(signal.app_id), signal.name
     room = replace(room, app_id=app_id, name=name) if room else Room(signal.room_id, app_id, name)
     event = events.Created(room.app_id, room.room_id, room.name, event_meta(room, signal))
-    return accepted(room, signal, event)
+    return accept(room, signal, event)
 
 
-def destroyed(room: Room, signal: ConferenceDestroy, members: Mapping[str, Member]) -> Decision:
+def destroyed(room: Room, signal: signals.ConferenceDestroy, members: Mapping[str, Member]) -> Decision:
     """End the playback, remove all members in the order in which they joined, and forget the room."""
     happened: list[Event] = []
-    if is_live(room):
-        meta = playback_meta(room, signal, ends=True, synthetic=True)
+    if playback.is_live(room):
+        meta = playback.playback_meta(room, signal, ends=True, synthetic=True)
         happened.append(events.PlayStopped(room.room_id, room.operation_id, meta))
     leaving = sorted(members.values(), key=lambda member: member.sequence)
     for member in leaving:
@@ -174,3 +144,48 @@ def destroyed(room: Room, signal: ConferenceDestroy, members: Mapping[str, Membe
     meta = event_meta(room, signal, len(happened) + 1)
     happened.append(events.Destroyed(room.app_id, room.room_id, meta))
     return Decision(None, tuple((member.session_uuid, None) for member in leaving), tuple(happened))
+
+
+def joined(room: Room | None, signal: signals.MemberJoined) -> Decision:
+    """Add a member. An unknown room becomes known as discovered: it has no app."""
+    if room is None:
+        room = Room(signal.room_id)
+    session, caller = signal.session_uuid, signal.caller_id
+    happened: tuple[Event, ...] = (events.MemberJoined(session, room.room_id, caller, event_meta(room, signal)),)
+    if signal.muted:
+        happened += (events.MemberMuted(session, room.room_id, caller, event_meta(room, signal, 2)),)
+    member = Member(room.room_id, session, caller, signal.muted, leaving=False, sequence=room.sequence + 1)
+    return accept(room, signal, *happened, members=((session, member),))
+
+
+def leave_requested(room: Room, signal: signals.ConferenceLeave, members: Mapping[str, Member]) -> Decision:
+    """Remember the request: it is the reason of the end that the engine reports."""
+    member = members[signal.session_uuid]
+    return no_op(room, signal, "leave", ((member.session_uuid, replace(member, leaving=True)),))
+
+
+def mute_changed(
+    room: Room,
+    signal: signals.ConferenceMute | signals.ConferenceUnmute | signals.MemberMuted | signals.MemberUnmuted,
+    members: Mapping[str, Member],
+    *,
+    muted: bool,
+) -> Decision:
+    """Mute or unmute the member."""
+    member = members[signal.session_uuid]
+    if member.muted == muted:
+        return no_op(room, signal, "already_muted" if muted else "already_unmuted")
+    kind = events.MemberMuted if muted else events.MemberUnmuted
+    event = kind(member.session_uuid, room.room_id, member.caller_id, event_meta(room, signal))
+    return accept(room, signal, event, members=((member.session_uuid, replace(member, muted=muted)),))
+
+
+def left(room: Room, signal: signals.MemberLeft, members: Mapping[str, Member]) -> Decision:
+    """Remove the member."""
+    member = members[signal.session_uuid]
+    reason = signal.reason
+    if reason is None:
+        reason = "removed" if member.leaving else "hangup"
+    event = events.MemberLeft(member.session_uuid, room.room_id, reason, member.caller_id, event_meta(room, signal))
+    decision = accept(room, signal, event, members=((member.session_uuid, None),))
+    return forget_idle(decision, len(members) - 1)

@@ -6,15 +6,14 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-SECOND: Final = 1_000_000
-"""Microseconds."""
+SECOND: Final = 1_000_000  # microseconds
 
 
 class Rules(msgspec.Struct, frozen=True):
     """When the watchdog fails a playback.
 
-    `watchdog` is the time a playback may last without a terminal event, in microseconds (10 s by default). With
-    `progress`, every `play.progress` of a playing playback restarts that time (contract §5).
+    `watchdog` is the time a playback may last without a terminal event, in microseconds. With `progress`, every
+    `play.progress` of a playing playback restarts that time (contract §5).
     """
 
     watchdog: int = 10 * SECOND

@@ -6,7 +6,9 @@ with an error that names it. Read and Write include Describe (Kafka's rule), so 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from shlex import quote
 from typing import Final, Literal, NamedTuple
 
 from pipeline import topics
@@ -15,7 +17,7 @@ from pipeline.settings import Settings
 Kind = Literal["topic", "group", "transactional-id"]
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 
-OPERATION_CODES: Final[dict[Operation, int]] = {
+OPERATION_CODES: Final[dict[str, int]] = {
     "Read": 3,
     "Write": 4,
     "Create": 5,
@@ -35,13 +37,11 @@ class Acl(NamedTuple):
     prefixed: bool = False
 
     def __str__(self) -> str:
-        if self.prefixed:
-            return f"{self.operation} on every {self.kind.replace('-', ' ')} that begins with {self.name}"
-        return f"{self.operation} on {self.kind.replace('-', ' ')} {self.name}"
+        kind = self.kind.replace("-", " ")
+        return f"{self.operation} on " + (f"every {kind} that begins with" if self.prefixed else kind) + f" {self.name}"
 
 
 def worker(settings: Settings) -> list[Acl]:
-    """Return the permissions of `worker`."""
     prefix = settings.topic_prefix
     acls = []
     for topic in topics.TOPICS:
@@ -70,7 +70,6 @@ def transactional_prefix(settings: Settings) -> str:
 
 
 def setup(settings: Settings) -> list[Acl]:
-    """Return the permissions of `setup`."""
     reasons: tuple[tuple[Operation, str], ...] = (
         ("Create", "only if it does not exist"),
         ("Describe", "to see whether it exists, its partitions and replicas"),
@@ -88,30 +87,22 @@ def producer(settings: Settings) -> list[Acl]:
 
 def consumer(settings: Settings, group: str = "") -> list[Acl]:
     """Return the permissions of `events`, or with `group` of another consumer of events."""
-    acls = [Acl("topic", topics.EVENTS.full_name(settings.topic_prefix), "Read", "to read events")]
-    if group:
-        acls.append(Acl("group", group, "Read", "partitions and offsets"))
-    return acls
+    events = Acl("topic", topics.EVENTS.full_name(settings.topic_prefix), "Read", "to read events")
+    return [events, Acl("group", group, "Read", "partitions and offsets")] if group else [events]
 
 
 def commands(acls: Iterable[Acl], principal: str) -> list[str]:
     """Return the calls of `kafka-acls.sh`, without server and credentials, that add `acls` to `principal`."""
-    operations: dict[tuple[Kind, str, bool], list[str]] = {}
+    operations: defaultdict[tuple[Kind, str, bool], list[str]] = defaultdict(list)
     for acl in acls:
-        operations.setdefault((acl.kind, acl.name, acl.prefixed), []).append(acl.operation)
-    names_by_call: dict[tuple[Kind, bool, tuple[str, ...]], list[str]] = {}
+        operations[acl.kind, acl.name, acl.prefixed].append(acl.operation)
+    names_by_call: defaultdict[tuple[Kind, bool, tuple[str, ...]], list[str]] = defaultdict(list)
     for (kind, name, prefixed), allowed in operations.items():
-        names_by_call.setdefault((kind, prefixed, tuple(allowed)), []).append(name)
+        names_by_call[kind, prefixed, tuple(allowed)].append(name)
     return [
-        f"kafka-acls.sh --add --allow-principal {_quoted(principal)}"
+        f"kafka-acls.sh --add --allow-principal {quote(principal)}"
         + "".join(f" --operation {operation}" for operation in allowed)
-        + "".join(f" --{kind} {_quoted(name)}" for name in names)
+        + "".join(f" --{kind} {quote(name)}" for name in names)
         + (" --resource-pattern-type prefixed" if prefixed else "")
         for (kind, prefixed, allowed), names in names_by_call.items()
     ]
-
-
-def _quoted(word: str) -> str:
-    """Quote a word for the shell, if it needs that."""
-    safe = word and all(character.isalnum() or character in "._:-=,/" for character in word)
-    return word if safe else "'" + word.replace("'", "'\\''") + "'"

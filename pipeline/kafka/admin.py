@@ -1,45 +1,76 @@
-"""The admin client, and read-only requests: topics, brokers, consumer groups, the controller's clock."""
+"""The admin client, why it can't connect, and requests: topics, groups, transactions, the controller's clock."""
 
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as Errors
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import CoordinationType
+from aiokafka.conn import create_conn
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.connection import diagnose_connection
-from pipeline.kafka.protocol import DescribeGroups, DescribeQuorum, Metadata
+from pipeline.errors import ConfigError
+from pipeline.kafka.protocol import (
+    NO_TAGS,
+    DescribeGroups,
+    DescribeQuorum,
+    DescribeTransactions,
+    Metadata,
+    TxnOffsetCommit,
+)
 from pipeline.settings import Settings
 
-REQUIRED_APIS: Final = {"Metadata": (3, 8), "DescribeGroups": (15, 3), "TxnOffsetCommit": (28, 3)}
-"""Name of an API to its key and the lowest version that works. Kafka 2.5 is the first release with all."""
+REQUIRED_APIS: Final = (Metadata, DescribeGroups, TxnOffsetCommit)
+"""Requests that need these versions, or later ones. Kafka 2.5 is the first release with all."""
+DIAGNOSIS_MS: Final = 5000
+"""Time limit of the diagnosis in milliseconds, per bootstrap server."""
+_HINTS: Final = {
+    "PLAINTEXT": " (if it requires TLS or a login, set KAFKA_SECURITY_PROTOCOL)",
+    "SASL_PLAINTEXT": " (if it requires TLS, set KAFKA_SECURITY_PROTOCOL=SASL_SSL)",
+    "SASL_SSL": " (if it has no TLS, change KAFKA_SECURITY_PROTOCOL)",
+    "SSL": " (if it has no TLS, change KAFKA_SECURITY_PROTOCOL; if it requires a certificate, set KAFKA_SSL_CERT)",
+}
+"""Security protocol to the likely reason why a server closes the connection without an error."""
+
+_DECIDED: Final = {
+    "PrepareCommit": True,
+    "CompleteCommit": True,
+    "PrepareAbort": False,
+    "CompleteAbort": False,
+    "PrepareEpochFence": False,
+    "Ongoing": False,  # the next owner of the id aborts it
+}
+"""State to whether the transaction is, or will be, committed. In the other states, as `Empty`, this is unknown."""
+_ENDING: Final = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}  # the coordinator writes the markers
+_BUSY: Final = (Errors.CoordinatorNotAvailableError, Errors.NotCoordinatorError, Errors.CoordinatorLoadInProgressError)
 
 
 class TopicMetadata(NamedTuple):
-    """A topic as a broker describes it."""
+    """A topic as a broker describes it.
+
+    `replicas` is the lowest number of a partition. `operations` is what this client may do: one bit per operation code;
+    not above 0 when the broker does not report it.
+    """
 
     error: type[Errors.KafkaError]
     partitions: int
     replicas: int
-    """The lowest number of replicas of a partition."""
     has_leaders: bool
-    """Whether each partition has a leader."""
     operations: int
-    """What this client may do: one bit per operation code; not above 0 when the broker does not report it."""
 
     @property
     def missing(self) -> bool:
-        """Whether the topic does not exist."""
         return self.error is Errors.UnknownTopicOrPartitionError
 
     @property
     def unauthorized(self) -> bool:
-        """Whether this client may not describe the topic."""
         return self.error is Errors.TopicAuthorizationFailedError
 
 
@@ -59,10 +90,7 @@ class ConsumerGroup(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Start an admin client, and close it at the end of the block.
-
-    Raises ConfigError when a broker rejects the client, KafkaConnectionError when none can be reached.
-    """
+    """Start an admin client, and close it at the end of the block. Raises ConfigError, KafkaConnectionError."""
     admin = AIOKafkaAdminClient(**settings.kafka(), **options)
     try:
         try:
@@ -74,36 +102,76 @@ async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOK
         await admin.close()
 
 
+async def diagnose_connection(
+    error: Errors.KafkaConnectionError, settings: Settings
+) -> ConfigError | Errors.KafkaConnectionError:
+    """Connect to each bootstrap server again, and return an error that names the reason.
+
+    It is a ConfigError when a server rejects this client, `error` when one accepts it by now, else the reasons of all.
+    """
+    options = settings.kafka() | {"request_timeout_ms": DIAGNOSIS_MS}
+    del options["bootstrap_servers"]
+    reasons = []
+    for entry in settings.bootstrap_servers.split(","):
+        server = entry.strip()
+        host, _, port = server.rpartition(":")
+        try:
+            (await create_conn(host.strip("[]"), int(port), **options)).close()
+        except (OSError, Errors.KafkaError, TimeoutError) as failure:
+            if rejection := _config_error(failure, server, settings):
+                return rejection
+            reason = failure.args[0] if isinstance(failure, Errors.KafkaError) and failure.args else failure
+            reasons.append(f"{server}: {str(reason) or type(failure).__name__}")
+        else:
+            return error
+    was_closed = any(word in reasons[0].lower() for word in ("closed", "reset"))
+    return Errors.KafkaConnectionError("; ".join(reasons) + (_HINTS[settings.security_protocol] if was_closed else ""))
+
+
+def _config_error(failure: BaseException, server: str, settings: Settings) -> ConfigError | None:
+    """Return what the operator has to change, or None when the server is unreachable."""
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return ConfigError(
+            f"the certificate of Kafka at {server} can't be verified ({failure.verify_message}): check KAFKA_SSL_CA, "
+            "and that the certificate carries this host name"
+        )
+    if isinstance(failure, ssl.SSLError) and failure.reason == "WRONG_VERSION_NUMBER":
+        return ConfigError(f"Kafka at {server} has no TLS: check KAFKA_SECURITY_PROTOCOL")
+    if isinstance(failure, Errors.SaslAuthenticationFailed | Errors.AuthenticationFailedError):
+        return ConfigError(
+            f"Kafka at {server} rejected user {settings.sasl_username!r}: check KAFKA_SASL_USERNAME, "
+            f"KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (now {settings.sasl_mechanism})"
+        )
+    if isinstance(failure, Errors.UnsupportedSaslMechanismError | Errors.IllegalSaslStateError):
+        return ConfigError(
+            f"Kafka at {server} does not support {settings.sasl_mechanism} with {settings.security_protocol}: check "
+            "KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
+        )
+    return None
+
+
 async def describe_topics(admin: Any, names: Iterable[str]) -> ClusterMetadata:
     """Describe these topics, in this order. Raises KafkaError."""
     topics: dict[str, Any] = dict.fromkeys(names)
-    response = await admin._send_request(Metadata(list(topics)))
+    create, cluster_operations, topic_operations = False, False, True
+    response = await admin._send_request(Metadata(list(topics), create, cluster_operations, topic_operations))
     for code, name, _, partitions, operations in response.topics:
-        replicas = [len(replicas) for _, _, _, _, replicas, *_ in partitions]
+        replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
         has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
-        topics[name] = TopicMetadata(
-            Errors.for_code(code), len(partitions), min(replicas, default=0), has_leaders, operations
-        )
+        topics[name] = TopicMetadata(Errors.for_code(code), len(partitions), replicas, has_leaders, operations)
     return ClusterMetadata(len(response.brokers), topics)
 
 
 async def describe_group(admin: Any, name: str) -> ConsumerGroup:
     """Describe a consumer group. Raises KafkaError."""
     coordinator = await admin.find_coordinator(name)
-    response = await admin._send_request(DescribeGroups(name), coordinator)
+    response = await admin._send_request(DescribeGroups([name], True), coordinator)
     [(code, _, state, _, _, members, _)] = response.groups
     if code:
         raise Errors.for_code(code)(name)
-    return ConsumerGroup(
-        state, [(host.lstrip("/"), _decode_assignment(assignment)) for _, _, host, _, assignment in members]
-    )
-
-
-def _decode_assignment(assignment: bytes | None) -> list[TopicPartition]:
-    if not assignment:  # the group is rebalancing
-        return []
-    partitions: list[TopicPartition] = ConsumerProtocolMemberAssignment.decode(assignment).partitions()
-    return partitions
+    decode = ConsumerProtocolMemberAssignment.decode  # an assignment is empty while the group rebalances
+    assigned = [(host.lstrip("/"), decode(part).partitions() if part else []) for _, _, host, _, part in members]
+    return ConsumerGroup(state, assigned)
 
 
 def broker_addresses(admin: Any) -> dict[int, str]:
@@ -119,9 +187,9 @@ async def unsupported_apis(admin: Any, node: int) -> list[str] | None:
         return None
     highest = {key: version for key, _, version in response.api_versions}
     return [
-        f"{name} {highest.get(key, 'is missing')} (required: {required})"
-        for name, (key, required) in REQUIRED_APIS.items()
-        if highest.get(key, -1) < required
+        f"{api.__name__} {highest.get(api.API_KEY, 'is missing')} (required: {api.API_VERSION})"
+        for api in REQUIRED_APIS
+        if highest.get(api.API_KEY, -1) < api.API_VERSION
     ]
 
 
@@ -130,8 +198,9 @@ async def controller_time(admin: Any) -> int | None:
 
     None if this client lacks Describe on the cluster, or Kafka is older than 3.3. Raises KafkaError.
     """
+    controllers = ("__cluster_metadata", [(0, NO_TAGS)], NO_TAGS)
     try:
-        response = await admin._send_request(DescribeQuorum())
+        response = await admin._send_request(DescribeQuorum([controllers], NO_TAGS))
     except (Errors.IncompatibleBrokerVersion, NotImplementedError):
         return None
     if response.error_code:
@@ -139,3 +208,35 @@ async def controller_time(admin: Any) -> int | None:
     [(_, [(_, code, leader, _, _, voters, _, _)], _)] = response.topics
     times = [fetched for replica, _, fetched, _, _ in voters if replica == leader and fetched > 0]
     return times[0] if times and not code else None
+
+
+async def was_committed(client: Any, node_id: int, transactional_id: str) -> bool | None:
+    """Return whether this id's last transaction was committed, None when unknown. Raises KafkaError: see `_state`."""
+    return _DECIDED.get(await _state(client, node_id, transactional_id))
+
+
+async def is_ending(reader: AIOKafkaConsumer, transactional_id: str) -> bool:
+    """Return whether the markers of this id's last transaction are being written. Raises KafkaError: see `_state`."""
+    client = reader._client
+    try:
+        node_id = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+    except Errors.TransactionalIdAuthorizationFailed:
+        raise Errors.TransactionalIdAuthorizationFailed(transactional_id) from None  # aiokafka omits the id
+    return await _state(client, node_id, transactional_id) in _ENDING
+
+
+async def _state(client: Any, node_id: int, transactional_id: str) -> str:
+    """Return Kafka's name of the state, from the coordinator `node_id`; "" when unknown (KIP-664).
+
+    Raises KafkaError, a retriable one while the coordinator is unavailable.
+    """
+    try:
+        response = await client.send(node_id, DescribeTransactions([transactional_id], NO_TAGS))
+    except Errors.IncompatibleBrokerVersion:  # before Kafka 3.0
+        return ""
+    [(code, _, state, *_)] = response.transaction_states
+    error = Errors.for_code(code)
+    if error in _BUSY:
+        raise error(transactional_id)
+    # Any other error means that the id is unknown, or recurs in the next request (not authorised).
+    return "" if code else str(state)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiokafka import errors as Errors
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import CoordinationType
 from aiokafka.protocol.admin import DescribeAclsRequest
 
 from pipeline.errors import ConfigError, DeniedError
@@ -18,34 +19,29 @@ from pipeline.settings import Settings
 
 REQUEST_SECONDS: Final = 5
 """Time limit of a request that only makes an error clearer."""
-IMPLY_DESCRIBE: Final = ("Read", "Write", "Describe")
-"""Operations that include Describe, Kafka's permission to see a topic at all."""
 _ANY: Final = 1
 """Kafka's code for any resource, operation, permission or pattern."""
-_TRANSACTION: Final = 1
-"""Kafka's code of the transaction coordinator."""
 
 
 async def missing_permissions(admin: Any, needed: Iterable[Acl]) -> list[Acl]:
-    """Return those of the needed permissions that this client lacks, on groups and on topics that exist.
+    """Return those of the needed permissions that this client lacks, on groups and existing topics. Raises KafkaError.
 
-    Kafka reports a missing permission on a transactional id, or to create a topic, only when it is used. Raises
-    KafkaError.
+    Kafka reports a missing permission on a transactional id, or to create a topic, only when it is used.
     """
     needed = list(needed)
     names = dict.fromkeys(acl.name for acl in needed if acl.kind == "topic")
     topics = (await describe_topics(admin, names)).topics if names else {}
     unreported = [name for name, topic in topics.items() if topic.operations <= 0]
-    unreadable = await _unreadable_configs(admin, unreported)
-    missing = []
-    for acl in needed:
-        if acl.kind == "topic":
-            lacks = _lacks_on_topic(acl, topics[acl.name], unreadable)
-        else:
-            lacks = acl.kind == "group" and await _lacks_on_group(admin, acl)
-        if lacks:
-            missing.append(acl)
-    return missing
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in unreported]
+    responses = await admin.describe_configs(resources) if resources else ()
+    configs = [(code, name) for response in responses for code, _, _, name, _ in response.resources]
+    unreadable = {name for code, name in configs if code == Errors.TopicAuthorizationFailedError.errno}
+    return [
+        acl
+        for acl in needed
+        if (acl.kind == "topic" and _lacks_on_topic(acl, topics[acl.name], unreadable))
+        or (acl.kind == "group" and await _lacks_on_group(admin, acl))
+    ]
 
 
 def _lacks_on_topic(acl: Acl, topic: TopicMetadata, unreadable: set[str]) -> bool:
@@ -53,7 +49,8 @@ def _lacks_on_topic(acl: Acl, topic: TopicMetadata, unreadable: set[str]) -> boo
         return not _allows(topic.operations, acl)
     if acl.operation == "DescribeConfigs":
         return acl.name in unreadable
-    return topic.unauthorized and acl.operation in IMPLY_DESCRIBE
+    # These operations include Describe, Kafka's permission to see a topic at all.
+    return topic.unauthorized and acl.operation in ("Read", "Write", "Describe")
 
 
 async def _lacks_on_group(admin: Any, acl: Acl) -> bool:
@@ -61,42 +58,26 @@ async def _lacks_on_group(admin: Any, acl: Acl) -> bool:
         coordinator = await admin.find_coordinator(acl.name)
     except Errors.GroupAuthorizationFailedError:
         return True
-    response = await admin._send_request(DescribeGroups(acl.name), coordinator)
+    response = await admin._send_request(DescribeGroups([acl.name], True), coordinator)
     [(code, *_, operations)] = response.groups
-    if code == Errors.GroupAuthorizationFailedError.errno:
-        return True
-    return operations > 0 and not _allows(operations, acl)
+    return code == Errors.GroupAuthorizationFailedError.errno or (operations > 0 and not _allows(operations, acl))
 
 
 def _allows(operations: int, acl: Acl) -> bool:
     return bool(operations >> OPERATION_CODES[acl.operation] & 1)
 
 
-async def _unreadable_configs(admin: Any, names: list[str]) -> set[str]:
-    """Return the topics whose configuration this client may not read."""
-    if not names:
-        return set()
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    denied = Errors.TopicAuthorizationFailedError.errno
-    return {
-        name
-        for response in await admin.describe_configs(resources)
-        for code, _, _, name, _ in response.resources
-        if code == denied
-    }
-
-
 async def can_describe_transactions(admin: Any, transactional_id: str) -> bool:
-    """Whether this client has any permission on this transactional id. To test for Write, it would have to fence."""
+    """Return whether this client has any permission on this id. To test for Write, it would have to fence."""
     try:
-        await admin.find_coordinator(transactional_id, _TRANSACTION)
+        await admin.find_coordinator(transactional_id, CoordinationType.TRANSACTION)
     except Errors.TransactionalIdAuthorizationFailed:
         return False
     return True
 
 
 async def has_authorizer(admin: Any) -> bool:
-    """Whether the brokers have an authorizer: without one, any client may do anything. Raises KafkaError."""
+    """Return whether the brokers have an authorizer: without one, any client may do anything. Raises KafkaError."""
     response = await admin._send_request(DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY))
     return Errors.for_code(response.error_code) is not Errors.SecurityDisabled
 
@@ -105,6 +86,19 @@ async def require_permissions(admin: Any, needed: Iterable[Acl], settings: Setti
     """Raise DeniedError with the missing permissions, if any. Raises KafkaError."""
     if missing := await missing_permissions(admin, needed):
         raise DeniedError(denied_message(missing, settings))
+
+
+async def require_topics(settings: Settings, needed: list[Acl]) -> dict[str, int]:
+    """Return the partition counts of the permissions' topics. Raises ConfigError when one is missing, KafkaError."""
+    async with admin_client(settings) as admin:
+        await require_permissions(admin, needed, settings)
+        topics = (await describe_topics(admin, [acl.name for acl in needed])).topics
+    if missing := [name for name, topic in topics.items() if topic.missing]:
+        raise ConfigError(
+            f"no topic {' and no topic '.join(missing)} at {settings.bootstrap_servers}: "
+            "run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX"
+        )
+    return {name: topic.partitions for name, topic in topics.items()}
 
 
 async def refine_denied_error(error: DeniedError, needed: Iterable[Acl], settings: Settings) -> DeniedError:

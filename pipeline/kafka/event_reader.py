@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipeline import topics
 from pipeline.errors import SignalError
 from pipeline.kafka import acls
+from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.log_offsets import assign_and_seek
-from pipeline.kafka.required_topics import require_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.decoders import Decoders, UnknownSchemaError
-from pipeline.model.events import EVENTS
-
-if TYPE_CHECKING:
-    from pipeline.model.events import Event
-    from pipeline.settings import Settings
+from pipeline.model.events import EVENTS, Event
+from pipeline.settings import Settings
 
 
 class EventReader:
     """An asynchronous context manager and iterator over events; each partition's events come in their order.
 
     Args:
-        settings: with both URLs.
         on_bad_record: called with one line of text for each record that is not an event; the record is skipped.
         from_beginning: start at the oldest event, instead of at the end of the topic as it is on entering.
 
@@ -36,10 +32,8 @@ class EventReader:
     def __init__(
         self, settings: Settings, on_bad_record: Callable[[str], None], *, from_beginning: bool = False
     ) -> None:
-        self._settings = settings
-        self._on_bad_record = on_bad_record
+        self._settings, self._on_bad_record, self._from_beginning = settings, on_bad_record, from_beginning
         self._topic = topics.EVENTS.full_name(settings.topic_prefix)
-        self._from_beginning = from_beginning
         self._open = contextlib.AsyncExitStack()
         self._decoders = Decoders(EVENTS)
 
@@ -47,17 +41,13 @@ class EventReader:
         found = await require_topics(self._settings, acls.consumer(self._settings))
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
-            self._consumer: Any = AIOKafkaConsumer(
-                **self._settings.kafka(), isolation_level="read_committed", enable_auto_commit=False
-            )
+            options = {"isolation_level": "read_committed", "enable_auto_commit": False}
+            self._consumer: Any = AIOKafkaConsumer(**self._settings.kafka(), **options)
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             partitions = [TopicPartition(self._topic, number) for number in range(found[self._topic])]
-            if self._from_beginning:
-                offsets = await self._consumer.beginning_offsets(partitions)
-            else:
-                offsets = await self._consumer.end_offsets(partitions)
-            assign_and_seek(self._consumer, offsets)
+            look_up = self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets
+            assign_and_seek(self._consumer, await look_up(partitions))
             self._open = opened.pop_all()
         return self
 
@@ -72,20 +62,17 @@ class EventReader:
                     try:
                         event = await self._decode(record.value)
                     except SignalError as error:
-                        self._on_bad_record(
-                            f"{record.topic}/{record.partition}/{record.offset}: no event: {error}; skipped"
-                        )
-                        continue
-                    yield event
+                        place = f"{record.topic}/{record.partition}/{record.offset}"
+                        self._on_bad_record(f"{place}: no event: {error}; skipped")
+                    else:
+                        yield event
 
-    async def _decode(self, value: bytes | None) -> Event:
-        event: Event
+    async def _decode(self, value: bytes | None) -> Any:
         try:
-            event = self._decoders.decode(value)
+            return self._decoders.decode(value)
         except UnknownSchemaError as error:
             text = await self._registry.schema(error.schema_id)
             if text is None:  # not learnt: the registry may have the id later
                 raise SignalError(f"the registry has no schema with id {error.schema_id}") from None
             self._decoders.learn(error.schema_id, text)
-            event = self._decoders.decode(value)
-        return event
+            return self._decoders.decode(value)

@@ -1,4 +1,4 @@
-"""Group offsets in a transaction, fenced by the group's generation (KIP-447).
+"""A transactional producer. Its group offsets are fenced by the group's generation (KIP-447).
 
 aiokafka 0.14 sends TxnOffsetCommit v0, which carries no generation: a worker that has lost its partitions could still
 commit their offsets. Version 3 carries it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -22,14 +23,14 @@ from aiokafka.producer.sender import (
     TxnOffsetCommitHandler,
 )
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.types import Int16, Int32, String
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.produce_request import JoinedProduce
+from pipeline.kafka.admin import was_committed
 from pipeline.kafka.protocol import NO_TAGS, TxnOffsetCommit
-from pipeline.kafka.transaction_state import was_committed
 
 _NO_LEADER_EPOCH = -1
-
+_text = String("utf-8").encode
 SOON_SECONDS = 0.002
 """First backoff while the broker still ends the previous transaction, which takes a few milliseconds. aiokafka always
 waits 20 ms; that was the 99th percentile of the latency."""
@@ -37,26 +38,57 @@ LEFT_OUT = (Errors.UnknownMemberIdError, Errors.IllegalGenerationError, Errors.R
 """Errors of the group coordinator for a worker that is no longer a member of the current generation."""
 
 
+class JoinedProduce(ProduceRequest):
+    """aiokafka's Produce request with records as `Parts`: copied once, instead of at eight levels of the encoding."""
+
+    def __init__(self, request: ProduceRequest) -> None:
+        super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
+
+    def build(self, request_struct_class: Any) -> Any:
+        return super().build(_joined(request_struct_class))
+
+
+@lru_cache
+def _joined(kind: Any) -> Any:
+    return type(kind.__name__, (kind,), {"encode": _encode}) if kind.API_VERSION >= 3 else kind
+
+
+class _Message:
+    """The parts of a request. aiokafka prepends first the header, then the length; the second `+` joins all parts."""
+
+    def __init__(self, parts: list[bytes], has_header: bool = False) -> None:
+        self._parts = parts
+        self._has_header = has_header
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __radd__(self, front: bytes) -> bytes | _Message:
+        parts = [front, *self._parts]
+        return b"".join(parts) if self._has_header else _Message(parts, has_header=True)
+
+
+def _encode(struct: Any) -> _Message:
+    parts = [_text(struct.transactional_id), Int16.encode(struct.required_acks)]
+    parts += Int32.encode(struct.timeout), Int32.encode(len(struct.topics))
+    for topic, partitions in struct.topics:
+        parts += _text(topic), Int32.encode(len(partitions))
+        for number, records in partitions:
+            parts += Int32.encode(number), Int32.encode(len(records)), *records.parts
+    return _Message(parts)
+
+
 class _FencedOffsetCommit(TxnOffsetCommitHandler):
     """aiokafka's handler with TxnOffsetCommit v3 and the errors that only v3 returns."""
 
     def create_request(self) -> TxnOffsetCommit:
         manager = self._sender._txn_manager
-        generation, member_id = self._sender.membership
         topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for tp, offset in sorted(self._offsets.items()):
             topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, "", NO_TAGS))
-        return TxnOffsetCommit(
-            manager.transactional_id,
-            self._group_id,
-            manager.producer_id,
-            manager.producer_epoch,
-            generation,
-            member_id,
-            None,
-            [(topic, partitions, NO_TAGS) for topic, partitions in topics.items()],
-            NO_TAGS,
-        )
+        ids = (manager.transactional_id, self._group_id, manager.producer_id, manager.producer_epoch)
+        offsets = [(topic, partitions, NO_TAGS) for topic, partitions in topics.items()]
+        return TxnOffsetCommit(*ids, *self._sender.membership, None, offsets, NO_TAGS)
 
     def handle_response(self, response: Any) -> float | None:
         manager = self._sender._txn_manager
@@ -85,7 +117,7 @@ class _AddPartitions(AddPartitionsToTxnHandler):
         if not self._sender._txn_manager.partitions_to_add():
             return None  # the transaction has failed since the request
         backoff: float | None = super().handle_response(response)
-        return self._sender.next_backoff(_AddPartitions) if backoff == BACKOFF_OVERRIDE else backoff
+        return self._sender.next_backoff(type(self)) if backoff == BACKOFF_OVERRIDE else backoff
 
 
 class _AddOffsets(AddOffsetsToTxnHandler):
@@ -94,14 +126,11 @@ class _AddOffsets(AddOffsetsToTxnHandler):
     def handle_response(self, response: Any) -> float | None:
         backoff: float | None = super().handle_response(response)
         busy = Errors.for_code(response.error_code) is Errors.ConcurrentTransactions
-        return self._sender.next_backoff(_AddOffsets) if busy else backoff
+        return self._sender.next_backoff(type(self)) if busy else backoff
 
 
 class _SenderClient:
-    """A sender's client that copies fewer bytes per Produce request, and records lost transactional requests.
-
-    `lost` becomes True when a request to a coordinator gets no response.
-    """
+    """A sender's client with `JoinedProduce`. `lost` is whether a request to a coordinator got no response."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -111,7 +140,6 @@ class _SenderClient:
         return getattr(self._client, name)
 
     def mark_lost(self) -> None:
-        """A transactional request may still be in flight without an answer."""
         self.lost = True
 
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
@@ -126,40 +154,35 @@ class _SenderClient:
 
 
 class _FencedSender(Sender):
-    """A sender that commits offsets as a member of a generation of the group.
-
-    `previous_outcome` is whether the id's last transaction before this producer was committed.
-    """
+    """A sender that commits offsets as a member of a generation of the group."""
 
     membership: tuple[int, str] = (-1, "")
-    previous_outcome: bool | None = None
+    previous_outcome: bool | None = None  # see FencedProducer
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self._backoffs: dict[type, float] = {}
 
     def join(self, generation: int, member_id: str) -> None:
-        """Commit group offsets as this member of this generation."""
         self.membership = (generation, member_id)
 
-    def next_backoff(self, request: type) -> float:
-        """Return the seconds until this type of request may be sent again."""
-        backoff = self._backoffs.get(request, SOON_SECONDS)
-        self._backoffs[request] = min(2 * backoff, float(BACKOFF_OVERRIDE))
+    def next_backoff(self, handler: type) -> float:
+        """Return the seconds until this handler may send its request again."""
+        backoff = self._backoffs.get(handler, SOON_SECONDS)
+        self._backoffs[handler] = min(2 * backoff, float(BACKOFF_OVERRIDE))
         return backoff
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
-        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
-        return self._succeeded(_AddPartitions, await _AddPartitions(self, tps).do(node_id))
+        return await self._add(_AddPartitions(self, tps))
 
     async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
-        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
-        return self._succeeded(_AddOffsets, await _AddOffsets(self, group_id).do(node_id))
+        return await self._add(_AddOffsets(self, group_id))
 
-    def _succeeded(self, request: type, done: bool) -> bool:
-        """Reset the backoff when the request was accepted; return whether it was."""
+    async def _add(self, handler: _AddPartitions | _AddOffsets) -> bool:
+        node_id = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
+        done = bool(await handler.do(node_id))
         if done:
-            self._backoffs.pop(request, None)
+            self._backoffs.pop(type(handler), None)
         return done
 
     async def _do_init_pid(self, node_id: int) -> bool:
@@ -197,14 +220,11 @@ class FencedProducer(AIOKafkaProducer):
         self._sender.join(generation, member_id)
 
     async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
-        """Begin a transaction by adding the group's offsets; wait until the broker has ended the previous one.
-
-        `partitions` are those already known that it will write to; they are added, too. Raises KafkaError.
-        """
+        """Begin a transaction; add the group's offsets, and partitions known so far. Raises KafkaError."""
         await self.begin_transaction()
         self.will_write(partitions)
         while not await self._sender._do_add_offsets_to_txn(group_id):
-            pass
+            pass  # until the broker has ended the previous transaction
         self._check()
 
     def _check(self) -> None:
@@ -221,14 +241,10 @@ class FencedProducer(AIOKafkaProducer):
     @property
     def previous_outcome(self) -> bool | None:
         """Whether the id's last transaction before this producer was committed; None when unknown."""
-        outcome = self._sender.previous_outcome
-        return None if outcome is None else bool(outcome)
+        return self._sender.previous_outcome
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
-        """Run a transaction without records. Raises KafkaError.
-
-        Its markers end this id's open transaction on these partitions and in the group's offsets.
-        """
+        """Run an empty transaction; its markers end the open one on partitions and offsets. Raises KafkaError."""
         await self.begin(group_id)
         self.will_write(partitions)
         await (self.commit_transaction() if commit else self.abort_transaction())

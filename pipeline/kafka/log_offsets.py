@@ -31,30 +31,22 @@ def assign_and_seek(reader: AIOKafkaConsumer, offsets: Mapping[TopicPartition, i
 class LogOffsets:
     """Offsets of the topics of one pipeline.
 
-    `committed` and `uncommitted` are the consumers behind it, by isolation level; they belong to no group, and may also
-    be used to read. `committed` returns batches (see `batch_reader.by_batch`). Methods raise KafkaError.
+    `committed` and `uncommitted` are the consumers behind it, by isolation level. They belong to no group, and may also
+    be used to read, after `start`. `committed` returns batches (see `batch_reader.by_batch`). Methods raise KafkaError.
     """
+
+    committed: AIOKafkaConsumer
+    uncommitted: AIOKafkaConsumer
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._outputs = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS if topic.output]
-        self._consumers: tuple[AIOKafkaConsumer, AIOKafkaConsumer] | None = None
-
-    @property
-    def committed(self) -> AIOKafkaConsumer:
-        """The consumer with isolation level read_committed. Only after `start`."""
-        assert self._consumers is not None, "start it first"
-        return self._consumers[0]
-
-    @property
-    def uncommitted(self) -> AIOKafkaConsumer:
-        """The consumer with isolation level read_uncommitted. Only after `start`."""
-        assert self._consumers is not None, "start it first"
-        return self._consumers[1]
+        self._consumers: tuple[AIOKafkaConsumer, ...] = ()
 
     async def start(self) -> None:
         """Connect both consumers."""
-        self._consumers = self._consumer("read_committed"), self._consumer("read_uncommitted")
+        self.committed, self.uncommitted = self._consumer("read_committed"), self._consumer("read_uncommitted")
+        self._consumers = self.committed, self.uncommitted
         await asyncio.gather(*(consumer.start() for consumer in self._consumers))
         by_batch(self.committed)
         for consumer in self._consumers:
@@ -73,8 +65,8 @@ class LogOffsets:
         )
 
     async def stop(self) -> None:
-        """Disconnect."""
-        for consumer in self._consumers or ():
+        """Disconnect both consumers."""
+        for consumer in self._consumers:
             await consumer.stop()
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -101,6 +93,5 @@ class LogOffsets:
         """Return the open transactions in the output partitions of these numbers (None: of all)."""
         numbers = range(self._settings.partitions) if numbers is None else numbers
         outputs = [TopicPartition(topic, number) for number in numbers for topic in self._outputs]
-        stable = await self.stable(outputs)
-        ends = await self.ends(outputs)
+        stable, ends = await self.stable(outputs), await self.ends(outputs)
         return {tp: offset for tp, offset in stable.items() if offset < ends[tp]}

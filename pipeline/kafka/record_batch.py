@@ -3,8 +3,6 @@
 aiokafka's builder encodes key, value and headers for each record, although most are the same for all events of a room
 or of a type. Here, `encode` makes the bytes of a record when its event is created; they do not depend on its offset in
 the batch. `Batches` adds lengths and offsets, and `Batch` the batch header.
-
-`Batch` has the methods of aiokafka's `BatchBuilder` that the producer calls.
 """
 
 from __future__ import annotations
@@ -31,10 +29,10 @@ _REST: Final = Struct(">hiqqqhii")
 _MAGIC: Final = 2
 _TRANSACTIONAL: Final = 0x10
 _NO_LEADER_EPOCH: Final = -1
-_UNCOUNTED: Final = 12
-"""Bytes that a batch's length field does not count: the base offset, and the field itself."""
-_PACK_PARTS: Final = 3 * 64
-"""Parts, three per record, that are joined: with smaller parts, checksum and request take longer."""
+_UNCOUNTED: Final = 12  # bytes that a batch's length field does not count: the base offset, and the field itself
+_PACK_PARTS: Final = 3 * 64  # parts, three per record, to join: with smaller ones, checksum and request take longer
+_fronts: Final[list[bytes]] = []
+"""The bytes before the key of the nth record of a batch: attributes, time delta, offset delta. Grows on demand."""
 
 
 def header(name: str, value: bytes | None) -> bytes:
@@ -45,16 +43,9 @@ def header(name: str, value: bytes | None) -> bytes:
 
 def encode(key: bytes | None, value: bytes | None, headers: Sequence[bytes] = ()) -> bytes:
     """Encode a record from its key on; `headers` come from `header`."""
-    return b"".join(
-        (
-            _NULL if key is None else LONG[len(key)],
-            key or b"",
-            _NULL if value is None else LONG[len(value)],
-            value or b"",
-            LONG[len(headers)],
-            *headers,
-        )
-    )
+    key_length = _NULL if key is None else LONG[len(key)]
+    value_length = _NULL if value is None else LONG[len(value)]
+    return b"".join((key_length, key or b"", value_length, value or b"", LONG[len(headers)], *headers))
 
 
 def encode_row(key: bytes, value: bytes | None) -> bytes:
@@ -65,12 +56,11 @@ def encode_row(key: bytes, value: bytes | None) -> bytes:
 
 
 class Parts:
-    """Contiguous bytes kept as parts; copied once, when sent."""
+    """Contiguous bytes, `size` in all, kept as parts; copied once, when sent."""
 
     __slots__ = ("_size", "parts")
 
     def __init__(self, parts: list[bytes], size: int) -> None:
-        """`size` is the total in bytes."""
         self.parts: Final = parts
         self._size: Final = size
 
@@ -82,10 +72,9 @@ class Parts:
 
 
 class Batch:
-    """One complete record batch; nothing can be appended."""
+    """A complete batch, made by `Batches`, with the methods of aiokafka's `BatchBuilder` that the producer calls."""
 
     def __init__(self, records: Parts, count: int) -> None:
-        """`records` are the bytes of `count` records with their lengths and offsets: see `Batches`."""
         self._records = records
         self._count = count
         self._producer = (-1, -1, -1)
@@ -94,15 +83,12 @@ class Batch:
         """Do nothing: the batch is complete."""
 
     def closed(self) -> bool:
-        """Return True."""
         return True
 
     def record_count(self) -> int:
-        """Return the number of records."""
         return self._count
 
     def size(self) -> int:
-        """Return the size of the batch in bytes."""
         return OVERHEAD + len(self._records)
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
@@ -121,10 +107,7 @@ class Batch:
 
 
 class Batches:
-    """Puts the records of one topic-partition into as few batches as they fit.
-
-    `pack` joins them after each slice, while they are still in the processor's cache.
-    """
+    """Puts the records of one topic-partition into as few batches as they fit."""
 
     __slots__ = ("_closed", "_count", "_packed", "_parts", "_size")
 
@@ -156,7 +139,7 @@ class Batches:
             self.pack()
 
     def pack(self) -> None:
-        """Join the records added since the last call."""
+        """Join the records added since the last call. Call it while they are still in the processor's cache."""
         if self._parts:
             self._packed.append(b"".join(self._parts))
             self._parts.clear()
@@ -180,7 +163,3 @@ def batches(records: Iterable[bytes]) -> list[Batch]:
     for record in records:
         result.add(record)
     return result.close()
-
-
-_fronts: Final[list[bytes]] = []
-"""The bytes before the key of the nth record of a batch: attributes, time delta, offset delta. Grows on demand."""

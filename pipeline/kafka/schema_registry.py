@@ -1,12 +1,8 @@
-"""Client of a schema registry with the Confluent API: ids of schemas, schemas by id, registration by `setup`.
-
-It is used at start-up and once per unknown schema id, never per record.
-"""
+"""Client of a schema registry with the Confluent API. Used at start-up and once per unknown id, never per record."""
 
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -18,8 +14,7 @@ from pipeline.settings import Settings
 from pipeline.topics import TOPICS
 
 COMPATIBILITY = "FULL_TRANSITIVE"
-NO_SUBJECT = 40401
-"""The Confluent API's error code for an unknown subject."""
+_NO_SUBJECT = 40401  # the Confluent API's error code
 SchemaStatus = Literal[
     "current",  # this program's schema is registered, with level COMPATIBILITY
     "other level",  # this program's schema is registered, with another compatibility level
@@ -42,50 +37,39 @@ class Registry:
         self._url = settings.registry_url.rstrip("/")
         self._shown = settings.registry_shown
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
         self.date = ""
         """The header Date of the latest response: the registry's clock, in whole seconds."""
 
     async def __aenter__(self) -> Self:
-        settings = self._settings
+        settings, auth = self._settings, None
         headers = {"Accept": _CONTENT_TYPE}
-        auth = None
         if token := settings.registry_token.get_secret_value():
             headers["Authorization"] = f"Bearer {token}"
         elif settings.registry_username:
             auth = aiohttp.BasicAuth(settings.registry_username, settings.registry_password.get_secret_value())
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            auth=auth,
-            timeout=_TIMEOUT,
-            connector=aiohttp.TCPConnector(ssl=settings.registry_ssl()),
-        )
+        connector = aiohttp.TCPConnector(ssl=settings.registry_ssl())
+        self._session = aiohttp.ClientSession(headers=headers, auth=auth, timeout=_TIMEOUT, connector=connector)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
 
     async def _request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Return status and decoded JSON. Raises RegistryDownError; ConfigError when the settings are wrong."""
         status, content = await self._send(method, path, body)
         if status == 401:
-            raise ConfigError(
-                f"the registry at {self._shown} rejected the login (401): check SCHEMA_REGISTRY_USERNAME and "
-                "SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_BEARER_TOKEN"
-            )
-        if status == 403:
-            raise DeniedError(
-                f"the registry at {self._shown} denied {method} {path} (403): allow this user to read, and to "
-                "write for `setup` (docs/reference/security.md), or check SCHEMA_REGISTRY_USERNAME or "
+            raise self._error(
+                "rejected the login (401): check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or "
                 "SCHEMA_REGISTRY_BEARER_TOKEN"
             )
-        if status >= 500 or status in (408, 429):
-            raise RegistryDownError(
-                f"the registry at {self._shown} failed with status {status} {content[:200]!r}: look at its log"
+        if status == 403:
+            raise self._error(
+                f"denied {method} {path} (403): allow this user to read, and to write for `setup` "
+                "(docs/reference/security.md), or check SCHEMA_REGISTRY_USERNAME or SCHEMA_REGISTRY_BEARER_TOKEN",
+                DeniedError,
             )
+        if status >= 500 or status in (408, 429):
+            raise self._error(f"failed with status {status} {content[:200]!r}: look at its log", RegistryDownError)
         try:
             decoded = msgspec.json.decode(content)
         except msgspec.DecodeError:
@@ -96,7 +80,6 @@ class Registry:
 
     async def _send(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         """Return status and content. Raises RegistryDownError; ConfigError for a wrong URL or certificate."""
-        assert self._session is not None, "use it as a context manager"
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": _CONTENT_TYPE} if data else {}
         try:
@@ -109,14 +92,16 @@ class Registry:
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConfigError(
                 f"the certificate of the registry at {self._shown} can't be verified "
-                f"({_tls_reason(error.certificate_error)}): check SCHEMA_REGISTRY_SSL_CA, and that the certificate "
-                "carries the URL's host name"
+                f"({getattr(error.certificate_error, 'verify_message', '') or error.certificate_error}): check "
+                "SCHEMA_REGISTRY_SSL_CA, and that the certificate carries the URL's host name"
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
-            raise RegistryDownError(
-                f"no answer from the registry at {self._shown} ({reason}): check SCHEMA_REGISTRY_URL and that it runs"
-            ) from None
+            why = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
+            where = f"no answer from the registry at {self._shown} ({why})"
+            raise RegistryDownError(f"{where}: check SCHEMA_REGISTRY_URL and that it runs") from None
+
+    def _error(self, text: str, kind: type[PipelineError] = ConfigError) -> PipelineError:
+        return kind(f"the registry at {self._shown} {text}")
 
     def _not_a_registry(self, path: str, status: int) -> ConfigError:
         return ConfigError(
@@ -134,61 +119,52 @@ class Registry:
         if status == 404:
             return None
         if status != 200:
-            raise ConfigError(
-                f"the registry at {self._shown} rejected the request for schema id {schema_id}: {_reason(body)}"
-            )
+            raise self._error(f"rejected the request for schema id {schema_id}: {_reason(body)}")
         if not isinstance(body, dict) or "schema" not in body:
             raise self._not_a_registry(f"/schemas/ids/{schema_id}", status)
-        if body.get("schemaType", "AVRO") != "AVRO":
-            return None
-        return str(body["schema"])
+        return str(body["schema"]) if body.get("schemaType", "AVRO") == "AVRO" else None
 
     async def schema_ids(self, prefix: str) -> dict[str, int]:
         """Map full record names to the ids of this program's schemas. Raises ConfigError if one is missing."""
-        subjects = [(s, r) for topic in TOPICS for s, r in topic.subjects(prefix).items()]
-        found = await asyncio.gather(*(self._lookup(subject, record) for subject, record in subjects))
-        return {record: schema_id for (_, record), schema_id in zip(subjects, found, strict=True)}
+        subjects = [item for topic in TOPICS for item in topic.subjects(prefix).items()]
+        found = await asyncio.gather(*(self._find(subject, record) for subject, record in subjects))
+        ids = {}
+        for (subject, record), (status, body) in zip(subjects, found, strict=True):
+            if status != 200:
+                raise self._error(
+                    f"has no version of subject {subject} with this program's schema ({_reason(body)}): run "
+                    "`conference-pipeline setup`"
+                )
+            ids[record] = int(body["id"])
+        return ids
 
-    async def _lookup(self, subject: str, record: str) -> int:
-        status, body = await self._request("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
-        if status == 200:
-            return int(body["id"])
-        raise ConfigError(
-            f"the registry at {self._shown} has no version of subject {subject} with this program's schema "
-            f"({_reason(body)}): run `conference-pipeline setup`"
-        )
+    async def _find(self, subject: str, record: str) -> tuple[int, Any]:
+        """Look this program's schema up among the versions of the subject: status 200 when it is one of them."""
+        return await self._request("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
 
     async def subject_status(self, subject: str, record: str) -> SchemaStatus:
         """Compare a subject with this program's schema of `record`. Raises RegistryDownError, ConfigError."""
-        schema = {"schema": SCHEMAS[record]}
-        status, body = await self._request("POST", f"/subjects/{subject}", schema)
+        status, body = await self._find(subject, record)
         if status == 200:
             return "current" if await self._has_level(f"/config/{subject}") else "other level"
-        if isinstance(body, dict) and body.get("error_code") == NO_SUBJECT:
+        if isinstance(body, dict) and body.get("error_code") == _NO_SUBJECT:
             return "missing"
-        _, result = await self._request("POST", f"/compatibility/subjects/{subject}/versions", schema)
+        path, schema = f"/compatibility/subjects/{subject}/versions", {"schema": SCHEMAS[record]}
+        _, result = await self._request("POST", path, schema)
         compatible = not isinstance(result, dict) or result.get("is_compatible") is not False
         return "outdated" if compatible else "incompatible"
 
     async def register(self, subject: str, record: str) -> bool:
-        """Register this program's schema of `record` under `subject`; return False if it was registered already.
-
-        Raises RegistryDownError; ConfigError when the schema is incompatible or the registry rejects it.
-        """
-        status, _ = await self._request("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
-        registered = status == 200
+        """Register a schema of this program; return whether it is new. Raises RegistryDownError, ConfigError."""
+        registered = (await self._find(subject, record))[0] == 200
         # The level is set before the first version, and per subject: the global level belongs to the registry's owner.
         rejection = await self._set_level(subject)
-        if rejection and not registered:  # some registries require the subject first
-            await self._add_version(subject, record)
-            rejection = await self._set_level(subject)
-        if rejection:
-            raise ConfigError(
-                f"the registry at {self._shown} did not set compatibility level {COMPATIBILITY} on subject {subject}: "
-                f"{rejection}"
-            )
         if not registered:
             await self._add_version(subject, record)
+            if rejection:  # some registries require the subject first
+                rejection = await self._set_level(subject)
+        if rejection:
+            raise self._error(f"did not set compatibility level {COMPATIBILITY} on subject {subject}: {rejection}")
         return not registered
 
     async def _set_level(self, subject: str) -> str | None:
@@ -197,9 +173,8 @@ class Registry:
         if await self._has_level(path):
             return None
         status, body = await self._request("PUT", path, {"compatibility": COMPATIBILITY})
-        if status == 200 or await self._has_level(path):  # another setup may have set it
-            return None
-        return _reason(body)
+        # Another setup may have set it.
+        return None if status == 200 or await self._has_level(path) else _reason(body)
 
     async def _has_level(self, path: str) -> bool:
         status, body = await self._request("GET", path)
@@ -214,9 +189,7 @@ class Registry:
                 "PIPELINE_TOPIC_PREFIX, or a program version that fits"
             )
         if status != 200:
-            raise ConfigError(
-                f"the registry at {self._shown} rejected the schema of subject {subject}: {_reason(body)}"
-            )
+            raise self._error(f"rejected the schema of subject {subject}: {_reason(body)}")
 
     async def delete(self, subject: str) -> None:
         """Delete a subject with all its versions, if it exists."""
@@ -224,11 +197,5 @@ class Registry:
             await self._request("DELETE", f"/subjects/{subject}{query}")
 
 
-def _tls_reason(error: Exception) -> str:
-    return str(getattr(error, "verify_message", "") or error)
-
-
 def _reason(body: Any) -> str:
-    if isinstance(body, dict):
-        return str(body.get("message") or body.get("error_code") or body)
-    return str(body)
+    return str((body.get("message") or body.get("error_code") or body) if isinstance(body, dict) else body)

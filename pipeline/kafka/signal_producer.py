@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
 from pipeline.kafka import acls
-from pipeline.kafka.required_topics import require_topics
+from pipeline.kafka.authorization import require_topics
 from pipeline.model import framing
+from pipeline.model.signals import AnySignal
+from pipeline.settings import Settings
 from pipeline.topics import signal_topics
-
-if TYPE_CHECKING:
-    from pipeline.model.signals import AnySignal
-    from pipeline.settings import Settings
 
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "acks": "all",
@@ -23,7 +21,6 @@ PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "max_request_size": 4 << 20,  # a signal may have 1 MiB (contract §4); the topic's own limit decides
 }
 """Options of the client. Its default partitioner is the Java client's, murmur2 (contract §2)."""
-LINGER_MS: Final = 5
 NEXT_MILLISECOND: Final = 0.002
 """Seconds after an acknowledgement until a later append surely gets a later append time, in milliseconds."""
 MAX_TRACKED_ROOMS: Final = 10_000
@@ -33,7 +30,6 @@ class SignalProducer:
     """An idempotent producer of signals; an asynchronous context manager.
 
     Args:
-        settings: with the broker's address; with `avro` also the registry's.
         avro: produce Avro in the registry's wire format, instead of the JSON text.
         keep_order: append a room's signals on the two topics in the order of the calls, each in a later millisecond
             than the one before on the other topic: the workers merge the topics by append time.
@@ -42,11 +38,8 @@ class SignalProducer:
     Entering raises ConfigError, KafkaError; with `avro` also RegistryDownError.
     """
 
-    def __init__(
-        self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = LINGER_MS
-    ) -> None:
-        self._settings, self._avro, self._keep_order = settings, avro, keep_order
-        self._linger_ms = linger_ms
+    def __init__(self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = 5) -> None:
+        self._settings, self._avro, self._keep_order, self._linger_ms = settings, avro, keep_order, linger_ms
         self._topics = signal_topics(settings.topic_prefix)
         self._schema_ids: dict[str, int] = {}
         self._last_topic: dict[str, str] = {}  # room id → topic of its signals since the last flush
@@ -79,8 +72,7 @@ class SignalProducer:
         """
         if self._keep_order:
             await self._order_topics(signal)
-        topic = self._topics[signal.TOPIC]
-        value = self._value(signal, json_text)
+        topic, value = self._topics[signal.TOPIC], self._value(signal, json_text)
         future: asyncio.Future[Any] = await self._producer.send(topic, value, signal.room_id.encode())
         return future
 

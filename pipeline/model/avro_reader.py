@@ -1,45 +1,40 @@
 """Reads one Avro value step by step, as its schema describes it.
 
-It serves two purposes. `explain` reads bytes that a generated decoder (`pipeline.model.wire`) refused, and names the
-wrong field. `schema_resolution` reads values written with any other schema. A length, count or branch is checked
-before it is used.
+`explain` names the wrong field of bytes that a generated decoder (`pipeline.model.wire`) refused. `resolving` reads
+values of other schemas (Avro 1.12, "Schema Resolution"). A length, count or branch is checked before it is used.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
-from struct import Struct
-from typing import Any, Final
+from struct import unpack
+from typing import Any, Final, NoReturn
 
-from pipeline.model.avro import (
-    INT_MAX,
-    INT_MIN,
-    LONG_MAX,
-    LONG_MIN,
-    MAX_ITEMS,
-    MAX_RECORDS,
-    read_block,
-    read_bytes,
-    read_long,
-)
-from pipeline.model.error_text import shorten
+import msgspec
+
+from pipeline.errors import SignalError
+from pipeline.model import signal_ids
+from pipeline.model.avro import LONG_MAX, LONG_MIN, MAX_ITEMS, MAX_RECORDS, read_block, read_bytes, read_long
+from pipeline.model.error_text import fault, one_line, shorten
+from pipeline.model.framing import HEAD
+from pipeline.model.records import Recent
+from pipeline.model.signals import Micros
+from pipeline.model.times import FIRST_TIME, LAST_TIME
 
 MAX_VALUES: Final = 2048
 """Most values in a record of another writer's schema. Array items, map entries and union branches count one by one,
 because a value without bytes (a null) also takes time, about a microsecond. A `play.failed` has up to 1,030; the rest
 is for fields that a writer adds."""
+_TOO_MANY: Final = f"at most {MAX_VALUES} values in a record", "more"
 _NO_LIMIT: Final = 1 << 62
 _NO_RULES: Final[dict[str, Any]] = {}
-_FLOAT: Final = Struct("<f").unpack
-_DOUBLE: Final = Struct("<d").unpack
 
 
 def explain(schema: str, data: bytes, start: int = 0) -> str:
     """Return the fault of `data[start:]` as a value of `schema`, one of `wire.SCHEMAS`: field, expected, found."""
-    record = json.loads(schema)
+    record = msgspec.json.decode(schema)
     name = f"{record['namespace']}.{record['name']}"
     reader = Reader(data, start, check_rules=True)
     try:
@@ -47,6 +42,50 @@ def explain(schema: str, data: bytes, start: int = 0) -> str:
     except (IndexError, ValueError) as error:
         return f"{name}: {reader.fault(error)}"
     return f"{name}: expected the end of the record, found {len(data) - reader.at} more bytes"
+
+
+def resolving(schema: Any, record: Any) -> Callable[[bytes], Any]:
+    """Return a decoder of framed values of the writer's parsed `schema` to the class `record`. It raises SignalError.
+
+    Extra fields are dropped, missing fields take their defaults, and the rules of contract §4 are checked as for JSON.
+    """
+
+    def decode(value: bytes) -> Any:
+        reader = Reader(value, HEAD)
+        try:
+            fields = reader.read(schema)
+        except RecursionError:
+            raise SignalError(f"{record.RECORD}: the value is nested too deeply") from None
+        except (IndexError, ValueError) as error:
+            raise SignalError(one_line(f"{record.RECORD}: {reader.fault(error)}")) from None
+        except (KeyError, TypeError, AttributeError):
+            raise SignalError(
+                one_line(f"{record.RECORD}: {reader.where()}the writer's schema is no Avro schema")
+            ) from None
+        if more := len(value) - reader.at:
+            raise SignalError(f"{record.RECORD}: expected the end of the record, found {more} more bytes")
+        try:
+            return msgspec.convert(fields, record, dec_hook=_convert)
+        except msgspec.ValidationError as error:
+            raise SignalError(f"{record.RECORD}: {fault(str(error), partial(_found, fields), 'field ')}") from None
+
+    return decode
+
+
+def _found(fields: dict[str, Any], field: str, index: str) -> str:
+    return shorten(fields[field][int(index.partition("]")[0])] if index else fields[field])  # `index`: 3] or 3].topic
+
+
+def _convert(kind: type, value: Any) -> int | bytes:
+    if kind is Recent:
+        if type(value) is not list or not all(type(item) is str for item in value):
+            raise ValueError(f"Expected an array of strings, got {value!r:.60}")
+        return Recent(signal_ids.of(value))
+    if type(value) is not int:
+        raise ValueError(f"Expected a timestamp-micros, got {value!r:.60}")
+    if not FIRST_TIME <= value <= LAST_TIME:
+        raise ValueError(f"Expected a time in the years 1 to 9999, got {value}")
+    return Micros(value)
 
 
 class Reader:
@@ -57,17 +96,13 @@ class Reader:
     """
 
     def __init__(self, data: bytes, at: int, *, check_rules: bool = False) -> None:
-        self.at = at
-        """Offset of the next byte to read."""
+        self.at = at  # the offset of the next byte to read
         self._data = data
         self._check_rules = check_rules
         self._left = _NO_LIMIT if check_rules else MAX_VALUES
-        self._path: list[Any] = []
-        """Field names, and ints for array items, down to the value that is being read."""
-        self._expected: Any = "a value"
-        """What to expect next; `_described` makes it text when reading fails."""
-        self._named: dict[str, Any] = {}
-        """Name → schema of the records, enums and fixed types read already; later fields may refer to them."""
+        self._path: list[Any] = []  # field names, and ints for array items, down to the value that is being read
+        self._expected: Any = "a value"  # what to expect next; `fault` makes it text
+        self._named: dict[str, Any] = {}  # the schemas of the records, enums and fixed types read so far
 
     def fault(self, error: Exception) -> str:
         """Return the text for an `error` of `read`: the field, what was expected and what was found."""
@@ -77,7 +112,12 @@ class Reader:
             found = f"bytes that are not UTF-8 ({error.reason})"
         else:
             found = str(error)
-        return f"{self.where()}expected {_described(self._expected)}, found {found}"
+        expected = self._expected
+        if isinstance(expected, tuple):  # a number
+            expected = f"{expected[0]} from {expected[1]} to {expected[2]}"
+        elif isinstance(expected, list):  # the branches of a union
+            expected = " or ".join(str(one.get("type") if isinstance(one, dict) else one) for one in expected)
+        return f"{self.where()}expected {expected}, found {found}"
 
     def where(self) -> str:
         """Return `field a.b[3]: ` for the value that is being read, "" outside of all fields."""
@@ -92,7 +132,7 @@ class Reader:
         """
         self._left -= 1
         if self._left < 0:
-            raise self._too_many()
+            self._fail(*_TOO_MANY)
         if isinstance(schema, list):
             return self._union(schema, rules)
         kind = schema["type"] if isinstance(schema, dict) else schema
@@ -102,15 +142,12 @@ class Reader:
         if method is not None:
             return method(self, schema, rules)
         if kind not in self._named:
-            self._expected = "a type that the writer's schema defines"
-            raise ValueError(repr(kind))
+            self._fail("a type that the writer's schema defines", repr(kind))
         return self.read(self._named[kind], rules)
 
-    def _too_many(self) -> ValueError:
-        self._expected = f"at most {MAX_VALUES} values in a record"
-        return ValueError("more")
-
-    # --- composed types ---
+    def _fail(self, expected: str, found: object) -> NoReturn:
+        self._expected = expected
+        raise ValueError(str(found))
 
     def _declare(self, schema: Any) -> None:
         name, space = schema["name"], schema.get("namespace", "")
@@ -153,7 +190,7 @@ class Reader:
             self._expected = "a block of items"
             count, end = self._block()
             if len(items) + count > high:
-                raise self._wrong_count(low, high, len(items) + count)
+                self._fail(f"{low} to {high} items", len(items) + count)
             try:
                 for _ in range(count):
                     items.append(read_item())  # noqa: PERF401 - `items` must be complete when one fails
@@ -161,13 +198,11 @@ class Reader:
                 self._path.insert(depth, len(items))
                 raise
             if end not in {-1, self.at}:
-                self._expected = "a block that ends where its size says"
-                raise ValueError(f"its end {self.at - end:+} bytes from there")
+                self._fail("a block that ends where its size says", f"its end {self.at - end:+} bytes from there")
             if not count:
-                break
-        if len(items) < low:
-            raise self._wrong_count(low, high, len(items))
-        return items
+                if len(items) < low:
+                    self._fail(f"{low} to {high} items", len(items))
+                return items
 
     def _block(self) -> tuple[int, int]:
         """Read the head of a block: the number of its items, and where they must end (-1: anywhere)."""
@@ -181,14 +216,8 @@ class Reader:
         if count > len(self._data):  # all bytes, not the bytes left: items may take none
             raise ValueError(f"a block of {count} items, more than there are bytes")
         if count > self._left:  # before reading the first
-            raise self._too_many()
+            self._fail(*_TOO_MANY)
         return count, -1
-
-    def _wrong_count(self, low: int, high: int, found: int) -> ValueError:
-        self._expected = f"{low} to {high} items"
-        return ValueError(str(found))
-
-    # --- scalars ---
 
     def _null(self, _: Any, __: Any) -> None:
         return None
@@ -202,7 +231,7 @@ class Reader:
         return byte == 1
 
     def _int(self, _: Any, rules: Any) -> int:
-        return self._number("an int", rules.get("minimum", INT_MIN), rules.get("maximum", INT_MAX))
+        return self._number("an int", rules.get("minimum", -(2**31)), rules.get("maximum", 2**31 - 1))
 
     def _long(self, _: Any, rules: Any) -> int:
         return self._number("a long", rules.get("minimum", LONG_MIN), rules.get("maximum", LONG_MAX))
@@ -219,10 +248,10 @@ class Reader:
         return value
 
     def _float(self, _: Any, __: Any) -> float:
-        return float(_FLOAT(self._take(4))[0])
+        return float(unpack("<f", self._take(4))[0])
 
     def _double(self, _: Any, __: Any) -> float:
-        return float(_DOUBLE(self._take(8))[0])
+        return float(unpack("<d", self._take(8))[0])
 
     def _fixed(self, schema: Any, _: Any) -> bytes:
         self._declare(schema)
@@ -231,19 +260,14 @@ class Reader:
     def _take(self, size: int) -> bytes:
         at, left = self.at, len(self._data) - self.at
         if not 0 <= size <= left:
-            self._expected = f"{size} bytes"
-            raise ValueError(f"{left} bytes")
+            self._fail(f"{size} bytes", f"{left} bytes")
         self.at = at + size
         return self._data[at : self.at]
 
     def _enum(self, schema: Any, _: Any) -> str:
         self._declare(schema)
         symbols = schema["symbols"]
-        self._expected = ("a symbol", 0, len(symbols) - 1)
-        index = self._varint()
-        if not 0 <= index < len(symbols):
-            raise ValueError(str(index))
-        return str(symbols[index])
+        return str(symbols[self._number("a symbol", 0, len(symbols) - 1)])
 
     def _bytes(self, _: Any, __: Any) -> bytes:
         self._expected = "bytes"
@@ -254,45 +278,19 @@ class Reader:
         self._expected = "a string"
         found, self.at = read_bytes(self._data, self.at)
         text = found.decode()
-        if rules:
-            self._check(text, rules)
-        return text
-
-    def _check(self, text: str, rules: dict[str, Any]) -> None:
+        if not rules:
+            return text
         low, high = rules.get("minLength", 0), rules.get("maxLength", _NO_LIMIT)
         if not low <= len(text) <= high:
-            self._expected = f"{low} to {high} characters"
-            raise ValueError(f"{len(text)}: {shorten(text)}")
+            self._fail(f"{low} to {high} characters", f"{len(text)}: {shorten(text)}")
         if "pattern" in rules and not re.search(rules["pattern"], text):
-            self._expected = f"a string that matches {rules['pattern']}"
-            raise ValueError(shorten(text))
+            self._fail(f"a string that matches {rules['pattern']}", shorten(text))
         if "const" in rules and text != rules["const"]:
-            self._expected = repr(rules["const"])
-            raise ValueError(shorten(text))
+            self._fail(repr(rules["const"]), shorten(text))
+        return text
 
 
-def _described(expected: Any) -> str:
-    """Return the text for an expectation: a text, (name, lowest, highest) of a number, or the branches of a union."""
-    if isinstance(expected, tuple):
-        name, low, high = expected
-        return f"{name} from {low} to {high}"
-    if isinstance(expected, list):
-        return " or ".join(str(one.get("type") if isinstance(one, dict) else one) for one in expected)
-    return str(expected)
-
-
+_TYPES: Final = "null boolean int long float double bytes string record array map enum fixed"
 _METHODS: Final[dict[str, Callable[[Reader, Any, Any], Any]]] = {
-    "null": Reader._null,
-    "boolean": Reader._boolean,
-    "int": Reader._int,
-    "long": Reader._long,
-    "float": Reader._float,
-    "double": Reader._double,
-    "bytes": Reader._bytes,
-    "string": Reader._string,
-    "record": Reader._record,
-    "array": Reader._array,
-    "map": Reader._map,
-    "enum": Reader._enum,
-    "fixed": Reader._fixed,
+    kind: getattr(Reader, f"_{kind}") for kind in _TYPES.split()
 }

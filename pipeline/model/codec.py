@@ -1,39 +1,30 @@
 """Signals and events as JSON (contract §3 and §4).
 
-A signal is checked by the rules of contract §4, which `avro/` holds for both forms. A value that breaks one raises
-SignalError, which names the field, what was expected and what was found.
+A value that breaks a rule of contract §4 raises SignalError, which names the field, what was expected and what was
+found. `avro/` holds the rules for both forms.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from pipeline.errors import SignalError
-from pipeline.model.error_text import one_line, path_and_fault, shorten
+from pipeline.model.error_text import fault, one_line, shorten
 from pipeline.model.events import Event
 from pipeline.model.signals import SIGNALS, AnySignal, ConferencePlay, Micros
 from pipeline.model.times import format_time, parse_time
 
-MAX_VALUE: Final = 1 << 20
-"""Largest value of a signal, in bytes, uncompressed (contract §4)."""
-LONG_VALUE: Final = 1 << 16
-"""Bytes from which a value is reduced before it is decoded (`_reduced`)."""
-MAX_URLS: Final = 128
-"""Most urls of a `conference.play` (contract §4)."""
-MAX_FAILED: Final = 1024
-"""Most urls of a `play.failed`; the contract has no bound there."""
-MAX_RAW: Final = 12 * 255 + 2
-"""Bytes of the longest id in JSON: every character escaped and beyond the BMP."""
-MAX_SHOWN: Final = 60
-"""Characters of a bad value that an error message shows."""
-
-
-# --- decoding ------------------------------------------------------------------------------------------------
+MAX_VALUE: Final = 1 << 20  # bytes of a signal's value, uncompressed (contract §4)
+LONG_VALUE: Final = 1 << 16  # bytes from which a value is reduced before it is decoded (`_reduced`)
+MAX_URLS: Final = 128  # urls of a `conference.play` (contract §4)
+MAX_FAILED: Final = 1024  # urls of a `play.failed`; the contract has no bound there
+MAX_RAW: Final = 12 * 255 + 2  # bytes of the longest id in JSON: every character escaped and beyond the BMP
+MAX_SHOWN: Final = 60  # characters of a bad value that an error message shows
 
 
 def _hook(_: type, text: Any) -> Micros:
@@ -42,18 +33,10 @@ def _hook(_: type, text: Any) -> Micros:
     try:
         return Micros(parse_time(text))
     except ValueError as error:
-        shown = f"{shorten(text)} ({error})"
-        raise ValueError(f"Expected an RFC 3339 time with an offset, got {shown}") from None
+        raise ValueError(f"Expected an RFC 3339 time with an offset, got {shorten(text)} ({error})") from None
 
 
-_JSON_NAMES: Final = {
-    type(None): "null",
-    bool: "bool",
-    int: "int",
-    float: "float",
-    list: "array",
-    dict: "object",
-}
+_JSON_NAMES: Final = {type(None): "null", bool: "bool", int: "int", float: "float", list: "array", dict: "object"}
 _from_json: Final[Callable[[bytes], AnySignal]] = msgspec.json.Decoder(AnySignal, dec_hook=_hook).decode
 
 
@@ -66,7 +49,7 @@ def decode_json(value: bytes) -> AnySignal:
             value = _reduced(value)
         return _from_json(value)
     except msgspec.ValidationError as error:
-        raise SignalError(_explain(str(error), value)) from None
+        raise SignalError(fault(str(error), partial(_found, value))) from None
     except UnicodeDecodeError as error:
         raise SignalError(f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -102,10 +85,7 @@ _type: Final = msgspec.json.Decoder(str).decode
 
 
 def _at_most(items: int) -> Callable[[bytes], object]:
-    """Return a reader of arrays that fails at item `items` + 1.
-
-    Only an array-like struct stops that early; msgspec checks the length of other types at the end.
-    """
+    """Return a reader of arrays that fails at item `items` + 1; only an array-like struct stops that early."""
     fields = [(f"u{n}", msgspec.Raw, msgspec.Raw()) for n in range(items)]
     kind = msgspec.defstruct("Some", fields, array_like=True, forbid_unknown_fields=True)
     return msgspec.json.Decoder(kind).decode
@@ -152,43 +132,23 @@ def _check_count(urls: bytes, most: int) -> None:
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")
-"""Words in msgspec's errors for a surrogate without its pair."""
+_AT_SURROGATE: Final = ("surrogate", "hex escape", "truncated")  # words in msgspec's errors for one without its pair
 
 
-def _explain(message: str, value: bytes) -> str:
-    """Return msgspec's error about `value` as one line: the field, what was expected and what was found."""
-    path, what = path_and_fault(message)
-    if path and what.startswith("Expected") and ", got" not in what:
-        what = f"{what}, got {_found(path, value)}"
-    return f"{path}: {what}" if path else what
-
-
-def _found(path: str, value: bytes) -> str:
-    """Return the JSON at `path` (`field` or `field[3]`), shortened. Only that field is read, which bounds the cost."""
-    field, _, index = path.partition("[")
+def _found(value: bytes, field: str, index: str) -> str:
+    """Return the JSON of a field or of its item, shortened. Fields are not decoded, which bounds the cost."""
     if index and len(value) > LONG_VALUE:
         return "something else"  # finding it would take longer than decoding the value
     try:
-        raw = getattr(_one_field(field).decode(value), field)
+        raw = getattr(_pick(value), field)
         if index:
             raw = _raw_items(raw)[int(index.rstrip("]"))]
     except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
         return "something else"  # a repeated field, or invalid JSON after it
-    text = bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace")
-    return one_line(text, MAX_SHOWN)
-
-
-@lru_cache(maxsize=64)  # the signals have fewer fields
-def _one_field(name: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(msgspec.defstruct("Found", [(name, msgspec.Raw, msgspec.Raw(b"nothing"))]))
+    return one_line(bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace"), MAX_SHOWN)
 
 
 _raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-# --- encoding ------------------------------------------------------------------------------------------------
-
 _to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # calls the hook for Micros
 _replace: Final = msgspec.structs.replace
 
@@ -211,6 +171,5 @@ def event_json(event: Event) -> bytes:
 
 def signal_json(signal: AnySignal) -> bytes:
     """Return the signal as one compact JSON line, with LF."""
-    fields = {"type": signal.TYPE, **msgspec.structs.asdict(signal)}
-    fields["occurred_at"] = format_time(signal.occurred_at)
-    return _to_json(fields) + b"\n"
+    fields = {**msgspec.structs.asdict(signal), "occurred_at": format_time(signal.occurred_at)}
+    return _to_json({"type": signal.TYPE, **fields}) + b"\n"

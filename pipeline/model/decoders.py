@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from pipeline.errors import PipelineError, SignalError
 from pipeline.model import framing
+from pipeline.model.avro_reader import resolving
 from pipeline.model.codec import MAX_VALUE, decode_json
+from pipeline.model.error_text import one_line
 from pipeline.model.framing import HEAD
-from pipeline.model.schema_resolution import Decode, decoder
 from pipeline.model.signals import SIGNALS, AnySignal
-from pipeline.model.wire import DECODERS
+from pipeline.model.wire import DECODERS, SCHEMAS
 
+# Longest schema of another writer, in characters: parsed, it takes 200 times the memory. Those in avro/ have 2,000.
+MAX_SCHEMA: Final = 1 << 17
+Decode = Callable[[bytes], Any]  # a decoder of framed values; raises SignalError
 _GENERATED: Final = frozenset(DECODERS.values())
 
 
@@ -25,16 +31,14 @@ class UnknownSchemaError(PipelineError):
 
 
 class Decoders:
-    """A table from schema id to decoder, for values of some records.
+    """A table from schema id to decoder, for values of `records`, the classes that may occur. Starts without any id.
 
     It does no I/O: the caller asks the registry for the schema of an id and passes it to `learn`, once per id.
     """
 
     def __init__(self, records: Iterable[Any]) -> None:
-        """Start without any id. `records` are the classes of the records that may occur."""
         self._records: dict[str, Any] = {record.RECORD: record for record in records}
-        self._by_head: dict[bytes, Decode] = {}
-        """Magic byte and schema id → decoder."""
+        self._by_head: dict[bytes, Decode] = {}  # by magic byte and schema id
 
     def learn(self, schema_id: int, text: str | None) -> None:
         """Use the schema `text` for this id. None: the registry has no such id, and its values are errors."""
@@ -45,7 +49,7 @@ class Decoders:
         self._by_head.pop(framing.head(schema_id), None)
 
     def is_current(self, value: bytes) -> bool:
-        """Return whether `value` has exactly the encoding of a current schema (`schema_resolution.is_current`)."""
+        """Return whether `value` has exactly the encoding of a current schema."""
         return self._by_head.get(value[:HEAD]) in _GENERATED
 
     def decode(self, value: bytes | None) -> Any:
@@ -80,3 +84,55 @@ class SignalDecoder(Decoders):
         if first != 0:
             raise SignalError(f"expected magic byte 0 or a JSON object, got first byte {first:#04x}")
         raise UnknownSchemaError(framing.schema_id(value))
+
+
+def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decode:
+    """Return a decoder of framed values of the writer's schema `text` (None: the registry has no such id).
+
+    `known` maps the full name of each record that may occur to its class. For any other record, and for an invalid
+    schema, the decoder raises SignalError.
+    """
+    if text is None:
+        return _refusing(f"the registry has no schema with id {schema_id}")
+    if len(text) > MAX_SCHEMA:
+        return _refusing(f"schema id {schema_id}: a schema of {len(text)} characters, more than {MAX_SCHEMA}")
+    try:
+        schema = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _refusing(f"schema id {schema_id}: a schema that can't be read: {error}")
+    name = str(schema.get("name", "")) if isinstance(schema, dict) else ""
+    if name and "." not in name:
+        name = f"{schema.get('namespace', '')}.{name}".lstrip(".")
+    if name not in known:
+        found = one_line(name, 120) or "no record"
+        return _refusing(f"schema id {schema_id}: expected a record of this topic, found {found}")
+    if is_current_schema(schema, name):
+        return DECODERS[name]
+    return resolving(schema, known[name])
+
+
+def is_current_schema(schema: Any, name: str) -> bool:
+    """Return whether the parsed `schema` has exactly the encoding of the current schema of record `name`.
+
+    If so, the generated decoder may read its values. Avro's Parsing Canonical Forms are compared: they keep names,
+    types and the order of fields and branches, which determine the bytes, and drop docs, defaults and other attributes.
+    """
+    canonical = _canonical(schema)
+    return canonical is not None and canonical == _canonical(msgspec.json.decode(SCHEMAS[name]))
+
+
+def _canonical(schema: Any) -> str | None:
+    """Return None for an invalid schema, and for one that refers to others (the registry's references)."""
+    from fastavro import schema as avro  # here, so that `replay` starts without it
+
+    try:
+        return str(avro.to_parsing_canonical_form(schema))
+    except (avro.SchemaParseException, TypeError, AttributeError, LookupError, ValueError, RecursionError):
+        return None
+
+
+def _refusing(reason: str) -> Decode:
+    def refuse(_: bytes) -> Any:
+        raise SignalError(reason)
+
+    return refuse

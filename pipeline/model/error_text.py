@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
-SHOWN: Final = 40
-"""Characters of a bad value that an error message shows."""
+SHOWN: Final = 40  # characters of a bad value that an error message shows
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -18,23 +18,23 @@ def shorten(value: object) -> str:
 
 def one_line(text: str, longest: int = 240) -> str:
     """Return `text` cut to `longest` characters, without line ends and other unprintable characters."""
-    cut = text if len(text) <= longest else text[:longest] + "…"
-    if cut.isprintable():
-        return cut
-    cut = _CONTROLS.sub(" ", cut)
+    cut = _CONTROLS.sub(" ", text if len(text) <= longest else text[:longest] + "…")
     return "".join(char if char.isprintable() else "\ufffd" for char in cut)
 
 
-def path_and_fault(message: str) -> tuple[str, str]:
-    """Split a validation error of msgspec into the path and the fault.
+def fault(message: str, find: Callable[[str, str], str], prefix: str = "") -> str:
+    """Return a validation error of msgspec as one line: the path (`field[3]`), what was expected and what was found.
 
-    The path is `field` or `field[3]`, or "" for the whole value. The message may quote the value, so the path is
-    what follows the *last* mark.
+    `find` returns the text of the value at a field and the rest of its path (`3]`). `prefix` precedes the path.
     """
-    what, mark, path = message.rpartition(" - at `$")
+    what, mark, path = message.rpartition(" - at `$")  # the last one: the message may quote the value
     if not mark:
         what, path = path, ""
     what = one_line(what).replace("`", "")
+    path = path.rstrip("`").lstrip(".")
     if what.startswith("Invalid value "):  # of the tag: the only field with a fixed list of values
         what = "Expected the type of a signal, got " + what.removeprefix("Invalid value ")
-    return path.rstrip("`").lstrip("."), what
+    elif path and what.startswith("Expected") and ", got" not in what:
+        field, _, index = path.partition("[")
+        what = f"{what}, got {find(field, index)}"
+    return f"{prefix}{path}: {what}" if path else what

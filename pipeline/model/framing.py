@@ -9,8 +9,7 @@ from typing import Final
 
 from pipeline.errors import SignalError
 
-HEAD: Final = 5
-"""Bytes before the Avro data."""
+HEAD: Final = 5  # bytes before the Avro data
 
 
 def head(schema_id: int) -> bytes:

@@ -1,7 +1,7 @@
 """The last signal_ids of a room, kept as the bytes of the Avro array in its row.
 
-Every accepted API signal adds one, and every row holds them all. As strings they took a fifth of the time of a
-signal and half of the memory of a room.
+Every accepted API signal adds one, and every row holds them all. As strings they took a fifth of the time of a signal
+and half of the memory of a room.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Final
 from pipeline.model.avro import LONG, MAX_ITEMS, read_block, read_long, read_string
 from pipeline.model.records import Recent
 
-NONE: Final[Recent] = b"\0"
-"""No signal_ids: an array without items."""
+NONE: Final[Recent] = b"\0"  # an array without items
 
 
 def of(signal_ids: Iterable[str]) -> Recent:
@@ -55,27 +54,16 @@ def remembers(recent: Recent, signal_id: str) -> bool:
     return False
 
 
-def ids(recent: Recent) -> tuple[str, ...]:
-    """Decode all, oldest first."""
-    found, _ = _read(recent, 0)
-    return tuple(found)
-
-
 def read(data: bytes, at: int) -> tuple[Recent, int]:
     """Read the array at `at`; return it in the form that `of` writes, and the offset after it.
 
     Raises ValueError or LookupError if it is not an array of strings.
     """
-    found, at = _read(data, at)
-    return of(found), at
-
-
-def _read(data: bytes, at: int) -> tuple[list[str], int]:
     found: list[str] = []
     while True:
         count, end, at = read_block(data, at)
         if not count:
-            return found, at
+            return of(found), at
         if len(found) + count > MAX_ITEMS:
             raise ValueError("number of items")
         for _ in range(count):

@@ -9,20 +9,16 @@ from typing import Final
 
 import msgspec
 
-FIRST_TIME: Final = -62_135_596_800_000_000
-"""The first microsecond of the year 1, UTC: the lowest time of a signal (contract §4)."""
-LAST_TIME: Final = 253_402_300_799_999_999
-"""The last microsecond of the year 9999, UTC: the highest time of a signal (contract §4)."""
+# The lowest and the highest time of a signal (contract §4).
+FIRST_TIME: Final = -62_135_596_800_000_000  # the first microsecond of the year 1, UTC
+LAST_TIME: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999, UTC
 LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
 
 
 def parse_time(text: str) -> int:
-    """Return the microseconds of an RFC 3339 time with an offset (contract §4). Raises ValueError.
-
-    Digits beyond microseconds are dropped.
-    """
+    """Return the microseconds of an RFC 3339 time with an offset; drop finer digits (§4). Raises ValueError."""
     if len(text) == LONGEST_EXACT_TIME and text[26] == "Z" and text[19] == "." and text.isascii():
         fraction = text[20:26]
         if fraction.isdigit():  # the usual form: the part up to the second is parsed once and cached
@@ -41,8 +37,7 @@ def _parse_time(text: str) -> int:
     moment = msgspec.convert(text, datetime)
     if moment.tzinfo is None:
         raise ValueError("no offset")
-    since = moment - _EPOCH
-    micros = (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
+    micros = (moment - _EPOCH) // timedelta(microseconds=1)
     if not FIRST_TIME <= micros <= LAST_TIME:
         raise ValueError("its year in UTC is not 1 to 9999")
     return micros

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-Headers = tuple[tuple[str, bytes], ...]
-"""The headers of a Kafka record, in order."""
+Headers = tuple[tuple[str, bytes], ...]  # of a Kafka record, in order
 
 # Version 00 is the only version; an id of zeros only is invalid (§3.2.2).
 _PARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -18,11 +17,8 @@ _STATE: Final = re.compile(rb"[\x20-\x7e]{1,512}")
 
 
 def context(headers: Headers) -> Headers:
-    """Return `traceparent` and, if present, `tracestate`, unchanged; nothing unless `traceparent` is well-formed.
-
-    If a header is repeated, the last one counts, as in Kafka's own clients.
-    """
-    found = dict(headers)
+    """Return `traceparent` and, if present, `tracestate`, unchanged; nothing unless `traceparent` is well-formed."""
+    found = dict(headers)  # the last one counts if a header is repeated, as in Kafka's own clients
     parent, state = found.get("traceparent"), found.get("tracestate")
     if not parent or not _PARENT.fullmatch(parent):
         return ()

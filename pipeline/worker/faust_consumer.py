@@ -20,8 +20,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from pipeline import topics
-from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely, records_of
-from pipeline.kafka.fetch_pacing import pace, pause_after
+from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely, pace, pause_after, records_of
 from pipeline.worker.intake import Fetch, Intake, Poll
 
 POLL_SECONDS = 0.2

@@ -110,20 +110,17 @@ class RoomsStore(Store[str, Room]):
         end = self._ends.get(tp.partition)
         return None if end is None else end - 1
 
-    def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        """Do nothing: positions are in the table's log."""
+    # The log is the truth: positions are in it, `on_recovery_completed` reads it, and nothing is kept on disk.
 
-    def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
-        """Do nothing: `on_recovery_completed` reads the log."""
+    def set_persisted_offset(self, tp: TP, offset: int) -> None: ...
 
-    def reset_state(self) -> None:
-        """Do nothing: nothing is kept on disk."""
+    def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None: ...
 
-    async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
-        """Do nothing: nothing is kept on disk."""
+    def reset_state(self) -> None: ...
 
-    def restore_backup(self, tp: Any, latest: bool = True, backup_id: int = 0) -> None:
-        """Do nothing: nothing is kept on disk."""
+    async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None: ...
+
+    def restore_backup(self, tp: Any, latest: bool = True, backup_id: int = 0) -> None: ...
 
     # --- the mapping -----------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from aiokafka.structs import TopicPartition
 
 from pipeline import topics
 from pipeline.errors import FatalError
+from pipeline.kafka.admin import is_ending
 from pipeline.kafka.log_offsets import LogOffsets, OpenTransactions, assign_and_seek
-from pipeline.kafka.transaction_state import is_ending
 from pipeline.model.records import Position
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings

@@ -81,17 +81,14 @@ class Worker:
     # --- health ----------------------------------------------------------------------------------------------
 
     def stalled(self) -> float:
-        """Return the seconds without progress of the worker's loops."""
         return 0.0 if self._parts is None else self._parts.engine.stalled()
 
     def not_ready(self) -> str | None:
-        """Return why the worker takes no signals yet; None when it does."""
         if self._parts is None:
             return self._waiting_for
         return None if self._parts.engine.intake.generation is not None else "waiting for partitions"
 
     def refresh(self) -> None:
-        """Set the gauges to their current values."""
         if self._parts is not None:
             self._parts.engine.update_gauges()
             self._metrics.recovery.set(self._parts.recovery.seconds)

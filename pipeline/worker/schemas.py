@@ -1,4 +1,4 @@
-"""Decoders of signals and table rows that ask the registry for each schema id once."""
+"""Schemas by id, from a registry that may be down; each id of a signal is requested once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Final
 
 import structlog
 
-from pipeline.errors import FatalError, SignalError
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
-from pipeline.model.decoders import Decoders, SignalDecoder, UnknownSchemaError
-from pipeline.model.records import Member, Position, Room
+from pipeline.model.decoders import SignalDecoder
 
 ASK_AGAIN: Final = 30.0
 """Seconds after which an id that the registry did not have is requested again."""
@@ -51,39 +49,3 @@ class Learner:
             if now - since > ASK_AGAIN:
                 del self._unknown[schema_id]
                 self._signals.forget(schema_id)
-
-
-class RowDecoder:
-    """Decodes table rows, written by this or another version of the workers."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._decoders = Decoders((Room, Member, Position))
-
-    async def decode(self, value: bytes) -> Room | Member | Position:
-        """Return the row in `value`.
-
-        Raises ValueError if it is not a row, FatalError if the registry does not have its schema.
-        """
-        row: Room | Member | Position
-        try:
-            try:
-                row = self._decoders.decode(value)
-            except UnknownSchemaError as error:
-                await self._learn(error.schema_id)
-                row = self._decoders.decode(value)
-        except SignalError as error:
-            raise ValueError(str(error)) from None
-        return row
-
-    async def _learn(self, schema_id: int) -> None:
-        text = await ask(self._registry, schema_id)
-        if text is None:
-            raise FatalError(
-                f"the registry has lost schema id {schema_id}, which rows of the table are written with: restore it"
-            )
-        self._decoders.learn(schema_id, text)
-
-    def is_current(self, value: bytes) -> bool:
-        """Return whether a row that `decode` has read has exactly the encoding of a current schema."""
-        return self._decoders.is_current(value)

@@ -1,7 +1,7 @@
 """Loads the table's records, in the order of their log, into the rooms, members and position of a partition.
 
 Rows written with the current schemas take the fast path: a room stays encoded (pipeline/core/lazy_rooms.py), a member
-is read by its generated decoder. All other rows go through `RowDecoder`.
+is read by its generated decoder.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pipeline.core.partition import Partition
 from pipeline.errors import FatalError, SignalError
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import row_keys
+from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.framing import HEAD
 from pipeline.model.records import Member, Position, Room
 from pipeline.model.row_keys import decode_key
 from pipeline.model.wire import decode_member
-from pipeline.worker.schemas import RowDecoder
+from pipeline.worker.schemas import ask
 
 _BAD: Final = (msgspec.DecodeError, SignalError, ValueError, TypeError, LookupError)
 
@@ -28,13 +29,31 @@ class TableRows:
     """Loads the records of table partitions. It requests each schema id once."""
 
     def __init__(self, registry: Registry) -> None:
-        self._decoder = RowDecoder(registry)
+        self._registry = registry
+        self._decoders = Decoders((Room, Member, Position))
         self._current: dict[bytes, type[Room | Member] | None] = {}
         """Magic byte and schema id → the record of a current schema; None for other schemas and for positions."""
 
     async def decode(self, value: bytes) -> Room | Member | Position:
-        """Return the row in `value`. Raises ValueError if it is not a row, FatalError if its schema is lost."""
-        return await self._decoder.decode(value)
+        """Return the row in `value`, written by any version of the workers.
+
+        Raises SignalError if it is not a row, FatalError if the registry does not have its schema.
+        """
+        row: Room | Member | Position
+        try:
+            row = self._decoders.decode(value)
+        except UnknownSchemaError as error:
+            await self._learn(error.schema_id)
+            row = self._decoders.decode(value)
+        return row
+
+    async def _learn(self, schema_id: int) -> None:
+        text = await ask(self._registry, schema_id)
+        if text is None:
+            raise FatalError(
+                f"the registry has lost schema id {schema_id}, which rows of the table are written with: restore it"
+            )
+        self._decoders.learn(schema_id, text)
 
     async def restore(
         self, partition: Partition, positions: dict[int, Position], tp: TopicPartition, records: list[Any]
@@ -71,7 +90,7 @@ class TableRows:
         value = record.value
         row = None if value is None else await self.decode(value)
         if value is not None and value[:HEAD] not in self._current:
-            current = isinstance(row, Room | Member) and self._decoder.is_current(value)
+            current = isinstance(row, Room | Member) and self._decoders.is_current(value)
             self._current[value[:HEAD]] = type(row) if current else None  # type: ignore[assignment]
         match word, row:
             case row_keys.ROOM, Room() | None:

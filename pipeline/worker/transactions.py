@@ -110,8 +110,8 @@ class Transactions:
     async def commit(self, unit: SealedUnit) -> None:
         """Write the unit and commit it, all or nothing.
 
-        The offsets follow after every record is acknowledged. So whoever takes a partition over, and reads the end of
-        its log after the rebalance, sees every record that this worker can still commit.
+        The offsets follow after every record is acknowledged. So a worker that takes a partition over, and reads the
+        end of its log after the rebalance, sees every record that this worker can still commit.
         """
         async with self._abort_on_error():
             producer = self.producer

@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, UnknownErro
 
 from pipeline.admin import doctor
 from pipeline.admin.doctor import CHECKS, SERVERS, Line
-from pipeline.admin.doctor.clocks import ClockOffsets, judge
 from pipeline.admin.doctor.context import CheckContext, CheckResult
+from pipeline.admin.doctor.servers import Offset, judge
 from pipeline.cli.doctor import _table
 from pipeline.errors import ConfigError
 from pipeline.kafka.schema_registry import RegistryDownError
@@ -94,26 +94,26 @@ async def test_slow_checks_end_and_secrets_are_redacted() -> None:
 @pytest.mark.parametrize(
     ("offsets", "state", "text"),
     [
-        (ClockOffsets((0.002, 0.001), (0.3, 0.5), -7.0), "ok", "this machine's clock is 0.002 s ahead of the controller's (± 0.001 s); 0.300 s ahead of the registry's (± 0.500 s)"),
-        (ClockOffsets((-0.9, 0.001), None, None), "ok", "0.900 s behind the controller's"),
-        (ClockOffsets((1.5, 0.6), None, None), "ok", "1.500 s ahead of"),
-        (ClockOffsets((-3.0, 0.1), None, None), "warning", "3.000 s behind the controller's"),
-        (ClockOffsets((0.0, 0.0), (9.0, 0.5), None), "warning", "9.000 s ahead of the registry's"),
-        (ClockOffsets(None, (0.1, 0.5), -40.0), "ok", "the newest append was 40 s ago, which proves only that this machine's clock is not behind"),
-        (ClockOffsets(None, None, 5.0), "warning", "the newest append time is 5.0 s ahead of this machine's clock, which is behind"),
-        (ClockOffsets(None, None, None), "ok", "the table has no record to compare with"),
-        (ClockOffsets((0.0, 0.01), None, 0.2), "ok", "0.000 s ahead"),
+        (((0.002, 0.001), (0.3, 0.5), -7.0), "ok", "this machine's clock is 0.002 s ahead of the controller's (± 0.001 s); 0.300 s ahead of the registry's (± 0.500 s)"),
+        (((-0.9, 0.001), None, None), "ok", "0.900 s behind the controller's"),
+        (((1.5, 0.6), None, None), "ok", "1.500 s ahead of"),
+        (((-3.0, 0.1), None, None), "warning", "3.000 s behind the controller's"),
+        (((0.0, 0.0), (9.0, 0.5), None), "warning", "9.000 s ahead of the registry's"),
+        ((None, (0.1, 0.5), -40.0), "ok", "the newest append was 40 s ago, which proves only that this machine's clock is not behind"),
+        ((None, None, 5.0), "warning", "the newest append time is 5.0 s ahead of this machine's clock, which is behind"),
+        ((None, None, None), "ok", "the table has no record to compare with"),
+        (((0.0, 0.01), None, 0.2), "ok", "0.000 s ahead"),
     ],
 )  # fmt: skip
-def test_clock_offsets_are_judged(offsets: ClockOffsets, state: str, text: str) -> None:
-    [result] = judge(offsets)
+def test_clock_offsets_are_judged(offsets: tuple[Offset, Offset, float | None], state: str, text: str) -> None:
+    [result] = judge(*offsets)
     assert result.state == state
     assert text in result.found
     assert bool(result.remedy) is (state != "ok")
 
 
 def test_broker_ahead_of_controller_is_wrong() -> None:
-    results = list(judge(ClockOffsets((0.0, 0.01), None, 0.4)))
+    results = list(judge((0.0, 0.01), None, 0.4))
     assert [result.state for result in results] == ["wrong", "ok"]
     assert "0.40 s ahead of the controller's clock" in results[0].found
     assert "a playback_timeout can be false" in results[0].remedy

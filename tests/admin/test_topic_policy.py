@@ -45,6 +45,13 @@ def test_recommended_topics_have_no_deviations() -> None:
     assert single_replica_warning(BROKERS, [observed(topic) for topic in TOPICS]) is None
 
 
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_every_setting_of_the_contract_is_checked(topic: Topic) -> None:
+    for setting in topic.config:
+        [deviation] = deviations(BROKERS, [observed(topic, **{setting: "1"})])  # type: ignore[arg-type]
+        assert (deviation.setting, deviation.required) == (setting, True)
+
+
 REQUIRED: list[tuple[Topic, dict[str, object], str]] = [
     (
         EVENTS,

@@ -1,4 +1,4 @@
-"""Seeded bugs: does the checker bite? `python -m tests.chaos --bug NAME` runs workers that have the bug NAME.
+"""Seeded bugs, to check the checker: `python -m tests.chaos --bug NAME` runs workers that have the bug NAME.
 
 Each is a small switch at a place that is easy to get wrong. docs/internals/guarantees.md has the table of what
 caught which, and after how many injections.
@@ -36,10 +36,11 @@ from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
 from pipeline.worker.transactions import Transactions
 from pipeline.worker.unit import Unit
+from tests.support.state import remembered_ids
 
 
 def offsets_before_records() -> None:
-    """Offsets go to the group before the records are acknowledged."""
+    """The group offsets are sent before the records are acknowledged."""
 
     async def begin(self: Any, partitions: Any) -> None:
         await self.producer.begin_transaction()
@@ -62,12 +63,12 @@ def offsets_before_records() -> None:
 
 
 def no_generation_fence() -> None:
-    """Offsets are committed as nobody of no generation, which the group lets everybody do."""
+    """Offsets are committed without generation and member id, which the group accepts from anyone."""
     _set(fenced_producer.FencedProducer, "join", lambda self, generation, member_id: None)
 
 
 def no_owner_fence() -> None:
-    """What a dead worker left open stays open until the broker's transaction timeout."""
+    """The open transaction of a dead worker stays open until the broker's transaction timeout."""
 
     async def fence(self: Any, owner: str, unknown_outcome: Any = None) -> None:
         return None
@@ -76,7 +77,7 @@ def no_owner_fence() -> None:
 
 
 def fence_last_committed_owner() -> None:
-    """Not the owner of the open transaction is fenced, but who committed last: maybe a healthy worker."""
+    """Recovery fences the last committed owner, which may be healthy, instead of the owner of the open transaction."""
     restore = TableRows.restore
     owners: dict[int, str] = {}
 
@@ -93,7 +94,7 @@ def fence_last_committed_owner() -> None:
 
 
 def recovery_to_stable_offset() -> None:
-    """The table is read up to the last stable offset only: what is decided, but not marked yet, is missed."""
+    """Recovery reads the table only up to the last stable offset: it misses commits whose markers are not written."""
 
     class StableEnds:
         """Log offsets whose ends are the last stable offsets."""
@@ -116,7 +117,7 @@ def recovery_to_stable_offset() -> None:
 
 
 def positions_of_the_group() -> None:
-    """The inputs go on at the group's offsets instead of the position record's."""
+    """Recovery seeks to the group's offsets instead of the position record's."""
 
     async def read(self: Any, partitions: Any, original: Any = TableLog.read) -> Any:
         positions = await original(self, partitions)
@@ -140,12 +141,12 @@ def positions_of_the_group() -> None:
 
 
 def no_new_producer() -> None:
-    """A transactional request that got lost is sent again, and the producer goes on as if nothing was."""
+    """After a lost transactional request the producer is not replaced."""
     _set(fenced_producer.FencedProducer, "unsure", property(lambda self: False))
 
 
 def watchdog_by_wall_clock() -> None:
-    """Deadlines fire when the worker's own clock says so, with no barrier."""
+    """Deadlines fire by the worker's own clock, without the barrier."""
     _set(Merge, "reached", lambda self, deadline: time.time_ns() // 1000 >= deadline)
 
     async def run(self: Any) -> None:
@@ -167,7 +168,7 @@ def watchdog_by_wall_clock() -> None:
 
 
 def barrier_at_stable_offset() -> None:
-    """The barrier takes the last stable offset for the end: signals behind a producer's open transaction are missed."""
+    """The barrier takes the last stable offset for the end: it misses signals of a producer's open transaction."""
 
     async def look_up(self: Any, inputs: Any, now: int, original: Any = Barrier._look_up) -> None:
         offsets, self._offsets = self._offsets, SimpleNamespace(ends=self._offsets.stable)
@@ -180,7 +181,7 @@ def barrier_at_stable_offset() -> None:
 
 
 def deadline_new_after_pause() -> None:
-    """A resumed playback gets the whole ten seconds again instead of what was left."""
+    """A resumed playback gets the full 10 s instead of the remaining time."""
     decide = partitions.decide
 
     def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
@@ -193,12 +194,12 @@ def deadline_new_after_pause() -> None:
 
 
 def toggle_without_memory() -> None:
-    """A pause that its producer repeats toggles again."""
+    """A repeated pause request toggles again."""
     decide = partitions.decide
 
     def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
         if signal.TYPE == "conference.pause" and room is not None:
-            others = signal_ids.of(i for i in signal_ids.ids(room.recent) if i != signal.signal_id)
+            others = signal_ids.of(i for i in remembered_ids(room.recent) if i != signal.signal_id)
             room = msgspec.structs.replace(room, recent=others)
         return decide(room, members, signal, now, rules)
 
@@ -206,7 +207,7 @@ def toggle_without_memory() -> None:
 
 
 def redelivery_after_rebalance() -> None:
-    """After a rebalance each input goes on one signal too early."""
+    """After a rebalance each input is read from one signal before its position."""
     quiesce = Engine.quiesce
 
     async def again(self: Any) -> None:
@@ -221,17 +222,17 @@ def redelivery_after_rebalance() -> None:
 
 
 def sequence_anew_after_restore() -> None:
-    """A restored room counts its events from 1 again."""
+    """A restored room numbers its events from 1 again."""
     _restored(sequence=0)
 
 
 def recent_not_restored() -> None:
-    """A restored room does not know the signals again that its producer repeats."""
+    """A restored room has forgotten its last API signals."""
     _restored(recent=signal_ids.NONE)
 
 
 def _restored(**changes: Any) -> None:
-    """Rooms come back with these changes: those that stay rows for a while, and the others."""
+    """Restore rooms with these changes, whether they stay encoded or not."""
     read, restore = lazy_rooms.read, Partition.restore_room
 
     def changed(room: Any) -> Any:
@@ -245,12 +246,12 @@ def _restored(**changes: Any) -> None:
 
 
 def deadlines_not_restored() -> None:
-    """A restored playback has no watchdog."""
+    """A restored playback has no deadline."""
     _set(Partition, "restored", lambda self: None)
 
 
 def batch_dropped() -> None:
-    """A poll that got lost in a rebalance is not missed."""
+    """A fetch that a rebalance dropped is not fetched again."""
 
     def queue(self: Any, generation: int, fetch: Any, original: Any = Intake._queue) -> None:
         source = self._input(fetch.tp)
@@ -262,7 +263,7 @@ def batch_dropped() -> None:
 
 
 def queue_lost_on_rebalance() -> None:
-    """What is queued is forgotten in a rebalance, and not read again."""
+    """A rebalance drops the queued signals and does not read them again."""
 
     def rewind(self: Any) -> None:
         if self.queue:
@@ -276,7 +277,7 @@ def queue_lost_on_rebalance() -> None:
 
 
 def stale_table() -> None:
-    """A worker that was out of the group keeps its table."""
+    """A worker that the group had removed keeps its rooms."""
     rebalance = RoomsStore.on_rebalance
 
     async def kept(self: Any, *args: Any) -> None:
@@ -289,21 +290,21 @@ def stale_table() -> None:
 
 
 def tombstone_lost() -> None:
-    """A room that is forgotten stays in the table's log."""
-    records, tombstone = Unit.records, encode_row(b"", None)[1:]  # no row of ours with a value ends so
+    """A deleted room gets no tombstone."""
+    records, tombstone = Unit.records, encode_row(b"", None)[1:]  # no row with a value ends so
 
     def lost(self: Any, inputs: Any) -> Any:
-        said = records(self, inputs)
-        for tp in said:
+        written = records(self, inputs)
+        for tp in written:
             if tp.topic == self._encoder.rooms:
-                said[tp] = [row for row in said[tp] if not row.endswith(tombstone)]
-        return said
+                written[tp] = [row for row in written[tp] if not row.endswith(tombstone)]
+        return written
 
     _set(Unit, "records", lost)
 
 
 def rejected_outside_the_transaction() -> None:
-    """Rejected signals are written at once, by a producer of their own."""
+    """Rejected signals are written at once, by another producer."""
     begin, commit = Transactions.begin, Transactions.commit
     plain: list[Any] = []
 
@@ -331,7 +332,7 @@ def rejected_outside_the_transaction() -> None:
 
 
 def merge_without_waiting() -> None:
-    """The API's signals are applied as soon as they are there."""
+    """API signals are applied without waiting for the other topic."""
 
     def following(self: Any) -> Any:
         return self.api if self.api.queue else self.media if self.media.queue else None
@@ -340,7 +341,7 @@ def merge_without_waiting() -> None:
 
 
 def no_grace() -> None:
-    """The barrier's end may have been asked for a second before the deadline."""
+    """The barrier accepts a log end that was read a second before the deadline."""
 
     def reached(self: Any, deadline: int, original: Any = Input.reached) -> bool:
         return bool(original(self, deadline - GRACE - 1_000_000))
@@ -378,7 +379,7 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
 
 
 def _set(owner: type, name: str, value: Any) -> None:
-    """Replace what must be there, and is called as it was: a bug that no worker can live with is no bug any more."""
+    """Replace an attribute that must exist, by one that can be called in the same way."""
     assert name in vars(owner), f"{owner.__name__}.{name} has gone"
     if inspect.isfunction(real := vars(owner)[name]):
         takes = inspect.signature(real).parameters.values()

@@ -11,19 +11,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core.decision import Decision
-from pipeline.core.event_id import event_id
+from pipeline.core.decision import Decision, event_id
 from pipeline.core.partition import Partition
 from pipeline.core.room import MEMBERLESS, decide
 from pipeline.core.watchdog import Rules, Timeout
-from pipeline.model import events, signal_ids
+from pipeline.model import events
 from pipeline.model.codec import decode_json, event_json
 from pipeline.model.records import Member, Room
 from testkit.model import Model, micros, replay
 from tests.support.examples import ROOM, Example, expected, timed
 from tests.support.rows import ROWS
 from tests.support.samples import SAMPLES
-from tests.support.state import as_tuple
+from tests.support.state import as_tuple, remembered_ids
 
 NAMES = [f"{number:03} {example.row}: {example.signal['type']}" for number, example in enumerate(ROWS)]
 
@@ -59,7 +58,7 @@ def test_decision_and_room_match_the_example(example: Example) -> None:
         assert ROOM not in partition.members
         return
     assert room is not None
-    assert_fields({**msgspec.structs.asdict(room), "recent": signal_ids.ids(room.recent)}, example.room)
+    assert_fields({**msgspec.structs.asdict(room), "recent": remembered_ids(room.recent)}, example.room)
     if not last.rejected:
         assert room.sequence == (wanted[-1]["meta"]["sequence"] if wanted else before.sequence if before else 0)
     members = partition.members.get(ROOM, {})

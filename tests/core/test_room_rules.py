@@ -18,14 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pipeline.core.decision import Decision, NoOp, Rejection
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
-from pipeline.model import signal_ids
 from pipeline.model.codec import decode_json, event_json
 from pipeline.model.events import EVENTS
 from pipeline.model.records import Member, Room
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.model import API, Model, Outcome, line, rfc3339
-from tests.support.state import as_dict
+from tests.support.state import as_dict, remembered_ids
 
 Json = dict[str, Any]
 START = 1_767_225_600_000_000
@@ -128,8 +127,8 @@ class Both:
         assert set(partition.rooms) == model.rooms.keys()
         for room_id, room in as_dict(partition.rooms).items():
             expected = model.rooms[room_id]
-            assert signal_ids.ids(room.recent) == tuple(expected["recent"])
-            assert len(signal_ids.ids(room.recent)) <= 16
+            assert remembered_ids(room.recent) == tuple(expected["recent"])
+            assert len(remembered_ids(room.recent)) <= 16
             assert (room.app_id, room.name, room.sequence) == tuple(
                 expected[name] for name in ("app_id", "name", "sequence")
             )
@@ -268,7 +267,7 @@ def test_room_remembers_only_the_last_16_requests() -> None:
     for n in range(200):
         signal = {"type": "conference.volume", "signal_id": f"v{n}", "room_id": "r", "volume": 0}
         both.feed({**signal, "operation_id": "o"}, 1)
-    assert signal_ids.ids(both.partition.rooms["r"].recent) == tuple(f"v{n}" for n in range(184, 200))
+    assert remembered_ids(both.partition.rooms["r"].recent) == tuple(f"v{n}" for n in range(184, 200))
 
 
 class Histories(RuleBasedStateMachine):

@@ -63,7 +63,7 @@ def test_the_root_command_has_no_option_that_the_page_lacks() -> None:
     assert "`--version`" in text
 
 
-def test_exit_codes_of_a_worker_are_the_ones_in_its_help() -> None:
+def test_exit_codes_of_a_worker_match_its_help() -> None:
     text = (ROOT / "docs" / "reference" / "commands.md").read_text()
     section = text.partition("### Exit codes of a worker\n")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)

@@ -12,9 +12,9 @@ import pytest
 from pipeline.engines.freeswitch.adapter import MAX_KINDS, MAX_MEMBERS, OTHER_KINDS, Adapter, read_event
 from pipeline.errors import SignalError
 from pipeline.model.avro import long
-from pipeline.model.avro_reader import MAX_VALUES
+from pipeline.model.avro_reader import MAX_VALUES, resolving
 from pipeline.model.codec import MAX_FAILED, MAX_URLS, decode_json
-from pipeline.model.schema_resolution import MAX_SCHEMA, decoder, resolving
+from pipeline.model.decoders import MAX_SCHEMA, decoder
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from tests.fuzz import hostile

@@ -7,7 +7,7 @@ from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka.produce_request import JoinedProduce
+from pipeline.kafka.fenced_producer import JoinedProduce
 from pipeline.kafka.record_batch import Parts, batches
 from pipeline.worker.transactions import in_rounds
 

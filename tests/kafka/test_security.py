@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
 from pipeline.kafka.admin import admin_client, describe_topics
-from pipeline.kafka.required_topics import require_topics
+from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json

@@ -13,8 +13,8 @@ import pytest
 from pipeline.errors import SignalError
 from pipeline.model import records, signal_ids, signals
 from pipeline.model.avro import long
-from pipeline.model.decoders import SignalDecoder
-from pipeline.model.schema_resolution import decoder, is_current, resolving
+from pipeline.model.avro_reader import resolving
+from pipeline.model.decoders import SignalDecoder, decoder, is_current_schema
 from pipeline.model.wire import SCHEMAS
 
 NAME = "conference.signal.MemberJoined"
@@ -123,7 +123,7 @@ def test_other_docs_and_rules_are_the_same_schema() -> None:
     for field in writer["fields"]:
         field.pop("doc"), field.pop("maxLength", None)
     writer["name"], writer["namespace"] = NAME, ""
-    assert is_current(writer, NAME)
+    assert is_current_schema(writer, NAME)
     assert read(writer, written(writer)) == JOINED
 
 

@@ -83,7 +83,7 @@ def copy(tmp_path: Path) -> Path:
     """A copy of the files that the generator and its modules need, so that no installed package is used."""
     for folder in ("avro", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    modules = ("avro", "avro_reader", "error_text", "framing", "signal_ids")
+    modules = ("avro", "avro_reader", "error_text", "framing", "signal_ids", "times")
     for name in ("__init__", "errors", "model/__init__", *(f"model/{module}" for module in modules)):
         target = tmp_path / "pipeline" / f"{name}.py"
         target.parent.mkdir(exist_ok=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.model import signal_ids
 from pipeline.model.records import Room
 from tests.model.test_wire import fast
+from tests.support.state import remembered_ids
 
 # Few short ids. Some contain the bytes between two others: \x02 and \x04 are also lengths.
 IDS = st.text(st.sampled_from("ab\x02\x04é"), max_size=4) | st.sampled_from(["a" * 63, "a" * 64, "é" * 255])
@@ -25,7 +26,7 @@ def test_it_equals_a_list_of_the_last_ids(given_ids: list[str], other: str, most
         assert signal_ids.remembers(held, signal_id) == (signal_id in expected)
         held = signal_ids.remember(held, signal_id, most)
         expected = [*expected, signal_id][-most:]
-    assert signal_ids.ids(held) == tuple(expected)
+    assert remembered_ids(held) == tuple(expected)
     assert signal_ids.remembers(held, other) == (other in expected)
     assert held == signal_ids.of(expected)
 

@@ -20,6 +20,7 @@ from pipeline.model import events, records, signal_ids, signals
 from pipeline.model.avro import long
 from pipeline.model.avro_reader import explain
 from pipeline.model.wire import DECODERS, ENCODERS, SCHEMAS
+from tests.support.state import remembered_ids
 
 CLASSES: dict[str, Any] = {cls.RECORD: cls for cls in ENCODERS}
 NOW = 1_763_842_000_123_456
@@ -79,7 +80,7 @@ def as_dict(value: Any) -> dict[str, Any]:
         if isinstance(item, msgspec.Struct):
             found[name] = as_dict(item)
         elif name == "recent":
-            found[name] = list(signal_ids.ids(item))
+            found[name] = list(remembered_ids(item))
         elif isinstance(item, tuple):
             found[name] = [as_dict(i) if isinstance(i, msgspec.Struct) else i for i in item]
         else:

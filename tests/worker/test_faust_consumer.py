@@ -14,8 +14,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.kafka.batch_reader import LOOK_SECONDS
-from pipeline.kafka.fetch_pacing import FEW, MANY, PAUSE_SECONDS, SHORT_SECONDS, Pace, pause_after
+from pipeline.kafka.batch_reader import FEW, LOOK_SECONDS, MANY, PAUSE_SECONDS, SHORT_SECONDS, Pace, pause_after
 from pipeline.worker.faust_consumer import IDLE_POLL_SECONDS, POLL_SECONDS, Consumer, _Thread
 from pipeline.worker.intake import Fetch
 from testkit.pipe import Pipe

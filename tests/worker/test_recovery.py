@@ -13,9 +13,9 @@ from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import FatalError, LossError
+from pipeline.kafka.admin import is_ending
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
-from pipeline.kafka.transaction_state import is_ending
 from pipeline.model import signals as s
 from pipeline.settings import Settings
 from pipeline.worker import hanging_transactions, table_log

@@ -15,10 +15,11 @@ import pytest
 from pipeline.metrics import package_version
 from pipeline.model import signal_ids
 from pipeline.model import signals as s
+from pipeline.model.decoders import decoder
 from pipeline.model.records import Member, Position, Room
-from pipeline.model.schema_resolution import decoder
 from pipeline.model.wire import DECODERS
 from testkit.pipe import Pipe
+from tests.support.state import remembered_ids
 
 pytestmark = pytest.mark.broker
 URL = "https://cdn.example.com/audio/announcement.wav"
@@ -138,7 +139,7 @@ async def test_the_table_topic_shows_the_live_rooms(pipe: Pipe) -> None:
     assert set(live) == {b'["room","stays"]', '["member","stays","odd \\"id\\", ünï"]'.encode()}
     room = live[b'["room","stays"]']
     assert (room.playback_status, room.operation_id, room.sequence) == ("paused", "play-1", 4)
-    assert signal_ids.ids(room.recent) == ("c-1", "c-2", "c-3")
+    assert remembered_ids(room.recent) == ("c-1", "c-2", "c-3")
     assert room.deadline is None
     assert 0 < room.remaining <= 10_000_000
     assert table[b'["room","gone"]'] is None

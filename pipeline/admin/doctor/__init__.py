@@ -12,18 +12,13 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from pipeline.admin.doctor.clocks import check_clocks
 from pipeline.admin.doctor.configuration import check_permissions, check_schemas, check_topics
-from pipeline.admin.doctor.connectivity import check_brokers, check_registry
 from pipeline.admin.doctor.context import CheckContext, CheckResult, NotCheckedError, State
-from pipeline.admin.doctor.group import check_group
-from pipeline.admin.doctor.lag import check_lag
-from pipeline.admin.doctor.transactions import check_transactions
+from pipeline.admin.doctor.progress import check_group, check_lag, check_transactions
+from pipeline.admin.doctor.servers import check_brokers, check_clocks, check_registry
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 
-SECONDS: Final = 15.0
-"""Time limit of one check."""
 RETRIES: Final = 6
 """Retries of a check, every 0.5 s, while Kafka returns retriable errors."""
 Check = Callable[[CheckContext], Awaitable[list[CheckResult]]]
@@ -50,7 +45,7 @@ class Line(NamedTuple):
     remedy: str
 
 
-async def examine(settings: Settings, seconds: float = SECONDS) -> list[Line]:
+async def examine(settings: Settings, seconds: float = 15.0) -> list[Line]:
     """Run all checks, each for at most `seconds`; return their lines in a fixed order. Raises nothing."""
     context = CheckContext(settings, seconds)
     try:
@@ -93,18 +88,18 @@ def _failure(context: CheckContext, error: Exception) -> CheckResult:
     match error:
         case PipelineError():
             found, _, remedy = str(error).rpartition(": ")
-            if found and (remedy[:1].islower() or remedy[:1] == "`"):
-                return CheckResult("wrong", found, remedy)
-            return CheckResult("wrong", str(error))
+            if not (found and (remedy[:1].islower() or remedy[:1] == "`")):
+                found, remedy = str(error), ""
         case TimeoutError():
             found = f"no answer within {context.seconds:g} s"
-            return CheckResult("wrong", found, "check whether the server is overloaded or cut off")
+            remedy = "check whether the server is overloaded or cut off"
         case KafkaConnectionError():
             reason = str(next(iter(error.args), "")) or "no connection"
             found = f"Kafka at {context.settings.bootstrap_servers}: {reason}"
-            return CheckResult("wrong", found, "check KAFKA_BOOTSTRAP_SERVERS and that it runs")
+            remedy = "check KAFKA_BOOTSTRAP_SERVERS and that it runs"
         case KafkaError():
             found = f"Kafka failed: {type(error).__name__} {next(iter(error.args), '')}".rstrip()
-            return CheckResult("wrong", found, "run doctor again; if this lasts, look at the brokers' logs")
+            remedy = "run doctor again; if this lasts, look at the brokers' logs"
         case _:
-            return CheckResult("wrong", f"unexpected: {error!r}", "report it")
+            found, remedy = f"unexpected: {error!r}", "report it"
+    return CheckResult("wrong", found, remedy)

@@ -8,19 +8,10 @@ from typing import Final
 from pipeline.admin import setup
 from pipeline.admin.doctor.context import CheckContext, CheckResult, State
 from pipeline.kafka import acls
-from pipeline.kafka.acls import Acl
 from pipeline.kafka.admin import describe_topics
-from pipeline.kafka.authorization import (
-    can_describe_transactions,
-    denied_message,
-    has_authorizer,
-    missing_permissions,
-)
+from pipeline.kafka.authorization import can_describe_transactions, denied_message, has_authorizer, missing_permissions
 from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, SchemaStatus
 from pipeline.topics import TOPICS
-
-MAX_NAMES: Final = 3
-"""How many names of a longer list are shown."""
 
 
 async def check_topics(context: CheckContext) -> list[CheckResult]:
@@ -37,10 +28,8 @@ async def check_topics(context: CheckContext) -> list[CheckResult]:
             found = f"a partition of {name} has no leader"
             results.append(CheckResult("wrong", found, "start the brokers that have its replicas"))
     results += [_split("warning", line) for line in warnings]
-    found = (
-        f"{len(TOPICS)} topics with prefix {settings.topic_prefix}, {settings.partitions} partitions each, as expected"
-    )
-    return results or [CheckResult("ok", found)]
+    ok = f"{len(TOPICS)} topics with prefix {settings.topic_prefix}, {settings.partitions} partitions each, as expected"
+    return results or [CheckResult("ok", ok)]
 
 
 def _split(state: State, line: str) -> CheckResult:
@@ -86,10 +75,9 @@ async def check_schemas(context: CheckContext) -> list[CheckResult]:
 
 
 def _shortened(names: list[str]) -> str:
-    """Return the names and the verb of a sentence."""
-    more = len(names) - MAX_NAMES
-    listed = ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return f"{listed} {'is' if len(names) == 1 else 'are'}"
+    """Return at most three names and the verb of a sentence."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
 async def check_permissions(context: CheckContext) -> list[CheckResult]:
@@ -108,9 +96,7 @@ async def check_permissions(context: CheckContext) -> list[CheckResult]:
         # Create is needed only for missing topics.
         for_setup = [acl for acl in acls.setup(settings) if acl.operation != "Create"]
         only_setup = [acl for acl in await missing_permissions(admin, for_setup) if acl not in missing]
-    results = []
-    if missing:
-        results.append(_denied(context, "wrong", "a worker", missing))
+    results = [_denied(context, "wrong", "a worker", missing)] if missing else []
     if only_setup:
         results.append(_denied(context, "warning", "`setup`", only_setup))
     who = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
@@ -118,7 +104,7 @@ async def check_permissions(context: CheckContext) -> list[CheckResult]:
     return results or [CheckResult("ok", ok)]
 
 
-def _denied(context: CheckContext, state: State, role: str, missing: list[Acl]) -> CheckResult:
+def _denied(context: CheckContext, state: State, role: str, missing: list[acls.Acl]) -> CheckResult:
     found, _, remedy = denied_message(missing, context.settings).rpartition(": ")
     found = found.removeprefix("not authorised: ")
     return CheckResult(state, f"{found}, which {role} needs", remedy)

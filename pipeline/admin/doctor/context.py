@@ -1,4 +1,4 @@
-"""The context and the result of a check."""
+"""What the checks share: their result, connections, and the last records of the table."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
-from pipeline.admin.doctor.last_records import LastRecords, read_last_records
+from pipeline.errors import PipelineError
 from pipeline.kafka.admin import admin_client, describe_topics
+from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.schema_registry import Registry
+from pipeline.model import framing
+from pipeline.model.decoders import Decoders
+from pipeline.model.records import Position
+from pipeline.model.row_keys import POSITION_KEY
+from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 from pipeline.topics import ROOMS, Topic
 
+WINDOW: Final = 500
+"""Offsets before the end of the table that are read first; eight times as many while no position is among them."""
 State = Literal["ok", "warning", "wrong"]
 
 
@@ -33,21 +43,24 @@ class NotCheckedError(Exception):
     """The check is impossible, for a reason that another check reports."""
 
 
-def partition_list(numbers: Sequence[int]) -> str:
-    """Return "partition 3" or "partitions 3, 4"."""
-    return f"partition{'s' if len(numbers) != 1 else ''} {', '.join(map(str, numbers))}"
+class LastRecords(NamedTuple):
+    """The end of a partition of the table."""
+
+    position: Position | None
+    """The last position record; None before the first unit."""
+    time: int
+    """The last append time, in milliseconds of the broker's clock; 0 of an empty partition."""
 
 
+@dataclass
 class CheckContext:
-    """Settings and connections for the checks of one run.
+    """Settings and connections for the checks of one run."""
 
-    `seconds` is the time limit of each check, `failed` the names of the checks that raised an error.
-    """
-
-    def __init__(self, settings: Settings, seconds: float) -> None:
-        self.settings = settings
-        self.seconds = seconds
-        self.failed: set[str] = set()
+    settings: Settings
+    seconds: float
+    """Time limit of each check."""
+    failed: set[str] = field(default_factory=set)
+    """Names of the checks that raised an error."""
 
     @property
     def _request_timeout_ms(self) -> int:
@@ -86,11 +99,7 @@ class CheckContext:
 
     @cached_property
     def _last_records(self) -> asyncio.Task[dict[int, LastRecords]]:
-        async def read() -> dict[int, LastRecords]:
-            async with self.consumer() as reader:
-                return await read_last_records(reader, await self.partitions([ROOMS]), self.settings)
-
-        return asyncio.create_task(read())
+        return asyncio.create_task(_read_last_records(self))
 
     async def last_records(self) -> dict[int, LastRecords]:
         """Return the last records of the table by partition; read once. Raises NotCheckedError, KafkaError."""
@@ -101,3 +110,65 @@ class CheckContext:
         if "_last_records" in vars(self):
             self._last_records.cancel()
             await asyncio.gather(self._last_records, return_exceptions=True)
+
+
+async def _read_last_records(context: CheckContext) -> dict[int, LastRecords]:
+    """Read the end of the table: each unit writes a position record, and the rest may be large."""
+    last: dict[TopicPartition, tuple[bytes | None, int]] = {}
+    async with context.consumer() as reader:
+        tables, window = await context.partitions([ROOMS]), WINDOW
+        starts, ends = await reader.beginning_offsets(tables), await reader.end_offsets(tables)
+        while ends:
+            begins = {tp: max(starts[tp], end - window) for tp, end in ends.items()}
+            last |= await _read_windows(reader, begins, ends)
+            ends = {tp: end for tp, end in ends.items() if begins[tp] > starts[tp] and last[tp][0] is None}
+            window *= 8
+    decoders = await decoders_for((value for value, _ in last.values() if value), context.settings)
+    return {
+        tp.partition: LastRecords(None if value is None else decoders.decode(value), time)
+        for tp, (value, time) in last.items()
+    }
+
+
+async def _read_windows(
+    reader: AIOKafkaConsumer, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+) -> dict[TopicPartition, tuple[bytes | None, int]]:
+    """Return the last position record's value and the last append time, of each partition from `begins` to `ends`."""
+    assign_and_seek(reader, begins)
+    found: dict[TopicPartition, tuple[bytes | None, int]] = dict.fromkeys(begins, (None, 0))
+    left = {tp for tp, begin in begins.items() if begin < ends[tp]}
+    while left:
+        fetched: dict[TopicPartition, list[Any]] = await reader.getmany(*left, timeout_ms=200)
+        for tp, records in fetched.items():
+            for record in records:
+                value, time = found[tp]
+                found[tp] = record.value if record.key == POSITION_KEY else value, max(time, record.timestamp)
+        left = {tp for tp in left if await reader.position(tp) < ends[tp]}
+    return found
+
+
+async def decoders_for(values: Iterable[bytes], settings: Settings) -> Decoders:
+    """Return decoders for these positions: by their writers' schemas, or by the current one if the registry fails.
+
+    Raises SignalError for a value that is not in the registry's wire format.
+    """
+    decoders = Decoders([Position])
+    ids = {framing.schema_id(value) for value in values}
+    async with Registry(settings) as registry:
+        try:
+            for schema_id in ids:
+                decoders.learn(schema_id, await registry.schema(schema_id))
+        except PipelineError:
+            for schema_id in ids:
+                decoders.learn(schema_id, SCHEMAS[Position.RECORD])
+    return decoders
+
+
+def partition_list(numbers: Sequence[int]) -> str:
+    """Return "partition 3" or "partitions 3, 4"."""
+    return f"partition{'s' if len(numbers) != 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 member" or "2 members"."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"

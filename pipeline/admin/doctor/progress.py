@@ -1,0 +1,221 @@
+"""Whether workers run and keep up, and whether an open transaction holds back readers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from pipeline.admin.doctor.context import CheckContext, CheckResult, LastRecords, counted, decoders_for, partition_list
+from pipeline.kafka.admin import describe_group
+from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.model.row_keys import POSITION_KEY
+from pipeline.settings import Settings
+from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
+
+MAX_AGE: Final = 10.0
+"""Age in seconds from which an unread signal is a warning."""
+MAX_OPEN_SECONDS: Final = 3.0
+"""A unit of a healthy worker takes a fraction of this."""
+Offsets = Mapping[TopicPartition, int]
+
+
+async def check_group(context: CheckContext) -> list[CheckResult]:
+    """Check the members of the group, and find partitions without an owner."""
+    settings = context.settings
+    async with context.admin() as admin:
+        group = await describe_group(admin, settings.group_id)
+    name, members = f"group {settings.group_id!r}", counted(len(group.members), "member")
+    if not group.members:
+        problem = "does not exist" if group.state == "Dead" else "has no members"
+        remedy = "start workers, or set PIPELINE_GROUP_ID to the group of the workers"
+        return [CheckResult("wrong", f"{name} {problem}: no worker runs", remedy)]
+    if group.state != "Stable":
+        remedy = "run doctor again in some seconds; if this lasts, look at the workers' logs"
+        return [CheckResult("warning", f"{name} is rebalancing ({group.state}), {members}", remedy)]
+    topic, by_host, unowned = API.full_name(settings.topic_prefix), Counter[str](), set(range(settings.partitions))
+    for host, assignment in group.members:
+        owned = {tp.partition for tp in assignment if tp.topic == topic}
+        by_host[host] += len(owned)
+        unowned -= owned
+    shares = ", ".join(f"{host} {count}" for host, count in sorted(by_host.items()))
+    found = f"{name} is stable, {members}; partitions by host: {shares}"
+    if unowned:
+        remedy = "check that all members are workers with this PIPELINE_TOPIC_PREFIX, and restart them"
+        return [CheckResult("wrong", f"{found}; no owner of {partition_list(sorted(unowned))}", remedy)]
+    idle = len(group.members) - settings.partitions
+    if idle > 0:
+        found = f"{found}; {counted(idle, 'member')} without a partition"
+        return [CheckResult("warning", found, "run at most as many workers as partitions")]
+    return [CheckResult("ok", found)]
+
+
+async def check_lag(context: CheckContext) -> list[CheckResult]:
+    """Compare each input with the workers' position, which is in the table."""
+    inputs = await context.partitions(SIGNAL_TOPICS)
+    tables = await context.last_records()
+    known = [input_ for last in tables.values() if last.position for input_ in last.position.positions]
+    recorded = {TopicPartition(input_.topic, input_.partition): input_.offset for input_ in known}
+    async with context.consumer() as reader:
+        starts, ends = await reader.beginning_offsets(inputs), await reader.end_offsets(inputs)
+        positions = {tp: recorded.get(tp, start) for tp, start in starts.items()}
+        unread = {tp: offset for tp, offset in positions.items() if starts[tp] <= offset < ends[tp]}
+        first = await _first_times(reader, unread, ends)
+    committed = await _committed_offsets(context)
+    # Markers of producers' transactions count, too.
+    backlog = {tp: ends[tp] - positions[tp] for tp in first}
+    age = max(0.0, time.time() - min(first.values(), default=0) / 1000)
+    most = max((abs(positions[tp] - offset) for tp, offset in committed.items() if tp in positions), default=0)
+    committed_text = f"; the group's committed offsets, which workers do not read, differ by up to {most}"
+    return [
+        *(result for tp in inputs for result in _check_position(tp, positions[tp], starts[tp], ends[tp])),
+        *_check_writers(context.settings, tables),
+        *_check_lost_table(tables, committed, starts),
+        _check_backlog(len(inputs), backlog, age, committed_text if most else ""),
+    ]
+
+
+async def _first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
+    """Return the append time of the first record from each offset on, in milliseconds, if there is a record."""
+    times: dict[TopicPartition, int] = {}
+    if offsets:
+        assign_and_seek(reader, offsets)
+    left = set(offsets)
+    while left:
+        fetched: dict[TopicPartition, list[Any]] = await reader.getmany(*left, timeout_ms=200)
+        times |= {tp: records[0].timestamp for tp, records in fetched.items()}
+        left -= fetched.keys()
+        left -= {tp for tp in left if await reader.position(tp) >= ends[tp]}
+    return times
+
+
+async def _committed_offsets(context: CheckContext) -> dict[TopicPartition, int]:
+    """Return the group's committed offsets, which only other tools read; empty when they are unavailable."""
+    try:
+        async with context.admin() as admin:
+            committed = await admin.list_consumer_group_offsets(context.settings.group_id)
+    except KafkaError:
+        return {}
+    return {tp: found.offset for tp, found in committed.items()}
+
+
+def _check_position(tp: TopicPartition, offset: int, start: int, end: int) -> list[CheckResult]:
+    """Report a position outside the log: the next worker that gets this partition ends."""
+    name = f"{tp.topic} partition {tp.partition}"
+    if offset < start:
+        found = f"{start - offset} signals of {name} were deleted unread (offsets {offset} to {start - 1})"
+        return [CheckResult("wrong", found, 'see docs/howto/deploy.md, "Signals were deleted unread"')]
+    if offset > end:
+        found = f"{name} ends at offset {end}, before the workers' position {offset}: it was recreated or truncated"
+        return [CheckResult("wrong", found, "restore the topic, or use another PIPELINE_TOPIC_PREFIX")]
+    return []
+
+
+def _check_writers(settings: Settings, tables: Mapping[int, LastRecords]) -> list[CheckResult]:
+    """Report partitions whose last writer is in another group: only workers of one group fence each other."""
+    group = settings.group_id
+    if settings.transactional_id and not settings.transactional_id.startswith(group):
+        return []  # the ids do not contain the group
+    last = {number: last.position.transactional_id for number, last in tables.items() if last.position}
+    others = {number: writer for number, writer in last.items() if not writer.startswith(group)}
+    if not others:
+        return []
+    found = f"the last writer of {partition_list(sorted(others))} is {min(others.values())!r}, not of group {group!r}"
+    stop = "two groups with one PIPELINE_TOPIC_PREFIX publish each event twice: stop one of them"
+    wait = "after a change of the group, this ends with the next signal of each partition"
+    return [CheckResult("warning", found, f"{stop}; {wait}")]
+
+
+def _check_lost_table(tables: Mapping[int, LastRecords], committed: Offsets, starts: Offsets) -> list[CheckResult]:
+    """Report partitions for which the group has committed offsets, but the table has no position."""
+    worked = {tp.partition for tp, offset in committed.items() if offset > starts.get(tp, offset)}
+    lost = sorted(number for number in worked if number in tables and tables[number].position is None)
+    if not lost:
+        return []
+    found = f"the table was lost: it is empty for {partition_list(lost)}, where the group has committed offsets"
+    stop = "stop the workers, which would publish the events of all retained signals again"
+    return [CheckResult("wrong", found, f'{stop}; see docs/howto/runbook.md, "The table is lost"')]
+
+
+def _check_backlog(inputs: int, backlog: Offsets, age: float, committed: str) -> CheckResult:
+    if not backlog:
+        return CheckResult("ok", f"no backlog: the workers' positions are at the end of all {inputs} inputs{committed}")
+    most = max(backlog, key=lambda tp: backlog[tp])
+    found = (
+        f"backlog of at most {sum(backlog.values())} signals on {len(backlog)} of {inputs} inputs, the oldest "
+        f"{age:.0f} s old; the largest, {backlog[most]}, on {most.topic} partition {most.partition}{committed}"
+    )
+    if age < MAX_AGE:
+        return CheckResult("ok", found)
+    remedy = 'see docs/howto/runbook.md, "ConferencePipelineLag" and "ConferencePipelineNoProgress"'
+    return CheckResult("warning", found, remedy)
+
+
+async def check_transactions(context: CheckContext) -> list[CheckResult]:
+    """Find partitions whose last stable offset stays before the end."""
+    partitions = await context.partitions(TOPICS)
+    async with context.consumer() as committed, context.consumer("read_uncommitted") as uncommitted:
+
+        async def open_transactions() -> dict[TopicPartition, int]:
+            stable = await committed.end_offsets(partitions)
+            ends = await uncommitted.end_offsets(partitions)
+            return {tp: offset for tp, offset in stable.items() if offset < ends[tp]}
+
+        blocked = await open_transactions()
+        if blocked:
+            await asyncio.sleep(MAX_OPEN_SECONDS)
+            blocked = dict(blocked.items() & (await open_transactions()).items())
+        # A worker may read only these topics.
+        readable = {topic.full_name(context.settings.topic_prefix) for topic in (*SIGNAL_TOPICS, ROOMS)}
+        first = {
+            tp: await _read_first(context.settings, uncommitted, tp, offset)
+            for tp, offset in blocked.items()
+            if tp.topic in readable
+        }
+    results = [_describe_open(context.settings, tp, offset, first) for tp, offset in sorted(blocked.items())]
+    ok = f"no transaction is open for longer than {MAX_OPEN_SECONDS:g} s on {len(partitions)} partitions"
+    return results or [CheckResult("ok", ok)]
+
+
+async def _read_first(
+    settings: Settings, reader: AIOKafkaConsumer, tp: TopicPartition, offset: int
+) -> tuple[float, str]:
+    """Return when an open transaction wrote its first record, in seconds (0 when it has ended), and a worker's id.
+
+    The first record of a worker's transaction is a position, which names the transactional id.
+    """
+    assign_and_seek(reader, {tp: offset})
+    fetched: dict[TopicPartition, list[Any]] = await reader.getmany(tp, timeout_ms=2000)
+    if not fetched:
+        return 0, ""
+    record = fetched[tp][0]
+    if record.key != POSITION_KEY or not record.value:
+        return record.timestamp / 1000, ""
+    decoders = await decoders_for([record.value], settings)
+    return record.timestamp / 1000, decoders.decode(record.value).transactional_id
+
+
+def _describe_open(
+    settings: Settings, tp: TopicPartition, offset: int, first: Mapping[TopicPartition, tuple[float, str]]
+) -> CheckResult:
+    prefix = settings.topic_prefix
+    in_table = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
+    began, owner = first.get(tp, in_table)
+    since = f", since {datetime.fromtimestamp(began, UTC):%H:%M:%S}Z" if began else ""
+    name = f"{tp.topic} partition {tp.partition}"
+    abort = f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
+    if tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}:
+        hides = "an open transaction of a producer hides signals and delays timeouts"
+        found = f"{hides} of {name} from offset {offset} on{since}"
+        return CheckResult("warning", found, f"stop that producer, or run {abort}")
+    of = f" of {owner!r}" if owner else ""
+    found = f"an open transaction{of} blocks readers of {name} at offset {offset}{since}"
+    remedy = f"the partition's next worker ends it, or the broker after a minute; if it stays, run {abort}"
+    return CheckResult("wrong", found, remedy)
