@@ -71,7 +71,6 @@ _EIGHT: Final = Struct("<II").unpack_from
 
 
 def length(size: int) -> bytes:
-    """Encode a length."""
     return LENGTH[size] if size < USUAL else LONG[size]
 
 

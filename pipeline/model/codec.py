@@ -81,7 +81,6 @@ _HOLLOW: Final = {0x5B: b"[]", 0x7B: b"{}"}
 _pick: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
     msgspec.defstruct("Picked", [(name, msgspec.Raw, msgspec.Raw()) for name in sorted(set().union(*_FIELDS.values()))])
 ).decode
-_type: Final = msgspec.json.Decoder(str).decode
 
 
 def _at_most(items: int) -> Callable[[bytes], object]:
@@ -102,7 +101,8 @@ def _reduced(value: bytes) -> bytes:
     """
     picked = _pick(value)
     kind = bytes(picked.type)
-    names = _FIELDS.get(_type(kind) if kind[:1] == b'"' and len(kind) <= MAX_RAW else "", ("type",))
+    short = kind[:1] == b'"' and len(kind) <= MAX_RAW
+    names = _FIELDS.get(msgspec.json.decode(kind, type=str) if short else "", ("type",))
     parts = []
     for name in names:
         raw = bytes(getattr(picked, name))
@@ -142,13 +142,12 @@ def _found(value: bytes, field: str, index: str) -> str:
     try:
         raw = getattr(_pick(value), field)
         if index:
-            raw = _raw_items(raw)[int(index.rstrip("]"))]
+            raw = msgspec.json.decode(raw, type=list[msgspec.Raw])[int(index.rstrip("]"))]
     except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
         return "something else"  # a repeated field, or invalid JSON after it
     return one_line(bytes(memoryview(raw)[: 4 * MAX_SHOWN]).decode("utf-8", "replace"), MAX_SHOWN)
 
 
-_raw_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _to_json: Final = msgspec.json.Encoder(enc_hook=format_time).encode  # calls the hook for Micros
 _replace: Final = msgspec.structs.replace
 

@@ -27,11 +27,9 @@ def fault(message: str, find: Callable[[str, str], str], prefix: str = "") -> st
 
     `find` returns the text of the value at a field and the rest of its path (`3]`). `prefix` precedes the path.
     """
-    what, mark, path = message.rpartition(" - at `$")  # the last one: the message may quote the value
-    if not mark:
-        what, path = path, ""
-    what = one_line(what).replace("`", "")
-    path = path.rstrip("`").lstrip(".")
+    # The last mark: the message may quote the value.
+    what, path = message.rsplit(" - at `$", 1) if " - at `$" in message else (message, "")
+    what, path = one_line(what).replace("`", ""), path.rstrip("`").lstrip(".")
     if what.startswith("Invalid value "):  # of the tag: the only field with a fixed list of values
         what = "Expected the type of a signal, got " + what.removeprefix("Invalid value ")
     elif path and what.startswith("Expected") and ", got" not in what:

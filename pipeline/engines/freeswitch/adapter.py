@@ -44,20 +44,12 @@ MAINTENANCE: Final = "conference::maintenance"
 MAX_ID: Final = 255  # code points, contract §4
 TIMESTAMP: Final = re.compile(r"[0-9]{1,18}")
 JSON_TYPES: Final[dict[type, str]] = {
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
+    bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object",
     type(None): "null",
-}
-MAX_LINE: Final = 1 << 20
-"""Bytes of one event."""
-MAX_MEMBERS: Final = 20_000
-"""Members that are remembered; beyond it the oldest is forgotten."""
-MAX_KINDS: Final = 1_000
-"""Kinds that are counted by name (FreeSWITCH has about a hundred); others count as `other`."""
+}  # fmt: skip
+MAX_LINE: Final = 1 << 20  # bytes of one event
+MAX_MEMBERS: Final = 20_000  # that are remembered; beyond it the oldest is forgotten
+MAX_KINDS: Final = 1_000  # that are counted by name (FreeSWITCH has about a hundred); others count as `other`
 OTHER_KINDS: Final = "other"
 HEADERS: Final = (
     "Action", "Answer-State", "Caller-Caller-ID-Number", "Conference-Name", "Core-UUID", "Error",
@@ -190,13 +182,8 @@ class Adapter:
         if room_id is None:  # it had a del-member, or was in no conference
             self._removing.pop(member, None)
             return None
-        signal = signals.MemberLeft(
-            _signal_id(event),
-            room_id,
-            _occurred_at(event),
-            session_uuid=_session_uuid(event),
-            reason="removed" if self._removing.get(member) == room_id else "hangup",
-        )
+        reason = "removed" if self._removing.get(member) == room_id else "hangup"
+        signal = signals.MemberLeft(_signal_id(event), room_id, _occurred_at(event), _session_uuid(event), reason)
         self._forget(room_id, member)
         return signal
 
@@ -264,18 +251,16 @@ def _room_id(event: Mapping[str, object]) -> str:
 def _occurred_at(event: Mapping[str, object]) -> Micros:
     text = _text(event, "Event-Date-Timestamp")
     if not TIMESTAMP.fullmatch(text) or int(text) > LAST_TIME:
-        raise SignalError(
-            f"header Event-Date-Timestamp: expected microseconds since 1970 (to 9999), got {text[:40]!a:.60}"
-        )
+        found = f"{text[:40]!a:.60}"
+        raise SignalError(f"header Event-Date-Timestamp: expected microseconds since 1970 (to 9999), got {found}")
     return Micros(text)
 
 
 def _joined_id(event: Mapping[str, object], first: str, joint: str, second: str) -> str:
     value = _id(event, first) + joint + _id(event, second)
     if len(value) > MAX_ID:
-        raise SignalError(
-            f"headers {first} and {second}: expected at most {MAX_ID - 1} characters, got {len(value) - 1}"
-        )
+        text = f"expected at most {MAX_ID - 1} characters, got {len(value) - 1}"
+        raise SignalError(f"headers {first} and {second}: {text}")
     return value
 
 
