@@ -117,7 +117,7 @@ async def test_worker_needs_the_ids_of_dead_workers(site: Secured) -> None:
     text = worker.log[-1]["msg"]
     assert f"lacks Write on every transactional id that begins with {pipe.settings.group_id}" in text
     assert "--resource-pattern-type prefixed" in text
-    assert f"refused was '{pipe.settings.group_id}-dead'" in text
+    assert f"(for '{pipe.settings.group_id}-dead')" in text
 
 
 async def test_setup_names_a_missing_permission(site: Secured) -> None:
