@@ -13,8 +13,9 @@ FOREIGN = {
     "admin/setup.py": "new.replication_factor",
     "devstack/fetch.py": "tar.extraction_filter",
     "kafka/batch_reader.py": "consumer._fetcher._fetcher_timeout consumer._fetcher._records records._records "
-    "records._consumer_record fetcher._proc_fetch_request",
+    "records._consumer_record",
     "kafka/fenced_producer.py": "response.errors",
+    "kafka/fetch_pacing.py": "fetcher._proc_fetch_request",
     "logs.py": "root.handlers",
     "settings.py": "context.check_hostname",
     "worker/faust_consumer.py": "message.acked",
