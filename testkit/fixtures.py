@@ -39,7 +39,7 @@ from testkit.servers import servers as find_servers
 PROCESSES = 3
 """Tests with a broker mostly wait: one process more than the cores of the smallest supported machine."""
 FIRST = (
-    "chaos", "security", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "stack",
+    "chaos", "security", "add_an_event", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "stack",
     "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured", "schema_registry",
     "writers_schemas", "topic_policy", "fetch", "exits", "loss", "trace_context", "bad_input", "room_rules", "fuzz",
     "hostile",
@@ -86,7 +86,10 @@ async def pipe(servers: Servers) -> AsyncIterator[Pipe]:
 # --- several processes (pytest-xdist) ------------------------------------------------------------------------
 
 
-@pytest.hookimpl(optionalhook=True)
+# tryfirst: xdist registers after this plugin, and would be called before it.
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return the processes of `-n auto`: none with servers from the environment, since some tests list all topics."""
     return 0 if os.environ.get(BROKER, "").strip() else PROCESSES
@@ -97,12 +100,14 @@ def _controls(config: pytest.Config) -> bool:
     return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure() -> None:
     """Restore SIGINT: a background run ignores it, and so would the commands that the tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Download the servers once, with progress, before the processes start.
 
@@ -135,6 +140,7 @@ def pytest_testnodedown(node: Any) -> None:
     _USED.extend(getattr(node, "workeroutput", {}).get("servers", ()))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop servers that a process left behind: after Ctrl-C, processes have only ten seconds."""
     if _controls(config):
