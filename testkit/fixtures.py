@@ -39,8 +39,8 @@ from testkit.servers import servers as find_servers
 PROCESSES = 3
 """Tests with a broker mostly wait: one process more than the cores of the smallest supported machine."""
 FIRST = (
-    "chaos", "security", "add_an_event", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "stack",
-    "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured", "schema_registry",
+    "chaos", "security", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "add_an_event",
+    "stack", "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured", "schema_registry",
     "writers_schemas", "topic_policy", "fetch", "exits", "loss", "trace_context", "bad_input", "room_rules", "fuzz",
     "hostile",
 )  # fmt: skip
