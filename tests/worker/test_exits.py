@@ -15,7 +15,7 @@ T = 1_795_354_386_106_600
 
 async def test_a_wrong_environment_ends_with_2_and_the_remedy(pipe: Pipe) -> None:
     cases = {
-        "set PIPELINE_PARTITIONS to what the topics have": {"PIPELINE_PARTITIONS": "3"},
+        "set PIPELINE_PARTITIONS=4": {"PIPELINE_PARTITIONS": "3"},
         "run `conference-pipeline setup`": {"PIPELINE_TOPIC_PREFIX": "nothing-here"},
         "no schema registry": {"SCHEMA_REGISTRY_URL": pipe.settings.registry_url.partition("/apis")[0]},
     }
