@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,46 +20,14 @@ from aiokafka.partitioner import DefaultPartitioner, murmur2
 from typer.testing import CliRunner
 
 from pipeline import cli
-from pipeline.cli import replay
-from pipeline.core.watchdog import Rules
 from pipeline.demo.scenario import steps
 from pipeline.model import framing
 from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS, Created, Meta
 from pipeline.model.signals import SIGNALS, AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
 from pipeline.model.wire import ENCODERS, SCHEMAS
-from pipeline.settings import Settings
 from testkit.pipe import ROOT, Pipe
-from tests.support.slowness import slowness
-
-PREFIXES = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
-PLAY: dict[str, Any] = {"urls": ["http://x/a.wav"], "operation_id": "o-1"}
-PROGRAM = [sys.executable, "-m", "pipeline"]
-
-
-def bare(tmp_path: Path, **more: str) -> dict[str, str]:
-    """Return an environment without servers and without a local stack."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
-    return {**kept, "CONFERENCE_PIPELINE_CACHE": str(tmp_path / "cache"), **more}
-
-
-def run(
-    *args: str, env: dict[str, str] | None = None, stdin: bytes = b"", seconds: float = 60
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*PROGRAM, *args], cwd=ROOT, env=env, input=stdin, capture_output=True, check=False, timeout=seconds
-    )
-
-
-def line(kind: str, signal_id: str, second: int, room_id: str = "r", **more: Any) -> bytes:
-    at = f"2026-11-22T13:00:{second:02d}Z"
-    fields = {"type": kind, "signal_id": signal_id, "room_id": room_id, "occurred_at": at, **more}
-    return json.dumps(fields).encode() + b"\n"
-
-
-CREATE = line("conference.create", "s-1", 0, app_id="a", name="n")
-START = line("conference.play", "s-2", 1, **PLAY)
-
+from tests.support.commands import CREATE, PROGRAM, START, line, no_servers, run
 
 # --- help and errors -----------------------------------------------------------------------------------------
 
@@ -122,7 +89,7 @@ def test_one_command_does_not_import_the_others() -> None:
 
 @pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
 def test_missing_servers_give_a_one_line_remedy(tmp_path: Path, command: list[str]) -> None:
-    done = run(*command, env=bare(tmp_path))
+    done = run(*command, env=no_servers(tmp_path))
     assert done.returncode == 2
     assert done.stdout == b""
     assert done.stderr.count(b"\n") == 1
@@ -131,7 +98,9 @@ def test_missing_servers_give_a_one_line_remedy(tmp_path: Path, command: list[st
 
 @pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["demo"]])
 def test_invalid_setting_gives_a_one_line_error(tmp_path: Path, command: list[str]) -> None:
-    done = run(*command, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0"))
+    done = run(
+        *command, env=no_servers(tmp_path, PIPELINE_WATCHDOG_SECONDS="soon", PIPELINE_SESSION_TIMEOUT_SECONDS="0")
+    )
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1
     assert done.stderr.startswith(b"error: invalid settings: ")
@@ -141,7 +110,7 @@ def test_invalid_setting_gives_a_one_line_error(tmp_path: Path, command: list[st
 @pytest.mark.parametrize("command", [["setup"], ["send", "-"], ["events"]])
 def test_unreachable_broker_is_named_in_the_last_line(tmp_path: Path, command: list[str]) -> None:
     dead = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}
-    done = run(*command, env=bare(tmp_path, **dead))
+    done = run(*command, env=no_servers(tmp_path, **dead))
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert b"127.0.0.1:9" in done.stderr.splitlines()[-1]
@@ -149,88 +118,12 @@ def test_unreachable_broker_is_named_in_the_last_line(tmp_path: Path, command: l
 
 
 def test_conflicting_options_and_unknown_events_are_errors(tmp_path: Path) -> None:
-    done = run("send", "-", "--rate", "1", "--keep-pace", env=bare(tmp_path))
+    done = run("send", "-", "--rate", "1", "--keep-pace", env=no_servers(tmp_path))
     assert done.returncode == 2
     assert b"exclude each other" in done.stderr
-    done = run("events", "--type", "member.jumped", env=bare(tmp_path))
+    done = run("events", "--type", "member.jumped", env=no_servers(tmp_path))
     assert done.returncode == 2
     assert b"member.joined" in done.stderr
-
-
-# --- replay --------------------------------------------------------------------------------------------------
-
-
-def test_replay_writes_events_rejected_and_dead_and_exits_0(tmp_path: Path) -> None:
-    signals, rejected, dead = (tmp_path / name for name in ("signals", "rejected", "dead"))
-    pause = line("conference.pause", "s-9", 2, "elsewhere", operation_id="p")
-    signals.write_bytes(CREATE + b"junk\n\n" + START + pause)
-    done = run("replay", str(signals), "--rejected", str(rejected), "--dead", str(dead), "--summary")
-    assert done.returncode == 0
-    assert [json.loads(one)["event"] for one in done.stdout.splitlines()] == [
-        "conference.created",
-        "conference.play.started",
-    ]
-    fields = {
-        "signal_id": "s-9",
-        "room_id": "elsewhere",
-        "type": "conference.pause",
-        "reason": "room_unknown",
-    }
-    assert json.loads(rejected.read_bytes()) == fields
-    assert [json.loads(one)["line"] for one in dead.read_bytes().splitlines()] == ["junk", ""]
-    assert b"dead=2" in done.stderr
-    assert b"lines=5" in done.stderr
-
-
-def test_replay_reads_standard_input_and_fires_deadlines_until(tmp_path: Path) -> None:
-    done = run("replay", "-", "--until", "2026-11-22T14:00:11+01:00", stdin=CREATE + START)
-    assert [json.loads(one)["event"] for one in done.stdout.splitlines()][2:] == ["conference.play.failed"]
-    done = run("replay", "-", "--until", "2026-11-22T13:00:10.999999Z", stdin=CREATE + START)
-    assert len(done.stdout.splitlines()) == 2
-
-
-def test_replay_uses_the_watchdog_settings_of_the_environment(tmp_path: Path) -> None:
-    until = ["--until", "2026-11-22T13:00:03Z"]
-    short = run("replay", "-", *until, stdin=CREATE + START, env=bare(tmp_path, PIPELINE_WATCHDOG_SECONDS="2"))
-    assert len(short.stdout.splitlines()) == 3
-    wrong = run("replay", "-", *until, env=bare(tmp_path, PIPELINE_WATCHDOG_MODE="never"))
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith(b"error: invalid settings: PIPELINE_WATCHDOG_MODE")
-
-
-def test_replay_defaults_equal_the_settings_defaults(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in [name for name in os.environ if name.startswith(PREFIXES)]:
-        monkeypatch.delenv(name)
-    assert replay._rules() == Rules() == Settings().rules
-
-
-@pytest.mark.parametrize(
-    ("args", "text"),
-    [
-        (["no-such-file"], b"no-such-file: No such file or directory"),
-        (["-", "--until", "tomorrow"], b"RFC 3339"),
-        (["-", "--until", "2026-11-22T13:00:00"], b"RFC 3339"),
-        (["-", "--dead", "/no/such/folder/dead"], b"/no/such/folder/dead: No such file"),
-    ],
-)
-def test_replay_reports_invalid_options(args: list[str], text: bytes) -> None:
-    done = run("replay", *args)
-    assert done.returncode == 2
-    assert text in b" ".join(done.stderr.split())
-    assert b"Traceback" not in done.stderr
-
-
-def test_replay_ends_quietly_when_the_reader_closes_the_pipe(tmp_path: Path) -> None:
-    signals = tmp_path / "signals"
-    signals.write_bytes(
-        b"".join(line("conference.create", f"s-{n}", 0, f"r{n}", app_id="a", name="n" * 99) for n in range(9999))
-    )
-    command = f"{' '.join(PROGRAM)} replay {signals} | head -1"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True, timeout=60)
-    assert done.stderr == b""
-    assert done.stdout.count(b"\n") == 1
 
 
 # --- send and events -----------------------------------------------------------------------------------------
@@ -458,32 +351,3 @@ async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
     worker = run("worker", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert worker.returncode == 2
     assert b"1 partitions, expected 2: " in worker.stderr
-
-
-def test_replay_imports_no_heavy_library() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "pipeline", "replay", "-"]
-    done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, check=True)
-    loaded = {line.rpartition(b"|")[2].strip().decode().partition(".")[0] for line in done.stderr.splitlines()}
-    assert {"pipeline", "msgspec", "typer"} <= loaded
-    heavy = {
-        "faust",
-        "mode",
-        "aiokafka",
-        "confluent_kafka",
-        "aiohttp",
-        "rich",
-        "fastavro",
-        "prometheus_client",
-        "uvloop",
-    }
-    assert loaded & heavy == set()
-
-
-def test_replay_starts_fast() -> None:
-    """Half a second on an idle machine; the best of five runs counts, because this machine may be busy."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert run("replay", "-").returncode == 0
-        took.append(time.perf_counter() - began)
-    assert min(took) < 1.0 * slowness()
