@@ -110,6 +110,7 @@ SCRIPTED = [page for page in PAGES if any(runs(block) and PROGRAM in block for b
 
 PRELUDE = """
 set -e -o pipefail
+trap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT  # a worker that is not reaped stays in the process group
 make() { command make --dry-run "$@" > /dev/null; }  # is there such a target?
 """
 SERVERS = """
