@@ -17,7 +17,7 @@ async def test_a_wrong_environment_ends_with_2_and_the_remedy(pipe: Pipe) -> Non
     cases = {
         "set PIPELINE_PARTITIONS=4": {"PIPELINE_PARTITIONS": "3"},
         "run `conference-pipeline setup`": {"PIPELINE_TOPIC_PREFIX": "nothing-here"},
-        "no schema registry": {"SCHEMA_REGISTRY_URL": pipe.settings.registry_url.partition("/apis")[0]},
+        "is not a schema registry": {"SCHEMA_REGISTRY_URL": pipe.settings.registry_url.partition("/apis")[0]},
     }
     for remedy, env in cases.items():
         with pipe.worker(ready=False, **env) as worker:
