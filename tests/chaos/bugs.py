@@ -291,16 +291,14 @@ def stale_table() -> None:
 
 def tombstone_lost() -> None:
     """A deleted room gets no tombstone."""
-    records, tombstone = Unit.records, encode_row(b"", None)[1:]  # no row with a value ends so
+    encode_rows, tombstone = Unit.encode_rows, encode_row(b"", None)[1:]  # no row with a value ends so
 
-    def lost(self: Any, inputs: Any) -> Any:
-        written = records(self, inputs)
-        for tp in written:
-            if tp.topic == self._encoder.rooms:
-                written[tp] = [row for row in written[tp] if not row.endswith(tombstone)]
-        return written
+    def lost(self: Any) -> None:
+        encode_rows(self)
+        for output in self._outputs.values():
+            output.rows = {key: row for key, row in output.rows.items() if not row.endswith(tombstone)}
 
-    _set(Unit, "records", lost)
+    _set(Unit, "encode_rows", lost)
 
 
 def rejected_outside_the_transaction() -> None:
