@@ -60,7 +60,6 @@ class RunConfig:
     proxied: bool = False
     patch: str = ""
     """"module:function" that seeds a bug in the workers."""
-    small_segments: bool = False
     fixed_ids: bool = False
 
 
