@@ -46,8 +46,8 @@ FIRST = (
 )  # fmt: skip
 """Test files (test_NAME.py) to start first, the longest first; then all others.
 
-A process gets its next file while it runs the last two tests of a file, so the file queued after test_chaos.py must
-be short.
+The scheduler gives a process its next file before the current one ends. A file given to the process that runs
+test_chaos.py waits for its last tests, so it must be short.
 """
 _USED: list[str] = []
 

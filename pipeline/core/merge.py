@@ -91,7 +91,7 @@ class Input:
         self.in_flight = in_flight
 
     def observe_end(self, asked_at: int, end: int) -> None:
-        """The log ended at offset `end` when the broker's clock showed at least `asked_at`."""
+        """Note that the log ended at offset `end` at `asked_at` (microseconds of the broker's clock) or later."""
         self.probe = asked_at, end
 
     def fetched(self, records: Iterable[Record], position: int, end: int) -> None:

@@ -97,7 +97,7 @@ def volume_changed(room: Room, signal: signals.ConferenceVolume) -> Decision:
 
 
 def progressed(room: Room, signal: PlayProgress, now: int, rules: Rules) -> Decision:
-    """Restart the watchdog of the playing playback if the rules have it so."""
+    """Restart the watchdog if the playback is playing and the watchdog mode is `progress`."""
     if rules.progress and room.playback_status == PLAYING and names_live(room, signal):
         room = replace(room, deadline=now + rules.watchdog)
     return no_op(room, signal, "progress")

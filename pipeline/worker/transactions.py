@@ -100,9 +100,9 @@ class Transactions:
     async def begin(self, partitions: Iterable[TopicPartition]) -> None:
         """Begin the transaction of the next unit; `partitions` are those it is known to write to, so far.
 
-        The broker may have lost a marker of the transaction before (see fencing.py). What is open there would take the
-        next marker for its own: if this transaction were aborted, committed records would be lost. So nothing of the
-        one before may be invisible when this one begins.
+        All records of the previous transaction must be visible first. The broker may have lost one of its markers (see
+        fencing.py). Then its records are still open there, and the next marker would end them too: an abort of this
+        transaction would remove records that were committed.
         """
         async with self._abort_on_error():
             await self._begin(partitions)

@@ -36,7 +36,8 @@ from pipeline.worker.output_encoder import (
 
 MAX_SIGNALS: Final = 40_000
 MAX_BYTES: Final = 32 << 20
-"""Bounds of a unit: signals taken in, bytes written. The output of one signal is never split, so both are exceeded."""
+"""A unit that has reached one of these bounds takes in no more signals. The last signal may take the bytes beyond the
+bound: its output is never split."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 
 
