@@ -1,4 +1,4 @@
-"""The six topics: names, configuration, records (contract §2). All other code uses this list."""
+"""The seven topics: names, configuration, records (contract §2). All other code uses this list."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ def _signals(topic: str) -> tuple[str, ...]:
 API: Final = Topic("api.signals", "delete", False, _signals("api"))
 MEDIA: Final = Topic("media.signals", "delete", False, _signals("media"))
 EVENTS: Final = Topic("events", "delete", True, tuple(event.RECORD for event in ALL_EVENTS))
-ROOMS: Final = Topic("rooms", "compact", True, ("conference.Room", "conference.Member", "conference.Position"))
+_ROWS: Final = ("conference.Room", "conference.Member", "conference.Gone", "conference.Position")
+ROOMS: Final = Topic("rooms", "compact", True, _ROWS)
 REJECTED: Final = Topic("signals.rejected", "delete", True, ("conference.Rejected",))
+NOOPS: Final = Topic("signals.noops", "delete", True, ("conference.NoOp",))
 DEAD: Final = Topic("signals.dead", "delete", True)
 
 SIGNAL_TOPICS: Final = (API, MEDIA)
-TOPICS: Final = (API, MEDIA, EVENTS, ROOMS, REJECTED, DEAD)
+TOPICS: Final = (API, MEDIA, EVENTS, ROOMS, REJECTED, NOOPS, DEAD)
 
 
 def signal_topics(prefix: str) -> dict[str, str]:

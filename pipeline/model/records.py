@@ -22,6 +22,20 @@ else:
         __slots__ = ()
 
 
+class Gone(msgspec.Struct, frozen=True, gc=False):
+    """A room that was forgotten less than 60 s ago: the row of the table under the key ["gone",room_id]."""
+
+    RECORD: ClassVar[str] = "conference.Gone"
+
+    room_id: str
+    """The conference room."""
+    forgotten_at: int
+    """The time of the signal or deadline that ended the room."""
+    recent: Recent = b"\0"
+    """signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no
+    effect."""
+
+
 class Member(msgspec.Struct, frozen=True, gc=False):
     """A session that is in a room now: the row of the table under the key ["member",room_id,session_uuid]."""
 
@@ -39,6 +53,31 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     """True after a leave was accepted: when the member's end comes without a reason, the reason is removed."""
     sequence: int = 0
     """meta.sequence of the event that the member joined with; it orders the members of a room."""
+    joined_at: int | None = None
+    """The time of the signal with which the member joined."""
+    muted_at: int | None = None
+    """The time of the signal that muted the member. Null unless muted."""
+
+
+class NoOp(msgspec.Struct, frozen=True, gc=False):
+    """An API signal that was processed and caused no event, such as a repeated request."""
+
+    RECORD: ClassVar[str] = "conference.NoOp"
+
+    signal_id: str
+    """The signal's idempotency key."""
+    room_id: str
+    """The conference room. Also the record key."""
+    type: str
+    """The signal's type, such as conference.join."""
+    reason: str
+    """Why it caused no event, such as repeated, join, leave, already_muted, already_unmuted."""
+    topic: str
+    """The topic the signal came on."""
+    partition: int
+    """The partition the signal came on."""
+    offset: int
+    """The offset the signal came at."""
 
 
 class TopicPosition(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +93,9 @@ class TopicPosition(msgspec.Struct, frozen=True, gc=False):
     """The next offset to process."""
     time: int
     """The highest record time so far, in microseconds since 1970-01-01T00:00:00Z; time never runs back."""
+    topic_id: str = ''
+    """Kafka's id of the topic, a UUID. Another id under the same name is a topic that was deleted and
+    created again. Empty where the broker has no topic ids."""
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +107,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     """The transactional id of the worker that wrote it."""
     positions: tuple[TopicPosition, ...] = ()
     """The position on each of the two topics of signals."""
+    group_id: str = ''
+    """The consumer group of the worker that wrote it."""
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -119,13 +163,22 @@ class Room(msgspec.Struct, frozen=True, gc=False):
     clock. Null unless playing."""
     remaining: int | None = None
     """Microseconds that the watchdog had left when the playback was paused. Null unless paused."""
-    stopped_operation_id: str = ''
-    """The playback that a stop ended, as long as no play was accepted since: the ends of its files that are
-    still reported have no effect. Empty if there is none."""
-    stopped_urls: tuple[str, ...] = ()
-    """The files of the playback that a stop ended."""
-    stopped_files_left: int = 0
-    """How many files of the playback that a stop ended may still be reported as finished."""
+    ended_operation_id: str = ''
+    """The playback that ended last. It is kept over plays that are accepted later. Empty before the first
+    end."""
+    ended_by: str = ''
+    """What ended that playback: stop, finished or failed (a signal), or timeout (the watchdog). Empty before
+    the first end."""
+    ended_at: int | None = None
+    """The time of the signal or deadline that ended that playback. Null before the first end."""
+    ended_urls: tuple[str, ...] = ()
+    """After a stop, the files of that playback whose end the engine has not reported yet. Else empty."""
+    created_at: int | None = None
+    """The time of the signal that made the room known."""
+    last_event_at: int | None = None
+    """The time of the signal or deadline that caused the room's latest event."""
+    started_at: int | None = None
+    """The time of the play that started the live playback. Null when stopped."""
     recent: Recent = b"\0"
     """signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no
     effect."""

@@ -40,7 +40,9 @@ from pipeline.model.events import (
     PlayVolumeChanged,
 )
 from pipeline.model.records import (
+    Gone,
     Member,
+    NoOp,
     TopicPosition,
     Position,
     Rejected,
@@ -69,12 +71,14 @@ from pipeline.model.signals import (
 SCHEMAS: dict[str, str] = {
     'conference.Created': '{"type":"record","name":"Created","namespace":"conference","doc":"A conference room was created, by POST /api/v1/conferences.","fields":[{"name":"event","type":"string","const":"conference.created","doc":"Name of the event, always \\"conference.created\\"."},{"name":"app_id","type":"string","doc":"The application that owns the conference."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"name","type":"string","doc":"Name of the room for people to read."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.Destroyed': '{"type":"record","name":"Destroyed","namespace":"conference","doc":"A conference room was deleted, by DELETE /api/v1/conferences/{room_id}. It is the last event of the room\'s life: its playback was stopped and its members have left before.","fields":[{"name":"event","type":"string","const":"conference.destroyed","doc":"Name of the event, always \\"conference.destroyed\\"."},{"name":"app_id","type":"string","doc":"The application that owned the conference. Empty if no create had named it."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
-    'conference.Member': '{"type":"record","name":"Member","namespace":"conference","doc":"A session that is in a room now: the row of the table under the key [\\"member\\",room_id,session_uuid].","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"session_uuid","type":"string","doc":"The member\'s session."},{"name":"caller_id","type":"string","default":"","doc":"Caller ID of the member."},{"name":"muted","type":"boolean","default":false,"doc":"True while the member is muted."},{"name":"leaving","type":"boolean","default":false,"doc":"True after a leave was accepted: when the member\'s end comes without a reason, the reason is removed."},{"name":"sequence","type":"long","default":0,"doc":"meta.sequence of the event that the member joined with; it orders the members of a room."}]}',
+    'conference.Gone': '{"type":"record","name":"Gone","namespace":"conference","doc":"A room that was forgotten less than 60 s ago: the row of the table under the key [\\"gone\\",room_id].","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"forgotten_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"The time of the signal or deadline that ended the room."},{"name":"recent","type":{"type":"array","items":"string"},"default":[],"doc":"signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no effect."}]}',
+    'conference.Member': '{"type":"record","name":"Member","namespace":"conference","doc":"A session that is in a room now: the row of the table under the key [\\"member\\",room_id,session_uuid].","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"session_uuid","type":"string","doc":"The member\'s session."},{"name":"caller_id","type":"string","default":"","doc":"Caller ID of the member."},{"name":"muted","type":"boolean","default":false,"doc":"True while the member is muted."},{"name":"leaving","type":"boolean","default":false,"doc":"True after a leave was accepted: when the member\'s end comes without a reason, the reason is removed."},{"name":"sequence","type":"long","default":0,"doc":"meta.sequence of the event that the member joined with; it orders the members of a room."},{"name":"joined_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal with which the member joined."},{"name":"muted_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal that muted the member. Null unless muted."}]}',
     'conference.MemberJoined': '{"type":"record","name":"MemberJoined","namespace":"conference","doc":"A call joined a conference room. The media engine confirmed it; the join command alone does not fire this event.","fields":[{"name":"event","type":"string","const":"conference.member.joined","doc":"Name of the event, always \\"conference.member.joined\\"."},{"name":"session_uuid","type":"string","doc":"Session of the joining member."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"caller_id","type":"string","doc":"Caller ID of the joining member."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.MemberLeft': '{"type":"record","name":"MemberLeft","namespace":"conference","doc":"A call left a conference room: by the leave command, kicked, hung up, or because the room was destroyed.","fields":[{"name":"event","type":"string","const":"conference.member.left","doc":"Name of the event, always \\"conference.member.left\\"."},{"name":"session_uuid","type":"string","doc":"Session of the departing member."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"reason","type":"string","doc":"Why: \\"hangup\\" (the member\'s channel hung up), \\"removed\\" (an explicit leave or kick, or the room was destroyed), \\"orphan\\" (a janitor cleaned up a session whose channel was lost). Accept any other string: engines may say more."},{"name":"caller_id","type":"string","doc":"Caller ID of the departing member, as it was when the member joined."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.MemberMuted': '{"type":"record","name":"MemberMuted","namespace":"conference","doc":"A conference member was muted.","fields":[{"name":"event","type":"string","const":"conference.member.muted","doc":"Name of the event, always \\"conference.member.muted\\"."},{"name":"session_uuid","type":"string","doc":"Session of the muted member."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"caller_id","type":"string","doc":"Caller ID of the muted member, as it was when the member joined."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.MemberUnmuted': '{"type":"record","name":"MemberUnmuted","namespace":"conference","doc":"A conference member was unmuted.","fields":[{"name":"event","type":"string","const":"conference.member.unmuted","doc":"Name of the event, always \\"conference.member.unmuted\\"."},{"name":"session_uuid","type":"string","doc":"Session of the unmuted member."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"caller_id","type":"string","doc":"Caller ID of the unmuted member, as it was when the member joined."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.Meta': '{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]}',
+    'conference.NoOp': '{"type":"record","name":"NoOp","namespace":"conference","doc":"An API signal that was processed and caused no event, such as a repeated request.","fields":[{"name":"signal_id","type":"string","doc":"The signal\'s idempotency key."},{"name":"room_id","type":"string","doc":"The conference room. Also the record key."},{"name":"type","type":"string","doc":"The signal\'s type, such as conference.join."},{"name":"reason","type":"string","doc":"Why it caused no event, such as repeated, join, leave, already_muted, already_unmuted."},{"name":"topic","type":"string","doc":"The topic the signal came on."},{"name":"partition","type":"int","doc":"The partition the signal came on."},{"name":"offset","type":"long","doc":"The offset the signal came at."}]}',
     'conference.PlayFailed': '{"type":"record","name":"PlayFailed","namespace":"conference","doc":"A playback can\'t complete: the media engine reported a failure, or nothing ended it within 10 seconds of its dispatch. The room accepts a new play.","fields":[{"name":"event","type":"string","const":"conference.play.failed","doc":"Name of the event, always \\"conference.play.failed\\"."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"operation_id","type":"string","doc":"Identifies the playback that conference.play.started announced. Empty if the failure belongs to no live playback."},{"name":"urls","type":{"type":"array","items":"string"},"doc":"The files that failed to play. Empty if the source could not be identified."},{"name":"error","type":"string","doc":"Coarse class of the failure: \\"playback_error\\" (the media engine reported it) or \\"playback_timeout\\" (the 10 seconds passed)."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.PlayFinished': '{"type":"record","name":"PlayFinished","namespace":"conference","doc":"An audio file played to its natural end (not stopped). A playback of several files fires one for each; the last has meta.ends_playback.","fields":[{"name":"event","type":"string","const":"conference.play.finished","doc":"Name of the event, always \\"conference.play.finished\\"."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"operation_id","type":"string","doc":"Identifies the playback that conference.play.started announced. Empty if the file belongs to no live playback."},{"name":"urls","type":{"type":"array","items":"string"},"doc":"The one file that finished."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.PlayPaused': '{"type":"record","name":"PlayPaused","namespace":"conference","doc":"Playback was paused: POST /api/v1/conferences/{room_id}/pause while it was playing. Pause is a toggle, the next one resumes.","fields":[{"name":"event","type":"string","const":"conference.play.paused","doc":"Name of the event, always \\"conference.play.paused\\"."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"operation_id","type":"string","doc":"The operation that the request returned to its caller. The playback it acted on is in meta.playback_id."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
@@ -82,10 +86,10 @@ SCHEMAS: dict[str, str] = {
     'conference.PlayStarted': '{"type":"record","name":"PlayStarted","namespace":"conference","doc":"Playback in a conference room began, by POST /api/v1/conferences/{room_id}/play.","fields":[{"name":"event","type":"string","const":"conference.play.started","doc":"Name of the event, always \\"conference.play.started\\"."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"urls","type":{"type":"array","items":"string"},"doc":"The audio files of the playback, in the order they are played."},{"name":"operation_id","type":"string","doc":"Identifies the playback. It is meta.playback_id of all events of this playback."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.PlayStopped': '{"type":"record","name":"PlayStopped","namespace":"conference","doc":"Playback was stopped, by POST /api/v1/conferences/{room_id}/stop or because the room was destroyed. It ends the playback.","fields":[{"name":"event","type":"string","const":"conference.play.stopped","doc":"Name of the event, always \\"conference.play.stopped\\"."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"operation_id","type":"string","doc":"The operation of the stop request; when a destroy stopped the playback, the playback\'s own. The playback is in meta.playback_id."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.PlayVolumeChanged': '{"type":"record","name":"PlayVolumeChanged","namespace":"conference","doc":"The playback volume of a room was changed, by POST /api/v1/conferences/{room_id}/volume.","fields":[{"name":"event","type":"string","const":"conference.play.volume_changed","doc":"Name of the event, always \\"conference.play.volume_changed\\"."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"volume","type":"int","doc":"The new level, -50 to 7: negative values attenuate, positive ones amplify."},{"name":"operation_id","type":"string","doc":"The operation that the request returned to its caller."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
-    'conference.TopicPosition': '{"type":"record","name":"TopicPosition","namespace":"conference","doc":"The position on one topic-partition of signals.","fields":[{"name":"topic","type":"string","doc":"The topic."},{"name":"partition","type":"int","doc":"The partition."},{"name":"offset","type":"long","doc":"The next offset to process."},{"name":"time","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"The highest record time so far, in microseconds since 1970-01-01T00:00:00Z; time never runs back."}]}',
-    'conference.Position': '{"type":"record","name":"Position","namespace":"conference","doc":"How far one partition has been processed: the row of the table under the key [\\"position\\"].","fields":[{"name":"transactional_id","type":"string","doc":"The transactional id of the worker that wrote it."},{"name":"positions","type":{"type":"array","items":{"type":"record","name":"TopicPosition","namespace":"conference","doc":"The position on one topic-partition of signals.","fields":[{"name":"topic","type":"string","doc":"The topic."},{"name":"partition","type":"int","doc":"The partition."},{"name":"offset","type":"long","doc":"The next offset to process."},{"name":"time","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"The highest record time so far, in microseconds since 1970-01-01T00:00:00Z; time never runs back."}]}},"default":[],"doc":"The position on each of the two topics of signals."}]}',
+    'conference.TopicPosition': '{"type":"record","name":"TopicPosition","namespace":"conference","doc":"The position on one topic-partition of signals.","fields":[{"name":"topic","type":"string","doc":"The topic."},{"name":"partition","type":"int","doc":"The partition."},{"name":"offset","type":"long","doc":"The next offset to process."},{"name":"time","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"The highest record time so far, in microseconds since 1970-01-01T00:00:00Z; time never runs back."},{"name":"topic_id","type":"string","default":"","doc":"Kafka\'s id of the topic, a UUID. Another id under the same name is a topic that was deleted and created again. Empty where the broker has no topic ids."}]}',
+    'conference.Position': '{"type":"record","name":"Position","namespace":"conference","doc":"How far one partition has been processed: the row of the table under the key [\\"position\\"].","fields":[{"name":"transactional_id","type":"string","doc":"The transactional id of the worker that wrote it."},{"name":"positions","type":{"type":"array","items":{"type":"record","name":"TopicPosition","namespace":"conference","doc":"The position on one topic-partition of signals.","fields":[{"name":"topic","type":"string","doc":"The topic."},{"name":"partition","type":"int","doc":"The partition."},{"name":"offset","type":"long","doc":"The next offset to process."},{"name":"time","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"The highest record time so far, in microseconds since 1970-01-01T00:00:00Z; time never runs back."},{"name":"topic_id","type":"string","default":"","doc":"Kafka\'s id of the topic, a UUID. Another id under the same name is a topic that was deleted and created again. Empty where the broker has no topic ids."}]}},"default":[],"doc":"The position on each of the two topics of signals."},{"name":"group_id","type":"string","default":"","doc":"The consumer group of the worker that wrote it."}]}',
     'conference.Rejected': '{"type":"record","name":"Rejected","namespace":"conference","doc":"A valid signal that makes no sense in the state of its room. It had no effect.","fields":[{"name":"signal_id","type":"string","doc":"The signal\'s idempotency key."},{"name":"room_id","type":"string","doc":"The conference room. Also the record key."},{"name":"type","type":"string","doc":"The signal\'s type, such as conference.pause."},{"name":"reason","type":"string","doc":"Why it was rejected, such as room_unknown, room_exists, playback_active, playback_inactive, not_a_member, volume_out_of_range."},{"name":"topic","type":"string","doc":"The topic the signal came on."},{"name":"partition","type":"int","doc":"The partition the signal came on."},{"name":"offset","type":"long","doc":"The offset the signal came at."},{"name":"signal","type":"bytes","doc":"The value of the signal\'s record, byte for byte as it came (Avro or JSON)."}]}',
-    'conference.Room': '{"type":"record","name":"Room","namespace":"conference","doc":"State of one room: the row of the table under the key [\\"room\\",room_id]. Its members are rows of their own.","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"app_id","type":"string","default":"","doc":"The application that owns the room. Empty while the room is only discovered: a media signal made it known and no create has named it."},{"name":"name","type":"string","default":"","doc":"Name of the room for people to read. Empty while the room is only discovered."},{"name":"sequence","type":"long","default":0,"doc":"meta.sequence of the room\'s latest event; 0 before the first."},{"name":"playback_status","type":"string","default":"stopped","doc":"stopped, playing or paused."},{"name":"operation_id","type":"string","default":"","doc":"The live playback. Empty when stopped."},{"name":"urls","type":{"type":"array","items":"string"},"default":[],"doc":"The files of the live playback. Empty when stopped."},{"name":"files_finished","type":"int","default":0,"doc":"How many files of the live playback have finished."},{"name":"deadline","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"When the watchdog fails the playback, in microseconds since 1970-01-01T00:00:00Z by the broker\'s clock. Null unless playing."},{"name":"remaining","type":["null","long"],"default":null,"doc":"Microseconds that the watchdog had left when the playback was paused. Null unless paused."},{"name":"stopped_operation_id","type":"string","default":"","doc":"The playback that a stop ended, as long as no play was accepted since: the ends of its files that are still reported have no effect. Empty if there is none."},{"name":"stopped_urls","type":{"type":"array","items":"string"},"default":[],"doc":"The files of the playback that a stop ended."},{"name":"stopped_files_left","type":"int","default":0,"doc":"How many files of the playback that a stop ended may still be reported as finished."},{"name":"recent","type":{"type":"array","items":"string"},"default":[],"doc":"signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no effect."}]}',
+    'conference.Room': '{"type":"record","name":"Room","namespace":"conference","doc":"State of one room: the row of the table under the key [\\"room\\",room_id]. Its members are rows of their own.","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"app_id","type":"string","default":"","doc":"The application that owns the room. Empty while the room is only discovered: a media signal made it known and no create has named it."},{"name":"name","type":"string","default":"","doc":"Name of the room for people to read. Empty while the room is only discovered."},{"name":"sequence","type":"long","default":0,"doc":"meta.sequence of the room\'s latest event; 0 before the first."},{"name":"playback_status","type":"string","default":"stopped","doc":"stopped, playing or paused."},{"name":"operation_id","type":"string","default":"","doc":"The live playback. Empty when stopped."},{"name":"urls","type":{"type":"array","items":"string"},"default":[],"doc":"The files of the live playback. Empty when stopped."},{"name":"files_finished","type":"int","default":0,"doc":"How many files of the live playback have finished."},{"name":"deadline","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"When the watchdog fails the playback, in microseconds since 1970-01-01T00:00:00Z by the broker\'s clock. Null unless playing."},{"name":"remaining","type":["null","long"],"default":null,"doc":"Microseconds that the watchdog had left when the playback was paused. Null unless paused."},{"name":"ended_operation_id","type":"string","default":"","doc":"The playback that ended last. It is kept over plays that are accepted later. Empty before the first end."},{"name":"ended_by","type":"string","default":"","doc":"What ended that playback: stop, finished or failed (a signal), or timeout (the watchdog). Empty before the first end."},{"name":"ended_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal or deadline that ended that playback. Null before the first end."},{"name":"ended_urls","type":{"type":"array","items":"string"},"default":[],"doc":"After a stop, the files of that playback whose end the engine has not reported yet. Else empty."},{"name":"created_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal that made the room known."},{"name":"last_event_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal or deadline that caused the room\'s latest event."},{"name":"started_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the play that started the live playback. Null when stopped."},{"name":"recent","type":{"type":"array","items":"string"},"default":[],"doc":"signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no effect."}]}',
     'conference.signal.ConferenceCreate': '{"type":"record","name":"ConferenceCreate","namespace":"conference.signal","topic":"api","signal":"conference.create","doc":"A request to create a room was accepted.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"app_id","type":"string","minLength":1,"maxLength":255,"doc":"The application that owns the room."},{"name":"name","type":"string","doc":"Name of the room for people to read; may be empty."}]}',
     'conference.signal.ConferenceDestroy': '{"type":"record","name":"ConferenceDestroy","namespace":"conference.signal","topic":"api","signal":"conference.destroy","doc":"A request to delete a room was accepted.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."}]}',
     'conference.signal.ConferenceJoin': '{"type":"record","name":"ConferenceJoin","namespace":"conference.signal","topic":"api","signal":"conference.join","doc":"A command to join a session to a room was accepted. The media engine\'s member.joined tells whether it came.","fields":[{"name":"signal_id","type":"string","minLength":1,"maxLength":255,"doc":"The producer\'s idempotency key. An API signal that repeats one of its room\'s last 16 has no effect."},{"name":"room_id","type":"string","minLength":1,"maxLength":255,"doc":"The conference room. The record key must be the same string in UTF-8."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"minimum":-62135596800000000,"maximum":253402300799999999,"doc":"When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to 9999."},{"name":"session_uuid","type":"string","minLength":1,"maxLength":255,"doc":"Session of the member."}]}',
@@ -307,14 +311,52 @@ def decode_destroyed(d: bytes, start: int = HEAD) -> Destroyed:
     return Destroyed(app_id, room_id, meta)
 
 
+def encode_gone(r: Gone, prefix: bytes = b"") -> bytes:
+    """Return `prefix` + the encoding of a `conference.Gone`."""
+    r_all: tuple[str, int, bytes] = astuple(r)
+    (r_room_id, r_forgotten_at, r_recent,) = r_all
+    v1 = r_room_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, time(r_forgotten_at), r_recent))
+
+
+def decode_gone(d: bytes, start: int = HEAD) -> Gone:
+    """Return the `conference.Gone` in `d[start:]`. Raises SignalError."""
+    p = start
+    try:
+        n = d[p]
+        if not n & 129:
+            room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            room_id, p = read_string(d, p, 0, 9223372036854775808)
+        forgotten_at = read_time(d, p)
+        if forgotten_at >= 0:
+            p += 8
+        else:
+            forgotten_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        recent, p = remembered.read(d, p)
+        if p != len(d):
+            raise ValueError("more or fewer bytes")
+    except _BAD:
+        raise _error("conference.Gone", d, start) from None
+    return Gone(room_id, forgotten_at, recent)
+
+
 def encode_member(r: Member, prefix: bytes = b"") -> bytes:
     """Return `prefix` + the encoding of a `conference.Member`."""
-    r_all: tuple[str, str, str, bool, bool, Any] = astuple(r)
-    (r_room_id, r_session_uuid, r_caller_id, r_muted, r_leaving, r_sequence,) = r_all
+    r_all: tuple[str, str, str, bool, bool, Any, int | None, int | None] = astuple(r)
+    (r_room_id, r_session_uuid, r_caller_id, r_muted, r_leaving, r_sequence, r_joined_at, r_muted_at,) = r_all
     v1 = r_room_id.encode()
     v2 = r_session_uuid.encode()
     v3 = r_caller_id.encode()
-    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, b"\1" if r_muted else b"\0", b"\1" if r_leaving else b"\0", LONG[r_sequence]))
+    if r_joined_at is None:
+        v4 = b"\0"
+    else:
+        v4 = b"\2" + time(r_joined_at)
+    if r_muted_at is None:
+        v5 = b"\0"
+    else:
+        v5 = b"\2" + time(r_muted_at)
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, b"\1" if r_muted else b"\0", b"\1" if r_leaving else b"\0", LONG[r_sequence], v4, v5))
 
 
 def decode_member(d: bytes, start: int = HEAD) -> Member:
@@ -352,11 +394,33 @@ def decode_member(d: bytes, start: int = HEAD) -> Member:
             p += 1
         else:
             sequence, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        n = d[p]
+        p += 1
+        if n != 2 and n:
+            n, p = read_number(d, p - 1, 0, 1)
+        joined_at: int | None = None
+        if n:
+            joined_at = read_time(d, p)
+            if joined_at >= 0:
+                p += 8
+            else:
+                joined_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        n = d[p]
+        p += 1
+        if n != 2 and n:
+            n, p = read_number(d, p - 1, 0, 1)
+        muted_at: int | None = None
+        if n:
+            muted_at = read_time(d, p)
+            if muted_at >= 0:
+                p += 8
+            else:
+                muted_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         if p != len(d):
             raise ValueError("more or fewer bytes")
     except _BAD:
         raise _error("conference.Member", d, start) from None
-    return Member(room_id, session_uuid, caller_id, muted, leaving, sequence)
+    return Member(room_id, session_uuid, caller_id, muted, leaving, sequence, joined_at, muted_at)
 
 
 def encode_member_joined(r: MemberJoined, prefix: bytes = b"") -> bytes:
@@ -836,6 +900,66 @@ def decode_meta(d: bytes, start: int = HEAD) -> Meta:
     except _BAD:
         raise _error("conference.Meta", d, start) from None
     return Meta(event_id, sequence, occurred_at, app_id, cause, playback_id, ends_playback, synthetic)
+
+
+def encode_no_op(r: NoOp, prefix: bytes = b"") -> bytes:
+    """Return `prefix` + the encoding of a `conference.NoOp`."""
+    r_all: tuple[str, str, str, str, str, Any, Any] = astuple(r)
+    (r_signal_id, r_room_id, r_type, r_reason, r_topic, r_partition, r_offset,) = r_all
+    v1 = r_signal_id.encode()
+    v2 = r_room_id.encode()
+    v3 = r_type.encode()
+    v4 = r_reason.encode()
+    v5 = r_topic.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, LONG[r_partition], LONG[r_offset]))
+
+
+def decode_no_op(d: bytes, start: int = HEAD) -> NoOp:
+    """Return the `conference.NoOp` in `d[start:]`. Raises SignalError."""
+    p = start
+    try:
+        n = d[p]
+        if not n & 129:
+            signal_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            signal_id, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if not n & 129:
+            room_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            room_id, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if not n & 129:
+            type = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            type, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if not n & 129:
+            reason = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            reason, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if not n & 129:
+            topic = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            topic, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if n < 128:
+            partition = n >> 1 ^ -(n & 1)
+            p += 1
+        else:
+            partition, p = read_number(d, p, -2147483648, 2147483647)
+        n = d[p]
+        if n < 128:
+            offset = n >> 1 ^ -(n & 1)
+            p += 1
+        else:
+            offset, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        if p != len(d):
+            raise ValueError("more or fewer bytes")
+    except _BAD:
+        raise _error("conference.NoOp", d, start) from None
+    return NoOp(signal_id, room_id, type, reason, topic, partition, offset)
 
 
 def encode_play_failed(r: PlayFailed, prefix: bytes = b"") -> bytes:
@@ -1597,10 +1721,11 @@ def decode_play_volume_changed(d: bytes, start: int = HEAD) -> PlayVolumeChanged
 
 def encode_topic_position(r: TopicPosition, prefix: bytes = b"") -> bytes:
     """Return `prefix` + the encoding of a `conference.TopicPosition`."""
-    r_all: tuple[str, Any, Any, int] = astuple(r)
-    (r_topic, r_partition, r_offset, r_time,) = r_all
+    r_all: tuple[str, Any, Any, int, str] = astuple(r)
+    (r_topic, r_partition, r_offset, r_time, r_topic_id,) = r_all
     v1 = r_topic.encode()
-    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_partition], LONG[r_offset], time(r_time)))
+    v2 = r_topic_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LONG[r_partition], LONG[r_offset], time(r_time), LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2))
 
 
 def decode_topic_position(d: bytes, start: int = HEAD) -> TopicPosition:
@@ -1629,19 +1754,25 @@ def decode_topic_position(d: bytes, start: int = HEAD) -> TopicPosition:
             p += 8
         else:
             time, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        n = d[p]
+        if not n & 129:
+            topic_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            topic_id, p = read_string(d, p, 0, 9223372036854775808)
         if p != len(d):
             raise ValueError("more or fewer bytes")
     except _BAD:
         raise _error("conference.TopicPosition", d, start) from None
-    return TopicPosition(topic, partition, offset, time)
+    return TopicPosition(topic, partition, offset, time, topic_id)
 
 
 def encode_position(r: Position, prefix: bytes = b"") -> bytes:
     """Return `prefix` + the encoding of a `conference.Position`."""
-    r_all: tuple[str, tuple[Any, ...]] = astuple(r)
-    (r_transactional_id, r_positions,) = r_all
+    r_all: tuple[str, tuple[Any, ...], str] = astuple(r)
+    (r_transactional_id, r_positions, r_group_id,) = r_all
     v1 = r_transactional_id.encode()
-    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, b"".join((LONG[len(r_positions)], *map(encode_topic_position, r_positions), b"\0")) if r_positions else b"\0"))
+    v2 = r_group_id.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, b"".join((LONG[len(r_positions)], *map(encode_topic_position, r_positions), b"\0")) if r_positions else b"\0", LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2))
 
 
 def decode_position(d: bytes, start: int = HEAD) -> Position:
@@ -1693,16 +1824,26 @@ def decode_position(d: bytes, start: int = HEAD) -> Position:
                         p += 8
                     else:
                         positions_item_time, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
-                    positions_item = TopicPosition(positions_item_topic, positions_item_partition, positions_item_offset, positions_item_time)
+                    n = d[p]
+                    if not n & 129:
+                        positions_item_topic_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+                    else:
+                        positions_item_topic_id, p = read_string(d, p, 0, 9223372036854775808)
+                    positions_item = TopicPosition(positions_item_topic, positions_item_partition, positions_item_offset, positions_item_time, positions_item_topic_id)
                     positions_.append(positions_item)
                 if e != -1 and e != p:
                     raise ValueError('block size')
             positions = tuple(positions_)
+        n = d[p]
+        if not n & 129:
+            group_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            group_id, p = read_string(d, p, 0, 9223372036854775808)
         if p != len(d):
             raise ValueError("more or fewer bytes")
     except _BAD:
         raise _error("conference.Position", d, start) from None
-    return Position(transactional_id, positions)
+    return Position(transactional_id, positions, group_id)
 
 
 def encode_rejected(r: Rejected, prefix: bytes = b"") -> bytes:
@@ -1768,8 +1909,8 @@ def decode_rejected(d: bytes, start: int = HEAD) -> Rejected:
 
 def encode_room(r: Room, prefix: bytes = b"") -> bytes:
     """Return `prefix` + the encoding of a `conference.Room`."""
-    r_all: tuple[str, str, str, Any, str, str, tuple[Any, ...], Any, int | None, Any, str, tuple[Any, ...], Any, bytes] = astuple(r)
-    (r_room_id, r_app_id, r_name, r_sequence, r_playback_status, r_operation_id, r_urls, r_files_finished, r_deadline, r_remaining, r_stopped_operation_id, r_stopped_urls, r_stopped_files_left, r_recent,) = r_all
+    r_all: tuple[str, str, str, Any, str, str, tuple[Any, ...], Any, int | None, Any, str, str, int | None, tuple[Any, ...], int | None, int | None, int | None, bytes] = astuple(r)
+    (r_room_id, r_app_id, r_name, r_sequence, r_playback_status, r_operation_id, r_urls, r_files_finished, r_deadline, r_remaining, r_ended_operation_id, r_ended_by, r_ended_at, r_ended_urls, r_created_at, r_last_event_at, r_started_at, r_recent,) = r_all
     v1 = r_room_id.encode()
     v2 = r_app_id.encode()
     v3 = r_name.encode()
@@ -1783,8 +1924,25 @@ def encode_room(r: Room, prefix: bytes = b"") -> bytes:
         v7 = b"\0"
     else:
         v7 = b"\2" + LONG[r_remaining]
-    v8 = r_stopped_operation_id.encode()
-    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_sequence], LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, strings(r_urls) if r_urls else b"\0", LONG[r_files_finished], v6, v7, LENGTH[n] if (n := len(v8)) < USUAL else LONG[n], v8, strings(r_stopped_urls) if r_stopped_urls else b"\0", LONG[r_stopped_files_left], r_recent))
+    v8 = r_ended_operation_id.encode()
+    v9 = r_ended_by.encode()
+    if r_ended_at is None:
+        v10 = b"\0"
+    else:
+        v10 = b"\2" + time(r_ended_at)
+    if r_created_at is None:
+        v11 = b"\0"
+    else:
+        v11 = b"\2" + time(r_created_at)
+    if r_last_event_at is None:
+        v12 = b"\0"
+    else:
+        v12 = b"\2" + time(r_last_event_at)
+    if r_started_at is None:
+        v13 = b"\0"
+    else:
+        v13 = b"\2" + time(r_started_at)
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, LENGTH[n] if (n := len(v3)) < USUAL else LONG[n], v3, LONG[r_sequence], LENGTH[n] if (n := len(v4)) < USUAL else LONG[n], v4, LENGTH[n] if (n := len(v5)) < USUAL else LONG[n], v5, strings(r_urls) if r_urls else b"\0", LONG[r_files_finished], v6, v7, LENGTH[n] if (n := len(v8)) < USUAL else LONG[n], v8, LENGTH[n] if (n := len(v9)) < USUAL else LONG[n], v9, v10, strings(r_ended_urls) if r_ended_urls else b"\0", v11, v12, v13, r_recent))
 
 
 def decode_room(d: bytes, start: int = HEAD) -> Room:
@@ -1880,14 +2038,30 @@ def decode_room(d: bytes, start: int = HEAD) -> Room:
                 remaining, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         n = d[p]
         if not n & 129:
-            stopped_operation_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+            ended_operation_id = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
         else:
-            stopped_operation_id, p = read_string(d, p, 0, 9223372036854775808)
+            ended_operation_id, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if not n & 129:
+            ended_by = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            ended_by, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        p += 1
+        if n != 2 and n:
+            n, p = read_number(d, p - 1, 0, 1)
+        ended_at: int | None = None
+        if n:
+            ended_at = read_time(d, p)
+            if ended_at >= 0:
+                p += 8
+            else:
+                ended_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         if d[p] == 0:
             p += 1
-            stopped_urls: tuple[str, ...] = ()
+            ended_urls: tuple[str, ...] = ()
         else:
-            stopped_urls_: list[str] = []
+            ended_urls_: list[str] = []
             while True:
                 c = d[p]
                 if c & 129:  # more than 63 items, or a block with its size in bytes
@@ -1898,30 +2072,57 @@ def decode_room(d: bytes, start: int = HEAD) -> Room:
                     p += 1
                 if not c:
                     break
-                if len(stopped_urls_) + c > MAX_ITEMS:
+                if len(ended_urls_) + c > MAX_ITEMS:
                     raise ValueError('number of items')
                 for _ in range(c):
                     n = d[p]
                     if not n & 129:
-                        stopped_urls_item = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+                        ended_urls_item = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
                     else:
-                        stopped_urls_item, p = read_string(d, p, 0, 9223372036854775808)
-                    stopped_urls_.append(stopped_urls_item)
+                        ended_urls_item, p = read_string(d, p, 0, 9223372036854775808)
+                    ended_urls_.append(ended_urls_item)
                 if e != -1 and e != p:
                     raise ValueError('block size')
-            stopped_urls = tuple(stopped_urls_)
+            ended_urls = tuple(ended_urls_)
         n = d[p]
-        if n < 128:
-            stopped_files_left = n >> 1 ^ -(n & 1)
-            p += 1
-        else:
-            stopped_files_left, p = read_number(d, p, -2147483648, 2147483647)
+        p += 1
+        if n != 2 and n:
+            n, p = read_number(d, p - 1, 0, 1)
+        created_at: int | None = None
+        if n:
+            created_at = read_time(d, p)
+            if created_at >= 0:
+                p += 8
+            else:
+                created_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        n = d[p]
+        p += 1
+        if n != 2 and n:
+            n, p = read_number(d, p - 1, 0, 1)
+        last_event_at: int | None = None
+        if n:
+            last_event_at = read_time(d, p)
+            if last_event_at >= 0:
+                p += 8
+            else:
+                last_event_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        n = d[p]
+        p += 1
+        if n != 2 and n:
+            n, p = read_number(d, p - 1, 0, 1)
+        started_at: int | None = None
+        if n:
+            started_at = read_time(d, p)
+            if started_at >= 0:
+                p += 8
+            else:
+                started_at, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
         recent, p = remembered.read(d, p)
         if p != len(d):
             raise ValueError("more or fewer bytes")
     except _BAD:
         raise _error("conference.Room", d, start) from None
-    return Room(room_id, app_id, name, sequence, playback_status, operation_id, urls, files_finished, deadline, remaining, stopped_operation_id, stopped_urls, stopped_files_left, recent)
+    return Room(room_id, app_id, name, sequence, playback_status, operation_id, urls, files_finished, deadline, remaining, ended_operation_id, ended_by, ended_at, ended_urls, created_at, last_event_at, started_at, recent)
 
 
 def encode_signal_conference_create(r: SignalConferenceCreate, prefix: bytes = b"") -> bytes:
@@ -2769,12 +2970,14 @@ def decode_signal_play_progress(d: bytes, start: int = HEAD) -> SignalPlayProgre
 ENCODERS: dict[type[Any], Callable[[Any, bytes], bytes]] = {
     Created: encode_created,
     Destroyed: encode_destroyed,
+    Gone: encode_gone,
     Member: encode_member,
     MemberJoined: encode_member_joined,
     MemberLeft: encode_member_left,
     MemberMuted: encode_member_muted,
     MemberUnmuted: encode_member_unmuted,
     Meta: encode_meta,
+    NoOp: encode_no_op,
     PlayFailed: encode_play_failed,
     PlayFinished: encode_play_finished,
     PlayPaused: encode_play_paused,
@@ -2809,12 +3012,14 @@ ENCODERS: dict[type[Any], Callable[[Any, bytes], bytes]] = {
 DECODERS: dict[str, Callable[..., Any]] = {
     'conference.Created': decode_created,
     'conference.Destroyed': decode_destroyed,
+    'conference.Gone': decode_gone,
     'conference.Member': decode_member,
     'conference.MemberJoined': decode_member_joined,
     'conference.MemberLeft': decode_member_left,
     'conference.MemberMuted': decode_member_muted,
     'conference.MemberUnmuted': decode_member_unmuted,
     'conference.Meta': decode_meta,
+    'conference.NoOp': decode_no_op,
     'conference.PlayFailed': decode_play_failed,
     'conference.PlayFinished': decode_play_finished,
     'conference.PlayPaused': decode_play_paused,
