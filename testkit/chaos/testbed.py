@@ -135,7 +135,8 @@ class Testbed:
         asyncio.run(self.pipe.set_up())
         if config.proxied:
             self._proxy()
-        self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic)
+        group = self.pipe.env["PIPELINE_GROUP_ID"]
+        self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic, group)
         self.load = Load(
             servers.bootstrap_servers,
             self.pipe.topic,
