@@ -114,14 +114,27 @@ def batch(
     last = len(records) - 1 if last_offset_delta is None else last_offset_delta
     times = [r.timestamp_delta for r in records if isinstance(r, Record)]
     latest = base_timestamp + max(times, default=0) if max_timestamp is None else max_timestamp
-    numbers = (
-        (CODECS[codec] if attributes is None else attributes) & 0xFFFF, last & 0xFFFFFFFF, base_timestamp, latest,
-        producer_id, producer_epoch, base_sequence, len(records) if count is None else count,
-    )  # fmt: skip
-    checked = struct.pack(">HIqqqhii", *numbers) + payload
+    checked = _packed(
+        "HIQQQHII",
+        CODECS[codec] if attributes is None else attributes,
+        last,
+        base_timestamp,
+        latest,
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        len(records) if count is None else count,
+    )
+    checked += payload
     checksum = google_crc32c.value(checked) if crc is None else crc
     size = 9 + len(checked) if length is None else length  # leader epoch, magic and checksum take 9 bytes
-    return struct.pack(">qiibI", base_offset, size, leader_epoch, magic, checksum) + checked
+    return _packed("QIIBI", base_offset, size, leader_epoch, magic, checksum) + checked
+
+
+def _packed(form: str, *numbers: int) -> bytes:
+    """Pack unsigned numbers of these widths; others lose their upper bits."""
+    widths = [8 * struct.calcsize(f">{letter}") for letter in form]
+    return struct.pack(f">{form}", *(n & (1 << width) - 1 for n, width in zip(numbers, widths, strict=True)))
 
 
 def compress(codec: str, data: bytes) -> bytes:
@@ -147,11 +160,18 @@ def snappy(data: bytes, *, version: int = 1, compatible: int = 1, chunk: int = 3
     return b"".join(parts)
 
 
+def lz4(data: bytes) -> bytes:
+    """Return an LZ4 frame with independent blocks; Kafka refuses linked ones."""
+    frame = cramjam.lz4.Compressor(level=6, content_checksum=True, block_linked=False)
+    frame.compress(data)
+    return bytes(frame.finish())
+
+
 _COMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "none": bytes,
     "gzip": gzip,
     "snappy": snappy,
-    "lz4": lambda data: bytes(cramjam.lz4.compress(data)),
+    "lz4": lz4,
     "zstd": lambda data: bytes(cramjam.zstd.compress(data)),
 }
 
