@@ -50,6 +50,8 @@ class Signal:
     """The last offset of a broken batch; None for a record."""
     broken: str = ""
     """Why the batch can't be read."""
+    unstamped: bool = False
+    """Whether the broker did not stamp it: `time` is that of the record before it, earlier than its append."""
 
     @property
     def end(self) -> int:
@@ -184,6 +186,7 @@ class Reader:
                 continue
             for record in records:
                 signal = Signal((topic, number, record.offset), time, None, record.value, record.key, record.headers)
+                signal.unstamped = batch.time_ms is None
                 if record.header(POISON_HEADER) is None:
                     latest = time  # dead letters don't move it
                     assert record.value is not None
