@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
@@ -26,6 +27,7 @@ HEADER_VALUES: Final = (None, b"", b"\x00\xff", b"00-zz", b"v" * 2000)
 RESERVED: Final = (0, 0, 0, 0x40, 0xFF80)
 """Bits of a batch's attributes that Kafka does not define, or that clients do not set (delete horizon)."""
 YEAR_2100_MS: Final = 4_102_444_800_000
+MANY: Final = 65_537
 Place = tuple[str, int]
 
 
@@ -114,7 +116,7 @@ class RawLoad(threading.Thread):
 
     def partition(self, room_id: str) -> int:
         """Return the room's partition by the Java client's default partitioner."""
-        return int((murmur2(room_id.encode()) & 0x7FFFFFFF) % self._partitions)
+        return _hash(room_id) % self._partitions
 
     def _value(self, signal: Signal) -> bytes:
         return self._encode(signal) if self._rng.random() < 0.5 else json.dumps(signal).encode()
@@ -199,8 +201,8 @@ class RawLoad(threading.Thread):
         ]
         if rng.random() < 0.1:
             kinds = [
-                lambda: batch([one, two], attributes=4, payload=_bomb(one)),
-                lambda: batch([Record(one.key)] * 65_537, codec="zstd"),
+                lambda: batch([one, two], attributes=4, payload=_bomb()),
+                lambda: batch([], attributes=4, payload=_many(), count=MANY, last_offset_delta=MANY - 1),
             ]
         self._send((self._topic(rng.choice((API, MEDIA))), number), rng.choice(kinds)(), 2)
 
@@ -225,6 +227,18 @@ def _moved(record: Record, delta: int) -> Record:
     return Record(record.key, record.value, record.headers, offset_delta=delta)
 
 
-def _bomb(first: Record) -> bytes:
-    """Return a few KiB of zstd that hold a good record and one of 64 MiB."""
-    return compress("zstd", first.encode(0) + Record(first.key, bytes(64 << 20)).encode(1))
+@cache
+def _hash(room_id: str) -> int:
+    return int(murmur2(room_id.encode()) & 0x7FFFFFFF)
+
+
+@cache
+def _bomb() -> bytes:
+    """Return a few KiB of zstd that hold a small record and one of 64 MiB."""
+    return compress("zstd", Record(b"raw-1", b"{}").encode(0) + Record(b"raw-1", bytes(64 << 20)).encode(1))
+
+
+@cache
+def _many() -> bytes:
+    """Return the records of a batch with more than it may have, as zstd."""
+    return compress("zstd", b"".join(Record(b"raw-1").encode(number) for number in range(MANY)))
