@@ -453,16 +453,18 @@ def test_only_a_late_acknowledgement_excuses_an_early_end_of_a_gone_room() -> No
     base = {"room_id": "r", "occurred_at": "2026-11-22T13:33:06Z"}
     create = {**base, "type": "conference.create", "signal_id": "1", "app_id": "a", "name": "n"}
     destroy = {**base, "type": "conference.destroy", "signal_id": "2"}
+    joined = {**base, "type": "member.joined", "signal_id": "0", "session_uuid": "s", "caller_id": ""}
     left = {**base, "type": "member.left", "signal_id": "3", "session_uuid": "s"}
     log.signals[API] = [
         Signal((f"t.{API}", 0, 0), START, create, b"1"),
         Signal((f"t.{API}", 0, 1), START + 1, destroy, b"2"),
     ]
     end = START + 1 + GONE_US
-    echo = Signal((f"t.{MEDIA}", 0, 0), end - 5, left, b"3")
-    log.signals[MEDIA] = [echo]
+    echo = Signal((f"t.{MEDIA}", 0, 1), end - 5, left, b"3")
+    log.signals[MEDIA] = [Signal((f"t.{MEDIA}", 0, 0), START, joined, b"0"), echo]
     model = Model(WATCHDOG)
     _publish(log, model.signal(create, START), log.signals[API][0])
+    _publish(log, model.signal(joined, START), log.signals[MEDIA][0])
     _publish(log, model.signal(destroy, START + 1), log.signals[API][1])
     log.rejected.append(
         (echo.at, {"signal_id": "3", "room_id": "r", "type": "member.left", "reason": "room_unknown", "signal": b"3"})
