@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipeline.core.decision import Decision, NoOp, Rejection
+from pipeline.core.deadlines import NEVER
+from pipeline.core.decision import GONE_FOR, Decision, NoOp, Rejection
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.model.codec import decode_json, event_json
 from pipeline.model.events import EVENTS
-from pipeline.model.records import Member, Room
+from pipeline.model.records import Gone, Member, Room
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.model import API, Model, Outcome, line, rfc3339
@@ -28,7 +29,10 @@ from tests.support.state import as_dict, remembered_ids
 
 Json = dict[str, Any]
 START = 1_767_225_600_000_000
-STEPS = (0, 0, 0, 0, 1, 1_000_000, 1_000_000, 4_000_000, 9_999_999, 10_000_000, 10_000_001, -3_000_000)
+STEPS = (
+    *(0, 0, 0, 0, 0, 1, 1_000_000, 1_000_000, 1_999_999, 2_000_000, 4_000_000),
+    *(9_999_999, 10_000_000, 10_000_001, 40_000_000, 60_000_000, -3_000_000),
+)
 ROOMS, SESSIONS, OPERATIONS = ("r", "é"), ("a", "b", "c"), ("o1", "o2", "o3")
 URLS = ("http://x/1", "http://x/2", "http://x/3")
 FIELDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -96,15 +100,23 @@ class Both:
         expected = self.model.due(self.now) + self.model.signal(signal, self.now)
         found: list[Outcome] = []
         for timeout in self.partition.due(self.now):
-            found += self._outcomes(None, timeout.room_id, self.partition.expire(timeout))
+            found += self._outcomes(None, timeout.room_id, None, self.partition.expire(timeout))
         decoded = decode_json(json.dumps(signal).encode())
-        found += self._outcomes(decoded, decoded.room_id, self.partition.apply(decoded, self.now))
+        before = self.partition.gone.get(decoded.room_id)
+        found += self._outcomes(decoded, decoded.room_id, before, self.partition.apply(decoded, self.now))
         assert found == expected
         self.events += [outcome["event"] for outcome in found if "event" in outcome]
         return found
 
-    def _outcomes(self, signal: AnySignal | None, room_id: str, decision: Decision) -> list[Outcome]:
+    def delete_gone(self) -> None:
+        """Delete the records of gone rooms whose 60 s are over, as a worker does at some time."""
+        while self.partition.gone_until <= self.now:
+            self._write(("gone", self.partition.delete_gone()), None)
+
+    def _outcomes(self, signal: AnySignal | None, room_id: str, gone: Gone | None, decision: Decision) -> list[Outcome]:
         self._write(("room", room_id), decision.room)
+        if decision.gone is not None or (gone is not None and decision.room is not None):
+            self._write(("gone", room_id), decision.gone)
         for session, member in decision.members:
             self._write(("member", room_id, session), member)
         lines = [event_json(event) for event in decision.events]
@@ -115,7 +127,7 @@ class Both:
             found.append({"rejected": {**fields, "type": signal.TYPE, "reason": decision.rejected}})
         return found + ([{"no_op": decision.no_op}] if decision.no_op else [])
 
-    def _write(self, key: tuple[str, ...], row: Room | Member | None) -> None:
+    def _write(self, key: tuple[str, ...], row: Room | Member | Gone | None) -> None:
         self.rows[key] = None if row is None else ENCODERS[type(row)](row, b"")
 
     def restore(self) -> None:
@@ -150,6 +162,8 @@ def restored(rows: dict[tuple[str, ...], bytes | None], mode: str) -> Partition:
     for key, data in shuffled:
         if key[0] == "room":
             partition.restore_room(key[1], None if data is None else DECODERS["conference.Room"](data, 0))
+        elif key[0] == "gone":
+            partition.restore_gone(key[1], None if data is None else DECODERS["conference.Gone"](data, 0))
         else:
             member = None if data is None else DECODERS["conference.Member"](data, 0)
             partition.restore_member(key[1], key[2], member)
@@ -191,6 +205,10 @@ def test_restored_partition_continues_like_the_original(history: list[tuple[Json
             both.restore()
             assert as_dict(both.partition.rooms) == as_dict(before.rooms)
             assert both.partition.members == before.members
+            assert both.partition.gone == before.gone
+            assert both.partition.gone_until == before.gone_until
+            if data.draw(st.booleans()):
+                both.delete_gone()
         both.feed(signal, step)
     both.check_state()
 
@@ -247,14 +265,18 @@ def test_destroyed_rooms_leave_no_state() -> None:
             both.feed(
                 {
                     "type": "conference.create",
-                    "signal_id": "c",
+                    "signal_id": "last create",
                     "room_id": room_id,
                     "app_id": "a",
                     "name": "",
                 },
                 0,
             )
-            both.feed({"type": "conference.destroy", "signal_id": "d", "room_id": room_id}, 0)
+            both.feed({"type": "conference.destroy", "signal_id": "last destroy", "room_id": room_id}, 0)
+        assert set(both.partition.gone) == set(ROOMS)
+        both.now += GONE_FOR
+        both.delete_gone()
+        assert (both.partition.gone, both.partition.gone_until) == ({}, NEVER)
         assert (as_dict(both.partition.rooms), both.partition.members, both.partition.armed) == ({}, {}, 0)
         assert set(both.rows.values()) == {None}
         assert both.partition.next_timeout() is None
@@ -289,6 +311,10 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.both.restore()
+
+    @rule()
+    def delete_gone(self) -> None:
+        self.both.delete_gone()
 
     @invariant()
     def same_state(self) -> None:

@@ -28,4 +28,4 @@ def remembered_ids(recent: bytes) -> tuple[str, ...]:
 
 def as_tuple(decision: Decision) -> tuple[object, ...]:
     """Return all fields of the decision."""
-    return decision.room, decision.members, decision.events, decision.rejected, decision.no_op
+    return decision.room, decision.members, decision.events, decision.rejected, decision.no_op, decision.gone

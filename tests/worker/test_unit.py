@@ -29,8 +29,8 @@ def unit_of(headers: Headers, *signals: s.AnySignal, on: bool = True) -> Unit:
     source = Input("conference.api.signals", 0, 0)
     for offset, signal in enumerate(signals):
         record = Record(T, offset, signal.room_id.encode(), signal_json(signal), headers)
-        before = partition.rooms.get(signal.room_id)
-        made.decided(source, record, signal, before, partition.apply(signal, T))
+        before, gone = partition.rooms.get(signal.room_id), partition.gone.get(signal.room_id)
+        made.decided(source, record, signal, before, gone, partition.apply(signal, T))
     return made
 
 
