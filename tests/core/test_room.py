@@ -103,7 +103,7 @@ def test_model_matches_the_example(example: Example) -> None:
     if example.rejected:
         assert [outcome["rejected"]["reason"] for outcome in outcomes[-1:]] == [example.rejected]
     elif example.no_op:
-        assert outcomes[-1] == {"no_op": example.no_op}
+        assert [outcome["no_op"]["reason"] for outcome in outcomes[-1:]] == [example.no_op]
     else:
         first = outcomes[-count]["event"]["meta"]["sequence"]
         assert [outcome["event"] for outcome in outcomes[-count:]] == expected(example, first - 1)
