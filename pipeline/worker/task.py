@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from aiokafka.partitioner import murmur2
 
+from pipeline.core.deadlines import NEVER
 from pipeline.core.merge import Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.errors import SignalError
@@ -89,6 +90,8 @@ class PartitionTask:
         merge, partition = self.merge, self.partition
         if partition.earliest is not None:
             self._expire(unit)
+        if partition.gone:
+            self._delete_gone(unit)
         while unit.signals < until and not unit.full:
             source = merge.next()
             if source is None:
@@ -112,15 +115,22 @@ class PartitionTask:
                 unit.dead_lettered(source, record, misplaced)
                 source.applied(record, source.time)
                 continue
-            decision = partition.step(room, signal, now)
+            gone = None if room is not None else partition.gone.get(signal.room_id)
+            decision = partition.step(room, gone, signal, now)
             source.applied(record, now)
-            unit.decided(source, record, signal, room, decision)
+            unit.decided(source, record, signal, room, gone, decision)
 
     def _expire(self, unit: Unit) -> None:
         """Fire the deadlines that have passed the barrier, the earliest first."""
         partition = self.partition
         while (timeout := partition.next_timeout()) is not None and self.merge.reached(timeout.occurred_at):
             unit.expired(self.number, timeout.room_id, partition.expire(timeout))
+
+    def _delete_gone(self, unit: Unit) -> None:
+        """Delete the records of gone rooms whose 60 s are behind the barrier (contract §2), as many as a unit may."""
+        partition = self.partition
+        while (until := partition.gone_until) != NEVER and self.merge.reached(until) and unit.may_delete(self.number):
+            unit.gone_deleted(self.number, partition.delete_gone())
 
     def _wait(self, source: Input, record: Record, signals: SignalReader) -> None:
         """The signal, and all behind it, must wait for a deadline before it to pass the barrier (contract §5)."""
