@@ -237,7 +237,7 @@ class Reader:
             log.positions = {p["topic"]: p["offset"] for p in row["positions"]}
             log.times = {p["topic"]: p["time"] for p in row["positions"]}
             known = all(p["topic_id"] in self._topic_ids(p["topic"]) for p in row["positions"])
-            if not known or row["group_id"] != self._group_id:
+            if not (log.problems or (known and row["group_id"] == self._group_id)):
                 log.problems.append(f"position record {record.offset()} has another group or topic id: {row}")
             return
         tables = {"room": log.rooms, "gone": log.gone}
