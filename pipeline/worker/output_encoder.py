@@ -1,4 +1,4 @@
-"""Encodes the output of units: events, rejected signals, dead letters, and the headers they carry (contract §3, §4)."""
+"""Encodes the output of units: events, rejected signals, no-ops, dead letters, and their headers (contract §3, §4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.kafka.record_batch import encode, encode_copy, header
 from pipeline.model import framing
 from pipeline.model.avro import length
 from pipeline.model.events import EVENTS
-from pipeline.model.records import Rejected
+from pipeline.model.records import NoOp, Rejected
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import ENCODERS
 
@@ -36,6 +36,7 @@ class OutputEncoder:
         self.events = topics.EVENTS.full_name(prefix)
         self.rooms = topics.ROOMS.full_name(prefix)
         self.rejected = topics.REJECTED.full_name(prefix)
+        self.noops = topics.NOOPS.full_name(prefix)
         self.dead = topics.DEAD.full_name(prefix)
         self.trace = trace
         self._encoders = {
@@ -70,9 +71,22 @@ class OutputEncoder:
         )
         return encode(record.key, self.encode(rejected), [signal_header(source, record)])
 
+    def encode_no_op(self, source: Input, record: Record, signal: AnySignal, reason: str) -> bytes:
+        """Return the record of an API signal that was a no-op."""
+        no_op = NoOp(
+            signal_id=signal.signal_id,
+            room_id=signal.room_id,
+            type=signal.TYPE,
+            reason=reason,
+            topic=source.topic,
+            partition=source.partition,
+            offset=record.offset,
+        )
+        return encode(record.key, self.encode(no_op), [signal_header(source, record)])
+
 
 def signal_header(source: Input, record: Record) -> bytes:
-    """Return the header `ce_signal`, which names the record that caused an event."""
+    """Return the header `ce_signal`, which names the record of a signal."""
     place = source.name_prefix + str(record.offset).encode()
     return b"".join((_SIGNAL, length(len(place)), place))
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiokafka.partitioner import murmur2
 
+from pipeline.core.deadlines import NEVER
 from pipeline.core.merge import CutRecord, Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.errors import SignalError
@@ -102,6 +103,8 @@ class PartitionTask:
         merge, partition = self.merge, self.partition
         if partition.earliest is not None:
             self._expire(unit)
+        if partition.gone:
+            self._delete_gone(unit)
         while unit.signals < until and not unit.full:
             source = merge.next()
             if source is None:
@@ -127,9 +130,10 @@ class PartitionTask:
                 unit.dead_lettered(source, record, misplaced)
                 source.applied(record, source.time)
                 continue
-            decision = partition.step(room, signal, now)
+            gone = None if room is not None else partition.gone.get(signal.room_id)
+            decision = partition.step(room, gone, signal, now)
             source.applied(record, now)
-            unit.decided(source, record, signal, room, decision)
+            unit.decided(source, record, signal, room, gone, decision)
 
     def unknown_ids(self, signals: SignalReader) -> list[int]:
         """Return the schema ids that the next records need and that must be looked up, that of the head first."""
@@ -142,7 +146,7 @@ class PartitionTask:
         source = self.merge.next()
         assert source is not None
         record = source.unpack()
-        text = f"schema id {error.schema_id} was not looked up: more than {MAX_ASKED} ids of this partition were, in {WINDOW_SECONDS:g} s"
+        text = f"schema id {error.schema_id} was not looked up: {MAX_ASKED} other ids were, within {WINDOW_SECONDS:g} s"
         unit.dead_lettered(source, record, SignalError(text))
         source.applied(record, source.time)
 
@@ -151,6 +155,12 @@ class PartitionTask:
         partition = self.partition
         while (timeout := partition.next_timeout()) is not None and self.merge.reached(timeout.occurred_at):
             unit.expired(self.number, timeout.room_id, partition.expire(timeout))
+
+    def _delete_gone(self, unit: Unit) -> None:
+        """Delete the records of gone rooms whose 60 s are behind the barrier (contract §2), as many as a unit may."""
+        partition = self.partition
+        while (until := partition.gone_until) != NEVER and self.merge.reached(until) and unit.may_delete(self.number):
+            unit.gone_deleted(self.number, partition.delete_gone())
 
     def _wait(self, source: Input, record: Record, signals: SignalReader) -> None:
         """The signal, and all behind it, must wait for a deadline before it to pass the barrier (contract §5)."""
