@@ -104,7 +104,7 @@ class RecordReader:
                 else:
                     self._read_large(raw, start, start + (length >> 1), time, found)
         except IndexError:
-            raise BatchError(f"record {self.index + 1} of {self.count} is cut off") from None
+            raise BatchError(f"it ends before its {self.count} records do") from None
 
     def _read(
         self, data: bytes, at: int, size: int, time: int, most: int, records: int, found: list[Record] | None
