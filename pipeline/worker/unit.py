@@ -16,13 +16,14 @@ from aiokafka.structs import TopicPartition
 from pipeline.core.decision import Decision
 from pipeline.core.merge import Input, Record
 from pipeline.kafka.record_batch import Batch, Batches, batches, encode_row, header
+from pipeline.kafka.record_reader import find_headers
 from pipeline.model.avro import LENGTH, length
 from pipeline.model.events import Event
 from pipeline.model.records import Gone, Member, Position, Room, TopicPosition
 from pipeline.model.row_keys import GONE, MEMBER, POSITION_KEY, ROOM, encode_key
 from pipeline.model.signals import AnySignal
 from pipeline.model.times import format_time
-from pipeline.model.trace_context import context
+from pipeline.model.trace_context import TRACE_HEADERS, context
 from pipeline.model.wire import encode_gone, encode_member, encode_room
 from pipeline.worker.output_encoder import (
     END,
@@ -121,7 +122,8 @@ class Unit:
         if decision.events:
             own = [signal_header(source, record)]
             if record.headers and self._encoder.trace:
-                own += [header(name, value) for name, value in context(record.headers)]
+                found = find_headers(record.headers, TRACE_HEADERS)
+                own += [header(name, value) for name, value in context(found)]
             self._publish(output, record.key or b"", decision.events, own)
             self._times.append(record.time)
         elif decision.rejected:
