@@ -39,6 +39,8 @@ class Verdict:
 
     signals: int = 0
     poisoned: int = 0
+    broken: int = 0
+    """Batches that can't be read whole; each counts as one of `poisoned`."""
     events: int = 0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Expected counters: (events, type), (rejected, reason), (no_ops, reason), (dead, topic)."""
@@ -56,6 +58,7 @@ class Verdict:
         """Add the counts and violations of another partition."""
         self.signals += other.signals
         self.poisoned += other.poisoned
+        self.broken += other.broken
         self.events += other.events
         self.counts += other.counts
         self.violations += other.violations
@@ -107,6 +110,7 @@ def _count(log: PartitionLog, verdict: Verdict) -> None:
     signals = [signal for records in log.signals.values() for signal in records]
     verdict.signals += len(signals)
     verdict.poisoned += sum(1 for signal in signals if signal.value is None)
+    verdict.broken += sum(1 for signal in signals if signal.last is not None)
     verdict.events += len(log.events)
     verdict.counts += Counter(("dead", place[0]) for place, _ in log.dead)
 

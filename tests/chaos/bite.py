@@ -38,6 +38,7 @@ SHOWN_BY: Final = {
     "barrier_at_stable_offset": "abort",
     "stale_table": "expelled",
     "rejected_outside_the_transaction": "stall_offsets,kill",
+    "broken_batch_of_one_offset": "broken,kill",
 }
 """The faults that reveal a bug; the other bugs show under any rebalance."""
 OTHERS: Final = "rolling,kill"

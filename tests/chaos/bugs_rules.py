@@ -1,4 +1,4 @@
-"""Seeded bugs in what contract version 2 is about: gone rooms, the playback that ended last, records of no-ops."""
+"""Seeded bugs in gone rooms, the playback that ended last, records of no-ops, broken batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pipeline.core import partition as partitions
 from pipeline.core import room as rules
 from pipeline.core.deadlines import NEVER
 from pipeline.core.decision import GONE_FOR
+from pipeline.core.merge import Input
 from pipeline.core.partition import Partition
 from pipeline.worker.unit import Unit
 from tests.chaos.patches import put
@@ -98,6 +99,17 @@ def no_op_record_missing() -> None:
     put(Unit, "_streams", without)
 
 
+def broken_batch_of_one_offset() -> None:
+    """The position goes one offset behind the first one of a batch that can't be read, not behind its last."""
+
+    def applied(self: Any, record: Any, time: int) -> None:
+        self.queue.popleft()
+        self.offset = record.offset + 1
+        self.time = time
+
+    put(Input, "applied", applied)
+
+
 BUGS_OF_RULES = (
     gone_not_remembered,
     gone_not_restored,
@@ -107,4 +119,5 @@ BUGS_OF_RULES = (
     ended_only_by_a_stop,
     rejected_not_remembered,
     no_op_record_missing,
+    broken_batch_of_one_offset,
 )

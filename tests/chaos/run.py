@@ -177,6 +177,7 @@ def _result(
         "not_injected": testbed.not_injected,
         "signals": verdict.signals,
         "dead": verdict.poisoned,
+        "broken_batches": verdict.broken,
         "raw": {str(error): count for error, count in sorted(testbed.raw.answers.items())},
         "events": verdict.events,
         "timeouts": quantiles([(published - deadline) / 1e6 for deadline, published in verdict.timeouts]),
