@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1, help="brokers (default: 1)")
     parser.add_argument("--workers", type=int, default=2, help="workers (default: 2)")
     parser.add_argument("--rate", type=float, default=300.0, help="signals per second")
+    parser.add_argument("--raw", type=float, default=20.0, help="raw record batches per second (default: 20)")
     parser.add_argument("--backlog", type=int, default=0, help="signals written before the workers start")
     parser.add_argument("--watchdog", type=float, default=4.0, help="watchdog timeout, seconds")
     parser.add_argument("--session", type=float, default=6.0, help="session timeout, seconds")
@@ -60,7 +61,7 @@ def main() -> int:
         names = sorted(set(plan))
     config = RunConfig(
         seed=seed, nodes=given.nodes, workers=given.workers, rate=given.rate, watchdog=given.watchdog,
-        session=given.session, hot=given.hot, fixed_ids=seed % 2 == 1,
+        session=given.session, hot=given.hot, raw=given.raw, fixed_ids=seed % 2 == 1,
         patch=f"tests.chaos.bugs:{given.bug}" if given.bug else "",
         proxied=any(BY_NAME[name].kind == "network" for name in names),
     )  # fmt: skip
