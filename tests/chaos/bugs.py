@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import msgspec
@@ -190,7 +190,7 @@ def deadline_new_after_pause() -> None:
             decision.room = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
         return decision
 
-    partitions.decide = decided
+    _set(partitions, "decide", decided)
 
 
 def toggle_without_memory() -> None:
@@ -203,7 +203,7 @@ def toggle_without_memory() -> None:
             room = msgspec.structs.replace(room, recent=others)
         return decide(room, members, signal, now, rules)
 
-    partitions.decide = decided
+    _set(partitions, "decide", decided)
 
 
 def redelivery_after_rebalance() -> None:
@@ -241,7 +241,7 @@ def _restored(**changes: Any) -> None:
     def restored(self: Any, room_id: str, room: Any) -> None:
         restore(self, room_id, changed(room))
 
-    lazy_rooms.read = lambda row: changed(read(row))
+    _set(lazy_rooms, "read", lambda row: changed(read(row)))
     _set(Partition, "restore_room", restored)
 
 
@@ -376,7 +376,7 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
 }
 
 
-def _set(owner: type, name: str, value: Any) -> None:
+def _set(owner: type | ModuleType, name: str, value: Any) -> None:
     """Replace an attribute that must exist, by one that can be called in the same way."""
     assert name in vars(owner), f"{owner.__name__}.{name} has gone"
     if inspect.isfunction(real := vars(owner)[name]):
