@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from pipeline.engines.freeswitch.adapter import MAX_MEMBERS, Adapter, read_event
@@ -19,6 +20,7 @@ from pipeline.model.decoders import Decoders, SignalDecoder, UnknownSchemaError
 from pipeline.model.events import EVENTS
 from pipeline.model.wire import DECODERS, ENCODERS, SCHEMAS
 from tests.fuzz import seeds
+from tests.fuzz.mutate import Mutator
 
 UNKNOWN = "unknown schema id"
 _LABELS = [
@@ -52,6 +54,14 @@ class Target:
     """Whether the seeds are JSON, whose structure is mutated as well."""
     cpu_limit: float = 0.010
     """CPU seconds that an input may take."""
+    most_memory: float = 50.0
+    """MiB by which the memory peak may exceed the start of the run."""
+    changes: Callable[[Random], Any] | None = None
+    """Makes the mutator; None: mutations of the seeds."""
+
+    def mutator(self, random: Random) -> Any:
+        """Return a Mutator, or one with the same methods."""
+        return Mutator(self.seeds, random, self.text) if self.changes is None else self.changes(random)
 
 
 def label(error: SignalError) -> str:
