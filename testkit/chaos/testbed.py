@@ -146,7 +146,7 @@ class Testbed:
             poison=config.poison,
             encode=encoder(asyncio.run(_ids(self.pipe))),
         )
-        self.fork_server = ForkServer(config.patch)
+        self.fork_server = ForkServer(config.patch, measured=False)
         self.monitor = EventMonitor(servers.bootstrap_servers, self.pipe.topic("events"), config.partitions)
         self._supervisor.start()
         for slot in self.slots[: config.workers]:
