@@ -90,8 +90,8 @@ def steps() -> Iterator[Step]:
         avro = ENCODERS[type(signal)](signal, framing.head(engine.IDS[signal.RECORD]))
         yield "decode JSON", name, partial(decode, text)
         yield "decode Avro", name, partial(decode, avro)
-        yield "decide", name, partial(decide, before, members, signal, NOW, RULES)
-        decision = decide(before, members, signal, NOW, RULES)
+        yield "decide", name, partial(decide, before, None, members, signal, NOW, RULES)
+        decision = decide(before, None, members, signal, NOW, RULES)
         if decision.events:
             yield "encode event", name, partial(names.encode, decision.events[0])
             yield "add to a unit", name, _writing(names, signal, before, decision)
@@ -102,8 +102,8 @@ def steps() -> Iterator[Step]:
 def _writing(names: Any, signal: Any, before: Room, decision: Any) -> Callable[[], None]:
     """Return a call of `Unit.decided`: encode the events and headers, count, record the changed rows."""
     unit, source = Unit(names, "owner"), Input("conference.api.signals", 3, 0)
-    record = Record(NOW, 123_456, signal.room_id.encode(), b"x" * 200, ())
-    return lambda: unit.decided(source, record, signal, before, decision)
+    record = Record(NOW, 123_456, signal.room_id.encode(), b"x" * 200, b"")
+    return lambda: unit.decided(source, record, signal, before, None, decision)
 
 
 def _of_rows(names: Any) -> Iterator[Step]:

@@ -1,8 +1,8 @@
 """Offline replay (contract §7): the worker's rules without Kafka.
 
 It reads signals and writes events, both as JSON lines. The time of a signal is its `occurred_at`, or that of an earlier
-signal if that is later. A deadline fires before the next signal with that time or a later one. Only rooms are kept in
-memory.
+signal if that is later. A deadline fires before the next signal with that time or a later one. Only rooms, and for 60 s
+gone rooms, are kept in memory.
 """
 
 from __future__ import annotations
@@ -35,13 +35,22 @@ def discard(_: bytes) -> None:
 class Replay:
     """One replay.
 
-    `events`, `rejected` and `dead` write the lines of contract §7, each ending in LF. `counts` has the numbers of
-    `lines`, `events`, `rejected`, `dead` and `no_ops`; a name that is missing is 0.
+    `events`, `rejected`, `noops` and `dead` write the lines of contract §7, each ending in LF; `noops` those of API
+    signals. `counts` has the numbers of `lines`, `events`, `rejected`, `dead` and `no_ops`, those of media signals
+    included; a name that is missing is 0.
     """
 
-    def __init__(self, rules: Rules, events: Write, *, rejected: Write = discard, dead: Write = discard) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        events: Write,
+        *,
+        rejected: Write = discard,
+        noops: Write = discard,
+        dead: Write = discard,
+    ) -> None:
         self._partition = Partition(rules)
-        self._events, self._rejected, self._dead = events, rejected, dead
+        self._events, self._rejected, self._noops, self._dead = events, rejected, noops, dead
         self._now: int | None = None
         self.counts: Counter[str] = Counter()
 
@@ -61,6 +70,9 @@ class Replay:
                 now = at
             if (deadline := partition.earliest) is not None and deadline <= now:
                 self.until(now)
+            if partition.gone:
+                while partition.gone_until <= now:
+                    partition.delete_gone()
             decision = partition.apply(signal, now)
             for event in decision.events:
                 written += 1
@@ -79,16 +91,22 @@ class Replay:
                 self._events(event_json(event))
 
     def _count(self, signal: AnySignal, decision: Decision) -> None:
-        if decision.rejected is None:
-            self.counts["no_ops"] += 1
+        """Count and write a signal that caused no event."""
+        if decision.rejected is not None:
+            self.counts["rejected"] += 1
+            self._rejected(_reason_line(signal, decision.rejected))
             return
-        self.counts["rejected"] += 1
-        fields = {"signal_id": signal.signal_id, "room_id": signal.room_id}
-        line = {**fields, "type": signal.TYPE, "reason": decision.rejected}
-        self._rejected(msgspec.json.encode(line) + b"\n")
+        self.counts["no_ops"] += 1
+        if signal.TOPIC == "api":
+            self._noops(_reason_line(signal, decision.no_op))
 
     def _write_dead(self, line: bytes, error: SignalError) -> None:
         self.counts["dead"] += 1
         text = line.removesuffix(b"\n").decode("utf-8", "replace")
         letter = json.dumps({"line": text, "error": str(error)}, ensure_ascii=False, separators=(",", ":"))
         self._dead(letter.encode("utf-8", "replace") + b"\n")
+
+
+def _reason_line(signal: AnySignal, reason: str | None) -> bytes:
+    fields = {"signal_id": signal.signal_id, "room_id": signal.room_id, "type": signal.TYPE, "reason": reason}
+    return msgspec.json.encode(fields) + b"\n"

@@ -17,7 +17,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,10 +33,13 @@ CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 CORRUPT_MESSAGE, INVALID_TIMESTAMP, INVALID_RECORD = 2, 32, 87
 NO_ANSWER: Final = -2
 """`Answer.error` when the connection broke: the batch may be stored."""
-_NO_LEADER: Final = {3, 5, 6}
+_LEADER_NOT_AVAILABLE: Final = 5
+_NO_LEADER: Final = {3, _LEADER_NOT_AVAILABLE, 6}
 """Errors after which another leader is asked: nothing was stored."""
 _PRODUCE, _VERSION = 0, 8  # version 8 is the last without tagged fields, and the first with messages (KIP-467)
 _IN_FLIGHT: Final = 64
+_ATTEMPTS: Final = 5
+Address = tuple[str, int]
 _TIMEOUT_SECONDS: Final = 60
 
 
@@ -111,14 +114,27 @@ def batch(
     last = len(records) - 1 if last_offset_delta is None else last_offset_delta
     times = [r.timestamp_delta for r in records if isinstance(r, Record)]
     latest = base_timestamp + max(times, default=0) if max_timestamp is None else max_timestamp
-    numbers = (
-        (CODECS[codec] if attributes is None else attributes) & 0xFFFF, last & 0xFFFFFFFF, base_timestamp, latest,
-        producer_id, producer_epoch, base_sequence, len(records) if count is None else count,
-    )  # fmt: skip
-    checked = struct.pack(">HIqqqhii", *numbers) + payload
+    checked = _packed(
+        "HIQQQHII",
+        CODECS[codec] if attributes is None else attributes,
+        last,
+        base_timestamp,
+        latest,
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        len(records) if count is None else count,
+    )
+    checked += payload
     checksum = google_crc32c.value(checked) if crc is None else crc
     size = 9 + len(checked) if length is None else length  # leader epoch, magic and checksum take 9 bytes
-    return struct.pack(">qiibI", base_offset, size, leader_epoch, magic, checksum) + checked
+    return _packed("QIIBI", base_offset, size, leader_epoch, magic, checksum) + checked
+
+
+def _packed(form: str, *numbers: int) -> bytes:
+    """Pack unsigned numbers of these widths; others lose their upper bits."""
+    widths = [8 * struct.calcsize(f">{letter}") for letter in form]
+    return struct.pack(f">{form}", *(n & (1 << width) - 1 for n, width in zip(numbers, widths, strict=True)))
 
 
 def compress(codec: str, data: bytes) -> bytes:
@@ -144,11 +160,18 @@ def snappy(data: bytes, *, version: int = 1, compatible: int = 1, chunk: int = 3
     return b"".join(parts)
 
 
+def lz4(data: bytes) -> bytes:
+    """Return an LZ4 frame with independent blocks; Kafka refuses linked ones."""
+    frame = cramjam.lz4.Compressor(level=6, content_checksum=True, block_linked=False)
+    frame.compress(data)
+    return bytes(frame.finish())
+
+
 _COMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "none": bytes,
     "gzip": gzip,
     "snappy": snappy,
-    "lz4": lambda data: bytes(cramjam.lz4.compress(data)),
+    "lz4": lz4,
     "zstd": lambda data: bytes(cramjam.zstd.compress(data)),
 }
 
@@ -169,14 +192,76 @@ class Answer:
         return self.error == 0
 
 
+class Leaders:
+    """Connections to the leaders of partitions, without TLS. For one thread."""
+
+    def __init__(self, servers: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+        self._known: dict[tuple[str, int], Address] = {}
+        self._sockets: dict[Address, socket.socket] = {}
+        self._number = 0
+
+    def of(self, topic: str, partition: int) -> Address | None:
+        """Return the leader's address, None if there is none. Raises KafkaException if no broker answers."""
+        if (topic, partition) not in self._known:
+            found = self._admin.list_topics(topic, timeout=_TIMEOUT_SECONDS)
+            for number, one in found.topics[topic].partitions.items():
+                if one.leader in found.brokers:
+                    broker = found.brokers[one.leader]
+                    self._known[topic, number] = broker.host, broker.port
+        return self._known.get((topic, partition))
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Ask for the leader again at the next use."""
+        self._known.pop((topic, partition), None)
+
+    def ask(self, leader: Address, api_key: int, version: int, bodies: Sequence[bytes]) -> Iterator[Fields]:
+        """Send all requests, then yield the responses. Raises OSError if the connection breaks."""
+        stream = self._connect(leader)
+        first, self._number = self._number, (self._number + len(bodies)) & 0x3FFFFFFF
+        try:
+            for place, body in enumerate(bodies):
+                head = struct.pack(">hhi", api_key, version, first + place) + text("raw-batches")
+                stream.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
+            for place in range(len(bodies)):
+                (size,) = struct.unpack(">i", _exactly(stream, 4))
+                response = Fields(_exactly(stream, size))
+                (correlation,) = response.take("i")
+                if correlation != first + place:
+                    raise OSError(f"response {correlation} to request {first + place}")
+                yield response
+        except OSError:
+            self._drop(leader)
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        for leader in list(self._sockets):
+            self._drop(leader)
+
+    def _connect(self, leader: Address) -> socket.socket:
+        if leader not in self._sockets:
+            try:
+                stream = socket.create_connection(leader, timeout=_TIMEOUT_SECONDS)
+            except OSError:
+                self._drop(leader)
+                raise
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sockets[leader] = stream
+        return self._sockets[leader]
+
+    def _drop(self, leader: Address) -> None:
+        if (stream := self._sockets.pop(leader, None)) is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+        self._known = {place: at for place, at in self._known.items() if at != leader}
+
+
 class RawProducer:
     """Sends batches to the leaders of their partitions, over connections without TLS. For one thread."""
 
     def __init__(self, servers: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-        self._leaders: dict[tuple[str, int], tuple[str, int]] = {}
-        self._sockets: dict[tuple[str, int], socket.socket] = {}
-        self._number = 0
+        self._leaders = Leaders(servers)
 
     def __enter__(self) -> RawProducer:
         return self
@@ -186,9 +271,7 @@ class RawProducer:
 
     def close(self) -> None:
         """Close the connections."""
-        for one in self._sockets.values():
-            one.close()
-        self._sockets.clear()
+        self._leaders.close()
 
     def send(self, topic: str, partition: int, data: bytes) -> Answer:
         """Send one batch and return the broker's answer."""
@@ -202,7 +285,7 @@ class RawProducer:
         """
         answers: list[Answer] = [Answer(NO_ANSWER)] * len(batches)
         waiting = list(range(len(batches)))
-        for attempt in range(5):
+        for attempt in range(_ATTEMPTS):
             for begin in range(0, len(waiting), _IN_FLIGHT):
                 self._exchange(waiting[begin : begin + _IN_FLIGHT], batches, answers)
             waiting = [number for number in waiting if answers[number].error in _NO_LEADER]
@@ -210,89 +293,45 @@ class RawProducer:
                 break
             time.sleep(0.2 * (attempt + 1))
             for number in waiting:
-                self._leaders.pop(batches[number][:2], None)
+                self._leaders.forget(*batches[number][:2])
         return answers
 
     def _exchange(
         self, numbers: Sequence[int], batches: Sequence[tuple[str, int, bytes]], answers: list[Answer]
     ) -> None:
         """Write the requests of these batches to their leaders, then read all responses."""
-        by_leader: dict[tuple[str, int], list[int]] = {}
+        by_leader: dict[Address, list[int]] = {}
         for number in numbers:
-            leader = self._leader(*batches[number][:2])
+            leader = self._leaders.of(*batches[number][:2])
             if leader is None:
-                answers[number] = Answer(5)
+                answers[number] = Answer(_LEADER_NOT_AVAILABLE)
             else:
                 by_leader.setdefault(leader, []).append(number)
         for leader, own in by_leader.items():
+            unanswered = list(own)
             try:
-                self._talk(leader, own, batches, answers)
+                bodies = [_produce(*batches[number]) for number in own]
+                for number, response in zip(own, self._leaders.ask(leader, _PRODUCE, _VERSION, bodies), strict=True):
+                    answers[number] = _answer(response)
+                    unanswered.remove(number)
             except OSError as error:
-                for number in own:
-                    if answers[number].error == NO_ANSWER:
-                        answers[number] = Answer(NO_ANSWER, message=f"{type(error).__name__}: {error}")
-                self._drop(leader)
-                for place in [place for place, at in self._leaders.items() if at == leader]:
-                    del self._leaders[place]
-
-    def _talk(
-        self,
-        leader: tuple[str, int],
-        numbers: Sequence[int],
-        batches: Sequence[tuple[str, int, bytes]],
-        answers: list[Answer],
-    ) -> None:
-        stream = self._connect(leader)
-        first = self._number
-        self._number = (self._number + len(numbers)) & 0x3FFFFFFF
-        for place, number in enumerate(numbers):
-            stream.sendall(_request(first + place, *batches[number]))
-        for place, number in enumerate(numbers):
-            (size,) = struct.unpack(">i", _exactly(stream, 4))
-            response = _exactly(stream, size)
-            (correlation,) = struct.unpack_from(">i", response)
-            if correlation != first + place:
-                raise OSError(f"response {correlation} to request {first + place}")
-            answers[number] = _answer(response)
-
-    def _leader(self, topic: str, partition: int) -> tuple[str, int] | None:
-        if (topic, partition) not in self._leaders:
-            found = self._admin.list_topics(topic, timeout=_TIMEOUT_SECONDS)
-            for number, one in found.topics[topic].partitions.items():
-                if one.leader in found.brokers:
-                    broker = found.brokers[one.leader]
-                    self._leaders[topic, number] = broker.host, broker.port
-        return self._leaders.get((topic, partition))
-
-    def _connect(self, leader: tuple[str, int]) -> socket.socket:
-        if leader not in self._sockets:
-            stream = socket.create_connection(leader, timeout=_TIMEOUT_SECONDS)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets[leader] = stream
-        return self._sockets[leader]
-
-    def _drop(self, leader: tuple[str, int]) -> None:
-        if (stream := self._sockets.pop(leader, None)) is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+                for number in unanswered:
+                    answers[number] = Answer(NO_ANSWER, message=f"{type(error).__name__}: {error}")
 
 
-def _request(number: int, topic: str, partition: int, data: bytes) -> bytes:
-    """Return a Produce request (acks=all) of one batch, with its size in front."""
-    head = struct.pack(">hhi", _PRODUCE, _VERSION, number) + _text("raw-batches")
-    body = struct.pack(">hhi", -1, -1, _TIMEOUT_SECONDS * 1000)  # no transactional id, acks, timeout
-    body += struct.pack(">i", 1) + _text(topic) + struct.pack(">iii", 1, partition, len(data))
-    return struct.pack(">i", len(head) + len(body) + len(data)) + head + body + data
+def _produce(topic: str, partition: int, data: bytes) -> bytes:
+    """Return the body of a Produce request of one batch, with acks=all and without a transactional id."""
+    front = struct.pack(">hhii", -1, -1, _TIMEOUT_SECONDS * 1000, 1) + text(topic)
+    return front + struct.pack(">iii", 1, partition, len(data)) + data
 
 
-def _text(text: str) -> bytes:
-    return struct.pack(">h", len(text.encode())) + text.encode()
+def text(value: str) -> bytes:
+    """Encode a string of the protocol."""
+    return struct.pack(">h", len(value.encode())) + value.encode()
 
 
-def _answer(response: bytes) -> Answer:
+def _answer(read: Fields) -> Answer:
     """Decode a Produce response with one partition."""
-    read = _Fields(response)
-    read.take("i")  # correlation id
     read.take("i")  # one topic
     read.text()
     read.take("i")  # one partition
@@ -305,23 +344,26 @@ def _answer(response: bytes) -> Answer:
     return Answer(error, base_offset, append_time, "; ".join([*([whole] if whole else []), *messages]))
 
 
-class _Fields:
+class Fields:
     """Reads a response from front to back."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
     def take(self, form: str) -> tuple[Any, ...]:
+        """Return the next numbers, by the letters of `struct`."""
         found = struct.unpack_from(f">{form}", self._data, self._at)
         self._at += struct.calcsize(f">{form}")
         return found
 
-    def text(self) -> str:
-        (size,) = self.take("h")
-        if size < 0:
-            return ""
+    def data(self, size: int) -> bytes:
+        """Return the next bytes."""
         self._at += size
-        return self._data[self._at - size : self._at].decode()
+        return self._data[self._at - size : self._at]
+
+    def text(self) -> str:
+        """Return the next string, "" for null."""
+        return self.data(max(0, self.take("h")[0])).decode()
 
 
 def _exactly(stream: socket.socket, size: int) -> bytes:

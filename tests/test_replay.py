@@ -31,11 +31,13 @@ class Run:
     def __init__(self, text: bytes, *, rules: Rules | None = None, until: float | None = None) -> None:
         self.lines: list[bytes] = []
         self.rejections: list[bytes] = []
+        self.no_ops: list[bytes] = []
         self.letters: list[bytes] = []
         run = Replay(
             rules or Rules(),
             self.lines.append,
             rejected=self.rejections.append,
+            noops=self.no_ops.append,
             dead=self.letters.append,
         )
         run.feed(io.BytesIO(text))
@@ -105,6 +107,39 @@ def test_rejected_signals_are_written_with_their_reason() -> None:
         f'{{"signal_id":"s","room_id":"{ROOM}","type":"conference.create","reason":"room_exists"}}\n',
     ]
     assert run.counts == {"lines": 3, "rejected": 2, "events": 1}
+
+
+def test_api_signals_that_are_no_ops_are_written_with_their_reason() -> None:
+    run = Run(
+        text(
+            signal({**create(), "room_id": "é"}, 0, "c"),
+            signal({**create(), "room_id": "é"}, 1, "c"),
+            signal({"type": "play.progress", "room_id": "é"}, 2, "m"),
+            signal({**api("join"), "room_id": "é"}, 3, 'q"\n'),
+        )
+    )
+    assert [one.decode() for one in run.no_ops] == [
+        '{"signal_id":"c","room_id":"é","type":"conference.create","reason":"repeated"}\n',
+        '{"signal_id":"q\\"\\n","room_id":"é","type":"conference.join","reason":"join"}\n',
+    ]
+    assert run.counts == {"lines": 4, "no_ops": 3, "events": 1}
+
+
+def test_a_room_is_gone_for_60_s_of_the_files_time() -> None:
+    ended = text(signal(create(), 0, "c"), signal(api("destroy"), 1, "d"))
+    echo, again = signal(member("left"), 60.999999, "m"), signal(create(), 60.999999, "c")
+    assert Run(ended + text(echo, again)).counts == {"lines": 4, "no_ops": 2, "events": 2}
+    later = [{**one, "occurred_at": rfc3339(START + 61_000_000)} for one in (echo, again)]
+    assert Run(ended + text(*later)).counts == {"lines": 4, "rejected": 1, "events": 3}
+
+
+def test_records_of_gone_rooms_do_not_pile_up() -> None:
+    run, lines = Replay(Rules(), lambda _: None), list[bytes]()
+    for n in range(500):
+        for kind in (create(), api("destroy")):
+            lines.append(text(signal({**kind, "room_id": f"r{n}"}, n, kind["type"])))
+    run.feed(lines)
+    assert set(run._partition.gone) == {f"r{n}" for n in range(440, 500)}
 
 
 GOOD = json.dumps(signal(create(), 0)).encode()

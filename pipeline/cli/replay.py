@@ -34,6 +34,9 @@ Until = Annotated[
     typer.Option(parser=_time, metavar="TIME", help="After the last signal, fire the deadlines up to TIME (RFC 3339)."),
 ]
 Rejected = Annotated[str | None, typer.Option(metavar="FILE", help="Write rejected signals to FILE, with the reason.")]
+Noops = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write API signals that were no-ops to FILE, with the reason.")
+]
 Dead = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write lines that are not signals to FILE, with the error.")
 ]
@@ -41,7 +44,12 @@ Summary = Annotated[bool, typer.Option("--summary", metavar="", help="Print the 
 
 
 def replay(
-    file: File, until: Until = None, rejected: Rejected = None, dead: Dead = None, summary: Summary = False
+    file: File,
+    until: Until = None,
+    rejected: Rejected = None,
+    noops: Noops = None,
+    dead: Dead = None,
+    summary: Summary = False,
 ) -> None:
     """Turn signals into events offline, without Kafka.
 
@@ -67,7 +75,7 @@ def replay(
 
         source = sys.stdin.buffer if file == "-" else files.enter_context(_open(file, "rb"))
         out = _large(sys.stdout.buffer)
-        run = Replay(rules, out.write, rejected=target(rejected), dead=target(dead))
+        run = Replay(rules, out.write, rejected=target(rejected), noops=target(noops), dead=target(dead))
         run.feed(source)
         if until is not None:
             run.until(until)

@@ -8,10 +8,10 @@ import msgspec
 from mypy_extensions import mypyc_attr
 
 from pipeline.core.event_id import event_id
-from pipeline.core.watchdog import Timeout
+from pipeline.core.watchdog import SECOND, Timeout
 from pipeline.model import signal_ids
 from pipeline.model.events import Event, Meta
-from pipeline.model.records import Member, Room
+from pipeline.model.records import Gone, Member, Room
 from pipeline.model.signals import AnySignal
 
 # The values of Room.playback_status.
@@ -19,7 +19,9 @@ STOPPED: Final = "stopped"
 PLAYING: Final = "playing"
 PAUSED: Final = "paused"
 
-REMEMBERED: Final = 16  # how many of a room's latest API signals are recognised when repeated (contract §5)
+# Constants of contract §5. Times are microseconds.
+REMEMBERED: Final = 16  # how many of a room's latest API signals are recognised when repeated
+GONE_FOR: Final = 60 * SECOND  # how long a room that has ended is gone; then it is unknown
 
 Rejection = Literal[
     "room_unknown", "room_exists", "playback_active", "playback_inactive", "volume_out_of_range", "not_a_member"
@@ -35,6 +37,8 @@ NoOp = Literal[
     "already_unmuted",
     "progress",
     "after_stop",  # engines also report the end of a file that a stop ended
+    "already_ended",  # another report of the end of a playback that such a report has ended
+    "room_gone",  # the engine's echo of what ended the room
 ]
 """Why a signal that fits the state of its room caused no event."""
 
@@ -46,9 +50,12 @@ replace: Final = msgspec.structs.replace
 
 @mypyc_attr(acyclic=True)
 class Decision:
-    """`room` is the room afterwards, None if unknown or forgotten. At most one of `rejected` and `no_op` is set."""
+    """`room` is the room afterwards, None if it is unknown or gone. At most one of `rejected` and `no_op` is set.
 
-    __slots__ = ("events", "members", "no_op", "rejected", "room")
+    `gone` is the record of a room that this signal has ended, else None.
+    """
+
+    __slots__ = ("events", "gone", "members", "no_op", "rejected", "room")
 
     def __init__(
         self,
@@ -57,19 +64,22 @@ class Decision:
         events: tuple[Event, ...] = (),
         rejected: Rejection | None = None,
         no_op: NoOp | None = None,
+        gone: Gone | None = None,
     ) -> None:
         self.room = room
         self.members = members
         self.events = events
         self.rejected = rejected
         self.no_op = no_op
+        self.gone = gone
 
 
 def accept(
-    room: Room, signal: AnySignal | Timeout, *events: Event, members: MemberChanges = (), **changes: Any
+    room: Room, signal: AnySignal | Timeout, now: int, *events: Event, members: MemberChanges = (), **changes: Any
 ) -> Decision:
     """Return the decision to publish `events` and to change the room's fields as in `changes`."""
     changes["sequence"] = room.sequence + len(events)
+    changes["last_event_at"] = now
     if signal.TOPIC == "api":
         changes["recent"] = signal_ids.remember(room.recent, signal.signal_id, REMEMBERED)
     return Decision(replace(room, **changes), members, events)
@@ -91,12 +101,13 @@ def _remembering(room: Room, signal: AnySignal | Timeout) -> Room:
     return replace(room, recent=signal_ids.remember(room.recent, signal.signal_id, REMEMBERED))
 
 
-def forget_idle(decision: Decision, members_left: int) -> Decision:
-    """Forget a discovered room that has neither members nor a playback (last row of the state table)."""
+def end_idle(decision: Decision, members_left: int, now: int) -> Decision:
+    """End a discovered room that has neither members nor a playback (last row of the state table)."""
     room = decision.room
     if room is None or room.app_id or members_left or room.playback_status != STOPPED:
         return decision
-    return Decision(None, decision.members, decision.events, decision.rejected, decision.no_op)
+    gone = Gone(room.room_id, now, room.recent)
+    return Decision(None, decision.members, decision.events, decision.rejected, decision.no_op, gone)
 
 
 def event_meta(

@@ -16,11 +16,12 @@ import msgspec
 
 from pipeline.model.avro import LONG_MAX, LONG_MIN, MAX_ITEMS, MAX_RECORDS, read_block, read_bytes, read_long
 from pipeline.model.error_text import shorten
+from pipeline.model.signals import Micros
 
 MAX_VALUES: Final = 2048
 """Most values in a record of another writer's schema. Array items, map entries and union branches count one by one,
-because a value without bytes (a null) also takes time, about a microsecond. A `play.failed` has up to 1,030; the rest
-is for fields that a writer adds."""
+because a value without bytes (a null) also takes time, about a microsecond. A `play.failed` has up to 134; the rest is
+for fields that a writer adds."""
 _TOO_MANY: Final = f"at most {MAX_VALUES} values in a record", "more"
 _NO_LIMIT: Final = 1 << 62
 _NO_RULES: Final[dict[str, Any]] = {}
@@ -42,7 +43,8 @@ class Reader:
     """Reads the value at offset `at` of `data`, and keeps track of the field for error messages.
 
     With `check_rules` it checks the attributes that avro/ adds to Avro ("minLength", "maxItems", ...). Without, the
-    schema is another writer's: such attributes are ignored, and the record may hold MAX_VALUES values.
+    schema is another writer's: such attributes are ignored, and the record may hold MAX_VALUES values. A time is
+    returned as Micros, whatever its unit; finer digits are cut.
     """
 
     def __init__(self, data: bytes, at: int, *, check_rules: bool = False) -> None:
@@ -183,8 +185,18 @@ class Reader:
     def _int(self, _: Any, rules: Any) -> int:
         return self._number("an int", rules.get("minimum", -(2**31)), rules.get("maximum", 2**31 - 1))
 
-    def _long(self, _: Any, rules: Any) -> int:
-        return self._number("a long", rules.get("minimum", LONG_MIN), rules.get("maximum", LONG_MAX))
+    def _long(self, schema: Any, rules: Any) -> int:
+        value = self._number("a long", rules.get("minimum", LONG_MIN), rules.get("maximum", LONG_MAX))
+        if not isinstance(schema, dict):
+            return value
+        match schema.get("logicalType"):
+            case "timestamp-micros":
+                return Micros(value)
+            case "timestamp-millis":
+                return Micros(value * 1000)
+            case "timestamp-nanos":
+                return Micros(value // 1000)
+        return value
 
     def _number(self, what: str, low: int, high: int) -> int:
         self._expected = (what, low, high)

@@ -16,13 +16,12 @@ import msgspec
 from pipeline.errors import SignalError
 from pipeline.model.error_text import fault, one_line, shorten
 from pipeline.model.events import Event
-from pipeline.model.signals import SIGNALS, AnySignal, ConferencePlay, Micros
+from pipeline.model.signals import SIGNALS, AnySignal, Micros
 from pipeline.model.times import format_time, parse_time
 
 MAX_VALUE: Final = 1 << 20  # bytes of a signal's value, uncompressed (contract §4)
 LONG_VALUE: Final = 1 << 16  # bytes from which a value is reduced before it is decoded (`_reduced`)
-MAX_URLS: Final = 128  # urls of a `conference.play` (contract §4)
-MAX_FAILED: Final = 1024  # urls of a `play.failed`; the contract has no bound there
+MAX_URLS: Final = 128  # urls of a signal (contract §4)
 MAX_RAW: Final = 12 * 255 + 2  # bytes of the longest id in JSON: every character escaped and beyond the BMP
 MAX_SHOWN: Final = 60  # characters of a bad value that an error message shows
 
@@ -83,14 +82,15 @@ _pick: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
 ).decode
 
 
-def _at_most(items: int) -> Callable[[bytes], object]:
-    """Return a reader of arrays that fails at item `items` + 1; only an array-like struct stops that early."""
-    fields = [(f"u{n}", msgspec.Raw, msgspec.Raw()) for n in range(items)]
-    kind = msgspec.defstruct("Some", fields, array_like=True, forbid_unknown_fields=True)
-    return msgspec.json.Decoder(kind).decode
-
-
-_COUNT: Final = {most: _at_most(most) for most in (MAX_URLS, MAX_FAILED)}
+_count: Final[Callable[[bytes], object]] = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Urls",
+        [(f"u{n}", msgspec.Raw, msgspec.Raw()) for n in range(MAX_URLS)],
+        array_like=True,
+        forbid_unknown_fields=True,
+    )
+).decode
+"""Reads an array and fails at item MAX_URLS + 1; only an array-like struct stops that early."""
 
 
 def _reduced(value: bytes) -> bytes:
@@ -109,7 +109,7 @@ def _reduced(value: bytes) -> bytes:
         if not raw:
             continue
         if name == "urls":
-            _check_count(raw, MAX_URLS if kind == _PLAY else MAX_FAILED)
+            _check_count(raw)
         elif raw[0] in _HOLLOW:
             raw = _HOLLOW[raw[0]]  # an error in any case: no other field is an array or an object
         elif len(raw) > MAX_RAW and name in _IDS and raw[0] == 0x22:
@@ -119,16 +119,13 @@ def _reduced(value: bytes) -> bytes:
     return b"{%b}" % b",".join(parts)
 
 
-_PLAY: Final = b'"%b"' % ConferencePlay.TYPE.encode()
-
-
-def _check_count(urls: bytes, most: int) -> None:
-    if urls[0] != 0x5B or urls.count(b",") < most:
+def _check_count(urls: bytes) -> None:
+    if urls[0] != 0x5B or urls.count(b",") < MAX_URLS:
         return
     try:
-        _COUNT[most](urls)
+        _count(urls)
     except msgspec.ValidationError:
-        raise SignalError(f"urls: Expected array of length <= {most}, got more") from None
+        raise SignalError(f"urls: Expected array of length <= {MAX_URLS}, got more") from None
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")

@@ -53,9 +53,28 @@ def is_current_schema(schema: Any, name: str) -> bool:
 
     If so, the generated decoder may read its values. Avro's Parsing Canonical Forms are compared: they keep names,
     types and the order of fields and branches, which determine the bytes, and drop docs, defaults and other attributes.
+    Logical types are compared, too: they give the unit of a time.
     """
-    canonical = _canonical(schema)
-    return canonical is not None and canonical == _canonical(msgspec.json.decode(SCHEMAS[name]))
+    canonical, current = _canonical(schema), msgspec.json.decode(SCHEMAS[name])
+    return (
+        canonical is not None and canonical == _canonical(current) and _logical_types(schema) == _logical_types(current)
+    )
+
+
+def _logical_types(schema: Any) -> list[Any]:
+    """Return the logical types of a valid schema in their order; None for each type without one."""
+    if isinstance(schema, list):
+        return [found for branch in schema for found in _logical_types(branch)]
+    if not isinstance(schema, dict):
+        return [None]
+    kind = schema["type"]
+    if kind in ("array", "map"):
+        return _logical_types(schema["items" if kind == "array" else "values"])
+    if kind == "record":
+        return [found for field in schema["fields"] for found in _logical_types(field["type"])]
+    if isinstance(kind, (dict, list)):
+        return _logical_types(kind)
+    return [schema.get("logicalType")]
 
 
 def _canonical(schema: Any) -> str | None:
@@ -112,8 +131,8 @@ def _convert(kind: type, value: Any) -> int | bytes:
         if type(value) is not list or not all(type(item) is str for item in value):
             raise ValueError(f"Expected an array of strings, got {value!r:.60}")
         return Recent(signal_ids.of(value))
-    if type(value) is not int:
-        raise ValueError(f"Expected a timestamp-micros, got {value!r:.60}")
+    if type(value) is not Micros:
+        raise ValueError(f"Expected a long with the logicalType timestamp-millis, -micros or -nanos, got {value!r:.60}")
     if not FIRST_TIME <= value <= LAST_TIME:
         raise ValueError(f"Expected a time in the years 1 to 9999, got {value}")
-    return Micros(value)
+    return value

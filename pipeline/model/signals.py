@@ -65,8 +65,8 @@ class ConferenceCreate(Signal, frozen=True, gc=False, tag="conference.create"):
     9999."""
     app_id: Id
     """The application that owns the room."""
-    name: str
-    """Name of the room for people to read; may be empty."""
+    name: Annotated[str, msgspec.Meta(max_length=1024)]
+    """Name of the room for people to read, up to 1024 code points; may be empty."""
 
 
 class ConferenceDestroy(Signal, frozen=True, gc=False, tag="conference.destroy"):
@@ -251,7 +251,7 @@ class MemberJoined(Signal, frozen=True, gc=False, tag="member.joined"):
     session_uuid: Id
     """Session of the member."""
     caller_id: str
-    """Caller ID of the member; may be empty."""
+    """Caller ID of the member; may be empty. Only its first 1024 code points are kept."""
     muted: bool = False
     """True if the member joined muted."""
 
@@ -274,7 +274,7 @@ class MemberLeft(Signal, frozen=True, gc=False, tag="member.left"):
     """Session of the member."""
     reason: str | None = None
     """hangup, removed, orphan or anything else. Null lets the pipeline tell: removed after a leave command,
-    else hangup."""
+    else hangup. Only its first 1024 code points are kept."""
 
 
 class MemberMuted(Signal, frozen=True, gc=False, tag="member.muted"):
@@ -329,8 +329,9 @@ class PlayFailed(Signal, frozen=True, gc=False, tag="play.failed"):
     9999."""
     operation_id: Id | None = None
     """The playback's operation. Null if the engine does not know it: then the url tells."""
-    urls: Annotated[tuple[str, ...], msgspec.Meta(max_length=1024)] = ()
-    """The files that failed, as the engine names them. Empty means: of the whole playback."""
+    urls: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=2048)], ...], msgspec.Meta(max_length=128)] = ()
+    """The files that failed, as the engine names them, each of up to 2048 code points. Empty means: of the
+    whole playback."""
 
 
 class PlayFinished(Signal, frozen=True, gc=False, tag="play.finished"):
@@ -347,8 +348,8 @@ class PlayFinished(Signal, frozen=True, gc=False, tag="play.finished"):
     occurred_at: Micros
     """When it happened at its source, in microseconds since 1970-01-01T00:00:00Z; a time in the years 1 to
     9999."""
-    url: str
-    """The file that ended, as the engine names it."""
+    url: Annotated[str, msgspec.Meta(max_length=2048)]
+    """The file that ended, as the engine names it, up to 2048 code points."""
     operation_id: Id | None = None
     """The playback's operation. Null if the engine does not know it: then the url tells."""
 
@@ -369,8 +370,8 @@ class PlayProgress(Signal, frozen=True, gc=False, tag="play.progress"):
     9999."""
     operation_id: Id | None = None
     """The playback's operation. Null if the engine does not know it: then the url tells."""
-    url: str | None = None
-    """The file that is being played, as the engine names it."""
+    url: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
+    """The file that is being played, as the engine names it, up to 2048 code points."""
 
 
 ApiSignal: TypeAlias = (

@@ -19,7 +19,7 @@ from pipeline.model.records import Position
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.worker.fencing import UnknownOutcome, acquire, leave, unchanged
-from pipeline.worker.table_rows import TableRows
+from pipeline.worker.table_rows import TableRows, table_records
 from pipeline.worker.task import PartitionTask
 from pipeline.worker.transactions import Transactions
 
@@ -103,7 +103,7 @@ class TransactionEnder:
                 fetched = await reader.getmany(tp, timeout_ms=1000)
                 if not fetched:
                     break
-                for record in fetched[tp]:
+                for record in table_records(tp, fetched[tp]):
                     is_position = record.key == POSITION_KEY
                     if owner is not None:
                         return owner, is_position

@@ -30,6 +30,7 @@ from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.metrics import Metrics, package_version
 from pipeline.model.decoders import SignalDecoder
+from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 from pipeline.worker import liveness, startup
 from pipeline.worker.app import PipelineApp, topology
@@ -156,7 +157,7 @@ class Worker:
         learner = Learner(registry, decoder)
         for record, schema_id in ids.items():
             if record.startswith("conference.signal."):
-                await learner.learn(schema_id)
+                decoder.learn(schema_id, SCHEMAS[record])
         offsets = LogOffsets(settings)
         transactions = Transactions(settings, offsets)
         rows = TableRows(registry)

@@ -41,7 +41,7 @@ def update_gauges(metrics: Metrics, tasks: list[PartitionTask]) -> None:
     for source in (source for task in tasks for source in task.merge.inputs):
         end = max(source.end or 0, source.probe[1] if source.probe else 0)
         # From the position, not from the offset: transaction markers need not be applied.
-        behind = max(0, end - source.position) + len(source.queue)
+        behind = max(0, end - source.position) + source.queued
         metrics.lag.labels(source.topic, str(source.partition)).set(behind)
         if source.probe is not None and source.caught_up and source.position < source.probe[1]:
             invisible += 1

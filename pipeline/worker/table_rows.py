@@ -1,28 +1,44 @@
-"""Loads the table's records, in the order of their log, into the rooms, members and position of a partition.
+"""Loads the table's records, in the order of their log, into a partition: rooms, members, gone rooms, and the position.
 
 Rows written with the current schemas take the fast path: a room stays encoded (pipeline/core/lazy_rooms.py), a member
-is read by its generated decoder.
+is read by its generated decoder. Rows of kinds that this version does not know are skipped (contract §2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from aiokafka.structs import TopicPartition
 
+from pipeline.core.merge import Record
 from pipeline.core.partition import Partition
 from pipeline.errors import FatalError, SignalError
+from pipeline.kafka.batch_reader import records_of
+from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
+from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model import row_keys
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.framing import HEAD
-from pipeline.model.records import Member, Position, Room
+from pipeline.model.records import Gone, Member, Position, Room
 from pipeline.model.row_keys import decode_key
 from pipeline.model.wire import decode_member
 from pipeline.worker.schemas import ask
 
+Row = Room | Member | Gone | Position
 _BAD: Final = (msgspec.DecodeError, SignalError, ValueError, TypeError, LookupError)
+
+
+def table_records(tp: TopicPartition, batches: Iterable[StoredBatch]) -> list[Record]:
+    """Return the records of batches of a table partition. Raises FatalError for a batch that can't be read."""
+    try:
+        return records_of(batches)
+    except BatchError as error:
+        raise FatalError(
+            f"{tp.topic} partition {tp.partition}: {error}: only workers may write to this topic"
+        ) from None
 
 
 class TableRows:
@@ -30,16 +46,16 @@ class TableRows:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._decoders = Decoders((Room, Member, Position))
+        self._decoders = Decoders((Room, Member, Gone, Position))
         self._current: dict[bytes, type[Room | Member] | None] = {}
-        """Magic byte and schema id → the record of a current schema; None for other schemas and for positions."""
+        """Magic byte and schema id → the record of a current schema; None for all others."""
 
-    async def decode(self, value: bytes) -> Room | Member | Position:
+    async def decode(self, value: bytes) -> Row:
         """Return the row in `value`, written by any version of the workers.
 
         Raises SignalError if it is not a row, FatalError if the registry does not have its schema.
         """
-        row: Room | Member | Position
+        row: Row
         try:
             row = self._decoders.decode(value)
         except UnknownSchemaError as error:
@@ -66,14 +82,14 @@ class TableRows:
                 value = record.value
                 kind = None if value is None else current.get(value[:HEAD])
                 if kind is Room:
-                    word, room_id = decode_key(record.key)
-                    if word == row_keys.ROOM and _begins_with(value, room_id):
-                        partition.restore_row(room_id, value)
+                    parts = decode_key(record.key)
+                    if parts[0] == row_keys.ROOM and len(parts) == 2 and _begins_with(value, parts[1]):
+                        partition.restore_row(parts[1], value)
                         continue
                 elif kind is Member:
-                    word, room_id, session = decode_key(record.key)
-                    if word == row_keys.MEMBER:
-                        partition.restore_member(room_id, session, decode_member(value))
+                    parts = decode_key(record.key)
+                    if parts[0] == row_keys.MEMBER and len(parts) == 3:
+                        partition.restore_member(parts[1], parts[2], decode_member(value))
                         continue
                 await self._restore(partition, positions, tp, record)
         except _BAD as error:
@@ -87,6 +103,8 @@ class TableRows:
     ) -> None:
         """Load a record of any kind."""
         word, *ids = decode_key(record.key)
+        if word not in row_keys.KINDS:
+            return
         value = record.value
         row = None if value is None else await self.decode(value)
         if value is not None and value[:HEAD] not in self._current:
@@ -97,6 +115,8 @@ class TableRows:
                 partition.restore_room(ids[0], row)
             case row_keys.MEMBER, Member() | None:
                 partition.restore_member(ids[0], ids[1], row)
+            case row_keys.GONE, Gone() | None:
+                partition.restore_gone(ids[0], row)
             case row_keys.POSITION, Position():
                 positions[tp.partition] = row
             case _:

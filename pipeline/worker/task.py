@@ -5,17 +5,25 @@ Kafka Streams calls this a task. A task is changed by the engine's thread only, 
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiokafka.partitioner import murmur2
 
-from pipeline.core.merge import Input, Merge, Record
+from pipeline.core.deadlines import NEVER
+from pipeline.core.merge import CutRecord, Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.errors import SignalError
 from pipeline.metrics import Metrics
-from pipeline.model.decoders import SignalDecoder
+from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.settings import Settings
 from pipeline.topics import API
+from pipeline.worker.schemas import MAX_ASKED, WINDOW_SECONDS
 from pipeline.worker.unit import Unit
+
+AHEAD_RECORDS: Final = 512
+AHEAD_BYTES: Final = 256 << 10
+"""Records of an input, and bytes of their values, that are searched for schema ids to look up together."""
 
 
 class SignalReader:
@@ -33,6 +41,8 @@ class SignalReader:
         Raises SignalError for a record that belongs into the dead letters, UnknownSchemaError when its schema id must
         be looked up first.
         """
+        if isinstance(record, CutRecord) and record.fault:
+            raise SignalError(record.fault)
         signal = self._decoder.decode(record.value)
         topic = "api" if source.topic == self._api else "media"
         if topic != signal.TOPIC:
@@ -43,6 +53,10 @@ class SignalReader:
             shown = record.key[:60].decode("utf-8", "replace")
             raise SignalError(f"the record's key {shown!r} is not its room_id {signal.room_id[:60]!r}")
         return signal
+
+    def unknown_ids(self, records: list[Record]) -> list[int]:
+        """Return the schema ids of these records that must be looked up, each once."""
+        return list(dict.fromkeys(i for r in records if (i := self._decoder.unknown_id(r.value)) is not None))
 
     def wrong_partition(self, source: Input, record: Record, signal: AnySignal) -> SignalError | None:
         """Return the error of a signal that would create its room on a partition other than the key's (contract §2).
@@ -84,16 +98,20 @@ class PartitionTask:
     def advance(self, unit: Unit, until: int, signals: SignalReader) -> None:
         """Apply records until none is next, the next one must wait, or the unit holds `until` signals or is full.
 
-        Raises UnknownSchemaError; the record stays queued.
+        Raises UnknownSchemaError and PackedError; the record stays queued.
         """
         merge, partition = self.merge, self.partition
         if partition.earliest is not None:
             self._expire(unit)
+        if partition.gone:
+            self._delete_gone(unit)
         while unit.signals < until and not unit.full:
             source = merge.next()
             if source is None:
                 return
             record = source.queue[0]
+            if type(record) is not Record:
+                record = source.unpack()
             now = record.time if record.time > source.time else source.time
             try:
                 signal = signals.read(source, record)
@@ -112,15 +130,37 @@ class PartitionTask:
                 unit.dead_lettered(source, record, misplaced)
                 source.applied(record, source.time)
                 continue
-            decision = partition.step(room, signal, now)
+            gone = None if room is not None else partition.gone.get(signal.room_id)
+            decision = partition.step(room, gone, signal, now)
             source.applied(record, now)
-            unit.decided(source, record, signal, room, decision)
+            unit.decided(source, record, signal, room, gone, decision)
+
+    def unknown_ids(self, signals: SignalReader) -> list[int]:
+        """Return the schema ids that the next records need and that must be looked up, that of the head first."""
+        head = self.merge.next()
+        inputs = sorted(self.merge.inputs, key=lambda source: source is not head)
+        return signals.unknown_ids([r for source in inputs for r in source.unpack_ahead(AHEAD_RECORDS, AHEAD_BYTES)])
+
+    def bury(self, unit: Unit, error: UnknownSchemaError) -> None:
+        """Add the head, whose schema id is not looked up, to the dead letters."""
+        source = self.merge.next()
+        assert source is not None
+        record = source.unpack()
+        text = f"schema id {error.schema_id} was not looked up: {MAX_ASKED} other ids were, within {WINDOW_SECONDS:g} s"
+        unit.dead_lettered(source, record, SignalError(text))
+        source.applied(record, source.time)
 
     def _expire(self, unit: Unit) -> None:
         """Fire the deadlines that have passed the barrier, the earliest first."""
         partition = self.partition
         while (timeout := partition.next_timeout()) is not None and self.merge.reached(timeout.occurred_at):
             unit.expired(self.number, timeout.room_id, partition.expire(timeout))
+
+    def _delete_gone(self, unit: Unit) -> None:
+        """Delete the records of gone rooms whose 60 s are behind the barrier (contract §2), as many as a unit may."""
+        partition = self.partition
+        while (until := partition.gone_until) != NEVER and self.merge.reached(until) and unit.may_delete(self.number):
+            unit.gone_deleted(self.number, partition.delete_gone())
 
     def _wait(self, source: Input, record: Record, signals: SignalReader) -> None:
         """The signal, and all behind it, must wait for a deadline before it to pass the barrier (contract §5)."""

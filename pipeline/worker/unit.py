@@ -16,14 +16,15 @@ from aiokafka.structs import TopicPartition
 from pipeline.core.decision import Decision
 from pipeline.core.merge import Input, Record
 from pipeline.kafka.record_batch import Batch, Batches, batches, encode_row, header
+from pipeline.kafka.record_reader import find_headers
 from pipeline.model.avro import LENGTH, length
 from pipeline.model.events import Event
-from pipeline.model.records import Member, Position, Room, TopicPosition
-from pipeline.model.row_keys import MEMBER, POSITION_KEY, ROOM, encode_key
+from pipeline.model.records import Gone, Member, Position, Room, TopicPosition
+from pipeline.model.row_keys import GONE, MEMBER, POSITION_KEY, ROOM, encode_key
 from pipeline.model.signals import AnySignal
 from pipeline.model.times import format_time
-from pipeline.model.trace_context import context
-from pipeline.model.wire import encode_member, encode_room
+from pipeline.model.trace_context import TRACE_HEADERS, context
+from pipeline.model.wire import encode_gone, encode_member, encode_room
 from pipeline.worker.output_encoder import (
     END,
     EVENT_HEADERS,
@@ -38,23 +39,30 @@ MAX_SIGNALS: Final = 40_000
 MAX_BYTES: Final = 32 << 20
 """A unit that has reached one of these bounds takes in no more signals. The last signal may take the bytes beyond the
 bound: its output is never split."""
+MAX_DELETED: Final = 1_000
+"""Records of gone rooms that one partition deletes in a unit, or as many as the unit has signals if that is more: so a
+load that only creates and destroys rooms does not leave ever more of them."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 
 
 class Output:
     """What one partition writes in a unit."""
 
-    __slots__ = ("dead", "events", "members", "rejected", "rooms", "rows")
+    __slots__ = ("dead", "deleted", "events", "gone", "members", "noops", "rejected", "rooms", "rows")
 
     def __init__(self) -> None:
         self.events = Batches()
         self.rejected = Batches()
+        self.noops = Batches()
         self.dead = Batches()
-        self.rows: dict[str | tuple[str, str], bytes] = {}
-        """Encoded rows by room_id, or by (room_id, session_uuid)."""
+        self.deleted = 0
+        """Records of gone rooms that were deleted because their 60 s are over."""
+        self.rows: dict[str | tuple[str, ...], bytes] = {}
+        """Encoded rows: of rooms by room_id, of members by (room_id, session_uuid), of gone rooms by (room_id,)."""
         self.rooms: dict[str, Room | None] = {}
         self.members: dict[tuple[str, str], Member | None] = {}
-        """Rooms and members that have changed since `rows` was updated; None for a deleted one."""
+        self.gone: dict[str, Gone | None] = {}
+        """Rooms, members and gone rooms that have changed since `rows` was updated; None for a deleted one."""
 
 
 class Unit:
@@ -98,9 +106,15 @@ class Unit:
         return output
 
     def decided(
-        self, source: Input, record: Record, signal: AnySignal, before: Room | None, decision: Decision
+        self,
+        source: Input,
+        record: Record,
+        signal: AnySignal,
+        before: Room | None,
+        gone: Gone | None,
+        decision: Decision,
     ) -> None:
-        """Add the decision on a signal; `before` is the room before it."""
+        """Add the decision on a signal; `before` is the room before it, or `gone` the record of the gone room."""
         output = self.output_for(source.partition)
         self.signals += 1
         self.bytes += len(record.value or b"")
@@ -108,7 +122,8 @@ class Unit:
         if decision.events:
             own = [signal_header(source, record)]
             if record.headers and self._encoder.trace:
-                own += [header(name, value) for name, value in context(record.headers)]
+                found = find_headers(record.headers, TRACE_HEADERS)
+                own += [header(name, value) for name, value in context(found)]
             self._publish(output, record.key or b"", decision.events, own)
             self._times.append(record.time)
         elif decision.rejected:
@@ -118,8 +133,14 @@ class Unit:
             output.rejected.add(rejected)
         elif decision.no_op:
             self.counts["no_ops"][decision.no_op] += 1
+            if signal.TOPIC == "api":
+                no_op = self._encoder.encode_no_op(source, record, signal, decision.no_op)
+                self.bytes += len(no_op)
+                output.noops.add(no_op)
         if decision.room is not before:
             output.rooms[signal.room_id] = decision.room
+            if gone is not None or decision.gone is not None:
+                output.gone[signal.room_id] = decision.gone
         for session, member in decision.members:
             output.members[signal.room_id, session] = member
 
@@ -129,6 +150,19 @@ class Unit:
         self.counts["timeouts"][""] += 1
         self._publish(output, room_id.encode(), decision.events, [])
         output.rooms[room_id] = decision.room
+        if decision.gone is not None:
+            output.gone[room_id] = decision.gone
+
+    def may_delete(self, partition: int) -> bool:
+        """Return whether `partition` may delete another record of a gone room in this unit."""
+        output = self._outputs.get(partition)
+        return output is None or output.deleted < max(MAX_DELETED, self.signals)
+
+    def gone_deleted(self, partition: int, room_id: str) -> None:
+        """Delete the record of a gone room whose 60 s are over."""
+        output = self.output_for(partition)
+        output.deleted += 1
+        output.gone[room_id] = None
 
     def dead_lettered(self, source: Input, record: Record, error: Exception) -> None:
         """Add a record that is no signal to the dead letters."""
@@ -167,6 +201,7 @@ class Unit:
     def encode_rows(self) -> None:
         """Encode the rows that have changed since the last call."""
         room_head, member_head = self._encoder.head(Room), self._encoder.head(Member)
+        gone_head = self._encoder.head(Gone)
         for output in self._outputs.values():
             rows = output.rows
             for room_id, room in output.rooms.items():
@@ -175,8 +210,12 @@ class Unit:
             for both, member in output.members.items():
                 key = encode_key((MEMBER, both[0], both[1]))
                 rows[both] = encode_row(key, None if member is None else encode_member(member, member_head))
+            for room_id, gone in output.gone.items():
+                key = encode_key((GONE, room_id))
+                rows[room_id,] = encode_row(key, None if gone is None else encode_gone(gone, gone_head))
             output.rooms.clear()
             output.members.clear()
+            output.gone.clear()
 
     # --- what is written -------------------------------------------------------------------------------------
 
@@ -204,6 +243,7 @@ class Unit:
         return (
             (encoder.events, output.events),
             (encoder.rejected, output.rejected),
+            (encoder.noops, output.noops),
             (encoder.dead, output.dead),
         )
 

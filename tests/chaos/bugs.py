@@ -184,8 +184,8 @@ def deadline_new_after_pause() -> None:
     """A resumed playback gets the full 10 s instead of the remaining time."""
     decide = partitions.decide
 
-    def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
-        decision = decide(room, members, signal, now, rules)
+    def decided(room: Any, gone: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
+        decision = decide(room, gone, members, signal, now, rules)
         if any(event.EVENT == "conference.play.resumed" for event in decision.events):
             decision.room = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
         return decision
@@ -197,11 +197,11 @@ def toggle_without_memory() -> None:
     """A repeated pause request toggles again."""
     decide = partitions.decide
 
-    def decided(room: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
+    def decided(room: Any, gone: Any, members: Any, signal: Any, now: int, rules: Any) -> Any:
         if signal.TYPE == "conference.pause" and room is not None:
             others = signal_ids.of(i for i in remembered_ids(room.recent) if i != signal.signal_id)
             room = msgspec.structs.replace(room, recent=others)
-        return decide(room, members, signal, now, rules)
+        return decide(room, gone, members, signal, now, rules)
 
     _set(partitions, "decide", decided)
 

@@ -15,13 +15,13 @@ from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.errors import FatalError
 from pipeline.model import signal_ids
-from pipeline.model.records import Member, Position, Room
-from pipeline.model.signals import ConferencePause
+from pipeline.model.records import Gone, Member, Position, Room
+from pipeline.model.signals import ConferenceDestroy, ConferencePause
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.worker.table_rows import TableRows
 from tests.support.state import as_dict, is_row
 
-IDS = {Room.RECORD: 1, Member.RECORD: 2, Position.RECORD: 3}
+IDS = {Room.RECORD: 1, Member.RECORD: 2, Position.RECORD: 3, Gone.RECORD: 4}
 TABLE = TopicPartition("t.rooms", 0)
 TEXT = st.text(max_size=80)
 
@@ -104,7 +104,7 @@ class Registry:
     """A registry with this version's schemas, except that the schema of a room is `room`."""
 
     def __init__(self, room: str = SCHEMAS[Room.RECORD]) -> None:
-        self._texts = {1: room, 2: SCHEMAS[Member.RECORD], 3: SCHEMAS[Position.RECORD]}
+        self._texts = {1: room, 2: SCHEMAS[Member.RECORD], 3: SCHEMAS[Position.RECORD], 4: SCHEMAS[Gone.RECORD]}
 
     async def schema(self, schema_id: int) -> str | None:
         return self._texts.get(schema_id)
@@ -133,6 +133,9 @@ ROWS: list[tuple[bytes, bytes | None]] = [
     (b'["member","a","t"]', None),
     (b'["member","c","t"]', row(Member("c", "t"))),
     (b'["member","c","t"]', None),
+    (b'["gone","d"]', row(Gone("d", 5, signal_ids.of(["s"])))),
+    (b'["gone","e"]', row(Gone("e", 5))),
+    (b'["gone","e"]', None),
 ]
 
 
@@ -152,7 +155,32 @@ async def test_last_row_of_a_key_is_restored(change: tuple[str, str], packed: bo
     assert as_dict(partition.rooms) == {"a": playing("a"), LONG: Room(LONG)}
     assert partition.members == {"a": {"s": Member("a", "s", "+1", muted=True)}}
     assert partition.armed == 1
+    assert partition.gone == {"d": Gone("d", 5, signal_ids.of(["s"]))}
+    assert partition.gone_until == 60_000_005
     assert positions == {0: Position("owner")}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [b'["door","a"]', b'["door"]', b'["door","a","b","c"]', b'["door",1,{"a":null}]', b'["rooms","a"]', b'[""]'],
+)
+@pytest.mark.parametrize("value", [row(Room("a")), row(Member("a", "b")), b"\0\0\0\0\x63unknown schema", b"junk", None])
+async def test_rows_of_unknown_kinds_are_skipped(key: bytes, value: bytes | None) -> None:
+    partition, positions = await restored(*ROWS, (key, value))
+    assert as_dict(partition.rooms) == {"a": playing("a"), LONG: Room(LONG)}
+    assert (set(partition.members), set(partition.gone), set(positions)) == ({"a"}, {"d"}, {0})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_of_a_room_and_a_gone_one_the_room_holds(order: int) -> None:
+    rows = [(b'["room","a"]', row(Room("a", "app"))), (b'["gone","a"]', row(Gone("a", 5, signal_ids.of(["s"]))))]
+    partition, _ = await restored(*rows[::order])
+    decision = partition.apply(ConferencePause("s", "a", 6, "op"), 6)
+    assert decision.rejected == "playback_inactive", "the room has not seen this signal"
+    assert partition.gone_until == 60_000_005, "the record is deleted like all others"
+    partition.apply(ConferenceDestroy("d", "a", 7), 7)
+    assert partition.gone == {"a": Gone("a", 7, signal_ids.of(["s", "d"]))}
+    assert partition.gone_until == 60_000_007
 
 
 @pytest.mark.parametrize(
@@ -161,10 +189,17 @@ async def test_last_row_of_a_key_is_restored(change: tuple[str, str], packed: bo
         (b"a", row(Room("a"))),
         (b'["room"]', row(Room("a"))),
         (b'["member","a"]', row(Member("a", "b"))),
+        (b'["member","a",1]', row(Member("a", "b"))),
+        (b'["room",1]', row(Room("a"))),
+        (b'["gone","a"]', row(Room("a"))),
+        (b'["gone"]', row(Gone("a", 5))),
+        (b'["gone","a"]', row(Gone("a", 5))[:-1]),
+        (b'{"door":1}', row(Room("a"))),
+        (b"[]", row(Room("a"))),
+        (b"[1]", row(Room("a"))),
         (b'["room","a"]', row(Room("a"))[:5]),
         (b'["room","other"]', row(Room("a"))[:5] + b"junk"),
         (b'["room","a"]', row(Member("a", "b"))),
-        (b'["door","a"]', row(Room("a"))),
         (b'["position"]', b"x"),
         (b'["member","a","b"]', row(Member("a", "b"))[:-1]),
     ],

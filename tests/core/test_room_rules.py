@@ -15,21 +15,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipeline.core.decision import Decision, NoOp, Rejection
+from pipeline.core.deadlines import NEVER
+from pipeline.core.decision import GONE_FOR, Decision, NoOp, Rejection
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.model.codec import decode_json, event_json
 from pipeline.model.events import EVENTS
-from pipeline.model.records import Member, Room
+from pipeline.model.records import Gone, Member, Room
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.model import API, Model, Outcome, line, rfc3339
-from tests.support.state import as_dict, remembered_ids
+from tests.support.state import as_dict, remembered_ids, table
 from tests.support.untraced import untraced
 
 Json = dict[str, Any]
 START = 1_767_225_600_000_000
-STEPS = (0, 0, 0, 0, 1, 1_000_000, 1_000_000, 4_000_000, 9_999_999, 10_000_000, 10_000_001, -3_000_000)
+STEPS = (
+    *(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1_000_000, 1_000_000, 1_000_000, 1_999_999, 2_000_000, 4_000_000),
+    *(9_999_999, 10_000_000, 10_000_001, 40_000_000, 60_000_000, -3_000_000),
+)
 ROOMS, SESSIONS, OPERATIONS = ("r", "é"), ("a", "b", "c"), ("o1", "o2", "o3")
 URLS = ("http://x/1", "http://x/2", "http://x/3")
 FIELDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -48,11 +52,15 @@ FIELDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "member.muted": {"session_uuid": SESSIONS},
     "member.unmuted": {"session_uuid": SESSIONS},
     "play.progress": {"operation_id": (None, *OPERATIONS), "url": (None, *URLS)},
-    "play.finished": {"operation_id": (None, None, *OPERATIONS), "url": (*URLS, "/file")},
-    "play.failed": {"operation_id": (None, *OPERATIONS), "urls": ((), ("/file",), URLS[1:])},
+    "play.finished": {"operation_id": (None, None, *OPERATIONS), "url": (*URLS, URLS[0], "/file")},
+    "play.failed": {"operation_id": (None, *OPERATIONS), "urls": ((), ("/file",), URLS[:1], URLS[1:])},
 }
 OFTEN = ("member.joined", "conference.play", "play.finished", "conference.pause", "conference.create")
-TYPES = (*FIELDS, *3 * OFTEN, *2 * ("conference.stop", "conference.pause", "play.progress"))
+TYPES = (
+    *FIELDS,
+    *3 * OFTEN,
+    *2 * ("conference.stop", "conference.pause", "play.progress", "conference.play", "play.finished", "play.failed"),
+)
 
 
 @st.composite
@@ -97,26 +105,35 @@ class Both:
         expected = self.model.due(self.now) + self.model.signal(signal, self.now)
         found: list[Outcome] = []
         for timeout in self.partition.due(self.now):
-            found += self._outcomes(None, timeout.room_id, self.partition.expire(timeout))
+            found += self._outcomes(None, timeout.room_id, None, self.partition.expire(timeout))
         decoded = decode_json(json.dumps(signal).encode())
-        found += self._outcomes(decoded, decoded.room_id, self.partition.apply(decoded, self.now))
+        before = self.partition.gone.get(decoded.room_id)
+        found += self._outcomes(decoded, decoded.room_id, before, self.partition.apply(decoded, self.now))
         assert found == expected
         self.events += [outcome["event"] for outcome in found if "event" in outcome]
         return found
 
-    def _outcomes(self, signal: AnySignal | None, room_id: str, decision: Decision) -> list[Outcome]:
+    def delete_gone(self) -> None:
+        """Delete the records of gone rooms whose 60 s are over, as a worker does at some time."""
+        while self.partition.gone_until <= self.now:
+            self._write(("gone", self.partition.delete_gone()), None)
+
+    def _outcomes(self, signal: AnySignal | None, room_id: str, gone: Gone | None, decision: Decision) -> list[Outcome]:
         self._write(("room", room_id), decision.room)
+        if decision.gone is not None or (gone is not None and decision.room is not None):
+            self._write(("gone", room_id), decision.gone)
         for session, member in decision.members:
             self._write(("member", room_id, session), member)
         lines = [event_json(event) for event in decision.events]
         found: list[Outcome] = [{"event": json.loads(text)} for text in lines]
         assert lines == [line(outcome["event"]) for outcome in found]  # the format of contract §3, byte for byte
-        if signal is not None and decision.rejected:
-            fields = {"signal_id": signal.signal_id, "room_id": room_id}
-            found.append({"rejected": {**fields, "type": signal.TYPE, "reason": decision.rejected}})
-        return found + ([{"no_op": decision.no_op}] if decision.no_op else [])
+        for outcome, reason in (("rejected", decision.rejected), ("no_op", decision.no_op)):
+            if signal is not None and reason:
+                fields = {"signal_id": signal.signal_id, "room_id": room_id}
+                found.append({outcome: {**fields, "type": signal.TYPE, "reason": reason}})
+        return found
 
-    def _write(self, key: tuple[str, ...], row: Room | Member | None) -> None:
+    def _write(self, key: tuple[str, ...], row: Room | Member | Gone | None) -> None:
         self.rows[key] = None if row is None else ENCODERS[type(row)](row, b"")
 
     def restore(self) -> None:
@@ -124,24 +141,13 @@ class Both:
         self.partition = restored(self.rows, self.mode)
 
     def check_state(self) -> None:
-        partition, model = self.partition, self.model
-        assert set(partition.rooms) == model.rooms.keys()
-        for room_id, room in as_dict(partition.rooms).items():
-            expected = model.rooms[room_id]
-            assert remembered_ids(room.recent) == tuple(expected["recent"])
-            assert len(remembered_ids(room.recent)) <= 16
-            assert (room.app_id, room.name, room.sequence) == tuple(
-                expected[name] for name in ("app_id", "name", "sequence")
-            )
-            assert (room.playback_status, room.deadline, room.remaining, room.files_finished) == tuple(
-                expected[name] for name in ("status", "deadline", "remaining", "finished")
-            )
-            members = sorted(partition.members.get(room_id, {}).values(), key=lambda m: m.sequence)
-            assert [(m.session_uuid, m.muted, m.leaving) for m in members] == [
-                (m["session_uuid"], m["muted"], m["leaving"]) for m in expected["members"]
-            ]
+        """Compare the whole state with the model's, as rows of the table."""
+        partition = self.partition
+        expected = self.model.rows().items()
+        assert table(partition) == {key: row for key, row in expected if key[0] != "gone" or key[1] in partition.gone}
+        assert set(self.model.gone) >= set(partition.gone)
         assert partition.members.keys() <= set(partition.rooms)
-        assert partition.armed == sum(room["status"] == "playing" for room in model.rooms.values())
+        assert partition.armed == sum(room.playback_status == "playing" for room in as_dict(partition.rooms).values())
 
 
 def restored(rows: dict[tuple[str, ...], bytes | None], mode: str) -> Partition:
@@ -151,6 +157,8 @@ def restored(rows: dict[tuple[str, ...], bytes | None], mode: str) -> Partition:
     for key, data in shuffled:
         if key[0] == "room":
             partition.restore_room(key[1], None if data is None else DECODERS["conference.Room"](data, 0))
+        elif key[0] == "gone":
+            partition.restore_gone(key[1], None if data is None else DECODERS["conference.Gone"](data, 0))
         else:
             member = None if data is None else DECODERS["conference.Member"](data, 0)
             partition.restore_member(key[1], key[2], member)
@@ -175,8 +183,8 @@ def test_a_thousand_random_histories_match_the_model(mode: str) -> None:
         both = Both(mode)
         for signal, step in random_history(seed, 60, ids=10**6 if seed % 2 else 30):
             for outcome in both.feed(signal, step):
-                name = outcome.get("no_op") or outcome.get("rejected", {}).get("reason")
-                seen[name or outcome["event"]["event"]] += 1
+                event = outcome.get("event")
+                seen[event["event"] if event else next(iter(outcome.values()))["reason"]] += 1
         both.check_state()
     assert set(seen) == {event.EVENT for event in EVENTS} | {*get_args(Rejection), *get_args(NoOp)}
     assert min(seen.values()) > 50
@@ -193,6 +201,10 @@ def test_restored_partition_continues_like_the_original(history: list[tuple[Json
             both.restore()
             assert as_dict(both.partition.rooms) == as_dict(before.rooms)
             assert both.partition.members == before.members
+            assert both.partition.gone == before.gone
+            assert both.partition.gone_until == before.gone_until
+            if data.draw(st.booleans()):
+                both.delete_gone()
         both.feed(signal, step)
     both.check_state()
 
@@ -251,14 +263,18 @@ def test_destroyed_rooms_leave_no_state() -> None:
             both.feed(
                 {
                     "type": "conference.create",
-                    "signal_id": "c",
+                    "signal_id": "last create",
                     "room_id": room_id,
                     "app_id": "a",
                     "name": "",
                 },
                 0,
             )
-            both.feed({"type": "conference.destroy", "signal_id": "d", "room_id": room_id}, 0)
+            both.feed({"type": "conference.destroy", "signal_id": "last destroy", "room_id": room_id}, 0)
+        assert set(both.partition.gone) == set(ROOMS)
+        both.now += GONE_FOR
+        both.delete_gone()
+        assert (both.partition.gone, both.partition.gone_until) == ({}, NEVER)
         assert (as_dict(both.partition.rooms), both.partition.members, both.partition.armed) == ({}, {}, 0)
         assert set(both.rows.values()) == {None}
         assert both.partition.next_timeout() is None
@@ -293,6 +309,10 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.both.restore()
+
+    @rule()
+    def delete_gone(self) -> None:
+        self.both.delete_gone()
 
     @invariant()
     def same_state(self) -> None:

@@ -20,6 +20,9 @@ VOLUME = {"type": "conference.volume", **BASE, "volume": 2, "operation_id": "o"}
 PLAY = {"type": "conference.play", **BASE, "urls": ["http://x"], "operation_id": "o"}
 LEFT = {"type": "member.left", **BASE, "session_uuid": "a"}
 FAILED = {"type": "play.failed", **BASE}
+FINISHED = {"type": "play.finished", **BASE, "url": "/x"}
+PROGRESS = {"type": "play.progress", **BASE, "url": "/x"}
+CREATE = {"type": "conference.create", **BASE, "app_id": "a", "name": ""}
 JOINED = {"type": "member.joined", **BASE, "session_uuid": "a", "caller_id": ""}
 
 
@@ -71,6 +74,12 @@ INVALID: dict[str, tuple[bytes, str]] = {
     "no host": (raw(PLAY, urls=["https://"]), 'got "https://"'),
     "space before": (raw(PLAY, urls=[" http://x"]), 'got " http://x"'),
     "url of 2049": (raw(PLAY, urls=["http://" + "é" * 2042]), "urls[0]: Expected str of length <= 2048, got"),
+    "name of 1025": (raw(CREATE, name="😀" * 1025), 'name: Expected str of length <= 1024, got "😀'),
+    "media url of 2049": (raw(FINISHED, url="é" * 2049), 'url: Expected str of length <= 2048, got "é'),
+    "url of 2049 in progress": (raw(PROGRESS, url="x" * 2049), 'url: Expected str of length <= 2048, got "x'),
+    "media url of 2049 in a list": (raw(FAILED, urls=["x", "x" * 2049]), 'urls[1]: Expected str of length <= 2048, got "x'),
+    "129 media urls": (raw(FAILED, urls=["x"] * 129), 'urls: Expected array of length <= 128, got ["x"'),
+    "129 long media urls": (raw(FAILED, urls=["x" * 600] * 129), "urls: Expected array of length <= 128, got more"),
     "url is a number": (raw(PLAY, urls=[1]), "urls[0]: Expected str, got int"),
     "empty optional id": (raw(FAILED, operation_id=""), 'operation_id: Expected str of length >= 1, got ""'),
     "array": (b"[]", "Expected object, got array"),
@@ -116,7 +125,12 @@ VALID: dict[str, bytes] = {
     "escapes": raw(VOLUME).replace(b'"s"', b'"\\u0000\\ud83d\\ude00\\/"'),
     "null reason": raw(LEFT, reason=None),
     "empty reason": raw(LEFT, reason=""),
-    "null operation_id": raw(FAILED, operation_id=None, urls=["", "/x" * 5000]),
+    "null operation_id": raw(FAILED, operation_id=None, urls=["", "/x" * 1024]),
+    "128 urls of 2048": raw(FAILED, urls=["😀" * 2048] * 128),
+    "url of 2048": raw(FINISHED, url="é" * 2048),
+    "name of 1024": raw(CREATE, name="😀" * 1024),
+    "caller_id of 1025": raw(JOINED, caller_id="é" * 1025),
+    "reason of 900 kB": raw(LEFT, reason="x" * 900_000),
     "HTTP": raw(PLAY, urls=["HTTP://\n", "hTTps://é", "http://" + "😀" * 2041] * 42),
 }
 

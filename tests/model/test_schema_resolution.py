@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.model import records, signal_ids, signals
 from pipeline.model.avro import long
 from pipeline.model.decoders import SignalDecoder
 from pipeline.model.schema_resolution import decoder, is_current_schema, resolving
+from pipeline.model.times import FIRST_TIME, LAST_TIME
 from pipeline.model.wire import SCHEMAS
 
 NAME = "conference.signal.MemberJoined"
@@ -109,13 +111,97 @@ def test_signal_ids_that_are_not_strings_are_errors() -> None:
         decoder(1, json.dumps(odd), {"conference.Room": records.Room})(HEAD + out.getvalue())
 
 
-def test_fields_in_another_order_and_plain_longs_are_read() -> None:
+def timed(kind: Any) -> Any:
+    """Return the schema with a time of this type."""
     writer = schema()
-    writer["fields"].reverse()
     for field in writer["fields"]:
         if field["name"] == "occurred_at":
-            field["type"] = "long"
+            field["type"] = kind
+    return writer
+
+
+def test_fields_in_another_order_are_read() -> None:
+    writer = schema()
+    writer["fields"].reverse()
     assert read(writer, written(writer)) == JOINED
+
+
+def time_of(unit: str, base: str = "long") -> Any:
+    return {"type": base, "logicalType": unit}
+
+
+MICROS, MILLIS, NANOS = (time_of(f"timestamp-{unit}") for unit in ("micros", "millis", "nanos"))
+TIMES: dict[str, tuple[Any, int, int]] = {
+    "micros": (MICROS, NOW, NOW),
+    "millis": (MILLIS, NOW // 1000, NOW),
+    "nanos": (NANOS, NOW * 1000 + 999, NOW),
+    "millis before 1970": (MILLIS, -1, -1000),
+    "nanos before 1970": (NANOS, -1, -1),
+    "the first microsecond of the year 1": (MICROS, FIRST_TIME, FIRST_TIME),
+    "the first millisecond of the year 1": (MILLIS, FIRST_TIME // 1000, FIRST_TIME),
+    "the last millisecond of the year 9999": (MILLIS, LAST_TIME // 1000, LAST_TIME - 999),
+    "the first nanosecond": (NANOS, -(2**63), -(2**63) // 1000),
+    "the last nanosecond": (NANOS, 2**63 - 1, (2**63 - 1) // 1000),
+    "a branch of a union": (["null", MILLIS], NOW // 1000, NOW),
+    "one branch of two times": ([MILLIS, "null"], NOW // 1000, NOW),
+    "with another attribute": ({**MILLIS, "x": 1}, NOW // 1000, NOW),
+}
+
+
+def encoded_time(writer: Any, value: int) -> bytes:
+    """Encode the signal with this number as its time, whatever the unit."""
+    plain = json.loads(json.dumps(writer).replace('"logicalType"', '"x-logicalType"'))
+    return written(plain, occurred_at=value)
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), TIMES.values(), ids=TIMES)
+def test_a_time_has_the_unit_of_its_writer(kind: Any, value: int, expected: int) -> None:
+    writer = timed(kind)
+    found = read(writer, encoded_time(writer, value))
+    assert found == signals.MemberJoined("s", "r", expected, "a", "+1", True)
+
+
+NO_TIMES: dict[str, tuple[Any, int, str]] = {
+    "a plain long": ("long", NOW, "Expected a long with the logicalType timestamp-millis, -micros or -nanos, got"),
+    "a plain int": ("int", 5, "Expected a long with the logicalType"),
+    "an int of seconds": (time_of("timestamp-millis", "int"), 5, "Expected a long with the logicalType"),
+    "a local time": (time_of("local-timestamp-micros"), NOW, "Expected a long with the logicalType"),
+    "a time of the day": (time_of("time-micros"), 5, "Expected a long with the logicalType"),
+    "an unknown logical type": (time_of("timestamp-seconds"), 5, "Expected a long with the logicalType"),
+    "no logical type": ({"type": "long", "logicalType": {"x": []}}, NOW, "Expected a long with the logicalType"),
+    "a null": (["null", MICROS], -1, "Expected a long with the logicalType"),
+    "a long of a union": (["null", "long"], NOW, "Expected a long with the logicalType"),
+    "the year 0": (MILLIS, FIRST_TIME // 1000 - 1, "Expected a time in the years 1 to 9999, got -62135596800001000"),
+    "the year 10000": (MILLIS, LAST_TIME // 1000 + 1, "Expected a time in the years 1 to 9999, got 253402300800000000"),
+    "the year 292277": (MILLIS, 2**63 - 1, "Expected a time in the years 1 to 9999"),
+}
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), NO_TIMES.values(), ids=NO_TIMES)
+def test_what_is_no_time_is_an_error(kind: Any, value: int, expected: str) -> None:
+    writer = timed(kind)
+    is_null = isinstance(kind, list) and value == -1
+    with pytest.raises(SignalError, match=rf"field occurred_at: {re.escape(expected)}"):
+        read(writer, written(writer, occurred_at=None) if is_null else encoded_time(writer, value))
+
+
+@pytest.mark.parametrize("unit", ["millis", "nanos", "micro"])
+def test_another_unit_is_another_schema(unit: str) -> None:
+    assert not is_current_schema(timed(time_of(f"timestamp-{unit}")), NAME)
+    assert not is_current_schema(timed("long"), NAME)
+
+
+def test_times_of_rows_have_the_unit_of_their_writer() -> None:
+    old = json.loads(SCHEMAS["conference.Room"].replace("timestamp-micros", "timestamp-millis"))
+    out = io.BytesIO()
+    fastavro.schemaless_writer(
+        out,
+        json.loads(SCHEMAS["conference.Room"].replace('"logicalType":"timestamp-micros"', '"x":1')),
+        {"room_id": "r", "deadline": 5, "remaining": 6},
+    )
+    row = decoder(1, json.dumps(old), {"conference.Room": records.Room})(HEAD + out.getvalue())
+    assert row == records.Room("r", deadline=5000, remaining=6)
+    assert type(row.deadline) is int
 
 
 def test_other_docs_and_rules_are_the_same_schema() -> None:

@@ -120,7 +120,7 @@ def test_every_record_of_the_contract_has_a_file() -> None:
     for event in FIELDS:
         name = re.sub(r"[._](.)", lambda m: m[1].upper(), event.removeprefix("conference"))
         expected.add(f"conference.{name}")
-    expected |= {f"conference.{name}" for name in ("Meta", "Room", "Member", "Position", "Rejected")}
+    expected |= {f"conference.{name}" for name in ("Meta", "Room", "Member", "Gone", "Position", "Rejected", "NoOp")}
     assert {file.stem for file in FILES} == expected
     assert set(SCHEMAS) == set(DECODERS) == {c.RECORD for c in ENCODERS} == expected | {"conference.TopicPosition"}
 

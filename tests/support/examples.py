@@ -24,7 +24,8 @@ DEFAULTS = {"playback_id": None, "ends_playback": False, "synthetic": False}
 class Example:
     """One example of a row.
 
-    `room` has expected fields of the room afterwards (None: the room is unknown), `members` those of its members.
+    `room` has expected fields of the room afterwards, `members` those of its members. `room` is None if the room is
+    unknown or gone; then `gone` has expected fields of the record of a gone room (None: there is no record).
     """
 
     row: str
@@ -34,6 +35,7 @@ class Example:
     rejected: str | None = None
     no_op: str | None = None
     room: Json | None = field(default_factory=dict)
+    gone: Json | None = None
     members: dict[str, Json] = field(default_factory=dict)
     mode: str = "dispatch"
 
@@ -43,10 +45,10 @@ def timed(example: Example) -> list[Json]:
     signals: list[Json] = []
     for n, short in enumerate([*example.given, example.signal]):
         fields = dict(short)
-        at = fields.pop("at", n)
+        seconds = fields.pop("at", n)
         name = fields.pop("id", "s" if n == len(example.given) else f"g{n}")
         fields["signal_id"], fields["room_id"] = name, fields.get("room_id", ROOM)
-        signals.append({**fields, "occurred_at": rfc3339(START + round(at * SECOND))})
+        signals.append({**fields, "occurred_at": rfc3339(at(seconds))})
     return signals
 
 
@@ -64,6 +66,11 @@ def expected(example: Example, before: int) -> list[Json]:
         order = ("occurred_at", "app_id", "cause", "playback_id", "ends_playback", "synthetic")
         events.append({**fields, "meta": {**ordered, **{key: meta[key] for key in order}}})
     return events
+
+
+def at(seconds: float) -> int:
+    """Return the time `seconds` after START in microseconds."""
+    return START + round(seconds * SECOND)
 
 
 # --- signals without id, time and room ---
@@ -138,13 +145,13 @@ STOPPED: Json = {
     "files_finished": 0,
     "deadline": None,
     "remaining": None,
+    "started_at": None,
 }
 
 
 def playing(seconds: float, **more: Any) -> Json:
     """Return the fields of a playing room whose deadline is at `seconds`."""
-    at = START + round(seconds * SECOND)
-    return {"playback_status": "playing", "deadline": at, "remaining": None, "operation_id": PLAY, **more}
+    return {"playback_status": "playing", "deadline": at(seconds), "remaining": None, "operation_id": PLAY, **more}
 
 
 def paused(left_over: float, **more: Any) -> Json:
@@ -157,3 +164,14 @@ def paused(left_over: float, **more: Any) -> Json:
         "operation_id": PLAY,
         **more,
     }
+
+
+def ended(by: str, seconds: float, *left: str, operation_id: str = PLAY) -> Json:
+    """Return the fields of the playback that ended last; `left` are its files left."""
+    return {"ended_operation_id": operation_id, "ended_by": by, "ended_at": at(seconds), "ended_urls": left}
+
+
+# --- earlier signals of many examples ---
+
+PLAYING = [create(), play()]
+PAUSED = [*PLAYING, api("pause")]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from tests.support.examples import (
     ENDS,
-    LIVE,
     ONE,
+    PAUSED,
     PLAY,
+    PLAYING,
     ROOM,
-    START,
     STOPPED,
-    THREE,
     TWO,
     Example,
     api,
+    at,
     create,
     created,
+    ended,
     failed,
     finished,
     left,
@@ -28,13 +29,16 @@ from tests.support.examples import (
     resumed,
     rfc3339,
 )
+from tests.support.playback_rows import PLAYBACK
 
 A, B = {"caller_id": "+a"}, {"caller_id": "+b"}
 MEMBER = [create(), member("joined")]
-PLAYING = [create(), play()]
-PAUSED = [*PLAYING, api("pause")]
 SIXTEEN = [api("volume", volume=0, id=f"v{n}", at=1) for n in range(16)]
-UNKNOWN = {"rejected": "room_unknown", "room": None}
+DESTROYED = [create(), api("destroy")]
+MINUTE = 61  # a minute after the destroy of DESTROYED, in seconds
+ECHOES = (
+    member("left"), member("muted"), member("unmuted"), {"type": "play.progress"}, finished(), failed(),
+)  # fmt: skip
 
 REPEATED = [
     Example("repeated", [create()], create(id="g0"), no_op="repeated", room={"recent": ("g0",)}),
@@ -71,31 +75,121 @@ REPEATED = [
         members={"a": {"muted": True}},
     ),
     Example(
-        "repeated: not after the room was destroyed",
-        [create(id="c"), api("destroy", id="d")],
-        create(id="c"),
-        [created(sequence=1)],
-        room={"sequence": 1, "recent": ("c",)},
+        "repeated: of a gone room",
+        DESTROYED,
+        create(id="g0"),
+        no_op="repeated",
+        room=None,
+        gone={"forgotten_at": at(1), "recent": ("g0", "g1")},
     ),
-]
+    Example(
+        "repeated: the destroy of a gone room",
+        DESTROYED,
+        api("destroy", id="g1"),
+        no_op="repeated",
+        room=None,
+        gone={"forgotten_at": at(1), "recent": ("g0", "g1")},
+    ),
+    Example(
+        "repeated: a microsecond before the minute ends",
+        DESTROYED,
+        create(id="g0", at=MINUTE - 0.000001),
+        no_op="repeated",
+        room=None,
+        gone={"forgotten_at": at(1)},
+    ),
+    Example(
+        "repeated: not a minute after the end",
+        DESTROYED,
+        create(id="g0", at=MINUTE),
+        [created(sequence=1)],
+        room={"sequence": 1, "recent": ("g0",)},
+    ),
+    Example(
+        "repeated: in the next life",
+        [*DESTROYED, create(), member("joined")],
+        api("destroy", id="g1"),
+        no_op="repeated",
+        room={"recent": ("g0", "g1", "g2"), "sequence": 2},
+        members={"a": A},
+    ),
+    Example(
+        "repeated: in the next life of a discovered room",
+        [member("joined"), api("volume", volume=0), member("left"), member("joined")],
+        api("volume", volume=0, id="g1"),
+        no_op="repeated",
+        room={"app_id": "", "recent": ("g1",), "sequence": 1},
+    ),
+    Example(
+        "repeated: the 16 last ids of two lives",
+        [create(), *SIXTEEN, api("destroy", id="d", at=2), create(at=3)],
+        api("volume", volume=0, id="v2", at=4),
+        no_op="repeated",
+        room={"recent": (*(f"v{n}" for n in range(2, 16)), "d", "g18")},
+    ),
+]  # fmt: skip
 
+GONE = [
+    *(
+        Example("room gone", [*MEMBER, play(), api("destroy")], signal, no_op="room_gone", room=None,
+                gone={"forgotten_at": at(3), "recent": ("g0", "g2", "g3")})
+        for signal in ECHOES
+    ),
+    Example("room gone: a microsecond before the minute ends", DESTROYED, member("left", at=MINUTE - 0.000001),
+            no_op="room_gone", room=None, gone={}),
+    Example("room gone: its last member left", [member("joined"), member("left")], member("left"), no_op="room_gone",
+            room=None, gone={"forgotten_at": at(1), "recent": ()}),
+    Example("room gone: not in the next life", [*MEMBER, api("destroy"), create()], member("left"),
+            rejected="not_a_member", room={"sequence": 1}),
+]  # fmt: skip
+
+API = (
+    api("destroy"), play(), api("pause"), api("stop"), api("volume", volume=99), api("join"), api("leave"), api("mute"),
+    api("unmute"),
+)  # fmt: skip
 UNKNOWN_ROOM = [
-    Example("room unknown", [], signal, [], **UNKNOWN)  # type: ignore[arg-type]
-    for signal in (
-        api("destroy"), play(), api("pause"), api("stop"), api("volume", volume=99), api("join"), api("leave"),
-        api("mute"), api("unmute"), member("left"), member("muted"), member("unmuted"),
-        {"type": "play.progress"}, finished(), failed(),
-    )
+    *(Example("room unknown", [], signal, rejected="room_unknown", room=None) for signal in (*API, *ECHOES)),
+    *(
+        Example("room unknown: gone, which does not remember", DESTROYED, signal, rejected="room_unknown", room=None,
+                gone={"recent": ("g0", "g1")})
+        for signal in API
+    ),
+    *(
+        Example("room unknown: a minute after its end", DESTROYED, {**signal, "at": MINUTE}, rejected="room_unknown",
+                room=None, gone={"forgotten_at": at(1)})
+        for signal in (api("destroy", id="g1"), *ECHOES)
+    ),
 ]  # fmt: skip
 
 ROOMS = [
-    Example("create: unknown", [], create(), [created()], room={**STOPPED, "app_id": "my-app", "name": "Team"}),
+    Example(
+        "create: unknown",
+        [],
+        create(),
+        [created()],
+        room={**STOPPED, "app_id": "my-app", "name": "Team", "created_at": at(0), "last_event_at": at(0)},
+    ),
+    Example(
+        "create: gone, of which only the ids of signals are taken over",
+        [*PLAYING, api("stop"), member("joined"), api("destroy")],
+        create(),
+        [created(sequence=1)],
+        room={**STOPPED, "recent": ("g0", "g1", "g2", "g4", "s"), "created_at": at(5), "last_event_at": at(5),
+              "ended_operation_id": "", "ended_by": "", "ended_at": None, "ended_urls": ()},
+    ),
+    Example(
+        "create: a minute after its end",
+        DESTROYED,
+        create(at=MINUTE),
+        [created(sequence=1)],
+        room={"recent": ("s",)},
+    ),
     Example(
         "create: discovered, with a member",
         [member("joined")],
         create(),
         [created(sequence=2)],
-        room={"app_id": "my-app", "name": "Team", "recent": ("s",)},
+        room={"app_id": "my-app", "name": "Team", "recent": ("s",), "created_at": at(0), "last_event_at": at(1)},
         members={"a": A},
     ),
     Example(
@@ -119,6 +213,7 @@ ROOMS = [
         api("destroy"),
         [{"event": "conference.destroyed", "app_id": "my-app", "room_id": ROOM, "meta": {}}],
         room=None,
+        gone={"room_id": ROOM, "forgotten_at": at(1), "recent": ("g0", "s")},
     ),
     Example(
         "destroy: playing, two members in join order, one rejoined",
@@ -138,6 +233,7 @@ ROOMS = [
             {"event": "conference.destroyed", "app_id": "my-app", "room_id": ROOM, "meta": {}},
         ],
         room=None,
+        gone={"forgotten_at": at(6), "recent": ("g0", "g5", "s")},
     ),
     Example(
         "destroy: discovered, paused",
@@ -149,80 +245,15 @@ ROOMS = [
             {"event": "conference.destroyed", "app_id": "", "room_id": ROOM, "meta": {"app_id": ""}},
         ],
         room=None,
-    ),
-]
-
-PLAYBACK = [
-    Example(
-        "play: stopped",
-        [create()],
-        play(ONE, TWO),
-        [of_play("started", PLAY, LIVE, _urls=[ONE, TWO])],
-        room=playing(11, urls=(ONE, TWO), files_finished=0),
-    ),
-    Example("play: playing", PLAYING, play(operation_id="p2"), rejected="playback_active", room=playing(11)),
-    Example("play: paused", PAUSED, play(operation_id="p2"), rejected="playback_active", room=paused(9)),
-    Example("pause: playing", PLAYING, api("pause"), [of_play("paused", "pause-1", LIVE)], room=paused(9)),
-    Example(
-        "pause: paused",
-        PAUSED,
-        api("pause", at=60),
-        [resumed()],
-        room=playing(69),
+        gone={"recent": ("g1", "g2", "s")},
     ),
     Example(
-        "pause: the remaining time is kept over several pauses",
-        [*PAUSED, api("pause", at=20), api("pause", at=28), api("pause", at=40)],
-        api("pause", at=40.5),
-        [of_play("paused", "pause-1", LIVE)],
-        room=paused(0.5),
-    ),
-    Example("pause: stopped", [create()], api("pause"), rejected="playback_inactive", room=STOPPED),
-    Example("stop: stopped", [create()], api("stop"), rejected="playback_inactive", room=STOPPED),
-    Example(
-        "stop: playing",
-        PLAYING,
-        api("stop"),
-        [of_play("stopped", "stop-1", ENDS)],
-        room={**STOPPED, "stopped_operation_id": PLAY, "stopped_urls": (ONE,), "stopped_files_left": 1},
-    ),
-    Example("stop: paused", PAUSED, api("stop"), [of_play("stopped", "stop-1", ENDS)], room=STOPPED),
-    Example(
-        "volume: stopped, lowest",
-        [create()],
-        api("volume", volume=-50),
-        [of_play("volume_changed", "volume-1", {}, _volume=-50)],
-        room=STOPPED,
-    ),
-    Example(
-        "volume: paused, highest",
-        PAUSED,
-        api("volume", volume=7),
-        [of_play("volume_changed", "volume-1", LIVE, _volume=7)],
-        room=paused(9),
-    ),
-    Example("volume: too high", PLAYING, api("volume", volume=8), rejected="volume_out_of_range", room=playing(11)),
-    Example("volume: too low", [create()], api("volume", volume=-51), rejected="volume_out_of_range"),
-    Example(
-        "the watchdog fires before a signal of the same time",
-        PLAYING,
-        finished(at=11),
-        [
-            of_play(
-                "failed", PLAY,
-                {**ENDS, "synthetic": True, "cause": PLAY, "occurred_at": rfc3339(START + 11_000_000)},
-                urls=[ONE], error="playback_timeout",
-            ),
-            of_play("finished", "", {}, urls=[ONE]),
-        ],
-        room=STOPPED,
-    ),
-    Example(
-        "the watchdog does not fire a microsecond before",
-        PLAYING,
-        finished(at=10.999999),
-        [of_play("finished", PLAY, ENDS, urls=[ONE])],
-        room=STOPPED,
+        "destroy: the next life",
+        [*DESTROYED, create()],
+        api("destroy"),
+        [{"event": "conference.destroyed", "app_id": "my-app", "room_id": ROOM, "meta": {"sequence": 2}}],
+        room=None,
+        gone={"forgotten_at": at(3), "recent": ("g0", "g1", "g2", "s")},
     ),
 ]  # fmt: skip
 
@@ -238,11 +269,13 @@ MEMBERS = [
             "member.unmuted": member("unmuted", "b"), "member.left": member("left", "b"),
         }.items()
     ),
-    Example("mute", MEMBER, api("mute"), [of_member("muted")], members={"a": {"muted": True}}),
+    Example("mute", MEMBER, api("mute"), [of_member("muted")], room={"last_event_at": at(2)},
+            members={"a": {"muted": True, "muted_at": at(2), "joined_at": at(1)}}),
     Example("member.muted", MEMBER, member("muted"), [of_member("muted")], members={"a": {"muted": True}}),
     Example("mute: already", [*MEMBER, api("mute")], member("muted"), no_op="already_muted"),
     Example("member.muted: already", [*MEMBER, member("muted")], api("mute"), no_op="already_muted"),
-    Example("unmute", [*MEMBER, api("mute")], api("unmute"), [of_member("unmuted")], members={"a": {"muted": False}}),
+    Example("unmute", [*MEMBER, api("mute")], api("unmute"), [of_member("unmuted")],
+            members={"a": {"muted": False, "muted_at": None, "joined_at": at(1)}}),
     Example("member.unmuted", [*MEMBER, api("mute")], member("unmuted"), [of_member("unmuted")]),
     Example("unmute: already", MEMBER, api("unmute"), no_op="already_unmuted", members={"a": {"muted": False}}),
     Example("member.unmuted: already", MEMBER, member("unmuted"), no_op="already_unmuted"),
@@ -251,15 +284,39 @@ MEMBERS = [
         [],
         member("joined"),
         [of_member("joined", app_id="")],
-        room={**STOPPED, "app_id": "", "name": "", "recent": (), "sequence": 1},
-        members={"a": {"caller_id": "+a", "muted": False, "leaving": False, "sequence": 1}},
+        room={**STOPPED, "app_id": "", "name": "", "recent": (), "sequence": 1, "created_at": at(0),
+              "last_event_at": at(0)},
+        members={"a": {"caller_id": "+a", "muted": False, "leaving": False, "sequence": 1, "joined_at": at(0),
+                       "muted_at": None}},
+    ),
+    Example(
+        "member.joined: gone room",
+        [*DESTROYED],
+        member("joined"),
+        [of_member("joined", app_id="", sequence=1)],
+        room={**STOPPED, "app_id": "", "name": "", "recent": ("g0", "g1"), "sequence": 1, "created_at": at(2)},
+        members={"a": {"sequence": 1}},
+    ),
+    Example(
+        "member.joined: a minute after the end of the room",
+        [*DESTROYED],
+        member("joined", at=MINUTE),
+        [of_member("joined", app_id="", sequence=1)],
+        room={"recent": ()},
+    ),
+    Example(
+        "member.joined: a caller_id of 1,025 code points is cut",
+        [create()],
+        member("joined", muted=True, caller_id="😀" * 1025),
+        [{**of_member(kind), "caller_id": "😀" * 1024} for kind in ("joined", "muted")],
+        members={"a": {"caller_id": "😀" * 1024}},
     ),
     Example(
         "member.joined: muted",
         [create()],
         member("joined", muted=True),
         [of_member("joined"), of_member("muted")],
-        members={"a": {"muted": True, "sequence": 2}},
+        members={"a": {"muted": True, "sequence": 2, "joined_at": at(1), "muted_at": at(1)}},
     ),
     Example(
         "member.joined: a member, with other fields",
@@ -270,6 +327,8 @@ MEMBERS = [
     ),
     Example("member.left", MEMBER, member("left"), [left("hangup")]),
     Example("member.left: null", MEMBER, member("left", reason=None), [left("hangup")]),
+    Example("member.left: a reason of 1,025 code points is cut", MEMBER, member("left", reason="é" * 1025),
+            [left("é" * 1024)]),
     Example("member.left: empty", MEMBER, member("left", reason=""), [left("")]),
     Example("member.left: after a leave", [*MEMBER, api("leave")], member("left"), [left("removed")]),
     Example("member.left: with a reason, after a leave", [*MEMBER, api("leave")], member("left", reason="orphan"), [left("orphan")]),
@@ -282,83 +341,61 @@ MEMBERS = [
     ),
 ]  # fmt: skip
 
-OTHER_FINISHED = of_play("finished", "", {}, urls=[ONE])
-STOPPED_PLAY = [create(), play(ONE, TWO, ONE), finished(ONE), api("stop")]
-TWO_FILES = [create(), play(ONE, TWO)]
-MEDIA = [
-    Example("progress: dispatch", PLAYING, {"type": "play.progress", "url": ONE}, no_op="progress", room=playing(11)),
-    *(
-        Example(f"progress: {more}", PLAYING, {"type": "play.progress", **more}, no_op="progress", mode="progress",
-                room=playing(deadline))
-        for more, deadline in (
-            ({"operation_id": PLAY}, 12), ({"url": ONE}, 12), ({"operation_id": PLAY, "url": "/x"}, 12),
-            ({}, 11), ({"url": TWO}, 11), ({"operation_id": "p2", "url": ONE}, 11),
-        )
-    ),
-    Example("progress: paused", PAUSED, {"type": "play.progress", "url": ONE}, no_op="progress", mode="progress",
-            room=paused(9)),
-    Example("finished: the only file", PLAYING, finished(), [of_play("finished", PLAY, ENDS, urls=[ONE])], room=STOPPED),
-    Example("finished: named by its id", PLAYING, finished("/file", operation_id=PLAY),
-            [of_play("finished", PLAY, ENDS, urls=["/file"])], room=STOPPED),
-    Example("finished: not the last", TWO_FILES, finished(TWO), [of_play("finished", PLAY, LIVE, urls=[TWO])],
-            room=playing(12, files_finished=1)),
-    Example("finished: not the last, paused", [*TWO_FILES, api("pause")], finished(),
-            [of_play("finished", PLAY, LIVE, urls=[ONE])], room=paused(10, files_finished=1)),
-    Example("finished: the last of two, the same url twice", [*TWO_FILES, finished()], finished(),
-            [of_play("finished", PLAY, ENDS, urls=[ONE])], room=STOPPED),
-    Example("finished: the last, paused", [*TWO_FILES, finished(), api("pause")], finished(TWO),
-            [of_play("finished", PLAY, ENDS, urls=[TWO])], room=STOPPED),
-    Example("finished: another url", PLAYING, finished("/file"), [of_play("finished", "", {}, urls=["/file"])],
-            room=playing(11)),
-    Example("finished: an old operation_id, though the url fits", PLAYING, finished(operation_id="old"), [OTHER_FINISHED],
-            room=playing(11, files_finished=0)),
-    Example("finished: stopped", [create()], finished(operation_id=PLAY), [OTHER_FINISHED], room=STOPPED),
-    Example("finished: after the last one", [*PLAYING, finished()], finished(), [OTHER_FINISHED]),
-    Example("finished: after a failure", [*PLAYING, failed()], finished(), [OTHER_FINISHED]),
-    Example("after_stop: first", STOPPED_PLAY, finished(TWO), no_op="after_stop", room={"stopped_files_left": 1}),
-    Example("after_stop: by id", STOPPED_PLAY, finished("/x", operation_id=PLAY), no_op="after_stop"),
-    Example("after_stop: other id", STOPPED_PLAY, finished(operation_id="p2"), [OTHER_FINISHED], room={"stopped_files_left": 2}),
-    Example("after_stop: other url", STOPPED_PLAY, finished(THREE), [of_play("finished", "", {}, urls=[THREE])]),
-    Example("after_stop: no more than files were left", [*STOPPED_PLAY, finished(), finished()], finished(), [OTHER_FINISHED],
-            room={"stopped_files_left": 0}),
-    Example("after_stop: not after another play", [*STOPPED_PLAY, play(THREE, operation_id="p2")], finished(), [OTHER_FINISHED],
-            room={"operation_id": "p2", "stopped_operation_id": "", "stopped_urls": (), "stopped_files_left": 0}),
-    Example("after_stop: still after a rejected request", [*STOPPED_PLAY, api("pause")], finished(), no_op="after_stop"),
-    Example("failed: with urls", TWO_FILES, failed(TWO, "/x"),
-            [of_play("failed", PLAY, ENDS, urls=[TWO, "/x"], error="playback_error")], room=STOPPED),
-    Example("failed: without", [*TWO_FILES, api("pause")], failed(),
-            [of_play("failed", PLAY, ENDS, urls=[ONE, TWO], error="playback_error")], room=STOPPED),
-    Example("failed: by id, other urls", PLAYING, failed("/x", operation_id=PLAY),
-            [of_play("failed", PLAY, ENDS, urls=["/x"], error="playback_error")], room=STOPPED),
-    Example("failed: other urls", PLAYING, failed("/x"),
-            [of_play("failed", "", {}, urls=["/x"], error="playback_error")], room=playing(11)),
-    Example("failed: another id", PLAYING, failed(operation_id="old"),
-            [of_play("failed", "", {}, urls=[], error="playback_error")], room=playing(11)),
-    Example("failed: stopped", [create()], failed(), [of_play("failed", "", {}, urls=[], error="playback_error")]),
-]  # fmt: skip
-
 DISCOVERED = [member("joined"), play(ONE, TWO), member("left")]
 BARE = {"app_id": ""}
+TIMED_OUT = of_play(
+    "failed", PLAY,
+    {**ENDS, **BARE, "synthetic": True, "cause": PLAY, "occurred_at": rfc3339(at(11))},
+    urls=[ONE, TWO], error="playback_timeout",
+)  # fmt: skip
 FORGOTTEN = [
-    Example("forgotten: the last member left", [member("joined")], member("left"), [left("hangup", app_id="")], room=None),
+    Example("forgotten: the last member left", [member("joined")], member("left"), [left("hangup", app_id="")], room=None,
+            gone={"room_id": ROOM, "forgotten_at": at(1), "recent": ()}),
     Example("forgotten: not while it has a playback", DISCOVERED[:2], member("left"), [left("hangup", app_id="")],
             room=playing(11)),
-    Example("forgotten: stopped", DISCOVERED, api("stop"), [of_play("stopped", "stop-1", ENDS | BARE)], room=None),
+    Example("forgotten: stopped", DISCOVERED, api("stop"), [of_play("stopped", "stop-1", ENDS | BARE)], room=None,
+            gone={"forgotten_at": at(3), "recent": ("g1", "s")}),
     Example("forgotten: failed", DISCOVERED, failed(),
-            [of_play("failed", PLAY, ENDS | BARE, urls=[ONE, TWO], error="playback_error")], room=None),
+            [of_play("failed", PLAY, ENDS | BARE, urls=[ONE, TWO], error="playback_error")], room=None,
+            gone={"forgotten_at": at(3), "recent": ("g1",)}),
     Example("forgotten: finished", [*DISCOVERED, finished()], finished(),
-            [of_play("finished", PLAY, ENDS | BARE, urls=[ONE])], room=None),
+            [of_play("finished", PLAY, ENDS | BARE, urls=[ONE])], room=None, gone={"forgotten_at": at(4)}),
     Example("forgotten: not while it has a member", [member("joined"), play()], finished(),
             [of_play("finished", PLAY, ENDS | BARE, urls=[ONE])], room=STOPPED, members={"a": A}),
-    Example("forgotten: timed out, then discovered again", DISCOVERED, member("joined", "b", at=30),
-            [of_play("failed", PLAY, ENDS | BARE | {"synthetic": True, "cause": PLAY,
-                                                    "occurred_at": rfc3339(START + 11_000_000)},
-                     urls=[ONE, TWO], error="playback_timeout"),
-             of_member("joined", "b", app_id="", sequence=1)],
+    Example("forgotten: timed out", DISCOVERED, api("stop", at=30), [TIMED_OUT], rejected="room_unknown", room=None,
+            gone={"forgotten_at": at(11), "recent": ("g1",)}),
+    Example("forgotten: timed out, then discovered again", DISCOVERED, member("joined", "b", at=70.999999),
+            [TIMED_OUT, of_member("joined", "b", app_id="", sequence=1)],
+            room={"sequence": 1, "recent": ("g1",)}, members={"b": B}),
+    Example("forgotten: timed out, then discovered a minute after the deadline", DISCOVERED, member("joined", "b", at=71),
+            [TIMED_OUT, of_member("joined", "b", app_id="", sequence=1)],
             room={"sequence": 1, "recent": ()}, members={"b": B}),
     Example("forgotten: not with an app", [create(), member("joined")], member("left"), [left("hangup")]),
     Example("resumed of a discovered room", [*DISCOVERED, api("pause")], api("pause"),
             [resumed("")], room=playing(12)),
 ]  # fmt: skip
 
-ROWS = [*REPEATED, *UNKNOWN_ROOM, *ROOMS, *PLAYBACK, *MEMBERS, *MEDIA, *FORGOTTEN]
+# Streams of signals that went wrong before there were gone rooms and a playback that ended last.
+CREATED = create(at=0)
+TWO_LIVES = [CREATED, api("destroy", id="req-2", at=10), create(at=11), member("joined", at=12)]
+ECHOES_OF_A_DELETE = [
+    CREATED, member("joined", "a", at=1), member("joined", "b", at=2), play(at=3), api("destroy", at=4),
+    finished(at=4.1), member("left", "a", reason="removed", at=4.2),
+]  # fmt: skip
+RESTARTED = [
+    CREATED, play(operation_id="op1", at=1), api("stop", at=5), play(at=5.01), finished(at=5.02),
+    {"type": "play.progress", "url": ONE, "at": 5.03}, api("pause", at=7),
+]  # fmt: skip
+FAULTS = [
+    Example("a delete: the echoes of the destroy are no faults", ECHOES_OF_A_DELETE,
+            member("left", "b", reason="removed", at=4.3), no_op="room_gone", room=None, gone={}),
+    Example("a retry: the repeated destroy of the first life does not end the second", TWO_LIVES,
+            api("destroy", id="req-2", at=13), no_op="repeated", room={"sequence": 2}, members={"a": A}),
+    Example("a restart: the late end of the stopped file does not finish the next playback of that file",
+            RESTARTED[:4], RESTARTED[4], no_op="after_stop",
+            room={**playing(15.01), **ended("stop", 5, operation_id="op1")}),
+    Example("a restart: the next playback finishes once, when its own end is reported", RESTARTED, finished(at=12),
+            [of_play("finished", PLAY, ENDS, urls=[ONE])], room={**STOPPED, **ended("finished", 12)}),
+]  # fmt: skip
+
+ROWS = [*REPEATED, *GONE, *UNKNOWN_ROOM, *ROOMS, *PLAYBACK, *MEMBERS, *FORGOTTEN, *FAULTS]

@@ -7,15 +7,24 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from pipeline.admin.doctor.context import CheckContext, CheckResult, LastRecords, counted, decoders_for, partition_list
+from pipeline.admin.doctor.context import (
+    CheckContext,
+    CheckResult,
+    LastRecords,
+    counted,
+    decoders_for,
+    partition_list,
+    table_records,
+)
 from pipeline.kafka.admin import describe_group
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
@@ -89,8 +98,8 @@ async def _first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets
         assign_and_seek(reader, offsets)
     left = set(offsets)
     while left:
-        fetched: dict[TopicPartition, list[Any]] = await reader.getmany(*left, timeout_ms=200)
-        times |= {tp: records[0].timestamp for tp, records in fetched.items()}
+        fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(*left, timeout_ms=200)
+        times |= {tp: batches[0].written_at // 1000 for tp, batches in fetched.items()}
         left -= fetched.keys()
         left -= {tp for tp in left if await reader.position(tp) >= ends[tp]}
     return times
@@ -192,14 +201,18 @@ async def _read_first(
     The first record of a worker's transaction is a position, which names the transactional id.
     """
     assign_and_seek(reader, {tp: offset})
-    fetched: dict[TopicPartition, list[Any]] = await reader.getmany(tp, timeout_ms=2000)
+    fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(tp, timeout_ms=2000)
     if not fetched:
         return 0, ""
-    record = fetched[tp][0]
+    batch = fetched[tp][0]
+    began = batch.written_at / 1e6
+    if tp.topic != ROOMS.full_name(settings.topic_prefix):
+        return began, ""
+    record = table_records(tp, batch)[0]
     if record.key != POSITION_KEY or not record.value:
-        return record.timestamp / 1000, ""
+        return began, ""
     decoders = await decoders_for([record.value], settings)
-    return record.timestamp / 1000, decoders.decode(record.value).transactional_id
+    return began, decoders.decode(record.value).transactional_id
 
 
 def _describe_open(
