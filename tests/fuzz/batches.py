@@ -26,6 +26,7 @@ MOST_STORED: Final = 1_000_000
 KEPT: Final = 256
 KEPT_SIZE: Final = 1 << 14
 HEADER: Final = 61
+BASE: Final = 1000
 BOMB_ONE_IN: Final = 300
 FIELDS: Final = {"attributes": "h", "last_offset_delta": "i", "base_timestamp": "q", "max_timestamp": "q",
                  "producer_id": "q", "producer_epoch": "h", "base_sequence": "i", "count": "i"}  # fmt: skip
@@ -199,7 +200,7 @@ class BatchMutator:
 
     def many(self) -> bytes:
         """Write many records, or many headers, of a few bytes."""
-        random, count = self._random, 1 + int(self._random.random() ** 4 * 3000)
+        random, count = self._random, 1 + int(self._random.random() ** 6 * 3000)
         if random.getrandbits(1):
             records: list[Record | bytes] = [Record(headers=[(b"", None)] * count, key=b"k", value=b"{}")]
         else:
@@ -227,6 +228,12 @@ def sealed(data: bytes) -> bytes:
     base_offset, _, leader_epoch, magic, _ = struct.unpack_from(">qiibI", data)
     body = data[21:]
     return struct.pack(">qiibI", base_offset, 9 + len(body), leader_epoch, magic, google_crc32c.value(body)) + body
+
+
+def as_stored(data: bytes) -> bytes:
+    """Return the batch as a broker stores it at offset BASE: length and checksum fit."""
+    padded = data.ljust(HEADER, b"\0")
+    return sealed(struct.pack(">q", BASE) + padded[8:16] + b"\2" + padded[17:])
 
 
 def unpacked(codec: str, data: bytes) -> bytes | None:

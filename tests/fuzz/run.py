@@ -85,6 +85,8 @@ class Runner:
         try:
             if error is not None:
                 tally.dead[label(error)] += 1
+                if len(value) <= CHECKED:
+                    target.refused(value, error)
                 return False
             tally.ok += 1
             if len(value) <= CHECKED:
