@@ -159,7 +159,7 @@ class Testbed:
             rate=config.raw,
             rooms=max(1, config.rooms // 10),
         )
-        self.fork_server = ForkServer(config.patch)
+        self.fork_server = ForkServer(config.patch, measured=False)
         self.monitor = EventMonitor(servers.bootstrap_servers, self.pipe.topic("events"), config.partitions)
         self._supervisor.start()
         for slot in self.slots[: config.workers]:

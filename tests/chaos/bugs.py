@@ -191,7 +191,7 @@ def deadline_new_after_pause() -> None:
             decision.room = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
         return decision
 
-    partitions.decide = decided
+    put(partitions, "decide", decided)
 
 
 def toggle_without_memory() -> None:
@@ -204,7 +204,7 @@ def toggle_without_memory() -> None:
             room = msgspec.structs.replace(room, recent=others)
         return decide(room, gone, members, signal, now, rules)
 
-    partitions.decide = decided
+    put(partitions, "decide", decided)
 
 
 def redelivery_after_rebalance() -> None:
@@ -242,7 +242,7 @@ def _restored(**changes: Any) -> None:
     def restored(self: Any, room_id: str, room: Any) -> None:
         restore(self, room_id, changed(room))
 
-    lazy_rooms.read = lambda row: changed(read(row))
+    put(lazy_rooms, "read", lambda row: changed(read(row)))
     put(Partition, "restore_room", restored)
 
 

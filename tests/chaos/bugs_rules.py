@@ -25,7 +25,7 @@ def gone_not_remembered() -> None:
         decision.gone = None
         return decision
 
-    partitions.decide = decided
+    put(partitions, "decide", decided)
 
 
 def gone_not_restored() -> None:
@@ -61,7 +61,7 @@ def ended_forgotten_at_play() -> None:
             decision.room = msgspec.structs.replace(decision.room, **nothing)
         return decision
 
-    partitions.decide = decided
+    put(partitions, "decide", decided)
 
 
 def ended_only_by_a_stop() -> None:
@@ -73,7 +73,7 @@ def ended_only_by_a_stop() -> None:
             room = msgspec.structs.replace(room, ended_operation_id="")
         return decide(room, *args)
 
-    partitions.decide = decided
+    put(partitions, "decide", decided)
 
 
 def rejected_not_remembered() -> None:
@@ -86,7 +86,7 @@ def rejected_not_remembered() -> None:
             decision.room = room
         return decision
 
-    partitions.decide = decided
+    put(partitions, "decide", decided)
 
 
 def no_op_record_missing() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from types import ModuleType
 from typing import Any
 
 
-def put(owner: type, name: str, value: Any) -> None:
+def put(owner: type | ModuleType, name: str, value: Any) -> None:
     """Replace an attribute that must exist, by one that can be called in the same way."""
     assert name in vars(owner), f"{owner.__name__}.{name} has gone"
     if inspect.isfunction(real := vars(owner)[name]):

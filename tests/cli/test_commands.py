@@ -26,8 +26,9 @@ from pipeline.model.codec import signal_json
 from pipeline.model.events import EVENTS, Created, Meta
 from pipeline.model.signals import SIGNALS, AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
 from pipeline.model.wire import ENCODERS, SCHEMAS
+from testkit.fork_server import run
 from testkit.pipe import ROOT, Pipe
-from tests.support.commands import CREATE, PROGRAM, START, line, no_servers, run
+from tests.support.commands import CREATE, PROGRAM, START, line, no_servers
 
 # --- help and errors -----------------------------------------------------------------------------------------
 

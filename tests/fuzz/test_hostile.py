@@ -19,8 +19,8 @@ from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from tests.fuzz import hostile
 from tests.fuzz.hostile import Value
-from tests.fuzz.run import untraced
 from tests.support.slowness import slowness
+from tests.support.untraced import untraced
 
 HEAD = b"\0\0\0\0\1"
 CLASSES: dict[str, Any] = {signal.RECORD.rpartition(".")[2]: signal for signal in SIGNALS}

@@ -44,7 +44,8 @@ from pipeline.devstack.process import choose_port
 from pipeline.devstack.progress import Progress
 from pipeline.kafka.acls import Acl
 from pipeline.settings import Settings, load
-from testkit.pipe import ROOT, Pipe
+from testkit import fork_server
+from testkit.pipe import Pipe
 from testkit.servers import PREFIX, Servers
 
 HOST = "127.0.0.1"
@@ -240,10 +241,7 @@ def without(site: Secured, needed: list[Acl]) -> Iterator[tuple[Acl, dict[str, s
 
 async def run(*arguments: str, env: dict[str, str], stdin: bytes = b"") -> tuple[int, str, str]:
     """Run a command; return exit code, standard output, standard error."""
-    command = [sys.executable, "-m", "pipeline", *arguments]
-    done = await asyncio.to_thread(
-        subprocess.run, command, cwd=ROOT, env=env, input=stdin, capture_output=True, timeout=60, check=False
-    )
+    done = await asyncio.to_thread(fork_server.run, *arguments, env=env, stdin=stdin)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

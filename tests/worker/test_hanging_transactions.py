@@ -6,8 +6,8 @@ What was committed must become visible, what was not must not, without an operat
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
+import atexit
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +25,8 @@ from pipeline.model import signals as s
 from pipeline.worker import transactions
 from pipeline.worker.fencing import acquire
 from pipeline.worker.transactions import SealedUnit, Transactions
-from testkit.pipe import ROOT, Pipe, WorkerProcess
+from testkit.fork_server import ForkServer
+from testkit.pipe import Pipe, WorkerProcess
 from testkit.servers import Servers
 from tests.support.worker import NothingOpen
 
@@ -56,14 +57,20 @@ def unverified(servers: Servers) -> Iterator[None]:
     verify_partitions(servers, "true")
 
 
+@functools.cache
+def losers() -> ForkServer:
+    server = ForkServer("tests.support.losing:lose_markers")
+    atexit.register(server.stop)
+    return server
+
+
 class Loser(WorkerProcess):
     """The worker of tests/support/losing.py."""
 
     def __init__(self, pipe: Pipe, place: Path, name: str) -> None:
         self.place = place
         env = {**pipe.env, "PIPELINE_TRANSACTIONAL_ID": name, "LOSING": str(place)}
-        command = [sys.executable, "-m", "tests.support.losing", "worker"]
-        super().__init__(subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
+        super().__init__(losers().spawn(env))
         self.until_ready()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipeline.engines.freeswitch.adapter import Adapter
 from pipeline.errors import SignalError
 from pipeline.model import signals
 from pipeline.model.codec import decode_json, signal_json
+from testkit import fork_server
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 CAPTURE = CAPTURES / "freeswitch-mod_conference.jsonl"
@@ -340,8 +340,7 @@ def test_any_object_gives_a_signal_nothing_or_signal_error(events: list[dict[str
 
 
 def run(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "pipeline", "import", "freeswitch", *arguments]
-    return subprocess.run(command, input=data, capture_output=True, check=False, timeout=60)
+    return fork_server.run("import", "freeswitch", *arguments, stdin=data)
 
 
 def test_import_writes_signals_and_a_summary(tmp_path: Path) -> None:
