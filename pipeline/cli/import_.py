@@ -7,14 +7,14 @@ import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from stat import S_ISREG
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 import typer
 
-from pipeline.engines.freeswitch.adapter import Adapter, EventReader, Output
+from pipeline.engines.freeswitch.adapter import Adapter, EventReader, Found, Output
 from pipeline.errors import SignalError
 from pipeline.lines import CHUNK
 from pipeline.model.codec import signal_json
@@ -118,7 +118,7 @@ class _Import:
                 return
             yield chunk
 
-    def _take(self, found: list[Any]) -> None:
+    def _take(self, found: Iterable[Found]) -> None:
         for number, event in found:
             try:
                 if isinstance(event, SignalError):

@@ -47,7 +47,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from pipeline.engines.freeswitch.adapter.event_reader import EventReader
+from pipeline.engines.freeswitch.adapter.event_reader import EventReader, Found
 from pipeline.engines.freeswitch.adapter.facts import Fact, FactReader
 from pipeline.engines.freeswitch.adapter.files import MediaMap
 from pipeline.engines.freeswitch.adapter.headers import read_event
@@ -56,7 +56,7 @@ from pipeline.engines.freeswitch.adapter.order import Order
 from pipeline.engines.freeswitch.adapter.rooms import Report, Rooms
 from pipeline.model.signals import MediaSignal
 
-__all__ = ["Adapter", "EventReader", "Output", "Report", "read_event"]
+__all__ = ["Adapter", "EventReader", "Found", "Output", "Report", "read_event"]
 
 MAX_KINDS: Final = 1_000  # that are counted by name (FreeSWITCH has about a hundred); others count as `other`
 OTHER_KINDS: Final = "other"

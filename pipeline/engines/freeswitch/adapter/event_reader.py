@@ -6,6 +6,7 @@ It is a state machine over lines. Only what is not complete yet is kept: at most
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from pipeline.engines.freeswitch.adapter.headers import (
@@ -51,23 +52,26 @@ class EventReader:
         self._frame = b""  # the Content-Type of the block
         self._ignores = self._is_utf_16 = False
 
-    def push(self, chunk: bytes) -> list[Found]:
-        """Return the events that are complete. A chunk has at most pipeline.lines.MAX_LINE bytes."""
+    def push(self, chunk: bytes) -> Iterator[Found]:
+        """Yield the events that are complete; read all of them before the next call.
+
+        A chunk has at most pipeline.lines.MAX_LINE bytes.
+        """
         if not self.lines and chunk[:2] in UTF_16:
             self._is_utf_16 = True
             self.lines = 1
-            return [(1, SignalError("the input is UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8"))]
-        return [] if self._is_utf_16 else self._read(self._lines.push(chunk))
+            yield 1, SignalError("the input is UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8")
+        if not self._is_utf_16:
+            yield from self._read(self._lines.push(chunk))
 
-    def end(self) -> list[Found]:
-        """Return the last event, which nothing ended, or the error that it is cut off."""
-        found = self._read(self._lines.end())
+    def end(self) -> Iterator[Found]:
+        """Yield the last event, which nothing ended, or the error that it is cut off."""
+        yield from self._read(self._lines.end())
         if self._objects is not None:
-            found.append((self._start, SignalError("the input ends within a JSON text")))
-        return [*found, *self._end_block()]
+            yield self._start, SignalError("the input ends within a JSON text")
+        yield from self._end_block()
 
-    def _read(self, lines: list[bytes]) -> list[Found]:
-        found: list[Found] = []
+    def _read(self, lines: list[bytes]) -> Iterator[Found]:
         for line in lines:
             begins = self._is_new_line
             if begins:
@@ -75,85 +79,83 @@ class EventReader:
                 self._ignores = False
             self._is_new_line = not isinstance(line, Piece) or line.last
             if not self._ignores:
-                self._take(line, found, begins=begins)
-        return found
+                yield from self._take(line, begins=begins)
 
-    def _take(self, line: bytes, found: list[Found], *, begins: bool) -> None:
+    def _take(self, line: bytes, *, begins: bool) -> Iterator[Found]:
         """Take a line, or a piece of one."""
         if self._skip:  # the body of an event in the plain form
             size = len(line) + self._is_new_line
             line, self._skip = line[self._skip :], max(self._skip - size, 0)
             if not line:
                 return
+        if self._objects is not None and begins and self._objects.is_cut_off_by(line):
+            yield self._start, SignalError("the JSON text is cut off: the next line begins an event")
+            self._objects = None
         if self._objects is not None:
-            if begins and self._objects.is_cut_off_by(line):
-                found.append((self._start, SignalError("the JSON text is cut off: the next line begins an event")))
-                self._objects = None
-            else:
-                self._go_on(self._objects, line, found)
-                return
-        if begins or self._block is None:  # not the rest of a long header
-            self._take_top(line, found)
+            yield from self._go_on(self._objects, line)
+        elif begins or self._block is None:  # not the rest of a long header
+            yield from self._take_top(line)
 
-    def _take_top(self, line: bytes, found: list[Found]) -> None:
+    def _take_top(self, line: bytes) -> Iterator[Found]:
         """Take a line where no JSON text is open."""
-        text = line.removeprefix(BOM).strip(SPACE)
-        if self._block is not None and text[:1] not in (b"{", b"["):
-            self._take_header(text, found)
+        line = line.removeprefix(BOM)
+        text = line.strip(SPACE)
+        if text[:1] in (b"{", b"["):
+            yield from self._end_block()
+            yield from self._take_json(line, text)
+        elif self._block is not None:
+            yield from self._take_header(text)
         elif text in NOTHING:
             pass
-        elif text[:1] in (b"{", b"["):
-            found.extend(self._end_block())
-            self._take_json(line.removeprefix(BOM), text, found)
         elif HEADER.match(text):
             self._block, self._start = {}, self.lines
             self._block_bytes = self._length = 0
             self._frame = b""
-            self._take_header(text, found)
+            yield from self._take_header(text)
         else:
             self._ignores = True
             shown = one_line(text[:160].decode("utf-8", "replace"), 40)
-            found.append((self.lines, SignalError(f"no event: expected {FORMS}; got {shown}")))
+            yield self.lines, SignalError(f"no event: expected {FORMS}; got {shown}")
 
     # --- JSON ---
 
-    def _take_json(self, line: bytes, text: bytes, found: list[Found]) -> None:
+    def _take_json(self, line: bytes, text: bytes) -> Iterator[Found]:
         self._start = self.lines
         if text[:1] == b"{" and text[-1:] == b"}" and not isinstance(line, Piece):
             try:
-                found.append((self.lines, read_event(text)))
+                yield self.lines, read_event(text)
                 return
             except NotJsonError:
                 pass  # several objects, or the beginning of one
             except SignalError as error:
-                found.append((self.lines, error))
+                yield self.lines, error
                 return
         self._objects = JsonObjects()
-        self._go_on(self._objects, line, found)
+        yield from self._go_on(self._objects, line)
 
-    def _go_on(self, objects: JsonObjects, line: bytes, found: list[Found]) -> None:
+    def _go_on(self, objects: JsonObjects, line: bytes) -> Iterator[Found]:
         """Read on in an open JSON text, and what follows it in the line."""
         try:
-            found.extend((self.lines, _event_or_error(text)) for text in objects.push(line, ends=self._is_new_line))
+            for text in objects.push(line, ends=self._is_new_line):
+                yield self.lines, _event_or_error(text)
         except SignalError as error:
-            found.append((self._start, error))
+            yield self._start, error
             self._objects, self._ignores = None, True
             return
         if objects.rest is not None:
             self._objects = None
             if objects.rest.strip(SPACE):
-                self._take_top(objects.rest, found)
+                yield from self._take_top(objects.rest)
 
     # --- `Name: value` ---
 
-    def _take_header(self, text: bytes, found: list[Found]) -> None:
-        assert self._block is not None
+    def _take_header(self, text: bytes) -> Iterator[Found]:
         if not text:
-            found.extend(self._end_block())
+            yield from self._end_block()
             return
         match = HEADER.match(text)
-        if match is None:
-            return  # the rest of a value that holds a line end, or of a long line
+        if match is None or self._block is None:
+            return  # the rest of a value that holds a line end
         name, value = match[1].lower(), match[2] or b""
         if name == b"content-length":
             self._length = int(value) if value.strip().isdigit() and len(value) < 10 else 0
@@ -162,20 +164,20 @@ class EventReader:
         if self._block_bytes <= MAX_EVENT:
             self._block_bytes += put_plain(self._block, name, value)
 
-    def _end_block(self) -> list[Found]:
-        """Return the event of the block that ends here."""
+    def _end_block(self) -> Iterator[Found]:
+        """Yield the event of the block that ends here."""
         block, self._block = self._block, None
         if block is None:
-            return []
+            return
         if self._block_bytes > MAX_EVENT:
-            return [(self._start, SignalError(f"the event has more than {MAX_EVENT} bytes"))]
-        if "Event-Name" in block:
+            yield self._start, SignalError(f"the event has more than {MAX_EVENT} bytes")
+        elif "Event-Name" in block:
             self._skip = self._length
-            return [(self._start, block)]
-        if self._frame:  # of the event socket: an event follows, or a text that is none
-            self._skip = 0 if self._frame.startswith(b"text/event-") else self._length
-            return []
-        return [(self._start, SignalError(f"no event: header Event-Name is missing; expected {FORMS}"))]
+            yield self._start, block
+        elif not self._frame:
+            yield self._start, SignalError(f"no event: header Event-Name is missing; expected {FORMS}")
+        elif not self._frame.startswith(b"text/event-"):  # of the event socket: a text that is no event
+            self._skip = self._length
 
 
 def _event_or_error(text: bytes) -> Headers | SignalError:

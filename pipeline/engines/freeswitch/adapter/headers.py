@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.engines.freeswitch.adapter.values import decoded_percent, lenient_text
+from pipeline.engines.freeswitch.adapter.values import decoded_percent, repaired
 from pipeline.errors import SignalError
 from pipeline.model.error_text import one_line
 
@@ -92,7 +92,14 @@ def _read_object(text: bytes) -> Headers:
     if len(text) > MAX_EVENT:
         raise SignalError(f"the event has {len(text)} bytes, more than {MAX_EVENT}")
     try:
-        found = _pick(text)
+        try:
+            found = _pick(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if (text := repaired(whole := text)) == whole:
+                raise
+            found = _pick(text)
         if "Core-UUID" not in found and "api" not in found:
             other = {_SPELLINGS[name]: raw for name, raw in _pick_spellings(text).items()}
             found = {**other, **found}
@@ -111,7 +118,7 @@ def _value(raw: msgspec.Raw) -> object:
     try:
         return _text_of(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return lenient_text(bytes(raw))
+        return _text_of(bytes(raw).decode("utf-8", "replace"))
 
 
 def put_plain(event: Headers, name: bytes, value: bytes) -> int:

@@ -31,8 +31,8 @@ class Report(NamedTuple):
 
     kind: str
     """`restart` of a switch; `stale`: an event of a process before it; `shared`: two switches have one name;
-    `order`: Event-Sequence ran backwards; `size`: Conference-Size is not the number of members that is known, so that
-    events are missing."""
+    `order`: Event-Sequence ran backwards in a room; `late`: it did so only between rooms, which harms nothing;
+    `size`: Conference-Size is not the number of members that is known, so that events are missing."""
     switch: str
     room: str
     """The room_id; empty if it is about the whole switch."""
@@ -46,6 +46,7 @@ class _Room:
         """session_uuid → Event-Sequence of its add-member."""
         self.others = others
         """Members that FreeSWITCH counts, but that are not known; None until the first size is known."""
+        self.last = -1
 
     @property
     def key(self) -> tuple[str, str]:
@@ -92,9 +93,9 @@ class Rooms:
         """
         if fact.switch in self._shared:
             fact = msgspec.structs.replace(fact, switch=f"{fact.switch} {fact.core}")
-        is_new = self._in_order(fact)
-        if is_new is None:
-            return "stale"
+        if not self._is_current(fact):
+            return self.apply(fact, now) if fact.switch in self._shared else "stale"
+        is_new = self._is_in_order(fact)
         switch = self._switches.get(fact.switch)
         at = now if now is not None else switch.newest if switch else fact.time
         if fact.action != HANGUP:
@@ -131,8 +132,8 @@ class Rooms:
 
     # --- the switch ---
 
-    def _in_order(self, fact: Fact) -> bool | None:
-        """Return whether no later event of its switch was seen; None for an event of a process that has ended."""
+    def _is_current(self, fact: Fact) -> bool:
+        """Return whether an event is of the process of its switch that runs now. Another one is a restart."""
         if not fact.switch:
             return True
         switch = self._switches.get(fact.switch)
@@ -140,16 +141,27 @@ class Rooms:
             switch = _remember(self._switches, fact.switch, _Switch(fact.core, fact.time), MAX_SWITCHES)
         if fact.core in switch.past:
             self._of_the_past(fact, switch)
-            return None
+            return False
         if fact.core != switch.core:
             self._restarted(fact, switch)
         switch.newest = max(switch.newest, fact.time)
-        if fact.sequence < switch.last:
-            if fact.action:
-                text = f"Event-Sequence {fact.sequence} after {switch.last}: the order of the events is lost"
-                self._report("order", fact, text)
+        return True
+
+    def _is_in_order(self, fact: Fact) -> bool:
+        """Return whether no later event of the room was seen; report an event that is late."""
+        switch, room = self._switches.get(fact.switch), self._rooms.get((fact.switch, fact.room))
+        before = room.last if room is not None else -1
+        if fact.sequence < before:
+            text = f"Event-Sequence {fact.sequence} after {before}: the order of the room's events is lost"
+            self._report("order", fact, text)
             return False
-        switch.last = fact.sequence
+        if room is not None:
+            room.last = fact.sequence
+        if switch is not None:
+            if fact.action and fact.sequence < switch.last:
+                text = f"Event-Sequence {fact.sequence} after {switch.last}, of other rooms: the order is lost"
+                self._report("late", fact, text)
+            switch.last = max(switch.last, fact.sequence)
         return True
 
     def _restarted(self, fact: Fact, switch: _Switch) -> None:
@@ -214,6 +226,7 @@ class Rooms:
 
     def _new_room(self, fact: Fact, others: int | None) -> _Room:
         room = _Room(fact.switch, fact.room, fact.life, others)
+        room.last = fact.sequence
         self._rooms[fact.switch, fact.room] = room
         if len(self._rooms) > MAX_ROOMS:
             self._forget_room(next(iter(self._rooms.values())))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Final
 
 MAX_ID: Final = 255  # code points, contract §4
+_NO_CONTROLS: Final = b" " * 32 + bytes(range(32, 256))
+_HALF: Final = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 _ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -21,13 +24,12 @@ def decoded_percent(value: bytes) -> str:
     return _ENCODED.sub(lambda found: bytes([int(found[1], 16)]), value).decode("utf-8", "replace")
 
 
-def lenient_text(raw: bytes) -> str:
-    """Return the text of a JSON string that a strict parser refuses. Raises ValueError if it is no string at all.
+def repaired(text: bytes) -> bytes:
+    """Return JSON text without what a strict parser refuses, in headers that nobody reads as well.
 
-    Bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD; raw control characters stay.
+    Half of a surrogate pair becomes U+FFFD, a raw control character a space.
     """
-    text: str = json.loads(raw.decode("utf-8", "replace"), strict=False)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _HALF.sub(lambda found: found[1] or b"\\ufffd", text.translate(_NO_CONTROLS))
 
 
 def bounded_id(text: str) -> str:
