@@ -8,7 +8,6 @@ import fcntl
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -16,6 +15,7 @@ import typer
 
 from pipeline.cli.shared import kafka_errors, with_urls
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:
     from pipeline.demo.run import Screen
@@ -72,9 +72,9 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
                 _create_topics(closing, settings, screen)
                 run(settings, screen, speed, save)
             if not as_json:
-                typer.echo(NEXT)
+                show(NEXT, lines=True)
         except DemoError as error:
-            typer.echo(f"error: {error}", err=True)
+            warn(f"error: {error}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             screen.progress("stopped")
@@ -158,7 +158,7 @@ def _delete(settings: Settings) -> None:
     with contextlib.suppress(KafkaError, PipelineError, OSError, TimeoutError):
         asyncio.run(asyncio.wait_for(_delete_all(settings), 20))
         return
-    print(f"topics and schemas of {settings.topic_prefix}.* could not all be deleted", file=sys.stderr)
+    warn(f"topics and schemas of {settings.topic_prefix}.* could not all be deleted")
 
 
 async def _delete_all(settings: Settings) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sys
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from pipeline.cli.status import print_json
 from pipeline.devstack import Stack, terminal_progress
 from pipeline.devstack.stack import BROKER, REGISTRY
 from pipeline.errors import ConfigError
+from pipeline.terminal import show, warn
 
 Port = Annotated[int | None, typer.Option(metavar="PORT", help="Default: a free port.", min=1, max=65535)]
 
@@ -46,10 +46,10 @@ def up(name: StackName = "default", kafka_port: Port = None, registry_port: Port
     if as_json:
         print_json(status, bootstrap_servers=broker, schema_registry_url=_without_login(registry or "") or None)
     else:
-        print(f"export {BROKER}={broker}")
+        show(f"export {BROKER}={broker}")
         # A URL with a login is never printed; the shell has it in its environment already.
         secret = registry is not None and "@" in registry
-        print(f'export {REGISTRY}="${REGISTRY}"' if secret else f"export {REGISTRY}={registry}")
+        show(f'export {REGISTRY}="${REGISTRY}"' if secret else f"export {REGISTRY}={registry}")
 
 
 def _external(variable: str, own: str | None) -> str | None:
@@ -67,7 +67,7 @@ def _external(variable: str, own: str | None) -> str | None:
             f"{variable}={_without_login(named)} is set, but nothing answers there: start that server, "
             f"or `unset {variable}` to start a local one"
         )
-    print(f"{variable}={_without_login(named)} is set: using it instead of starting one", file=sys.stderr)
+    warn(f"{variable}={_without_login(named)} is set: using it instead of starting one")
     return named
 
 
