@@ -124,15 +124,20 @@ class Reader:
             self._row(log, record)
         return log
 
-    def unfinished(self, number: int) -> bool:
-        """Return whether this partition number has signals after its last recorded position."""
+    def positions(self, number: int) -> dict[str, int]:
+        """Return the positions of the last position record, by signal topic."""
         log = PartitionLog(number)
         for record in self.fetch(self.topic("rooms"), number):
             if record.key() == b'["position"]':
                 self._row(log, record)
+        return log.positions
+
+    def unfinished(self, number: int) -> bool:
+        """Return whether this partition number has signals after its last recorded position."""
+        positions = self.positions(number)
         for topic in map(self.topic, (API, MEDIA)):
             batches = self._raw.batches(topic, number)
-            if batches and batches[-1].last >= log.positions.get(topic, 0):
+            if batches and batches[-1].last >= positions.get(topic, 0):
                 return True
         return False
 

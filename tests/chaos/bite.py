@@ -22,7 +22,7 @@ from rich.console import Console
 
 from testkit.chaos.testbed import RunConfig
 from testkit.pipe import ROOT
-from tests.chaos.bugs import BUGS
+from tests.chaos.bugs import BUGS, patch
 from tests.chaos.faults import BY_NAME
 from tests.chaos.run import run
 
@@ -125,7 +125,7 @@ def _setting(bug: str, seed: int, proxied: bool) -> RunConfig:
         watchdog=2,
         session=3,
         proxied=proxied,
-        patch=f"tests.chaos.bugs:{bug}",
+        patch=patch(bug),
     )
 
 

@@ -376,3 +376,8 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
         *BUGS_OF_RULES,
     )
 }
+
+
+def patch(name: str) -> str:
+    """Return the `RunConfig.patch` that gives the workers a bug. Raises KeyError if there is no such bug."""
+    return f"{BUGS[name].__module__}:{name}"

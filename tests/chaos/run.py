@@ -21,6 +21,7 @@ from testkit.chaos.testbed import RunConfig, Testbed, quantiles
 from testkit.pipe import ROOT
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
+from tests.chaos.topic_anew import topic_made_anew
 
 ATTEMPTS: Final = 3
 """Attempts at one injection."""
@@ -75,7 +76,10 @@ def run(
         metrics = None if testbed.killed or testbed.exits else _counters(testbed)
         testbed.stop()
         say("checking")
-        return _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        result = _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        if not result["violations"]:
+            result["violations"] += topic_made_anew(testbed)
+        return result
 
 
 def _injected(testbed: Testbed, name: str, say: Callable[[str], None]) -> bool:
