@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.engines.freeswitch.adapter import Adapter, rooms
+from pipeline.engines.freeswitch.adapter import Adapter, playbacks, rooms
 from pipeline.engines.freeswitch.adapter.hold import HANGUP_WITHIN
 from pipeline.engines.freeswitch.adapter.hold import MAX_HELD as MOST_HELD
 from pipeline.model.signals import MemberLeft
@@ -58,7 +58,7 @@ def test_restart_concerns_only_the_rooms_of_its_switch() -> None:
     assert "acW68: it was restarted (process core, now new); 2 members left as orphan" in found.reports[0].text
 
 
-def test_room_of_the_same_name_on_another_switch_is_another_room() -> None:
+def test_same_name_on_another_switch_is_another_room() -> None:
     there = {"FreeSWITCH_Switchname": "fs2", "Core_UUID": "its"}
     found = all_of(Adapter(), member("add-member"), event("conference-create", **there))
     assert short(found.signals) == ["joined a"]
@@ -303,7 +303,8 @@ def test_late_add_member_of_who_has_left_gives_nothing() -> None:
 
 
 def test_memory_of_members_rooms_and_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MAX_MEMBERS", "MAX_ROOMS", "MAX_SEEN", "MAX_STREAMS", "MAX_SWITCHES"):
+    monkeypatch.setattr(playbacks, "MAX_STREAMS", 50)
+    for name in ("MAX_MEMBERS", "MAX_ROOMS", "MAX_SEEN", "MAX_SWITCHES"):
         monkeypatch.setattr(rooms, name, 50)
     adapter = Adapter()
     for n in range(400):
@@ -314,7 +315,7 @@ def test_memory_of_members_rooms_and_repeats_is_bounded(monkeypatch: pytest.Monk
     state = adapter._rooms
     held = (
         state._switches, state._rooms, state._members, state._room_of, state._removing, state._left, state._seen,
-        state._streams, state._shared,
+        state._playbacks._streams, state._shared,
     )  # fmt: skip
     assert max(map(len, held)) == 50
     assert sum(len(room.members) for room in state._rooms.values()) <= 50

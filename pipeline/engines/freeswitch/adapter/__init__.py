@@ -80,8 +80,7 @@ class Adapter:
         node: begins every room_id and session_uuid; see FactReader.
         reorder: microseconds for which each event waits for earlier ones of its switch; 0: the events are in order.
 
-    The memory is bounded by the constants MAX_… of `order`, `hold` and `rooms`: some 100 MB for hostile input, 1 KB
-    for each member of a usual one.
+    The memory is bounded by the constants MAX_… of `order`, `hold`, `rooms` and `playbacks`.
 
     `counts` has the number of events without a signal by kind: the `Action` of a conference event, the
     `Event-Subclass` of another custom event, else the `Event-Name`; `api` for a recorded command, `stale` for events

@@ -10,8 +10,9 @@ import msgspec
 
 from pipeline.engines.freeswitch.adapter.files import MediaMap, Played
 from pipeline.engines.freeswitch.adapter.headers import JSON_TYPES
-from pipeline.engines.freeswitch.adapter.values import MAX_ID
+from pipeline.engines.freeswitch.adapter.values import MAX_ID, bounded_id
 from pipeline.errors import SignalError
+from pipeline.model.signals import Micros
 from pipeline.model.times import LAST_TIME
 
 MAINTENANCE: Final = "conference::maintenance"
@@ -56,6 +57,19 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     def signal_id(self) -> str:
         """`Event-Sequence` starts again when the core process restarts, with another `Core-UUID`."""
         return f"{self.core}/{self.sequence}"
+
+    @property
+    def origin(self) -> tuple[str, str, Micros]:
+        """Return the first three fields of its signal: signal_id, room_id, occurred_at."""
+        return self.signal_id, self.room, Micros(self.time)
+
+    def derived_id(self, what: str, kind: str) -> str:
+        """Return the id of a signal that the event implies beside its own.
+
+        It is made of the event's identity and what it is about, so that the same input gives the same ids. It never is
+        one of another event: an event's own id ends in digits, and `what` has no `/`.
+        """
+        return bounded_id(f"{self.signal_id}/{what.replace('%', '%25').replace('/', '%2F')}/{kind}")
 
     @property
     def weight(self) -> int:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
 from pipeline.engines.freeswitch.adapter.facts import HANGUP, OF_ROOM, Fact
 from pipeline.engines.freeswitch.adapter.hold import Hold
 from pipeline.engines.freeswitch.adapter.order import MAX_CORES, MAX_SWITCHES
-from pipeline.engines.freeswitch.adapter.values import bounded_id
+from pipeline.engines.freeswitch.adapter.playbacks import Playbacks
+from pipeline.engines.freeswitch.adapter.values import remember
 from pipeline.model import signals
 from pipeline.model.signals import Micros
 
 MAX_MEMBERS: Final = 20_000  # in all conferences; beyond it the oldest is forgotten
 MAX_ROOMS: Final = 20_000  # conferences; beyond it the oldest is forgotten, with its members
 MAX_SEEN: Final = 16_384  # last events, of which a repeat is recognised
-MAX_STREAMS: Final = 1_000  # tones and streams that play
 STILL_ALIVE: Final = (
     10_000_000  # microseconds after its successor's first event: a process with later ones has not ended
 )
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 class Report(NamedTuple):
@@ -84,7 +80,7 @@ class Rooms:
         self._removing: dict[str, tuple[str, str]] = {}  # session_uuid → switch, room_id: kicked, hung up, transferred
         self._left: dict[str, _Left] = {}
         self._seen: dict[int, None] = {}
-        self._streams: dict[bytes, int] = {}
+        self._playbacks = Playbacks(hold)
 
     def apply(self, fact: Fact, now: int | None) -> str:
         """Apply a fact; return under which kind it counts as ignored, "" if it has a signal.
@@ -118,15 +114,15 @@ class Rooms:
             case "del-member":
                 return self._deleted(fact, now, is_new=is_new) or orphans
             case "mute-member":
-                self._hold.add(signals.MemberMuted(*_origin(fact), session_uuid=fact.member))
+                self._hold.add(signals.MemberMuted(*fact.origin, session_uuid=fact.member))
             case "unmute-member":
-                self._hold.add(signals.MemberUnmuted(*_origin(fact), session_uuid=fact.member))
+                self._hold.add(signals.MemberUnmuted(*fact.origin, session_uuid=fact.member))
             case "play-file":
-                self._started(fact)
+                self._playbacks.started(fact)
             case "play-file-done":
-                return self._done(fact) or orphans
+                return self._playbacks.done(fact) or orphans
             case _:  # kick-member, hup-member, transfer
-                _remember(self._removing, fact.member, (fact.switch, fact.room), MAX_MEMBERS)
+                remember(self._removing, fact.member, (fact.switch, fact.room), MAX_MEMBERS)
                 return orphans
         return True
 
@@ -138,7 +134,7 @@ class Rooms:
             return True
         switch = self._switches.get(fact.switch)
         if switch is None:
-            switch = _remember(self._switches, fact.switch, _Switch(fact.core, fact.time), MAX_SWITCHES)
+            switch = remember(self._switches, fact.switch, _Switch(fact.core, fact.time), MAX_SWITCHES)
         if fact.core in switch.past:
             self._of_the_past(fact, switch)
             return False
@@ -178,7 +174,7 @@ class Rooms:
     def _of_the_past(self, fact: Fact, switch: _Switch) -> None:
         """Ignore a late event of a process that was replaced, unless it lives on: then two switches have one name."""
         if fact.time > switch.since + STILL_ALIVE:
-            _remember(self._shared, fact.switch, None, MAX_SWITCHES)
+            remember(self._shared, fact.switch, None, MAX_SWITCHES)
             text = f"two switches have this name (processes {fact.core} and {switch.core}): restarts can't be seen"
             self._report("shared", fact, text)
         else:
@@ -190,7 +186,7 @@ class Rooms:
         key = hash((fact.core, fact.sequence, fact.action, fact.room, fact.member, file, fact.time))
         if key in self._seen:
             return True
-        _remember(self._seen, key, None, MAX_SEEN)
+        remember(self._seen, key, None, MAX_SEEN)
         return False
 
     # --- conferences ---
@@ -238,7 +234,7 @@ class Rooms:
         gone = [one for one, sequence in room.members.items() if not same_core or sequence < fact.sequence]
         for session in gone:
             self._hold.decide(session)
-            signal_id = derived_id(fact, session, "orphan")
+            signal_id = fact.derived_id(session, "orphan")
             self._hold.add(signals.MemberLeft(signal_id, room.room_id, Micros(fact.time), session, "orphan"))
             self._forget(session, room)
             self._remember_left(session, room.room_id, fact, derived=True)
@@ -269,7 +265,7 @@ class Rooms:
             return False  # it came too late: the member has left already
         self._hold.decide(fact.member)
         joined = signals.MemberJoined(
-            *_origin(fact), session_uuid=fact.member, caller_id=fact.caller_id, muted=fact.muted
+            *fact.origin, session_uuid=fact.member, caller_id=fact.caller_id, muted=fact.muted
         )
         self._hold.add(joined)
         room = self._rooms.get((fact.switch, fact.room)) or self._new_room(fact, None)
@@ -277,8 +273,8 @@ class Rooms:
         self._left.pop(fact.member, None)
         # A transfer may be reported after the member left; on a new entry it no longer counts.
         self._unmark(fact.member, room)
-        _remember(self._room_of, fact.member, room, MAX_MEMBERS)
-        _remember(self._members, (fact.member, *room.key), room, MAX_MEMBERS + 1)
+        remember(self._room_of, fact.member, room, MAX_MEMBERS)
+        remember(self._members, (fact.member, *room.key), room, MAX_MEMBERS + 1)
         if len(self._members) > MAX_MEMBERS:  # the events of their leaving were lost
             (session, *_), oldest = next(iter(self._members.items()))
             self._forget(session, oldest, is_there=True)
@@ -294,7 +290,7 @@ class Rooms:
             return False  # its hang-up, or the end of the conference, has a signal already
         is_marked = self._removing.get(fact.member) == (fact.switch, fact.room)
         reason = "hangup" if fact.hung_up and not is_marked else "removed"
-        signal = signals.MemberLeft(*_origin(fact), session_uuid=fact.member, reason=reason)
+        signal = signals.MemberLeft(*fact.origin, session_uuid=fact.member, reason=reason)
         if is_marked or fact.hung_up:
             self._hold.decide(fact.member)
             self._hold.add(signal)
@@ -333,69 +329,8 @@ class Rooms:
             del self._removing[session]
 
     def _remember_left(self, session: str, room_id: str, fact: Fact, *, derived: bool) -> None:
-        _remember(self._left, session, _Left(room_id, fact.core, fact.sequence, derived), MAX_MEMBERS)
-
-    # --- playbacks ---
-
-    def _started(self, fact: Fact) -> None:
-        operation_id, urls, generated = fact.played or (None, (), False)
-        if fact.failed:
-            self._hold.add(signals.PlayFailed(*_origin(fact), operation_id=operation_id, urls=urls))
-            return
-        if generated:
-            stream = _stream(fact)
-            _remember(self._streams, stream, self._streams.get(stream, 0) + 1, MAX_STREAMS)
-        self._hold.add(signals.PlayProgress(*_origin(fact), operation_id=operation_id, url=urls[0]))
-
-    def _done(self, fact: Fact) -> bool:
-        assert fact.played is not None
-        operation_id, urls, generated = fact.played
-        if generated:
-            stream = _stream(fact)
-            plays = self._streams.pop(stream, 0)
-            if plays > 1:
-                self._streams[stream] = plays - 1
-            if not plays and operation_id is None:
-                return False  # the conference's own: a tone at entry or exit, music on hold
-        if fact.failed:
-            self._hold.add(signals.PlayFailed(*_origin(fact), operation_id=operation_id, urls=urls))
-            return True
-        for number, url in enumerate(urls, 1):
-            origin = _origin(fact)
-            if number > 1:
-                origin = (derived_id(fact, str(number), "file"), *origin[1:])
-            self._hold.add(signals.PlayFinished(*origin, operation_id=operation_id, url=url))
-        return True
+        remember(self._left, session, _Left(room_id, fact.core, fact.sequence, derived), MAX_MEMBERS)
 
     def _report(self, kind: str, fact: Fact, text: str) -> None:
         where = f"switch {fact.switch}" + (f", room {fact.room}" if fact.room and kind != "restart" else "")
         self.reports.append(Report(kind, fact.switch, "" if kind == "restart" else fact.room, f"{where}: {text}"))
-
-
-def derived_id(fact: Fact, what: str, kind: str) -> str:
-    """Return the id of a signal that an event implies beside its own.
-
-    It is made of the event's identity and what it is about, so that the same input gives the same ids. It never is
-    one of another event: an event's own id ends in digits, and `what` has no `/`.
-    """
-    return bounded_id(f"{fact.signal_id}/{what.replace('%', '%25').replace('/', '%2F')}/{kind}")
-
-
-def _origin(fact: Fact) -> tuple[str, str, Micros]:
-    """Return the first three fields of every signal: signal_id, room_id, occurred_at."""
-    return fact.signal_id, fact.room, Micros(fact.time)
-
-
-def _stream(fact: Fact) -> bytes:
-    url = fact.played.urls[0] if fact.played else ""
-    text = "\0".join((fact.switch, fact.core, fact.room, url))
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
-
-
-def _remember(known: dict[_K, _V], key: _K, value: _V, most: int) -> _V:
-    """Add an entry as the newest; forget the oldest if there are more than `most`."""
-    known.pop(key, None)
-    known[key] = value
-    if len(known) > most:
-        del known[next(iter(known))]
-    return value

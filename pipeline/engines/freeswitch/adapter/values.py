@@ -1,12 +1,14 @@
-"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding; ids of bounded length."""
+"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding; bounds of ids and memory."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final
+from typing import Final, TypeVar
 
 MAX_ID: Final = 255  # code points, contract §4
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _NO_CONTROLS: Final = b" " * 32 + bytes(range(32, 256))
 _HALF: Final = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
@@ -37,3 +39,12 @@ def bounded_id(text: str) -> str:
     if len(text) <= MAX_ID:
         return text
     return hashlib.blake2b(text.encode(), digest_size=24).hexdigest()
+
+
+def remember(known: dict[_K, _V], key: _K, value: _V, most: int) -> _V:
+    """Add an entry as the newest; forget the oldest if there are more than `most`."""
+    known.pop(key, None)
+    known[key] = value
+    if len(known) > most:
+        del known[next(iter(known))]
+    return value
