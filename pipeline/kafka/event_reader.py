@@ -13,6 +13,7 @@ from pipeline.errors import SignalError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.events import EVENTS, Event
@@ -42,7 +43,7 @@ class EventReader:
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
             options = {"isolation_level": "read_committed", "enable_auto_commit": False}
-            self._consumer: Any = AIOKafkaConsumer(**self._settings.kafka(), **options)
+            self._consumer: Any = AIOKafkaConsumer(**client_options(self._settings), **options)
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             partitions = [TopicPartition(self._topic, number) for number in range(found[self._topic])]

@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 from pipeline.errors import PipelineError
 from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
 from pipeline.model.decoders import Decoders
@@ -75,7 +76,7 @@ class CheckContext:
     async def consumer(self, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
         """Open a consumer without a group and without an assignment. Raises KafkaError."""
         reader = AIOKafkaConsumer(
-            **self.settings.kafka(),
+            **client_options(self.settings),
             isolation_level=isolation,
             auto_offset_reset="none",
             enable_auto_commit=False,
