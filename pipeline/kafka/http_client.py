@@ -22,6 +22,7 @@ MAX_BODY: Final = 16 << 20
 """Longest body that is read, in bytes. The longest real one is the list of subjects of a large registry."""
 MAX_RETRY_AFTER: Final = 60.0
 _T = TypeVar("_T")
+_REDACTED: Final = 1 << 16
 _SHOWN: Final = 200
 """Longest piece of a foreign text in an error, in characters."""
 
@@ -40,12 +41,13 @@ class Response(NamedTuple):
     retry_after: float = 0.0
     location: str = ""
 
-    def shown(self) -> str:
+    def shown(self, redacted: Callable[[str], str]) -> str:
         """Return status and beginning of the body, for an error."""
         what = f"status {self.status}"
         if self.location:
-            return f"{what} and a redirect to {self.location}"
-        beginning = shorten(self.body[:_SHOWN].decode(errors="backslashreplace"), 80)
+            return f"{what} and a redirect to {redacted(self.location)}"
+        # Redacted before it is cut: the beginning of a secret is one, too.
+        beginning = shorten(redacted(self.body[:_REDACTED].decode(errors="backslashreplace")), 80)
         return f"{what} and {self.kind or 'a body'} '{beginning}'" if self.body else f"{what} and no body"
 
 

@@ -11,9 +11,10 @@ import functools
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode
+from weakref import WeakKeyDictionary
 
 import msgspec
 import structlog
@@ -58,36 +59,49 @@ class TokenSource:
         self._guard = threading.Lock()
         self._token: Token | None = None
         self._got = self._tried = 0.0
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @property
     def latest(self) -> str:
         """The latest token, "" if there is none."""
         return self._token.text if self._token else ""
 
-    def forget(self) -> None:
-        """Drop the token, because a server rejected it."""
-        self._token = None
+    def forget(self, text: str) -> None:
+        """Drop this token, because a server rejected it."""
+        with self._guard:
+            if self.latest == text:
+                self._token = None
 
     async def get(self) -> str:
         """Return a token that is valid now. Raises TokenUnavailableError, TokenRejectedError."""
-        with self._guard:
-            token, age = self._token, time.monotonic() - self._got
-            is_valid = token is not None and age < token.seconds
-            is_due = token is None or age >= token.seconds * RENEW_AT
-            if not is_due or (is_valid and time.monotonic() - self._tried < RETRY_SECONDS):
-                return self.latest
-            self._tried = time.monotonic()  # the others use the old token meanwhile
-        try:
-            began = time.monotonic()
-            fresh = await self._fetch()
-        except TokenUnavailableError as error:
-            if token is None or not is_valid:
+        lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())  # one request per loop at a time
+        return self._usable() or await self._replaced(lock)
+
+    async def _replaced(self, lock: asyncio.Lock) -> str:
+        async with lock:
+            if text := self._usable():
+                return text
+            began = self._tried = time.monotonic()  # meanwhile, the other loops use the old token
+            try:
+                fresh = await self._fetch()
+            except TokenUnavailableError as error:
+                if text := self._usable():
+                    log.warning("the token can't be replaced yet", error=str(error.args[0]))
+                    return text
                 raise
-            log.warning("the token can't be replaced yet", error=str(error))
-            return token.text
+            with self._guard:
+                self._token, self._got = fresh, began
+            return fresh.text
+
+    def _usable(self) -> str:
+        """Return the token, "" when it has expired, or is due and was not tried to replace just now."""
         with self._guard:
-            self._token, self._got = fresh, began
-        return fresh.text
+            if self._token is None:
+                return ""
+            now = time.monotonic()
+            age, life = now - self._got, self._token.seconds
+            is_usable = age < life * RENEW_AT or (age < life and now - self._tried < RETRY_SECONDS)
+            return self._token.text if is_usable else ""
 
 
 # --- OAuth -------------------------------------------------------------------------------------------------------
@@ -104,7 +118,7 @@ class _Refused(msgspec.Struct):
 
 
 async def request_token(client: OAuthClient) -> Token:
-    """Request a token from the endpoint. Raises TokenUnavailableError, TokenRejectedError, ConfigError."""
+    """Request a token from the endpoint. Raises TokenUnavailableError, TokenRejectedError."""
     fields = {"grant_type": "client_credentials", "scope": client.scope, "audience": client.audience}
     data = urlencode({name: value for name, value in fields.items() if value}).encode()
     login = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"  # encoded first: RFC 6749 §2.3.1
@@ -115,7 +129,11 @@ async def request_token(client: OAuthClient) -> Token:
     }
     where = f"the token endpoint {client.token_url}"
     try:
-        async with session(client.ssl_context()) as opened:
+        context = client.ssl_context()
+    except ConfigError as error:
+        raise TokenRejectedError(str(error)) from None
+    try:
+        async with session(context) as opened:
             response = await exchange(opened, "POST", client.token_url, data, headers, client.redacted)
     except CertificateError as error:
         raise TokenRejectedError(
@@ -129,12 +147,12 @@ async def request_token(client: OAuthClient) -> Token:
 
 def _token(client: OAuthClient, where: str, response: Response) -> Token:
     """Return the token in a response (RFC 6749 §5.1), or raise what the endpoint reports (§5.2)."""
-    shown = client.redacted(response.shown())
+    shown = response.shown(client.redacted)
     if response.status >= 500 or response.status in (408, 429):
         raise TokenUnavailableError(f"{where} failed with {shown}: look at its log")
     refused = decoded(response.body, _Refused)
     if response.status >= 400 and refused is not None:
-        reason = client.redacted(shorten(f"{refused.error} {refused.error_description}".strip()))
+        reason = shorten(client.redacted(f"{refused.error} {refused.error_description}".strip()))
         raise TokenRejectedError(
             f"{where} gives client {client.client_id!r} no token ({response.status}, {reason}): check "
             f"{client.prefix}_CLIENT_ID, {client.prefix}_CLIENT_SECRET and {client.prefix}_SCOPE"
@@ -255,11 +273,11 @@ class Authorization:
         value = f"Bearer {await self._tokens.get()}" if self._tokens else self._fixed
         return {"Authorization": value} if value else {}
 
-    def renew(self) -> bool:
-        """Drop the token, because the registry rejected it; return whether there can be another."""
+    def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Drop the token in this header, because the registry rejected it; return whether there can be another."""
         if self._tokens is None:
             return False
-        self._tokens.forget()
+        self._tokens.forget(rejected["Authorization"].removeprefix("Bearer "))
         return True
 
     def redacted(self, text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -81,9 +82,11 @@ class Registry:
 
     async def _request(self, method: str, path: str, body: Any = None) -> Response:
         """Return a response with status 200, or 4xx and the registry's error code. Raises as `_checked`."""
-        response = await self._send(method, path, body)
-        if response.status == 401 and self._authorization.renew():  # the token was revoked
-            response = await self._send(method, path, body)
+        await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+        login = await self._login()
+        response = await self._send(method, path, body, login)
+        if response.status == 401 and self._authorization.renew(login):  # the token was revoked
+            response = await self._send(method, path, body, await self._login())
         return self._checked(method, path, response)
 
     def _checked(self, method: str, path: str, response: Response) -> Response:
@@ -109,18 +112,21 @@ class Registry:
         self._answered = True
         return response
 
-    async def _send(self, method: str, path: str, body: Any) -> Response:
-        """Return a response. Raises RegistryDownError; ConfigError for a wrong URL, certificate or login."""
-        await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
-        data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": _CONTENT_TYPE} if data else {}
+    async def _login(self) -> dict[str, str]:
+        """Return the header of the login. Raises RegistryDownError, ConfigError."""
         try:
-            headers |= await self._authorization.headers()
-            response = await exchange(self._session, method, self._url + path, data, headers, self._redacted)
+            return await self._authorization.headers()
         except TokenUnavailableError as error:
             raise RegistryDownError(f"no login to the registry at {self._url}: {error.args[0]}") from None
         except TokenRejectedError as error:
             raise ConfigError(f"no login to the registry at {self._url}: {error.args[0]}") from None
+
+    async def _send(self, method: str, path: str, body: Any, login: Mapping[str, str]) -> Response:
+        """Return a response. Raises RegistryDownError; ConfigError for a wrong URL or certificate."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": _CONTENT_TYPE, **login} if data else login
+        try:
+            response = await exchange(self._session, method, self._url + path, data, headers, self._redacted)
         except CertificateError as error:
             raise ConfigError(
                 f"the certificate of the registry at {self._url} can't be verified ({error}): check "
@@ -130,7 +136,10 @@ class Registry:
             if error.permanent:
                 raise ConfigError(f"SCHEMA_REGISTRY_URL={self._url}: {error}: correct it") from None
             where = f"no answer from the registry at {self._url} ({error})"
-            raise RegistryDownError(f"{where}: check SCHEMA_REGISTRY_URL and that it runs") from None
+            # With TLS 1.3, a server refuses a client without a certificate after the handshake.
+            needs_one = self._url.startswith("https") and not self._settings.registry_cert
+            hint = "; if it requires a client certificate, set SCHEMA_REGISTRY_SSL_CERT" if needs_one else ""
+            raise RegistryDownError(f"{where}: check SCHEMA_REGISTRY_URL and that it runs{hint}") from None
         self.date = response.date
         return response
 
@@ -138,7 +147,7 @@ class Registry:
         return self._authorization.redacted(self._settings.redacted(text))
 
     def _shown(self, response: Response) -> str:
-        return self._redacted(response.shown())
+        return response.shown(self._redacted)
 
     def _error(self, text: str, kind: type[PipelineError] = ConfigError) -> PipelineError:
         return kind(f"the registry at {self._url} {text}")
@@ -170,7 +179,7 @@ class Registry:
         refusal = decoded(response.body, _Refusal)
         if refusal is None:
             return self._shown(response)
-        return self._redacted(shorten(refusal.message or str(refusal.error_code)))
+        return shorten(self._redacted(refusal.message or str(refusal.error_code)))
 
     async def ping(self) -> None:
         """Check that the registry answers. Raises RegistryDownError, ConfigError."""

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
@@ -309,12 +309,15 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
         sys.stderr.flush()
         os._exit(code)
 
+    start: Callable[[Coroutine[Any, Any, NoReturn]], object]
     try:
-        from uvloop import run as run_loop
+        import uvloop
     except ImportError:
-        run_loop = asyncio.run
+        start = asyncio.run
+    else:
+        start = uvloop.run
     try:
-        run_loop(run())
+        start(run())
     except KeyboardInterrupt:  # before the handlers of the signals were installed
         raise
     except BaseException as error:  # also SystemExit: no library may end a worker as if it had been stopped

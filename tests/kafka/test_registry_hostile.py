@@ -294,4 +294,4 @@ def check(server: HostileServer, call: str, answered: bool) -> None:
 
 @given(st.binary(max_size=400), st.text(max_size=70))
 def test_foreign_text_is_shown_in_one_printable_line(body: bytes, kind: str) -> None:
-    assert Response(200, body, shorten(kind)).shown().isprintable()
+    assert Response(200, body, shorten(kind)).shown(str).isprintable()
