@@ -116,7 +116,7 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     from pipeline.devstack import Stack, terminal_progress
 
     status = Stack().status()
-    if status.state == "running":
+    if status.state == "running" and not (named.bootstrap_servers or named.registry_url):  # never one of each
         screen.progress("using the servers that `conference-pipeline up` started")
     else:
         stack = _own_stack(closing, nodes=0 if named.bootstrap_servers else 1, registry=not named.registry_url)

@@ -10,6 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline import topics
 from pipeline.kafka.batch_reader import by_batch, look_rarely
+from pipeline.kafka.oauth import client_options
 from pipeline.settings import Settings
 
 OpenTransactions = Mapping[TopicPartition, int]
@@ -54,7 +55,7 @@ class LogOffsets:
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            **self._settings.kafka(),
+            **client_options(self._settings),
             isolation_level=isolation,
             auto_offset_reset="earliest",
             enable_auto_commit=False,

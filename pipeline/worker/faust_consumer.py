@@ -22,6 +22,7 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import topics
 from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely
 from pipeline.kafka.fetch_pacing import pace, pause_after
+from pipeline.kafka.oauth import client_options
 from pipeline.worker.intake import Fetch, Intake, Poll
 
 POLL_SECONDS = 0.2
@@ -176,7 +177,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         self._assignor = self.app.assignor
         session = round(settings.session_timeout * 1000)
         return AIOKafkaConsumer(
-            **settings.kafka(),
+            **client_options(settings),
             client_id=self.app.conf.broker_client_id,
             group_id=self.app.conf.id,
             partition_assignment_strategy=[self._assignor],

@@ -334,9 +334,16 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
         "apicurio.auth.role-based-authorization": "true",
         **{f"{users}.users.{name}": password for name, password in passwords.items()},
     }
+    with registry_process(folder, settings, port + 0, inner):
+        yield f"https://{HOST}:{port}/apis/ccompat/v7"
+
+
+@contextlib.contextmanager
+def registry_process(folder: Path, settings: dict[str, Any], port: int, inner: int) -> Iterator[None]:
+    """Run the stack's registry with more settings; its log is in the folder."""
     app = fetch.registry_app(Progress(), threading.Event())
     machine = jvm.Jvm(jvm.server_archive("registry", [app]), 384, jvm.FAST_START)
-    command = apicurio.command(folder, app, machine, (port + 0, inner))
+    command = apicurio.command(folder, app, machine, (port, inner))
     at = command.index("-jar")
     command[at:at] = [f"-D{name}={value}" for name, value in settings.items()]
     with (folder / "registry.log").open("wb") as log:
@@ -349,7 +356,7 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
         )
     try:
-        yield f"https://{HOST}:{port}/apis/ccompat/v7"
+        yield
     finally:
         process.kill()  # an orderly stop would first write a class archive
         process.wait()

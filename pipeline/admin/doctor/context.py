@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.batch_reader import by_batch
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
 from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
@@ -79,7 +80,7 @@ class CheckContext:
     async def consumer(self, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
         """Open a consumer without a group and without an assignment, which returns batches. Raises KafkaError."""
         reader = AIOKafkaConsumer(
-            **self.settings.kafka(),
+            **client_options(self.settings),
             isolation_level=isolation,
             auto_offset_reset="none",
             enable_auto_commit=False,
