@@ -18,6 +18,11 @@ from pipeline.worker.broker_clock import BrokerClock
 from pipeline.worker.task import PartitionTask
 
 TICK_SECONDS: Final = 0.05
+"""Longest time between two looks while a watchdog runs: a resumed playback may have little time left."""
+GAP_SECONDS: Final = 0.02
+"""Shortest time between two looks. Deadlines that are due within it share a request."""
+ROUNDING_SECONDS: Final = 0.001
+"""Resolution of the loop's timers: a look must not come just before a deadline is due."""
 UNARMED_SECONDS: Final = 0.2
 """The tick while no watchdog runs: it was a third of an idle worker's wake-ups."""
 STALE_SECONDS: Final = 60.0
@@ -42,32 +47,49 @@ class Barrier:
         """Ends of logs that were asked for."""
 
     async def run(self) -> None:
-        """Look every tick, until cancelled."""
+        """Look when the next deadline is due, at least every tick, until cancelled."""
+        looked_at: int | None = None
+        least = 0.0
         while True:
-            armed = any(task.partition.armed for task in self._tasks.values())
-            await asyncio.sleep(TICK_SECONDS if armed else UNARMED_SECONDS)
-            waiting = self._waiting()
-            if not waiting:
-                continue
-            now = self._broker_time()
-            if now is None:
+            await asyncio.sleep(self._pause(least))
+            now, earliest = self._broker_time(), self._earliest()
+            waiting = self._waiting(now)
+            # The same deadline again: it waits for more than a look-up, as for the end of a producer's transaction.
+            least = 0.0 if not waiting else TICK_SECONDS if earliest == looked_at else GAP_SECONDS
+            looked_at = earliest if waiting else None
+            if waiting and now is None:
                 self._request_broker_time(waiting[0].partition)
-            else:
+            elif waiting and now is not None:
                 await self._look_up(waiting, now)
+
+    def _earliest(self) -> int | None:
+        return min(
+            (time for task in self._tasks.values() if (time := task.partition.earliest) is not None), default=None
+        )
+
+    def _pause(self, least: float) -> float:
+        """Return the seconds, at least `least`, until the next deadline is due and the barrier can be asked for."""
+        now, earliest = self._broker_time(), self._earliest()
+        if earliest is None:
+            return UNARMED_SECONDS
+        due = TICK_SECONDS if now is None else (earliest + GRACE - now) / 1e6
+        pause = min(due + ROUNDING_SECONDS, TICK_SECONDS) if due > 0 else GAP_SECONDS
+        return max(pause, least)
 
     def _broker_time(self) -> int | None:
         """Return the broker's time (microseconds); None when it is unknown or stale."""
         return None if self._clock.age > STALE_SECONDS else self._clock.now()
 
-    def _waiting(self) -> list[Input]:
-        """Return the inputs that block a due deadline."""
-        now = self._broker_time()
+    def _waiting(self, now: int | None) -> list[Input]:
+        """Return the inputs that may block a due deadline: of tasks that have one, those whose log is not known up to
+        the latest deadline that can be due."""
         waiting = []
         for task in self._tasks.values():
             timeout = task.partition.next_timeout()
             if timeout is None or (now is not None and timeout.occurred_at + GRACE > now):
                 continue
-            waiting += [s for s in task.merge.inputs if not s.queue and not s.reached(timeout.occurred_at)]
+            last = timeout.occurred_at if now is None else now - GRACE
+            waiting += [s for s in task.merge.inputs if not s.queue and not s.reached(last)]
         return waiting
 
     async def _look_up(self, inputs: list[Input], now: int) -> None:
