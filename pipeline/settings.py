@@ -84,8 +84,8 @@ class Settings(BaseSettings):
     http_host: str = _env("PIPELINE_HTTP_HOST", "0.0.0.0")
     """Address that the HTTP server listens on."""
     transactional_id: str = _env("PIPELINE_TRANSACTIONAL_ID", "")
-    """Transactional id of the worker's producer; two running workers must not share one. Default: the group id and a
-    random part."""
+    """Transactional id of the worker's producer; two running workers must not share one. Begin it with the group id and
+    a hyphen: by that, a worker knows whose open transaction it may end. Default: the group id and a random part."""
     session_timeout: Annotated[float, Field(ge=1, le=300)] = _env("PIPELINE_SESSION_TIMEOUT_SECONDS", 6.0)
     """Seconds without a heartbeat after which Kafka assigns a worker's partitions to the others."""
     trace_context: bool = _env("PIPELINE_TRACE_CONTEXT", True)
@@ -276,6 +276,13 @@ class Settings(BaseSettings):
     def worker_id(self) -> str:
         """The transactional id of this process."""
         return self.transactional_id or f"{self.group_id}-{secrets.token_hex(6)}"
+
+    def is_worker_id(self, transactional_id: str) -> bool:
+        """Return whether this transactional id is one of a worker of this group: it begins with the group id.
+
+        An id in PIPELINE_TRANSACTIONAL_ID that does not is known only from the position records.
+        """
+        return transactional_id.startswith(f"{self.group_id}-")
 
     @cached_property
     def registry_shown(self) -> str:

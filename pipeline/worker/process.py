@@ -171,9 +171,7 @@ class Worker:
         encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context)
         engine = Engine(settings, encoder, decoder, learner, transactions, self._metrics)
         barrier = Barrier(offsets, transactions.clock, engine.tasks, engine.wake, engine.request_broker_time)
-        monitor = HangingTransactionMonitor(
-            settings.worker_id, offsets, ender, engine.tasks, engine.include, engine.take_ended
-        )
+        monitor = HangingTransactionMonitor(offsets, ender, engine.tasks, engine.include, engine.take_ended)
         app = topology(engine, recovery, settings)
         return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor)
 

@@ -76,6 +76,7 @@ class Unit:
         self.began = time.monotonic()
         """When the unit ceased to be empty (monotonic seconds)."""
         self.signals = 0
+        """Signals and deadlines that were decided: what slices and bounds count."""
         self.bytes = 0
         self.counts: dict[str, Counter[str]] = {family: Counter() for family in FAMILIES}
         """Counts by family and label, for the metrics, once the unit is committed."""
@@ -147,6 +148,7 @@ class Unit:
     def expired(self, partition: int, room_id: str, decision: Decision) -> None:
         """Add the decision on a deadline that has fired."""
         output = self.output_for(partition)
+        self.signals += 1
         self.counts["timeouts"][""] += 1
         self._publish(output, room_id.encode(), decision.events, [])
         output.rooms[room_id] = decision.room

@@ -250,7 +250,7 @@ class Testbed:
             "PIPELINE_SESSION_TIMEOUT_SECONDS": str(self.config.session),
         }
         if self.config.fixed_ids:
-            env["PIPELINE_TRANSACTIONAL_ID"] = f"{self.pipe.prefix}-{slot.number}"
+            env["PIPELINE_TRANSACTIONAL_ID"] = f"{self.pipe.settings.group_id}-{slot.number}"
         if self.config.proxied:
             ports = [f"{self._ports}{node}1{slot.number}" for node in range(1, self.config.nodes + 1)]
             env["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(f"127.0.0.1:{port}" for port in ports)

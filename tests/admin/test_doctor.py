@@ -320,8 +320,24 @@ async def test_open_transactions_are_reported_with_owner_and_abort_command(pipe:
     [line] = [line for line in found["transactions"] if line.state == "warning"]
     media = pipe.topic("media.signals")
     assert line.found.startswith(
-        f"an open transaction of a producer hides signals and delays timeouts of {media} partition {number} "
-        "from offset 0 on, since "
+        f"an open transaction of '{pipe.prefix}-producer' hides signals and delays timeouts of {media} partition "
+        f"{number} from offset 0 on, since "
     )
     assert len(found["transactions"]) == 3
     assert (await examined(pipe))["transactions"][0].state == "ok"
+
+
+async def test_a_transaction_that_is_not_of_a_worker_is_reported(pipe: Pipe) -> None:
+    """Workers end only those of their group: nothing else may write to these topics."""
+    owner = f"{pipe.prefix}-somebody"
+    async with AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner) as foreign:
+        await foreign.begin_transaction()
+        await foreign.send_and_wait(pipe.topic("signals.rejected"), b"x", b"room", partition=1)
+        [line] = (await examined(pipe))["transactions"]
+        await foreign.abort_transaction()
+    assert line.state == "wrong"
+    assert line.found.startswith(
+        f"an open transaction of {owner!r} blocks readers of {pipe.topic('signals.rejected')} partition 1 at offset 0"
+    )
+    assert "so workers leave it alone" in line.found
+    assert line.remedy.startswith("only workers may write to this topic: stop that producer, or run kafka-transactions")

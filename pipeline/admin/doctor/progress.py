@@ -25,6 +25,7 @@ from pipeline.admin.doctor.context import (
 from pipeline.kafka.admin import describe_group
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.stored_batch import StoredBatch
+from pipeline.kafka.transaction_owners import ENDED, Owner, owners
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
@@ -181,14 +182,9 @@ async def check_transactions(context: CheckContext) -> list[CheckResult]:
         if blocked:
             await asyncio.sleep(MAX_OPEN_SECONDS)
             blocked = dict(blocked.items() & (await open_transactions()).items())
-        # A worker may read only these topics.
-        readable = {topic.full_name(context.settings.topic_prefix) for topic in (*SIGNAL_TOPICS, ROOMS)}
-        first = {
-            tp: await _read_first(context.settings, uncommitted, tp, offset)
-            for tp, offset in blocked.items()
-            if tp.topic in readable
-        }
-    results = [_describe_open(context.settings, tp, offset, first) for tp, offset in sorted(blocked.items())]
+        first = {tp: await _read_first(context.settings, uncommitted, tp, offset) for tp, offset in blocked.items()}
+        known = await owners(uncommitted, blocked) or {}
+    results = [_describe_open(context.settings, tp, offset, first, known) for tp, offset in sorted(blocked.items())]
     ok = f"no transaction is open for longer than {MAX_OPEN_SECONDS:g} s on {len(partitions)} partitions"
     return results or [CheckResult("ok", ok)]
 
@@ -198,7 +194,7 @@ async def _read_first(
 ) -> tuple[float, str]:
     """Return when an open transaction wrote its first record, in seconds (0 when it has ended), and a worker's id.
 
-    The first record of a worker's transaction is a position, which names the transactional id.
+    The first record of a worker's transaction in the table is a position, which names the transactional id.
     """
     assign_and_seek(reader, {tp: offset})
     fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(tp, timeout_ms=2000)
@@ -216,19 +212,27 @@ async def _read_first(
 
 
 def _describe_open(
-    settings: Settings, tp: TopicPartition, offset: int, first: Mapping[TopicPartition, tuple[float, str]]
+    settings: Settings,
+    tp: TopicPartition,
+    offset: int,
+    first: Mapping[TopicPartition, tuple[float, str]],
+    known: Mapping[TopicPartition, Owner],
 ) -> CheckResult:
     prefix = settings.topic_prefix
-    in_table = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
-    began, owner = first.get(tp, in_table)
+    began, _ = first.get(tp, (0, ""))
+    _, writer = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
+    producer, transactional_id = known.get(tp, Owner(ENDED, writer))
+    of = f" of {transactional_id!r}" if transactional_id else f" of producer {producer}" if producer != ENDED else ""
     since = f", since {datetime.fromtimestamp(began, UTC):%H:%M:%S}Z" if began else ""
     name = f"{tp.topic} partition {tp.partition}"
     abort = f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
     if tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}:
-        hides = "an open transaction of a producer hides signals and delays timeouts"
-        found = f"{hides} of {name} from offset {offset} on{since}"
+        found = f"an open transaction{of} hides signals and delays timeouts of {name} from offset {offset} on{since}"
         return CheckResult("warning", found, f"stop that producer, or run {abort}")
-    of = f" of {owner!r}" if owner else ""
     found = f"an open transaction{of} blocks readers of {name} at offset {offset}{since}"
+    named = settings.transactional_id.startswith(settings.group_id) or not settings.transactional_id
+    if producer != ENDED and named and transactional_id != writer and not settings.is_worker_id(transactional_id):
+        found += f"; its transactional id is not one of group {settings.group_id!r}, so workers leave it alone"
+        return CheckResult("wrong", found, f"only workers may write to this topic: stop that producer, or run {abort}")
     remedy = f"the partition's next worker ends it, or the broker after a minute; if it stays, run {abort}"
     return CheckResult("wrong", found, remedy)
