@@ -180,7 +180,7 @@ class Engine:
                 return task.advance(unit, until, self._signals)
             except UnknownSchemaError as error:
                 if self._learner.gives_up(task.number):
-                    task.bury(unit, error)
+                    task.dead_letter_head(unit, error)
                     continue
                 if task.number not in self._lookups:
                     self._lookups.add(task.number)

@@ -138,7 +138,7 @@ class PartitionTask:
         inputs = sorted(self.merge.inputs, key=lambda source: source is not head)
         return signals.unknown_ids([r for source in inputs for r in source.unpack_ahead(AHEAD_RECORDS, AHEAD_BYTES)])
 
-    def bury(self, unit: Unit, error: UnknownSchemaError) -> None:
+    def dead_letter_head(self, unit: Unit, error: UnknownSchemaError) -> None:
         """Add the head, whose schema id is not looked up, to the dead letters."""
         source = self.merge.next()
         assert source is not None
