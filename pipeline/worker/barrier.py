@@ -61,8 +61,10 @@ class Barrier:
             await asyncio.sleep(self._pause(least))
             now, earliest = self._broker_time(), self._earliest()
             waiting = self._waiting(now)
-            # The same deadline again: it waits for more than a look-up, as for the end of a producer's transaction.
-            least = 0.0 if not waiting else TICK_SECONDS if earliest == looked_at else GAP_SECONDS
+            # The same deadline again waits for more than a look-up, as for the end of a producer's transaction. And
+            # what has passed the barrier keeps the engine busy: more look-ups would only take its time.
+            late = earliest == looked_at or any(task.due() is not None for task in self._tasks.values())
+            least = 0.0 if not waiting else TICK_SECONDS if late else GAP_SECONDS
             looked_at = earliest if waiting else None
             waiting += self._waiting_gone(now)
             if waiting and now is None:

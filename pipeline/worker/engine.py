@@ -33,7 +33,7 @@ SLICE_SIGNALS: Final = 100
 """Signals decided without yielding to the loop, which the consumer, the agent, the transactions and the probes share.
 Slices of 500 starved the commit, which needs about 12 turns of the loop. A deadline that fires counts as a signal."""
 SLICE_DEADLINES: Final = SLICE_SIGNALS // 2
-"""Deadlines of a slice that fire before its signals, so that neither waits for all of the other."""
+"""Deadlines that a slice takes before the signals that are queued: neither must wait for all of the other."""
 
 
 class Engine:
@@ -166,7 +166,10 @@ class Engine:
     def _expire(self, unit: Unit) -> bool:
         """Fire deadlines that have passed the barrier, the earliest tasks first. Return whether more may be left."""
         due = [(time, number) for number, task in self.tasks.items() if (time := task.due()) is not None]
-        until = unit.signals + SLICE_DEADLINES
+        if not due:
+            return False
+        queued = any(task.merge.queued for task in self.tasks.values())
+        until = unit.signals + (SLICE_DEADLINES if queued else SLICE_SIGNALS)
         for _, number in sorted(due):
             self.tasks[number].expire(unit, until)
             if unit.signals >= until:

@@ -86,6 +86,9 @@ class Unit:
         self._types: list[str] = []
         self._published: list[str] = []
         self._times: list[int] = []
+        self._expired = 0
+        self._occurred_at, self._when = -1, b""
+        """The time of the last events, and its text: deadlines of one append time are many."""
 
     def __bool__(self) -> bool:
         return bool(self._outputs)
@@ -149,7 +152,7 @@ class Unit:
         """Add the decision on a deadline that has fired."""
         output = self.output_for(partition)
         self.signals += 1
-        self.counts["timeouts"][""] += 1
+        self._expired += 1
         self._publish(output, room_id.encode(), decision.events, [])
         output.rooms[room_id] = decision.room
         if decision.gone is not None:
@@ -178,7 +181,10 @@ class Unit:
     def _publish(self, output: Output, key: bytes, events: tuple[Event, ...], own: list[bytes]) -> None:
         """Add events of one decision; `own` are the encoded headers that they do not share with all others."""
         encoder, size = self._encoder, length(len(key))
-        when = format_time(events[0].meta.occurred_at).encode()
+        occurred_at = events[0].meta.occurred_at
+        if occurred_at != self._occurred_at:
+            self._occurred_at, self._when = occurred_at, format_time(occurred_at).encode()
+        when = self._when
         count, tail = LENGTH[EVENT_HEADERS + len(own)], b"".join((size, key, TIME, when, END, *own))
         for event in events:
             value, name = encoder.encode(event), event.EVENT
@@ -196,6 +202,8 @@ class Unit:
         self.counts["signals"].update(self._types)
         self.counts["events"].update(self._published)
         self.event_times.update(self._times)
+        self.counts["timeouts"][""] += self._expired
+        self._expired = 0
         self._types.clear()
         self._published.clear()
         self._times.clear()

@@ -200,7 +200,7 @@ async def open_in(pipe: Pipe, topic: str, partition: int = 0) -> bool:
 
 
 async def until_ended(pipe: Pipe, topic: str, partition: int = 0) -> None:
-    limit = time.monotonic() + 20  # of 60 s transaction timeout; 3 looks, 2 s apart
+    limit = time.monotonic() + 40  # it takes 6 s; the transaction timeout is 60 s
     while await open_in(pipe, topic, partition):
         assert time.monotonic() < limit, "the transaction is still open"
         await asyncio.sleep(0.2)
