@@ -55,7 +55,9 @@ class Lines:
         if self._rest or self._is_long:
             first = lines[0]
             lines[:1] = [*self._keep(first), *self._end_line()]
-        return [*lines, *self._keep(tail)] if tail else lines
+        if tail:
+            lines += self._keep(tail)
+        return lines
 
     def end(self) -> list[bytes]:
         """Return what follows the last LF."""

@@ -80,7 +80,8 @@ class Adapter:
         node: begins every room_id and session_uuid; see FactReader.
         reorder: microseconds for which each event waits for earlier ones of its switch; 0: the events are in order.
 
-    The memory is bounded by the constants MAX_… of `order`, `hold`, `rooms` and `playbacks`.
+    The memory is bounded by the constants MAX_… of `order`, `hold`, `rooms` and `playbacks`. 20,000
+    members take 9 MB; with ids of 255 characters beyond the BMP and a conference for each, 120 MB.
 
     `counts` has the number of events without a signal by kind: the `Action` of a conference event, the
     `Event-Subclass` of another custom event, else the `Event-Name`; `api` for a recorded command, `stale` for events
