@@ -80,8 +80,9 @@ class Pipe:
             ]
             response = await admin.create_topics(made)
             assert {code for _, code, *_ in response.topic_errors} <= {0, TopicAlreadyExistsError.errno}, response
-            subjects = [item for topic in TOPICS for item in topic.subjects(self.prefix).items()]
-            await asyncio.gather(*(registry._add_version(subject, record) for subject, record in subjects))
+            for topic in TOPICS:
+                for subject, record in topic.subjects(self.prefix).items():
+                    await registry._add_version(subject, record)
             while not all(topic.has_leaders for topic in (await describe_topics(admin, names)).topics.values()):
                 await asyncio.sleep(0.05)
 

@@ -131,6 +131,9 @@ def write(given: argparse.Namespace, console: Console) -> list[str]:
     console.print(
         f"{run.seconds:.0f} s; {len(run.waits):,} good signals waited: {waits}; {run.slow_rounds} slow rounds"
     )
+    console.print(
+        f"at most {run.slowest * 1000:.0f} ms of a processor of its own; the worker got {run.share:.0%} of one"
+    )
     console.print(f"{run.dead:,.0f} dead letters; memory peak {run.above:.1f} MiB above idle ({run.idle:.0f} MiB)")
     if not found:
         save(given.results, run.result())

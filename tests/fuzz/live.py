@@ -1,7 +1,9 @@
 """Writes broken record batches to a real broker while a worker reads them, and measures what good signals wait.
 
 After each round of batches, one good signal is written to every partition. Its event must come within a second of the
-signal's append time; the worker must not end, and its memory must stay near that of an idle one.
+signal's append time; the worker must not end, and its memory must stay near that of an idle one. On a machine that does
+other things too, the wait is multiplied by the share of the processor that the worker's main thread got when it could
+run.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
@@ -29,7 +31,7 @@ from pipeline.model import signals as s
 from pipeline.model.codec import decode_json, signal_json
 from pipeline.model.wire import ENCODERS
 from testkit.pipe import Pipe, WorkerProcess
-from testkit.raw_batches import Answer, RawProducer, Record, batch
+from testkit.raw_batches import TRANSACTIONAL, Answer, RawProducer, Record, batch
 from testkit.servers import servers
 from tests.fuzz import seeds
 from tests.fuzz.batches import BatchMutator
@@ -66,8 +68,15 @@ async def signals_of(pipe: Pipe) -> list[tuple[bytes, bytes]]:
 class Live:
     """One run. Raises FoundError when a limit is broken; the batches of that round are saved to a file."""
 
-    def __init__(self, pipe: Pipe, signals: list[tuple[bytes, bytes]], seed: int, found: Path) -> None:
-        """`found` is the folder for the batches of a failed round. `pipe` has PARTITIONS partitions."""
+    def __init__(
+        self, pipe: Pipe, signals: list[tuple[bytes, bytes]], seed: int, found: Path, *, transactional: bool = True
+    ) -> None:
+        """`found` is the folder for the batches of a failed round. `pipe` has PARTITIONS partitions.
+
+        `transactional`: whether to write transactional batches. A broker that does not verify transactions (KIP-890)
+        would store them, and nothing would end their transactions.
+        """
+        self._transactional = transactional
         self._pipe, self.seed, self._found = pipe, seed, found
         self._random = Random(f"{seed}/{NAME}")
         self._mutator = BatchMutator(signals, self._random)
@@ -76,6 +85,10 @@ class Live:
         """Per kind of damage, the broker's answers (error codes)."""
         self.waits: list[float] = []
         """Seconds from the append of a good signal to its event."""
+        self.slowest = 0.0
+        """The longest wait of a round in its fastest try, multiplied by the worker's share of the processor."""
+        self.share = 1.0
+        """The worker's share of the processor over the whole run."""
         self.idle = self.peak = 0.0
         """The worker's memory in MiB: before the first batch, and the peak since."""
         self.dead = 0.0
@@ -100,9 +113,11 @@ class Live:
             self._producer, self._events = producer, events
             with self._pipe.worker() as worker:
                 self._start(worker)
+                before = scheduled(worker.pid)
                 while self.batches < count and time.monotonic() - began < seconds:
                     self._round(worker, min(ROUND, count - self.batches))
                     progress(self.batches)
+                self.share = share_of(worker.pid, before)
                 self.dead = sum(worker.metric(f'pipeline_dead_letters_total{{topic="{t}"}}') for t in self._topics())
                 if (code := worker.stop()) != 0:
                     raise self._broken([], f"the worker ended with {code} when it was stopped")
@@ -148,26 +163,36 @@ class Live:
         kinds = []
         for _ in range(count):
             topic = self._random.choice(("api.signals", "media.signals"))
-            batches.append((topic, self._random.randrange(PARTITIONS), self._mutator.mutant()))
+            data = self._mutator.mutant()
+            while not self._transactional and data[22] & TRANSACTIONAL:
+                data = self._mutator.mutant()
+            batches.append((topic, self._random.randrange(PARTITIONS), data))
             kinds.append(self._mutator.kind)
+        before = scheduled(worker.pid)
         for kind, (_, _, data), answer in zip(kinds, batches, self._write(batches), strict=True):
             self.answers.setdefault(kind, Counter())[answer.error] += 1
             if answer.stored:
                 self._mutator.keep(data)
         self.batches += count
         self.rounds += 1
-        slowest = self._good(worker, batches)
+        slowest = self._good(worker, batches) * share_of(worker.pid, before)
         if slowest > MOST_SECONDS:
             self.slow_rounds += 1
             for _ in range(REPEATS):
+                before = scheduled(worker.pid)
                 self._write(batches)
-                slowest = min(slowest, self._good(worker, batches))
+                slowest = min(slowest, self._good(worker, batches) * share_of(worker.pid, before))
             if slowest > MOST_SECONDS:
                 raise self._broken(batches, f"good signals waited {slowest:.2f} s, {REPEATS + 1} times")
+        self.slowest = max(self.slowest, slowest)
         self._check_memory(worker, batches)
 
     def _write(self, batches: list[Batch]) -> list[Answer]:
-        return self._producer.send_all([(self._pipe.topic(topic), number, data) for topic, number, data in batches])
+        full = [(self._pipe.topic(topic), number, data) for topic, number, data in batches]
+        try:
+            return self._producer.send_all(full)
+        except KafkaException as error:
+            raise self._broken(batches, f"the broker does not answer: {error}") from error
 
     def _good(self, worker: WorkerProcess, batches: list[Batch]) -> float:
         """Write a good signal to each partition, by turns to both topics; return the longest wait for an event."""
@@ -234,6 +259,8 @@ class Live:
             "seconds": round(self.seconds),
             "good_signals": len(self.waits),
             "wait_ms": {name: round(value * 1000) for name, value in quantiles(self.waits).items()},
+            "most_wait_ms_of_own_processor": round(self.slowest * 1000),
+            "share_of_processor": round(self.share, 2),
             "slow_rounds": self.slow_rounds,
             "idle_mib": round(self.idle, 1),
             "peak_mib_above_idle": round(self.above, 1),
@@ -250,6 +277,21 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
         "p99": statistics.quantiles(seconds, n=100)[98],
         "max": max(seconds),
     }
+
+
+def scheduled(pid: int) -> tuple[int, int]:
+    """Return how long the main thread has run, and has waited for a processor (ns); zeros when that is not known."""
+    try:
+        run, waited, _ = map(int, Path(f"/proc/{pid}/schedstat").read_text().split())
+    except OSError:
+        return 0, 0
+    return run, waited
+
+
+def share_of(pid: int, before: tuple[int, int]) -> float:
+    """Return the part of the time since `before` that the main thread ran, of that in which it could."""
+    run, waited = (now - then for now, then in zip(scheduled(pid), before, strict=True))
+    return run / (run + waited) if run > 0 and waited >= 0 else 1.0
 
 
 def memory(pid: int, name: str) -> float:
@@ -283,6 +325,7 @@ class Events:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 50,
+                "log_level": 0,
             }
         )
         self._consumer.assign([TopicPartition(pipe.topic("events"), n, 0) for n in range(pipe.settings.partitions)])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +19,11 @@ import pytest
 from pipeline.errors import SignalError
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
-from tests.fuzz import seeds
+from pipeline.settings import Settings
+from testkit.pipe import Pipe
+from testkit.servers import Servers
+from tests.fuzz import live, seeds
+from tests.fuzz.batches import MOST_STORED, BatchMutator
 from tests.fuzz.mutate import MIB, Mutator
 from tests.fuzz.run import FoundError, Runner
 from tests.fuzz.targets import Target, targets
@@ -40,6 +48,51 @@ def test_hypothesis_inputs_give_values_or_signal_errors(tmp_path: Path) -> None:
     runner.draw(500)
     assert runner.examples >= 500
     assert all(tally.inputs >= 50 for tally in runner.tallies.values())
+
+
+@pytest.mark.broker
+async def test_good_signals_do_not_wait_for_broken_batches(servers: Servers, tmp_path: Path) -> None:
+    pipe = Pipe(servers, live.PARTITIONS)
+    await pipe.set_up()
+    # Another test makes this broker accept transactional batches from anybody.
+    run = live.Live(pipe, await live.signals_of(pipe), 1, tmp_path, transactional=False)
+    await asyncio.to_thread(run.run, 640)
+    assert (run.batches, run.rounds) == (640, 10)
+    assert 100 < run.stored < 500
+    assert run.dead > 50
+    assert set(run.answers) >= {"whole", "header", "record", "records", "compressed", "frames", "kept"}
+    assert run.answers["whole"].keys() == {0}
+    assert len(run.waits) == 4 * 11
+    assert run.result()["stored"] == run.stored
+    await pipe.remove_topics()
+
+
+def test_a_worker_that_ends_is_reported_with_the_batches(tmp_path: Path, settings: Settings) -> None:
+    pipe: Any = SimpleNamespace(settings=settings, partition=lambda room: hash(room) % settings.partitions)
+    run = live.Live(pipe, [(b"k", b"{}")], 5, tmp_path / "found")
+    sent = [("api.signals", 3, b"\0batch"), ("media.signals", 0, b"")]
+    found = run._broken(sent, "the worker ended with 1")
+    assert re.match(
+        r"record batch, worker, seed 5, batch 0: the worker ended with 1; .*/record-batches\.5\.0$", str(found)
+    )
+    assert live.saved(tmp_path / "found" / "record-batches.5.0") == sent
+
+
+def test_the_share_of_a_busy_processor_shortens_a_wait() -> None:
+    before = live.scheduled(os.getpid())
+    sum(range(10**6))
+    assert 0 < live.share_of(os.getpid(), before) <= 1
+    assert live.share_of(0, (0, 0)) == 1.0
+
+
+@pytest.mark.parametrize("seed", ["a", "b"])
+def test_broken_batches_are_the_same_for_the_same_seed(seed: str) -> None:
+    made = [
+        [mutator.mutant() for _ in range(300)]
+        for mutator in (BatchMutator([(b"k", b"{}"), (b"r", b"v" * 99)], Random(seed), bombs=10**9) for _ in range(2))
+    ]
+    assert made[0] == made[1]
+    assert max(map(len, made[0])) <= MOST_STORED
 
 
 @pytest.mark.parametrize("target", targets(), ids=NAMES)
