@@ -28,7 +28,7 @@ def records(count: int, rooms: int) -> list[tuple[int, str, Record]]:
     for n, (topic, key, value) in enumerate(islice(Load(Codec(ids), "x", rooms), count)):
         place = room_partition(key, PARTITIONS), topic.split(".")[1]
         offset = offsets[place] = offsets.get(place, -1) + 1
-        made.append((*place, Record(engine.NOW + n, offset, key, value, ())))
+        made.append((*place, Record(engine.NOW + n, offset, key, value, b"")))
     return made
 
 

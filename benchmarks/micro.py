@@ -102,7 +102,7 @@ def steps() -> Iterator[Step]:
 def _writing(names: Any, signal: Any, before: Room, decision: Any) -> Callable[[], None]:
     """Return a call of `Unit.decided`: encode the events and headers, count, record the changed rows."""
     unit, source = Unit(names, "owner"), Input("conference.api.signals", 3, 0)
-    record = Record(NOW, 123_456, signal.room_id.encode(), b"x" * 200, ())
+    record = Record(NOW, 123_456, signal.room_id.encode(), b"x" * 200, b"")
     return lambda: unit.decided(source, record, signal, before, None, decision)
 
 

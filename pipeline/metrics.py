@@ -72,6 +72,11 @@ class Metrics:
         self.dead = counter(
             "dead_letters_total", "Records that are not valid signals (dead letters), by topic.", ["topic"]
         )
+        self.damaged = counter(
+            "damaged_batches_total",
+            "Fetched batches of signals with a wrong checksum, by topic; each is fetched again.",
+            ["topic"],
+        )
         self.timeouts = counter("watchdog_fired_total", "Playbacks ended by the watchdog.")
         self.wrong_partition = counter(
             "wrong_partition_total", "Records on another partition than murmur2 of their room id gives."

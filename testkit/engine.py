@@ -157,7 +157,7 @@ def stream(core: Core, count: int, rooms: int, members: int, *, bad: float = 0.0
             value = chance.choice(_BAD)
         place = (core.where[number], signal.TOPIC)
         offset = offsets[place] = offsets.get(place, -1) + 1
-        made.append((*place, Record(NOW + n, offset, signal.room_id.encode(), value, ())))
+        made.append((*place, Record(NOW + n, offset, signal.room_id.encode(), value, b"")))
     return made
 
 

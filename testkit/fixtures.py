@@ -16,7 +16,9 @@
 
 `Pipe(servers, partitions=1)` and `await pipe.set_up()` create another pipe.
 
-`make test` runs `-n auto --dist loadfile`: several processes, each with its own servers, run one file after another.
+`make test` runs `-n auto --dist loadfile`: several processes run one file after another. They share one local stack:
+the first process that needs it starts it, the one that distributes the tests stops it. So a test must not disturb the
+servers, nor expect to be alone on them; such tests start their own.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.devstack import fetch, terminal_progress
+from pipeline.devstack import Stack, fetch, terminal_progress
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings, load
 from testkit.pipe import Pipe
-from testkit.servers import BROKER, NoServersError, Servers, sweep
+from testkit.servers import BROKER, SHARED, NoServersError, Servers, own_stack, sweep
 from testkit.servers import servers as find_servers
 
 PROCESSES = 3
@@ -42,7 +44,7 @@ FIRST = (
     "chaos", "security", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "add_an_event",
     "stack", "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured", "schema_registry",
     "writers_schemas", "topic_policy", "fetch", "exits", "loss", "trace_context", "bad_input", "room_rules", "fuzz",
-    "hostile",
+    "hostile", "raw_load", "raw_batches",
 )  # fmt: skip
 """Test files (test_NAME.py) to start first, the longest first; then all others.
 
@@ -79,8 +81,7 @@ async def pipe(servers: Servers) -> AsyncIterator[Pipe]:
     made = Pipe(servers)
     await made.set_up()
     yield made
-    if servers.lasting:
-        await made.remove_topics()
+    await made.remove_topics()  # clients read the metadata of all topics when they connect
 
 
 # --- several processes (pytest-xdist) ------------------------------------------------------------------------
@@ -115,6 +116,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     if not _controls(session.config):
         return
+    os.environ[SHARED] = own_stack()  # the processes inherit it
     with terminal_progress() as progress:
         try:
             fetch.kafka_jars(progress, threading.Event())
@@ -137,13 +139,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    _USED.extend(getattr(node, "workeroutput", {}).get("servers", ()))
+    used = getattr(node, "workeroutput", {}).get("servers", ())
+    _USED.extend(line for line in used if line not in _USED)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop servers that a process left behind: after Ctrl-C, processes have only ten seconds."""
+    """Stop the shared servers, and those that a process left behind: after Ctrl-C, processes have only ten seconds."""
     if _controls(config):
+        Stack(own_stack()).down()
         sweep()
 
 

@@ -1,7 +1,10 @@
-"""A fork server: one process that has imported everything and forks one worker process per request.
+"""A fork server: one process that has imported everything and forks one process per command, such as a worker.
 
-Imports cost a worker two seconds of CPU, twice that under coverage. The tests start hundreds of workers, a soak
-thousands. A forked worker inherits the imports only: settings, event loops and threads are created after the fork.
+Imports cost a command one or two seconds of CPU, twice that under coverage. The tests run hundreds of commands and
+workers, a soak thousands. A forked process inherits the imports only: settings, event loops and threads are created
+after the fork. Variables of Python itself (PYTHON…) have no effect in it.
+
+    done = run("doctor", "--json", env=pipe.env)    # like subprocess.run: done.returncode, done.stdout, done.stderr
 """
 
 from __future__ import annotations
@@ -12,23 +15,33 @@ import functools
 import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, TextIO
+
+import pipeline
 
 ROOT = Path(__file__).parent.parent
 
 
 class ForkServer:
-    """The parent process of the workers."""
+    """The parent process of the commands."""
 
-    def __init__(self, patch: str = "") -> None:
-        """Start it. `patch` ("module:function") is called once, before the first fork, to seed a bug."""
+    def __init__(self, patch: str = "", *, measured: bool = True) -> None:
+        """Start it. `patch` ("module:function") is called once, before the first fork, to seed a bug.
+
+        `measured`: whether the coverage of its processes is measured, which doubles the processor time of a worker.
+        """
+        env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
         self._socket, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [
             sys.executable,
@@ -38,21 +51,49 @@ class ForkServer:
             *([patch] if patch else []),
         ]
         with remote:
-            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[remote.fileno()], start_new_session=True)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=env, pass_fds=[remote.fileno()], start_new_session=True
+            )
         self._lock = threading.Lock()
 
-    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> ForkedWorker:
+    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> Forked:
         """Fork a worker with this environment and these options of the `worker` command."""
         err, worker_err = os.pipe()
-        status, worker_status = os.pipe()
-        with self._lock:
-            socket.send_fds(self._socket, [json.dumps([env, options]).encode()], [worker_err, worker_status])
+        with open(os.devnull, "r+b") as null:
+            made = self._fork(env, ("worker", *options), null.fileno(), null.fileno(), worker_err)
         os.close(worker_err)
-        os.close(worker_status)
-        return ForkedWorker(err, status)
+        made.stderr = os.fdopen(err, "r", encoding="utf-8", errors="replace")
+        return made
+
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", seconds: float = 60
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end, in the folder of the repository. Raises subprocess.TimeoutExpired."""
+        with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+            given.write(stdin)
+            given.seek(0)
+            made = self._fork(
+                dict(os.environ if env is None else env), arguments, *(f.fileno() for f in (given, out, err))
+            )
+            try:
+                code = made.wait(seconds)
+            except subprocess.TimeoutExpired:
+                made.kill()
+                raise
+            for file in (out, err):
+                file.seek(0)
+            return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+
+    def _fork(self, env: dict[str, str], arguments: Sequence[str], *files: int) -> Forked:
+        """Fork a command with these files as standard input, output and error."""
+        status, forked_status = os.pipe()
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps([env, arguments]).encode()], [*files, forked_status])
+        os.close(forked_status)
+        return Forked(status)
 
     def stop(self) -> None:
-        """Stop the fork server; running workers are not affected."""
+        """Stop the fork server; running commands are not affected."""
         self._socket.close()
         self._process.wait(10)
 
@@ -65,11 +106,19 @@ def shared() -> ForkServer:
     return server
 
 
-class ForkedWorker:
-    """A worker process with the interface of `subprocess.Popen`."""
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", seconds: float = 60
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command of `conference-pipeline` to its end. Raises subprocess.TimeoutExpired."""
+    return shared().run(*arguments, env=env, stdin=stdin, seconds=seconds)
 
-    def __init__(self, err: int, status: int) -> None:
-        self.stderr = os.fdopen(err, "r", encoding="utf-8", errors="replace")
+
+class Forked:
+    """A forked process with the interface of `subprocess.Popen`."""
+
+    stderr: TextIO | None = None
+
+    def __init__(self, status: int) -> None:
         self._status = os.fdopen(status, "r")
         self.pid = int(self._status.readline() or -1)
         self._code: int | None = None
@@ -87,7 +136,7 @@ class ForkedWorker:
 
     def wait(self, timeout: float | None = None) -> int:
         if not self._ended.wait(timeout):
-            raise subprocess.TimeoutExpired("worker", timeout or 0)
+            raise subprocess.TimeoutExpired("conference-pipeline", timeout or 0)
         assert self._code is not None
         return self._code
 
@@ -106,47 +155,54 @@ class ForkedWorker:
 def _serve(channel: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, handles, _, _ = socket.recv_fds(channel, 1 << 20, 2)
+        message, handles, _, _ = socket.recv_fds(channel, 1 << 20, 4)
         if not message:
             return
         if os.fork() == 0:
-            _supervise(*json.loads(message), *handles)
+            env, arguments = json.loads(message)
+            _supervise(env, arguments, handles[:3], handles[3])
         for handle in handles:
             os.close(handle)
 
 
-def _supervise(env: dict[str, str], options: list[str], err: int, status: int) -> None:
-    """Fork the worker and write its pid, then its exit code, to `status`."""
+def _supervise(env: dict[str, str], arguments: list[str], files: list[int], status: int) -> None:
+    """Fork the command and write its pid, then its exit code, to `status`."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    worker = os.fork()
-    if worker == 0:
+    forked = os.fork()
+    if forked == 0:
         os.close(status)
-        _work(env, options, err)
-    os.close(err)
-    os.write(status, f"{worker}\n".encode())
-    _, ended = os.waitpid(worker, 0)
+        _work(env, arguments, files)
+    for file in files:
+        os.close(file)
+    os.write(status, f"{forked}\n".encode())
+    _, ended = os.waitpid(forked, 0)
     with contextlib.suppress(BrokenPipeError):  # the reader has ended first
         os.write(status, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
     os._exit(0)
 
 
-def _work(env: dict[str, str], options: list[str], err: int) -> None:
+def _work(env: dict[str, str], arguments: list[str], files: list[int]) -> None:
     os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for number, handle in enumerate((null, null, err)):
-        os.dup2(handle, number)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv[:] = ["conference-pipeline", "worker", *options]
+    sys.argv[:] = ["conference-pipeline", *arguments]
     _shift_clock(float(env.get("WRONG_BY_SECONDS", "0")))
     from pipeline.cli import main
 
-    code: Any = 0
+    code: Any = 1  # also after an error that is no SystemExit
     try:
         main()
+        code = 0
     except SystemExit as ended:
         code = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
 
@@ -164,8 +220,10 @@ def _call(patch: str) -> None:
 
 
 if __name__ == "__main__":
-    for imported in ("pipeline.cli.worker", "pipeline.worker.process", "uvloop"):
-        importlib.import_module(imported)
+    importlib.import_module("uvloop")
+    for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     if sys.argv[2:]:
         _call(sys.argv[2])
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.partitioner import murmur2
 
 from pipeline.admin.setup import setup
+from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
 from pipeline.model.codec import event_json, signal_json
@@ -32,7 +34,7 @@ from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from pipeline.settings import Settings, load
 from pipeline.topics import TOPICS
-from testkit.fork_server import ForkedWorker, shared
+from testkit.fork_server import Forked, shared
 from testkit.servers import Servers
 
 ROOT = Path(__file__).parent.parent
@@ -68,12 +70,28 @@ class Pipe:
         )
 
     async def set_up(self) -> None:
-        """Create topics and schemas."""
+        """Create topics and schemas as the command `setup` does, but with a quarter of its requests: without look-ups
+        and without the subjects' compatibility levels."""
+        names = [topic.full_name(self.prefix) for topic in TOPICS]
+        async with admin_client(self.settings) as admin, Registry(self.settings) as registry:
+            made = [
+                NewTopic(topic.full_name(self.prefix), self.settings.partitions, 1, topic_configs=topic.config)
+                for topic in TOPICS
+            ]
+            response = await admin.create_topics(made)
+            assert {code for _, code, *_ in response.topic_errors} <= {0, TopicAlreadyExistsError.errno}, response
+            subjects = [item for topic in TOPICS for item in topic.subjects(self.prefix).items()]
+            await asyncio.gather(*(registry._add_version(subject, record) for subject, record in subjects))
+            while not all(topic.has_leaders for topic in (await describe_topics(admin, names)).topics.values()):
+                await asyncio.sleep(0.05)
+
+    async def run_setup(self) -> None:
+        """Create topics and schemas as the command `setup` does."""
         differences = await setup(self.settings, lambda _: None)
         assert differences == [], differences
 
     async def remove_topics(self) -> None:
-        """Delete the topics, for servers that outlive the tests."""
+        """Delete the topics."""
         admin = AIOKafkaAdminClient(**self.settings.kafka())
         await admin.start()
         try:
@@ -174,7 +192,7 @@ class Pipe:
 class WorkerProcess:
     """A worker process. `lines` is its standard error so far."""
 
-    def __init__(self, process: ForkedWorker | subprocess.Popen[str]) -> None:
+    def __init__(self, process: Forked | subprocess.Popen[str]) -> None:
         """Read the standard error of `process`, which has the interface of `subprocess.Popen`."""
         self.lines: list[str] = []
         self._process = process

@@ -17,7 +17,9 @@ BROKER, REGISTRY = "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"
 KAFKA_IMAGE = os.environ.get("TEST_KAFKA_IMAGE", "confluentinc/cp-kafka:8.1.0")
 REGISTRY_IMAGE = os.environ.get("TEST_REGISTRY_IMAGE", "apicurio/apicurio-registry:3.1.2")
 PREFIX = "tests-"
-"""Prefix of the local stacks' names, before the pid of the process that started them."""
+"""Prefix of the local stacks' names, before the pid of the process that stops them."""
+SHARED = "TEST_STACK"
+"""Variable with the name of the local stack that several test processes share. Another process stops it."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,10 @@ def _containers(closing: contextlib.ExitStack) -> Servers:
 
 def _local(closing: contextlib.ExitStack) -> Servers:
     sweep()
-    stack = Stack(f"{PREFIX}{os.getpid()}")
-    closing.callback(stack.down)
+    shared = os.environ.get(SHARED, "")
+    stack = Stack(shared or own_stack(), heap_mb=768)
+    if not shared:
+        closing.callback(stack.down)
     try:
         status = stack.up()
     except PipelineError as error:
@@ -127,6 +131,11 @@ def _local(closing: contextlib.ExitStack) -> Servers:
     assert status.schema_registry_url
     origin = f"local stack {stack.name!r}"
     return Servers(status.bootstrap_servers, status.schema_registry_url, origin, stack)
+
+
+def own_stack() -> str:
+    """Return the name of this process's local stack."""
+    return f"{PREFIX}{os.getpid()}"
 
 
 def sweep() -> None:

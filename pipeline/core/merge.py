@@ -13,22 +13,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from pipeline.model.trace_context import Headers
+from pipeline.errors import PipelineError
 
 GRACE: Final = 250_000  # microseconds by which the clocks of two brokers may differ (contract §5)
 
 
 @mypyc_attr(acyclic=True)
 class Record:
-    """A Kafka record of a signal topic, not decoded."""
+    """A Kafka record of a signal topic, not decoded.
+
+    `headers` are the bytes of its headers as Kafka encodes them, from their number on (`kafka.record_batch`).
+    """
 
     __slots__ = ("headers", "key", "offset", "time", "value")
 
-    def __init__(self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+    def __init__(self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: bytes) -> None:
         self.time = time
         self.offset = offset
         self.key = key
@@ -36,15 +39,74 @@ class Record:
         self.headers = headers
 
 
-def as_records(batch: Iterable[Any], start: int = 0) -> list[Record]:
-    """Convert aiokafka's parsed records with an offset >= `start`."""
-    found = []
-    for r in batch:
-        offset: int = r.offset
-        if offset >= start:
-            headers = r.headers
-            found.append(Record(r.timestamp * 1000, offset, r.key, r.value, tuple(headers) if headers else ()))
-    return found
+@mypyc_attr(acyclic=True)
+class CutRecord(Record):
+    """A record with a part over 1 MiB, or a whole batch that can't be read: what its dead letter carries (contract §4).
+
+    fault         why it is no signal; "" if only its key or its headers are cut
+    last          the offset of the last record that it stands for
+    is_batch      whether it stands for a batch
+    key_size      the original size of a key, a value or headers that were cut, in bytes; 0 for those as they came
+    value_size
+    headers_size
+    """
+
+    __slots__ = ("fault", "headers_size", "is_batch", "key_size", "last", "value_size")
+
+    def __init__(
+        self,
+        time: int,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: bytes,
+        fault: str,
+        last: int,
+        key_size: int = 0,
+        value_size: int = 0,
+        headers_size: int = 0,
+        is_batch: bool = False,
+    ) -> None:
+        super().__init__(time, offset, key, value, headers)
+        self.fault = fault
+        self.last = last
+        self.key_size = key_size
+        self.value_size = value_size
+        self.headers_size = headers_size
+        self.is_batch = is_batch
+
+
+@mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
+class Batch(Record):
+    """Records that are packed, as the broker stores them. It stands in the queue for those that were not read yet.
+
+    time    the append time of all its records; 0 if the broker did not write one
+    offset  the offset of the next record to read
+    count   the records left, as many as the batch declares
+    size    bytes of memory that it takes while it is packed
+    """
+
+    __slots__ = ("count", "size")
+
+    def __init__(self, time: int, offset: int, count: int, size: int) -> None:
+        super().__init__(time, offset, None, None, b"")
+        self.count = count
+        self.size = size
+
+    def read(self, time: int) -> list[Record]:
+        """Return the next records, at least one, and count them down. `time` is for a batch without an append time.
+
+        Raises PackedError when it must be unpacked first.
+        """
+        raise NotImplementedError
+
+
+class PackedError(PipelineError):
+    """A large batch is next: unpack it in the background, then read it again."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(f"the batch at offset {batch.offset} is not unpacked yet")
+        self.batch = batch
 
 
 class Input:
@@ -52,16 +114,19 @@ class Input:
 
     offset       the next offset to apply
     time         the highest time of a signal so far
-    queue        records that are fetched and not applied; `size` is the bytes of their values
+    queue        records that are fetched and not applied, and batches of them that are still packed
+    size         the memory that the packed batches take, in bytes
     in_flight    whether fetched records are on their way into `queue`
     position     the next offset to fetch (beyond transaction markers and aborted records)
     end          the end of the log that the latest fetch reported; None before the first fetch
     probe        (broker time, end of the log at that time) from the latest request for the end; None before one
+    undated      the number of records so far that had no append time, and got the time of the record before them
     name_prefix  `topic/partition/`; with an offset appended it identifies a record
     """
 
     __slots__ = (
-        "end", "in_flight", "name_prefix", "offset", "partition", "position", "probe", "queue", "size", "time", "topic"
+        "_packed", "end", "in_flight", "name_prefix", "offset", "partition", "position", "probe", "queue", "size",
+        "time", "topic", "undated",
     )  # fmt: skip
 
     def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
@@ -72,15 +137,18 @@ class Input:
         self.time = time
         self.queue: deque[Record] = deque()
         self.size = 0
+        self._packed = 0
+        """The records of packed batches, without one for each batch."""
         self.in_flight = False
         self.position = offset
         self.end: int | None = None
         self.probe: tuple[int, int] | None = None
+        self.undated = 0
 
     def rewind(self) -> None:
         """Drop the records that are not applied: they will be fetched again from `offset`."""
         self.queue.clear()
-        self.size = 0
+        self.size = self._packed = 0
         self.in_flight = False
         self.position = self.offset
         self.end = None
@@ -95,18 +163,60 @@ class Input:
         self.probe = asked_at, end
 
     def fetched(self, records: Iterable[Record], position: int, end: int) -> None:
-        """Queue the records of a fetch, which continues at `position` and saw the log end at `end`."""
+        """Queue the records and batches of a fetch, which continues at `position` and saw the log end at `end`."""
         for record in records:
             self.queue.append(record)
-            self.size += len(record.value or b"")
+            if isinstance(record, Batch):
+                self.size += record.size
+                self._packed += record.count - 1
         self.position = position
         self.end = end
+
+    @property
+    def queued(self) -> int:
+        """The number of fetched records that are not applied yet, as far as their batches tell it."""
+        return len(self.queue) + self._packed
+
+    def unpack(self) -> Record:
+        """Return the head; if it is a batch, replace it by its records first. There must be a head.
+
+        Raises PackedError when that must be done in the background.
+        """
+        batch = self.queue[0]
+        if not isinstance(batch, Batch):
+            return batch
+        before = batch.count
+        records = batch.read(self.time)
+        if not batch.time:
+            self.undated += len(records)
+        self.queue.popleft()
+        self._packed -= before - 1
+        if batch.count:
+            self._packed += batch.count - 1
+            self.queue.appendleft(batch)
+        else:
+            self.size -= batch.size
+        self.queue.extendleft(reversed(records))
+        return self.queue[0]
+
+    def unpack_ahead(self, most: int, size: int) -> list[Record]:
+        """Return the next records, up to this number and to this `size` of their values in bytes, without applying
+        them. Batches that must be unpacked in the background end them."""
+        ahead: list[Record] = []
+        try:
+            while self.queue and len(ahead) < most and size > 0:
+                record = self.unpack()
+                size -= len(record.value or b"")
+                ahead.append(self.queue.popleft())
+        except PackedError:
+            pass
+        self.queue.extendleft(reversed(ahead))
+        return ahead
 
     def applied(self, record: Record, time: int) -> None:
         """Remove the head, which has been applied. `time` is the signal's time; for a dead letter, the old `time`."""
         self.queue.popleft()
-        self.size -= len(record.value or b"")
-        self.offset = record.offset + 1
+        self.offset = (record.last if isinstance(record, CutRecord) else record.offset) + 1
         self.time = time
 
     @property
@@ -145,7 +255,7 @@ class Merge:
     @property
     def queued(self) -> int:
         """The number of fetched records that are not applied yet."""
-        return len(self.api.queue) + len(self.media.queue)
+        return self.api.queued + self.media.queued
 
     def next(self) -> Input | None:
         """Return the input whose head must be applied next. None if there is no head, or its order is not known yet."""

@@ -15,6 +15,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import ConfigError
+from pipeline.kafka.oauth import TokenRejectedError, client_options
 from pipeline.kafka.protocol import (
     NO_TAGS,
     DescribeGroups,
@@ -76,7 +77,7 @@ class ConsumerGroup(NamedTuple):
 @contextlib.asynccontextmanager
 async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
     """Start an admin client, and close it at the end of the block. Raises ConfigError, KafkaConnectionError."""
-    admin = AIOKafkaAdminClient(**settings.kafka(), **options)
+    admin = AIOKafkaAdminClient(**client_options(settings), **options)
     try:
         try:
             await admin.start()
@@ -94,7 +95,7 @@ async def diagnose_connection(
 
     It is a ConfigError when a server rejects this client, `error` when one accepts it by now, else the reasons of all.
     """
-    options = settings.kafka() | {"request_timeout_ms": DIAGNOSIS_MS}
+    options = client_options(settings) | {"request_timeout_ms": DIAGNOSIS_MS}
     del options["bootstrap_servers"]
     reasons = []
     for entry in settings.bootstrap_servers.split(","):
@@ -122,6 +123,8 @@ def _config_error(failure: BaseException, server: str, settings: Settings) -> Co
         )
     if isinstance(failure, ssl.SSLError) and failure.reason == "WRONG_VERSION_NUMBER":
         return ConfigError(f"Kafka at {server} has no TLS: check KAFKA_SECURITY_PROTOCOL")
+    if isinstance(failure, TokenRejectedError):
+        return ConfigError(f"no login to Kafka at {server}: {failure.args[0]}")
     if isinstance(failure, Errors.SaslAuthenticationFailed | Errors.AuthenticationFailedError):
         return ConfigError(
             f"Kafka at {server} rejected user {settings.sasl_username!r}: check KAFKA_SASL_USERNAME, "

@@ -1,80 +1,133 @@
-"""Consumer patches: decode whole batches, wake less often, fail when a background task dies.
+"""Consumer patches: return whole batches, wake less often, fail when a background task dies.
 
-aiokafka decides per batch what to skip (aborted transactions, markers), but makes three calls and a ConsumerRecord for
-each record. Here, its loop over a batch sees the batch itself as the only record, and `as_records` decodes all of it.
+aiokafka's reader makes several calls and a ConsumerRecord for each record, and an unexpected byte ends its fetch task.
+Here, a consumer returns the batches of a fetch as they are stored. What they hold is read later (`stored_batch`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CorruptRecordException
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from pipeline.core.merge import Record, as_records
+from pipeline.core.merge import Record
 from pipeline.errors import FatalError
+from pipeline.kafka.stored_batch import BASE_END, LENGTH_END, UNCOUNTED, BatchHead, StoredBatch, head_of
 
 LOOK_SECONDS: Final = 1.0
 """Time after which an idle fetch task wakes without a reason."""
+OnCorrupt = Callable[[TopicPartition, int], None]
+"""Called with the first offset of a batch whose checksum is wrong. The batch will be fetched again."""
+
+
+class _Client:
+    """A client that keeps the bytes of each fetched partition until `_FetchedBatches` takes them.
+
+    aiokafka's own container of them does not give them away.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.fetched: dict[TopicPartition, bytes] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any, **options: Any) -> Any:
+        response = await self._client.send(node_id, request, **options)
+        if isinstance(request, FetchRequest):
+            for topic, partitions in response.topics:
+                for number, *_, records in partitions:
+                    self.fetched[TopicPartition(topic, number)] = records
+        return response
 
 
 class _FetchedBatches(OrderedDict[TopicPartition, Any]):
     """A fetcher's results that the consumer has not returned yet."""
 
+    def __init__(self, fetched: dict[TopicPartition, bytes], on_corrupt: OnCorrupt, strict: bool) -> None:
+        super().__init__()
+        self._fetched, self._on_corrupt, self._strict = fetched, on_corrupt, strict
+
     def __setitem__(self, tp: TopicPartition, result: Any) -> None:
         records = getattr(result, "_partition_records", None)  # absent from an error
         if records is not None:
-            records._records = _BatchIterator(records._records, records.next_fetch_offset)
-            records._consumer_record = lambda _, batch: batch.records()
+            data = self._fetched.pop(tp, None)
+            if data is None:
+                return  # from a request that was sent before `by_batch`: it is sent again
+            result._partition_records = _Batches(tp, data, records, self._on_corrupt, self._strict)
         super().__setitem__(tp, result)
 
 
-class _BatchIterator:
-    """`MemoryRecords` that returns each batch as a `_Batch`."""
+class _Batches:
+    """The batches of one topic-partition in a response, in place of aiokafka's `PartitionRecords`.
 
-    def __init__(self, records: Any, start: int) -> None:
-        self._records = records
-        self._start = start
-        self.has_next = records.has_next
+    Markers, batches of aborted transactions and batches before the fetch offset are skipped unread.
+    """
 
-    def next_batch(self) -> _Batch:
-        return _Batch(self._records.next_batch(), self._start)
+    def __init__(self, tp: TopicPartition, data: bytes, records: Any, on_corrupt: OnCorrupt, strict: bool) -> None:
+        self._tp, self._data, self._on_corrupt, self._strict = tp, data, on_corrupt, strict
+        self._pos = 0
+        self.next_fetch_offset: int = records.next_fetch_offset
+        # Without the isolation level read_committed, the broker lists no aborted transactions.
+        self._aborted: list[tuple[int, int]] = records._aborted_transactions
+        """Producers and first offsets of aborted transactions, by offset, that begin behind the current batch."""
+        self._aborting: set[int] = set()
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __next__(self) -> StoredBatch:
+        while (begin := self._pos) + LENGTH_END <= len(self._data):
+            end = begin + UNCOUNTED + int.from_bytes(self._data[begin + BASE_END : begin + LENGTH_END], signed=True)
+            if end > len(self._data):
+                break  # the rest was not sent
+            data = self._data[begin:end]
+            head = head_of(data)
+            if head is None:
+                self._pos = len(self._data)
+                self._on_corrupt(self._tp, self.next_fetch_offset)
+                break
+            self._pos, start = end, self.next_fetch_offset
+            self.next_fetch_offset = max(start, head.last + 1)
+            if not self._skipped(head) and head.last >= start:
+                return StoredBatch(head, data, start, strict=self._strict)
+        raise StopIteration
+
+    def _skipped(self, head: BatchHead) -> bool:
+        """Return whether the batch is a marker, or belongs to an aborted transaction."""
+        while self._aborted and self._aborted[0][1] <= head.base:
+            self._aborting.add(self._aborted.pop(0)[0])
+        if head.control:
+            self._aborting.discard(head.producer)  # the first marker after its first record ends a transaction
+            return True
+        return head.transactional and head.producer in self._aborting
 
 
-class _Batch:
-    """A batch that is also its own only record, with the batch's last offset."""
-
-    def __init__(self, batch: Any, start: int) -> None:
-        self._batch = batch
-        self._start = start
-        self.offset = batch.next_offset - 1
-
-    def __iter__(self) -> Iterator[_Batch]:
-        return iter((self,))
-
-    def __next__(self) -> Any:
-        return next(self._batch)  # a marker's record is read before it is skipped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._batch, name)
-
-    def records(self) -> list[Record]:
-        """Decode the records from the fetch offset on: a fetch from inside a batch returns the whole batch."""
-        return as_records(self._batch, self._start)
+def _raise(tp: TopicPartition, offset: int) -> None:
+    raise CorruptRecordException(f"{tp.topic} partition {tp.partition}: wrong checksum of the batch at offset {offset}")
 
 
-def by_batch(consumer: AIOKafkaConsumer) -> None:
-    """Make a started consumer return each batch as a list: see `records_of`. Unreturned results are fetched again."""
-    if not isinstance(consumer._fetcher._records, _FetchedBatches):
-        consumer._fetcher._records = _FetchedBatches()
+def by_batch(consumer: AIOKafkaConsumer, on_corrupt: OnCorrupt = _raise, *, strict: bool = False) -> None:
+    """Make a started consumer return each batch as a StoredBatch. Unreturned results are fetched again.
+
+    `on_corrupt` raises CorruptRecordException by default. `strict`: see StoredBatch.
+    """
+    fetcher = consumer._fetcher
+    if not isinstance(fetcher._records, _FetchedBatches):
+        client = fetcher._client = _Client(fetcher._client)
+        fetcher._records = _FetchedBatches(client.fetched, on_corrupt, strict)
 
 
-def records_of(fetched: Iterable[Any]) -> list[Record]:
-    """Return the records of one topic-partition, from the result of a consumer that reads `by_batch`."""
-    return list(chain.from_iterable(fetched))
+def records_of(batches: Iterable[StoredBatch]) -> list[Record]:
+    """Return the records of batches. Raises BatchError for one that can't be read."""
+    return list(chain.from_iterable(batch.read_all() for batch in batches))
 
 
 def look_rarely(consumer: AIOKafkaConsumer) -> None:

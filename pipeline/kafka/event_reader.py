@@ -9,11 +9,16 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipeline import topics
+from pipeline.core.merge import Record
 from pipeline.errors import SignalError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
+from pipeline.kafka.batch_reader import by_batch
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
+from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
+from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.events import EVENTS, Event
 from pipeline.settings import Settings
@@ -42,9 +47,10 @@ class EventReader:
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
             options = {"isolation_level": "read_committed", "enable_auto_commit": False}
-            self._consumer: Any = AIOKafkaConsumer(**self._settings.kafka(), **options)
+            self._consumer: Any = AIOKafkaConsumer(**client_options(self._settings), **options)
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
+            by_batch(self._consumer)
             partitions = [TopicPartition(self._topic, number) for number in range(found[self._topic])]
             look_up = self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets
             assign_and_seek(self._consumer, await look_up(partitions))
@@ -56,16 +62,23 @@ class EventReader:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
-            batches = await self._consumer.getmany(timeout_ms=1000)
-            for records in batches.values():
-                for record in records:
+            fetched: dict[TopicPartition, list[StoredBatch]] = await self._consumer.getmany(timeout_ms=1000)
+            for tp, batches in fetched.items():
+                for record in (record for batch in batches for record in self._records(tp, batch)):
                     try:
                         event = await self._decode(record.value)
                     except SignalError as error:
-                        place = f"{record.topic}/{record.partition}/{record.offset}"
+                        place = f"{tp.topic}/{tp.partition}/{record.offset}"
                         self._on_bad_record(f"{place}: no event: {error}; skipped")
                     else:
                         yield event
+
+    def _records(self, tp: TopicPartition, batch: StoredBatch) -> list[Record]:
+        try:
+            return batch.read_all()
+        except BatchError as error:
+            self._on_bad_record(f"{tp.topic}/{tp.partition}/{batch.first}: no events: {error}; skipped")
+            return []
 
     async def _decode(self, value: bytes | None) -> Any:
         try:

@@ -10,6 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline import topics
 from pipeline.kafka.batch_reader import by_batch, look_rarely
+from pipeline.kafka.oauth import client_options
 from pipeline.settings import Settings
 
 OpenTransactions = Mapping[TopicPartition, int]
@@ -32,7 +33,7 @@ class LogOffsets:
     """Offsets of the topics of one pipeline.
 
     `committed` and `uncommitted` are the consumers behind it, by isolation level. They belong to no group, and may also
-    be used to read, after `start`. `committed` returns batches (see `batch_reader.by_batch`). Methods raise KafkaError.
+    be used to read, after `start`. They return batches (see `batch_reader.by_batch`). Methods raise KafkaError.
     """
 
     committed: AIOKafkaConsumer
@@ -48,20 +49,19 @@ class LogOffsets:
         self.committed, self.uncommitted = self._consumer("read_committed"), self._consumer("read_uncommitted")
         self._consumers = self.committed, self.uncommitted
         await asyncio.gather(*(consumer.start() for consumer in self._consumers))
-        by_batch(self.committed)
         for consumer in self._consumers:
+            by_batch(consumer)
             look_rarely(consumer)
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            **self._settings.kafka(),
+            **client_options(self._settings),
             isolation_level=isolation,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=4 << 20,
             # A request waits behind a fetch that finds nothing, as it does before an open transaction.
             fetch_max_wait_ms=50,
-            check_crcs=False,
         )
 
     async def stop(self) -> None:

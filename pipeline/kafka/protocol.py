@@ -177,3 +177,45 @@ class DescribeTransactions(_Request):
             topics=_flexible_array(topic=_COMPACT, partitions=CompactArray(Int32)),
         ),
     )
+
+
+class DescribeProducers(_Request):
+    """Describe the producers that write to partitions, with their open transactions (KIP-664).
+
+    Send it to the partitions' leader. Needs Read on the topics.
+    """
+
+    API_KEY, API_VERSION = 61, 0
+    FIELDS = _flexible_struct(topics=_flexible_array(topic=_COMPACT, partitions=CompactArray(Int32)))
+    RESPONSE = _flexible_struct(
+        throttle_time_ms=Int32,
+        topics=_flexible_array(
+            topic=_COMPACT,
+            partitions=_flexible_array(
+                partition=Int32,
+                error_code=Int16,
+                error_message=_COMPACT,
+                producers=_flexible_array(
+                    producer_id=Int64,
+                    producer_epoch=Int32,
+                    last_sequence=Int32,
+                    last_timestamp=Int64,
+                    coordinator_epoch=Int32,
+                    transaction_start_offset=Int64,
+                ),
+            ),
+        ),
+    )
+
+
+class ListTransactions(_Request):
+    """List the transactional ids that a broker coordinates (KIP-664), as far as this client may describe them."""
+
+    API_KEY, API_VERSION = 66, 0
+    FIELDS = _flexible_struct(states=CompactArray(_COMPACT), producer_ids=CompactArray(Int64))
+    RESPONSE = _flexible_struct(
+        throttle_time_ms=Int32,
+        error_code=Int16,
+        unknown_states=CompactArray(_COMPACT),
+        transaction_states=_flexible_array(transactional_id=_COMPACT, producer_id=Int64, state=_COMPACT),
+    )

@@ -14,6 +14,7 @@ from typing import Final
 
 import google_crc32c
 
+from pipeline.kafka.record_reader import varint
 from pipeline.model.avro import LONG, length
 
 MAX_BATCH: Final = 900_000
@@ -46,6 +47,15 @@ def encode(key: bytes | None, value: bytes | None, headers: Sequence[bytes] = ()
     key_length = _NULL if key is None else LONG[len(key)]
     value_length = _NULL if value is None else LONG[len(value)]
     return b"".join((key_length, key or b"", value_length, value or b"", LONG[len(headers)], *headers))
+
+
+def encode_copy(key: bytes | None, value: bytes | None, headers: bytes, more: Sequence[bytes]) -> bytes:
+    """Encode a record from its key on; `headers` are those of a `merge.Record`, `more` come from `header`."""
+    count, begin = varint(headers, 0) if headers else (0, 0)
+    key_length = _NULL if key is None else length(len(key))
+    value_length = _NULL if value is None else length(len(value))
+    number = length((count >> 1) + len(more))
+    return b"".join((key_length, key or b"", value_length, value or b"", number, headers[begin:], *more))
 
 
 def encode_row(key: bytes, value: bytes | None) -> bytes:

@@ -62,6 +62,12 @@ class SignalDecoder(Decoders):
     def __init__(self) -> None:
         super().__init__(SIGNALS)
 
+    def unknown_id(self, value: bytes | None) -> int | None:
+        """Return the schema id of `value` if it must be learnt before `decode`."""
+        if value is None or not HEAD <= len(value) <= MAX_VALUE or value[0] != 0 or value[:HEAD] in self._by_head:
+            return None
+        return framing.schema_id(value)
+
     def decode(self, value: bytes | None) -> AnySignal:
         """Return the signal in `value`. Raises SignalError or UnknownSchemaError."""
         if not value:

@@ -10,6 +10,8 @@ from typing import Final
 
 Headers = tuple[tuple[str, bytes], ...]  # of a Kafka record, in order
 
+TRACE_HEADERS: Final = ("traceparent", "tracestate")
+
 # Version 00 is the only version; an id of zeros only is invalid (§3.2.2).
 _PARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 # An over-long tracestate may be dropped (§3.3.1.5); its members are not checked.

@@ -9,25 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import PipelineError
+from pipeline.core.merge import PackedError
+from pipeline.errors import FatalError, PipelineError
 from pipeline.metrics import Metrics
 from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.settings import Settings
 from pipeline.worker import statistics
+from pipeline.worker.damaged import DamagedBatches
 from pipeline.worker.intake import Intake
 from pipeline.worker.output_encoder import OutputEncoder
 from pipeline.worker.schemas import Learner
 from pipeline.worker.task import PartitionTask, SignalReader
 from pipeline.worker.transactions import SealedUnit, Transactions
 from pipeline.worker.unit import MAX_SIGNALS, Unit
+from pipeline.worker.unpacker import Unpacker
 
 SLICE_SIGNALS: Final = 100
 """Signals decided without yielding to the loop, which the consumer, the agent, the transactions and the probes share.
-Slices of 500 starved the commit, which needs about 12 turns of the loop."""
+Slices of 500 starved the commit, which needs about 12 turns of the loop. A deadline that fires counts as a signal."""
+SLICE_DEADLINES: Final = SLICE_SIGNALS // 2
+"""Deadlines of a slice that fire before its signals, so that neither waits for all of the other."""
 
 
 class Engine:
@@ -48,7 +54,7 @@ class Engine:
         self.tasks: dict[int, PartitionTask] = {}
         """The tasks of this worker by partition number. The table's store adds and removes them."""
         self._wake = asyncio.Event()
-        self.intake = Intake(settings.topic_prefix, self.tasks, self._wake.set)
+        self.intake = Intake(settings.topic_prefix, self.tasks, self._wake.set, DamagedBatches(metrics))
         self._unit = Unit(encoder, settings.worker_id)
         """The open unit."""
         self._enough = 0
@@ -62,10 +68,15 @@ class Engine:
         self._positions_due: set[int] = set()
         self._also_end: set[TopicPartition] = set()
         self._ended: set[TopicPartition] = set()
+        self._burst = False
+        """Whether more deadlines have passed the barrier than a slice takes."""
         self._turn = self._slices = 0
         """The busy task whose turn it is, and the slices that it has had."""
         self._fatal: PipelineError | None = None
-        self._lookups: dict[int, asyncio.Task[None]] = {}
+        self._lookups: set[int] = set()
+        """Partitions that wait for the registry."""
+        self._unpacker = Unpacker()
+        self._background: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     # --- rebalances ------------------------------------------------------------------------------------------
@@ -124,7 +135,7 @@ class Engine:
             self._wake.clear()
             working = self.intake.generation is not None
             more = working and self._decide()
-            due = self._unit and (not more or self._unit.signals >= self._enough)
+            due = self._unit and (not more or self._burst or self._unit.signals >= self._enough)
             if working and self._writing is None and due:
                 self._write()
                 more = True  # encode rows in the next turn, when the request to the broker has been sent
@@ -139,11 +150,9 @@ class Engine:
             if number in self.tasks:
                 unit.output_for(number)
         until = unit.signals + SLICE_SIGNALS
+        self._burst = self._expire(unit)
         for busy, task in self._in_turn():
-            try:
-                task.advance(unit, until, self._signals)
-            except UnknownSchemaError as error:
-                self._look_up(error.schema_id)
+            self._advance(task, unit, until)
             if unit.full or unit.signals >= until:
                 if busy and self._had_its_share(task.number):
                     self._encode_rows = True
@@ -152,7 +161,34 @@ class Engine:
         if self._encode_rows:
             unit.encode_rows()
             self._encode_rows = False
-        return unit.signals >= until and not unit.full
+        return (self._burst or unit.signals >= until) and not unit.full
+
+    def _expire(self, unit: Unit) -> bool:
+        """Fire deadlines that have passed the barrier, the earliest tasks first. Return whether more may be left."""
+        due = [(time, number) for number, task in self.tasks.items() if (time := task.due()) is not None]
+        until = unit.signals + SLICE_DEADLINES
+        for _, number in sorted(due):
+            self.tasks[number].expire(unit, until)
+            if unit.signals >= until:
+                return True
+        return False
+
+    def _advance(self, task: PartitionTask, unit: Unit, until: int) -> None:
+        """Let a task decide. What it waits for is done in the background; only this partition waits."""
+        while True:
+            try:
+                return task.advance(unit, until, self._signals)
+            except UnknownSchemaError as error:
+                if self._learner.gives_up(task.number):
+                    task.dead_letter_head(unit, error)
+                    continue
+                if task.number not in self._lookups:
+                    self._lookups.add(task.number)
+                    self._in_background(self._look_up(task))
+            except PackedError as error:
+                if not self._unpacker.waits(error.batch):
+                    self._in_background(self._unpacker.unpack(error.batch))
+            return None
 
     def _in_turn(self) -> list[tuple[bool, PartitionTask]]:
         """Return the tasks in order, and whether each is busy: has more queued than a slice.
@@ -175,19 +211,25 @@ class Engine:
         self._turn, self._slices = number + 1, 0
         return True
 
-    def _look_up(self, schema_id: int) -> None:
-        """Look the schema id up in the background; only the partition that has met it waits."""
-        if schema_id not in self._lookups:
-            self._lookups[schema_id] = asyncio.create_task(self._learn(schema_id), name=f"schema {schema_id}")
-
-    async def _learn(self, schema_id: int) -> None:
+    async def _look_up(self, task: PartitionTask) -> None:
         try:
-            await self._learner.learn(schema_id)
-        except PipelineError as error:
-            self._fatal = error
+            await self._learner.learn(task.number, task.unknown_ids(self._signals))
         finally:
-            del self._lookups[schema_id]
-            self._wake.set()
+            self._lookups.discard(task.number)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        doing = asyncio.create_task(work)
+        self._background.add(doing)
+        doing.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fatal = (
+                error if isinstance(error, PipelineError) else FatalError(f"a signal can't be read: {error!r}")
+            )
+        self._wake.set()
 
     # --- units -----------------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from pipeline import topics
-from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely, records_of
+from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely
 from pipeline.kafka.fetch_pacing import pace, pause_after
+from pipeline.kafka.oauth import client_options
 from pipeline.worker.intake import Fetch, Intake, Poll
 
 POLL_SECONDS = 0.2
@@ -30,6 +31,8 @@ IDLE_POLL_SECONDS = 1.0
 """The same while nothing waits for an input: polls are half of what an idle worker does."""
 MAX_POLL_BATCHES = 500
 """Batches that a poll returns at most. Without a bound, one poll after a pause returned 315,000 records."""
+MAX_FETCH_BYTES = 8 << 20
+"""Bytes that a broker returns at a time, of all partitions. The client holds a response several times."""
 HEARTBEAT_SECONDS = 0.5
 log = structlog.get_logger("consumer")
 
@@ -100,10 +103,10 @@ class Consumer(driver.Consumer):
         return bool(self.flow_active and generation == self.app.consumer_generation_id)
 
     async def _hand_over(self, generation: int, fetches: list[Fetch]) -> None:
-        poll = Poll(generation, [fetch for fetch in fetches if fetch.records])
+        poll = Poll(generation, [fetch for fetch in fetches if fetch.batches])
         self._intake.announce(poll)
         for fetch in fetches:
-            if not fetch.records:
+            if not fetch.batches:
                 self._intake.move(generation, fetch)
         if poll.fetches:
             await self._deliver(poll)
@@ -113,8 +116,8 @@ class Consumer(driver.Consumer):
         message = ConsumerMessage(
             first.tp.topic,
             first.tp.partition,
-            first.records[-1].offset,
-            first.records[-1].time / 1e6,
+            first.batches[-1].last,
+            first.batches[-1].time / 1e6,
             1,
             (),
             None,
@@ -166,13 +169,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
         """Where the latest poll, or seek, left each input."""
         self._placed: Any = None
         """The assignment whose inputs were last put at their positions."""
+        self._paused: set[TP] = set()
+        """Inputs that are not fetched: their queues are full, or their next batch is damaged."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         settings = self.app.settings
         self._assignor = self.app.assignor
         session = round(settings.session_timeout * 1000)
         return AIOKafkaConsumer(
-            **settings.kafka(),
+            **client_options(settings),
             client_id=self.app.conf.broker_client_id,
             group_id=self.app.conf.id,
             partition_assignment_strategy=[self._assignor],
@@ -183,6 +188,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
             max_poll_records=MAX_POLL_BATCHES,
             max_poll_interval_ms=300_000,
+            fetch_max_bytes=MAX_FETCH_BYTES,
             max_partition_fetch_bytes=1 << 20,
             fetch_max_wait_ms=500,
             request_timeout_ms=max(30_000, 2 * session),
@@ -203,13 +209,16 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if not cast(Consumer, self.consumer).flow_active:
             return []
         intake, fetcher = self.app.engine.intake, consumer._fetcher
-        by_batch(consumer)
+        by_batch(consumer, intake.damaged.add, strict=True)
         look_rarely(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
         check_tasks(consumer)
-        wanted = active_partitions - intake.full()
-        if not wanted or self._in_place(fetcher) is None:
+        wanted = active_partitions - intake.full() - intake.damaged.waiting()
+        in_place = self._in_place(fetcher) is not None
+        if in_place:
+            self._pause(consumer, active_partitions - wanted)
+        if not wanted or not in_place:
             if active_partitions and not wanted:
                 intake.polled()
             await asyncio.sleep(0.01)
@@ -226,17 +235,28 @@ class _Thread(driver.AIOKafkaConsumerThread):
         assignment = self._in_place(fetcher)
         if assignment is None:
             return []
-        found = {tp: records_of(batches) for tp, batches in fetched.items()}
-        pace(consumer).pause_next(pause_after(sum(map(len, found.values()))))
+        records = sum(batch.count for batches in fetched.values() for batch in batches)
+        pace(consumer).pause_next(pause_after(records))
         intake.polled()
         polled = []
         for tp in wanted:
             state = assignment.state_value(tp)
             if state is None or not state.has_valid_position or state.lso is None or tp not in self._left:
                 continue
-            polled.append(Fetch(tp, found.get(tp, []), self._left[tp], state.position, state.lso))
+            polled.append(Fetch(tp, fetched.get(tp, []), self._left[tp], state.position, state.lso))
             self._left[tp] = state.position
         return polled
+
+    def _pause(self, consumer: Any, unwanted: set[TP]) -> None:
+        """Fetch these inputs no longer, and those that were unwanted before again.
+
+        aiokafka fetches each partition that it holds no records of: up to 1 MiB of each would wait for a poll.
+        """
+        if unwanted != self._paused:
+            assigned = consumer.assignment()
+            consumer.resume(*(tp for tp in assigned if tp in self._paused and tp not in unwanted))
+            consumer.pause(*(tp for tp in assigned if tp in unwanted))
+            self._paused = set(unwanted)
 
     def _in_place(self, fetcher: Any) -> Any:
         """Return the current assignment; None before its inputs were put at their positions.
@@ -275,6 +295,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if new:
             self._placed = assignment
             self._left.clear()
+            self._paused.clear()
         if assignment is self._placed:
             self._seek_all(consumer, positions)
         return str(consumer._coordinator.member_id)

@@ -14,34 +14,38 @@ from typing import Final, NamedTuple
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.core.merge import Input, Record
+from pipeline.core.merge import Input
+from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.topics import API
+from pipeline.worker.damaged import DamagedBatches
 from pipeline.worker.task import PartitionTask
 
 QUEUE_RECORDS: Final = 8000
-QUEUE_BYTES: Final = 8 << 20
-"""Records of one input, and bytes of their values, that are queued before it is no longer polled."""
+QUEUE_BYTES: Final = 4 << 20
+"""Records of one input, and bytes of their packed batches, that are queued before it is no longer polled."""
+TOTAL_BYTES: Final = 24 << 20
+"""Bytes of packed batches of all inputs. Beyond it, an input is polled only if its partition waits for it."""
 
 
 class Fetch:
     """What one poll returned for one topic-partition.
 
     `start` is the offset where the previous poll ended, `position` where this one ended, and `end` the end of the log
-    that the latest fetch response reported. `records` may be empty: transaction markers move the position too.
+    that the latest fetch response reported. `batches` may be empty: transaction markers move the position too.
     """
 
-    __slots__ = ("end", "position", "records", "start", "tp")
+    __slots__ = ("batches", "end", "position", "start", "tp")
 
-    def __init__(self, tp: TP, records: list[Record], start: int, position: int, end: int) -> None:
+    def __init__(self, tp: TP, batches: list[StoredBatch], start: int, position: int, end: int) -> None:
         self.tp = tp
-        self.records = records
+        self.batches = batches
         self.start = start
         self.position = position
         self.end = end
 
 
 class Poll(NamedTuple):
-    """The fetches of one poll that have records, and the group generation that they were polled in."""
+    """The fetches of one poll that have batches, and the group generation that they were polled in."""
 
     generation: int
     fetches: list[Fetch]
@@ -50,8 +54,11 @@ class Poll(NamedTuple):
 class Intake:
     """The queues of all tasks, as the consumer fills them."""
 
-    def __init__(self, prefix: str, tasks: Mapping[int, PartitionTask], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, prefix: str, tasks: Mapping[int, PartitionTask], wake: Callable[[], None], damaged: DamagedBatches
+    ) -> None:
         """`tasks` are the worker's, by partition number; `wake` is called when records were queued."""
+        self.damaged = damaged
         self._api = API.full_name(prefix)
         self._tasks = tasks
         self._wake = wake
@@ -92,7 +99,16 @@ class Intake:
 
     def full(self) -> frozenset[TP]:
         """The inputs whose queues are full. Called from the consumer's thread before each poll; reads sizes only."""
-        return frozenset(TP(source.topic, source.partition) for source in self.inputs() if _full(source))
+        inputs = self.inputs()
+        crowded = sum(source.size for source in inputs) >= TOTAL_BYTES
+        found = set()
+        # Both inputs of a partition stand side by side.
+        for one, other in zip(inputs[::2], inputs[1::2], strict=True):
+            for source, sibling in ((one, other), (other, one)):
+                needed = not crowded or (sibling.queue and not source.queue)
+                if source.queued >= QUEUE_RECORDS or source.size >= QUEUE_BYTES or not needed:
+                    found.add(TP(source.topic, source.partition))
+        return frozenset(found)
 
     def idle(self) -> bool:
         """Whether no signal and no deadline waits for an input to be read further."""
@@ -142,8 +158,8 @@ class Intake:
         if fetch.start != source.position:
             self._missed[fetch.tp] = source.position
             return
-        if fetch.records or (fetch.position, fetch.end) != (source.position, source.end):
-            source.fetched(fetch.records, fetch.position, fetch.end)
+        if fetch.batches or (fetch.position, fetch.end) != (source.position, source.end):
+            source.fetched(fetch.batches, fetch.position, fetch.end)
             self._wake()
 
     # --- what the liveness checks ask ------------------------------------------------------------------------
@@ -151,7 +167,9 @@ class Intake:
     def reading(self) -> dict[TopicPartition, int]:
         """The position of each input whose queue has room; empty during a rebalance."""
         inputs = self.inputs() if self.generation is not None else ()
-        return {TopicPartition(s.topic, s.partition): s.position for s in inputs if not _full(s)}
+        positions = {TopicPartition(source.topic, source.partition): source.position for source in inputs}
+        waiting = self.full() | self.damaged.stuck()
+        return {tp: position for tp, position in positions.items() if tp not in waiting}
 
     def inputs(self) -> list[Input]:
         """The inputs of all tasks."""
@@ -162,7 +180,3 @@ class Intake:
         if task is None:
             return None
         return task.merge.api if tp.topic == self._api else task.merge.media
-
-
-def _full(source: Input) -> bool:
-    return len(source.queue) >= QUEUE_RECORDS or source.size >= QUEUE_BYTES

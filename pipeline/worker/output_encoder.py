@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline import topics
-from pipeline.core.merge import Input, Record
-from pipeline.kafka.record_batch import encode, header
+from pipeline.core.merge import CutRecord, Input, Record
+from pipeline.kafka.record_batch import encode, encode_copy, header
 from pipeline.model import framing
 from pipeline.model.avro import length
-from pipeline.model.codec import MAX_VALUE
 from pipeline.model.events import EVENTS
 from pipeline.model.records import NoOp, Rejected
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import ENCODERS
 
-SHOWN_OF_LARGE: Final = 64 << 10
-"""Bytes that a dead letter carries of a key or value over 1 MiB (contract §4)."""
 SIGNAL_ERROR: Final = b"pipeline.errors.SignalError"
 """The class of a dead letter's error. Consumers read this text: it does not follow the code when a module moves."""
 
@@ -95,27 +92,26 @@ def signal_header(source: Input, record: Record) -> bytes:
 
 
 def encode_dead_letter(source: Input, record: Record, error: Exception) -> bytes:
-    """Return the dead letter of a record: key, value and headers as they came, and Kafka Connect's error headers.
+    """Return the dead letter of a record: key, value and headers as they came, Kafka Connect's error headers, and
+    `ce_signal`. Of several headers with one name the last counts, so the worker's come last.
 
-    A compressed record may hold more than the topic of the dead letters accepts. What is too large is cut, and a header
-    gives the original size.
+    A record that was cut (`CutRecord`) has headers with the original sizes, a batch one with its last offset.
     """
-    key, value, headers = record.key, record.value, record.headers
-    more: list[tuple[str, bytes]] = []
-    if value is not None and len(value) > MAX_VALUE:
-        more.append(("original-size", str(len(value)).encode()))
-        value = value[:SHOWN_OF_LARGE]
-    if key is not None and len(key) > MAX_VALUE:
-        more.append(("original-key-size", str(len(key)).encode()))
-        key = key[:SHOWN_OF_LARGE]
-    if (size := sum(len(name) + len(data or b"") + 10 for name, data in headers)) > MAX_VALUE:
-        more.append(("original-headers-size", str(size).encode()))
-        headers = ()
     cause = [
-        ("__connect.errors.topic", source.topic.encode()),
-        ("__connect.errors.partition", str(source.partition).encode()),
-        ("__connect.errors.offset", str(record.offset).encode()),
-        ("__connect.errors.exception.class.name", SIGNAL_ERROR),
-        ("__connect.errors.exception.message", str(error).encode("utf-8", "replace")),
+        header("__connect.errors.topic", source.topic.encode()),
+        header("__connect.errors.partition", str(source.partition).encode()),
+        header("__connect.errors.offset", str(record.offset).encode()),
+        header("__connect.errors.exception.class.name", SIGNAL_ERROR),
+        header("__connect.errors.exception.message", str(error).encode("utf-8", "replace")),
+        signal_header(source, record),
     ]
-    return encode(key, value, [header(*one) for one in (*headers, *cause, *more)])
+    if isinstance(record, CutRecord):
+        sizes = {
+            "original-size": record.value_size,
+            "original-key-size": record.key_size,
+            "original-headers-size": record.headers_size,
+        }
+        cause += [header(name, str(size).encode()) for name, size in sizes.items() if size]
+        if record.is_batch:
+            cause.append(header("last-offset", str(record.last).encode()))
+    return encode_copy(record.key, record.value, record.headers, cause)

@@ -1,6 +1,6 @@
 """The process of one worker: waits for its servers, runs, and ends with an exit code.
 
-0  stopped by SIGTERM or SIGINT
+0  stopped by SIGTERM or SIGINT, which is logged; nothing else ends with 0
 1  an error that a restart recovers from
 2  invalid configuration or environment (topics, schemas, permissions, settings): an operator must act
 3  fenced: another worker took over; nothing of this one was committed since
@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
@@ -30,6 +30,7 @@ from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.metrics import Metrics, package_version
 from pipeline.model.decoders import SignalDecoder
+from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 from pipeline.worker import liveness, startup
 from pipeline.worker.app import PipelineApp, topology
@@ -102,7 +103,7 @@ class Worker:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop, stop)
+            loop.add_signal_handler(number, _stop, stop, number)
         server = HttpServer(self, self._metrics, self._settings.http_host, self._settings.http_port)
         try:
             port = await server.start()
@@ -121,10 +122,14 @@ class Worker:
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
-            log.error(f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc())
-            return 1
+            return _unexpected(error)
+        except asyncio.CancelledError as error:
+            if not stop.is_set():  # nobody asked for it
+                return _unexpected(error)
         finally:
             await server.stop()
+        if not stop.is_set():
+            return _unexpected(FatalError("all services ended by themselves"))
         log.info("stopped")
         return 0
 
@@ -156,7 +161,7 @@ class Worker:
         learner = Learner(registry, decoder)
         for record, schema_id in ids.items():
             if record.startswith("conference.signal."):
-                await learner.learn(schema_id)
+                decoder.learn(schema_id, SCHEMAS[record])
         offsets = LogOffsets(settings)
         transactions = Transactions(settings, offsets)
         rows = TableRows(registry)
@@ -166,9 +171,7 @@ class Worker:
         encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context)
         engine = Engine(settings, encoder, decoder, learner, transactions, self._metrics)
         barrier = Barrier(offsets, transactions.clock, engine.tasks, engine.wake, engine.request_broker_time)
-        monitor = HangingTransactionMonitor(
-            settings.worker_id, offsets, ender, engine.tasks, engine.include, engine.take_ended
-        )
+        monitor = HangingTransactionMonitor(offsets, ender, engine.tasks, engine.include, engine.take_ended)
         app = topology(engine, recovery, settings)
         return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor)
 
@@ -212,12 +215,24 @@ def _named(name: str, run: Awaitable[None]) -> asyncio.Future[None]:
     return task
 
 
-def _stop(stop: asyncio.Event) -> None:
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
     """Begin to stop. End the process after a while in any case: a unit that is open is not committed."""
+    log.info("stopping", signal=number.name)
     stop.set()
-    timer = threading.Timer(STOP_SECONDS + LINGER_SECONDS, os._exit, (0,))
+    timer = threading.Timer(STOP_SECONDS + LINGER_SECONDS, _give_up)
     timer.daemon = True
     timer.start()
+
+
+def _give_up() -> None:
+    log.warning("stopped before everything was closed")
+    os._exit(0)
+
+
+def _unexpected(error: BaseException) -> int:
+    """Log an error that is a fault of this program; return the exit code."""
+    log.error(f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc())
+    return 1
 
 
 async def _until_stopped(stop: asyncio.Event, work: Awaitable[None]) -> None:
@@ -293,9 +308,18 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
         sys.stderr.flush()
         os._exit(code)
 
+    start: Callable[[Coroutine[Any, Any, NoReturn]], object]
     try:
         import uvloop
     except ImportError:
-        asyncio.run(run())
+        start = asyncio.run
     else:
-        uvloop.run(run())
+        start = uvloop.run
+    try:
+        start(run())
+    except KeyboardInterrupt:  # before the handlers of the signals were installed
+        raise
+    except BaseException as error:  # also SystemExit: no library may end a worker as if it had been stopped
+        _unexpected(error)
+    sys.stderr.flush()
+    os._exit(1)

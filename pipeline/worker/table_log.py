@@ -16,11 +16,11 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
 from pipeline.core.partition import Partition
-from pipeline.kafka.batch_reader import check_tasks, records_of
+from pipeline.kafka.batch_reader import check_tasks
 from pipeline.kafka.log_offsets import LogOffsets, assign_and_seek
 from pipeline.model.records import Position
 from pipeline.worker.hanging_transactions import TransactionEnder
-from pipeline.worker.table_rows import TableRows
+from pipeline.worker.table_rows import TableRows, table_records
 
 BLOCKED_SECONDS: Final = 0.3
 """Seconds without a record after which an open transaction is looked for."""
@@ -72,7 +72,8 @@ class TableLog:
                 return
             fetched = await reader.getmany(*missing, timeout_ms=100)
             for tp, batches in fetched.items():
-                await self._apply(tp, records_of(batches), partitions[tp], positions)
+                for batch in batches:
+                    await self._apply(tp, table_records(tp, [batch]), partitions[tp], positions)
             now = time.monotonic()
             if fetched:
                 moved = checked = now

@@ -6,14 +6,19 @@ is read by its generated decoder. Rows of kinds that this version does not know 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from aiokafka.structs import TopicPartition
 
+from pipeline.core.merge import Record
 from pipeline.core.partition import Partition
 from pipeline.errors import FatalError, SignalError
+from pipeline.kafka.batch_reader import records_of
+from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
+from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model import row_keys
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.model.framing import HEAD
@@ -24,6 +29,16 @@ from pipeline.worker.schemas import ask
 
 Row = Room | Member | Gone | Position
 _BAD: Final = (msgspec.DecodeError, SignalError, ValueError, TypeError, LookupError)
+
+
+def table_records(tp: TopicPartition, batches: Iterable[StoredBatch]) -> list[Record]:
+    """Return the records of batches of a table partition. Raises FatalError for a batch that can't be read."""
+    try:
+        return records_of(batches)
+    except BatchError as error:
+        raise FatalError(
+            f"{tp.topic} partition {tp.partition}: {error}: only workers may write to this topic"
+        ) from None
 
 
 class TableRows:

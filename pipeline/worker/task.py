@@ -5,18 +5,24 @@ Kafka Streams calls this a task. A task is changed by the engine's thread only, 
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiokafka.partitioner import murmur2
 
 from pipeline.core.deadlines import NEVER
-from pipeline.core.merge import Input, Merge, Record
+from pipeline.core.merge import CutRecord, Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.errors import SignalError
 from pipeline.metrics import Metrics
-from pipeline.model.decoders import SignalDecoder
+from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.settings import Settings
 from pipeline.topics import API
 from pipeline.worker.unit import Unit
+
+AHEAD_RECORDS: Final = 512
+AHEAD_BYTES: Final = 256 << 10
+"""Records of an input, and bytes of their values, that are searched for schema ids to look up together."""
 
 
 class SignalReader:
@@ -34,6 +40,8 @@ class SignalReader:
         Raises SignalError for a record that belongs into the dead letters, UnknownSchemaError when its schema id must
         be looked up first.
         """
+        if isinstance(record, CutRecord) and record.fault:
+            raise SignalError(record.fault)
         signal = self._decoder.decode(record.value)
         topic = "api" if source.topic == self._api else "media"
         if topic != signal.TOPIC:
@@ -44,6 +52,10 @@ class SignalReader:
             shown = record.key[:60].decode("utf-8", "replace")
             raise SignalError(f"the record's key {shown!r} is not its room_id {signal.room_id[:60]!r}")
         return signal
+
+    def unknown_ids(self, records: list[Record]) -> list[int]:
+        """Return the schema ids of these records that must be looked up, each once."""
+        return list(dict.fromkeys(i for r in records if (i := self._decoder.unknown_id(r.value)) is not None))
 
     def wrong_partition(self, source: Input, record: Record, signal: AnySignal) -> SignalError | None:
         """Return the error of a signal that would create its room on a partition other than the key's (contract §2).
@@ -85,11 +97,9 @@ class PartitionTask:
     def advance(self, unit: Unit, until: int, signals: SignalReader) -> None:
         """Apply records until none is next, the next one must wait, or the unit holds `until` signals or is full.
 
-        Raises UnknownSchemaError; the record stays queued.
+        Raises UnknownSchemaError and PackedError; the record stays queued.
         """
         merge, partition = self.merge, self.partition
-        if partition.earliest is not None:
-            self._expire(unit)
         if partition.gone:
             self._delete_gone(unit)
         while unit.signals < until and not unit.full:
@@ -97,6 +107,8 @@ class PartitionTask:
             if source is None:
                 return
             record = source.queue[0]
+            if type(record) is not Record:
+                record = source.unpack()
             now = record.time if record.time > source.time else source.time
             try:
                 signal = signals.read(source, record)
@@ -106,11 +118,11 @@ class PartitionTask:
                 continue
             room = partition.rooms.get(signal.room_id)
             if room is not None and room.deadline is not None and room.deadline <= now:
-                self._expire(unit)
-                room = partition.rooms.get(signal.room_id)
-                if room is not None and room.deadline is not None and room.deadline <= now:
+                if not merge.reached(room.deadline):
                     self._wait(source, record, signals)
                     return
+                self.expire(unit, until)
+                continue  # with this signal, unless the unit now holds enough
             if room is None and (misplaced := signals.wrong_partition(source, record, signal)) is not None:
                 unit.dead_lettered(source, record, misplaced)
                 source.applied(record, source.time)
@@ -120,10 +132,34 @@ class PartitionTask:
             source.applied(record, now)
             unit.decided(source, record, signal, room, gone, decision)
 
-    def _expire(self, unit: Unit) -> None:
-        """Fire the deadlines that have passed the barrier, the earliest first."""
-        partition = self.partition
-        while (timeout := partition.next_timeout()) is not None and self.merge.reached(timeout.occurred_at):
+    def unknown_ids(self, signals: SignalReader) -> list[int]:
+        """Return the schema ids that the next records need and that must be looked up, that of the head first."""
+        head = self.merge.next()
+        inputs = sorted(self.merge.inputs, key=lambda source: source is not head)
+        return signals.unknown_ids([r for source in inputs for r in source.unpack_ahead(AHEAD_RECORDS, AHEAD_BYTES)])
+
+    def dead_letter_head(self, unit: Unit, error: UnknownSchemaError) -> None:
+        """Add the head, whose schema id is not looked up, to the dead letters."""
+        source = self.merge.next()
+        assert source is not None
+        record = source.unpack()
+        text = f"schema id {error.schema_id} was not looked up: too many ids before it are not in the registry"
+        unit.dead_lettered(source, record, SignalError(text))
+        source.applied(record, source.time)
+
+    def due(self) -> int | None:
+        """Return a deadline that has passed the barrier, or an earlier one that its room no longer has; else None."""
+        earliest = self.partition.earliest
+        return earliest if earliest is not None and self.merge.reached(earliest) else None
+
+    def expire(self, unit: Unit, until: int) -> None:
+        """Fire the deadlines that have passed the barrier, the earliest first, until the unit holds `until` signals or
+        is full."""
+        partition, merge = self.partition, self.merge
+        while unit.signals < until and not unit.full:
+            timeout = partition.next_timeout()
+            if timeout is None or not merge.reached(timeout.occurred_at):
+                return
             unit.expired(self.number, timeout.room_id, partition.expire(timeout))
 
     def _delete_gone(self, unit: Unit) -> None:

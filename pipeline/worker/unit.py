@@ -16,13 +16,14 @@ from aiokafka.structs import TopicPartition
 from pipeline.core.decision import Decision
 from pipeline.core.merge import Input, Record
 from pipeline.kafka.record_batch import Batch, Batches, batches, encode_row, header
+from pipeline.kafka.record_reader import find_headers
 from pipeline.model.avro import LENGTH, length
 from pipeline.model.events import Event
 from pipeline.model.records import Gone, Member, Position, Room, TopicPosition
 from pipeline.model.row_keys import GONE, MEMBER, POSITION_KEY, ROOM, encode_key
 from pipeline.model.signals import AnySignal
 from pipeline.model.times import format_time
-from pipeline.model.trace_context import context
+from pipeline.model.trace_context import TRACE_HEADERS, context
 from pipeline.model.wire import encode_gone, encode_member, encode_room
 from pipeline.worker.output_encoder import (
     END,
@@ -73,6 +74,7 @@ class Unit:
         self.began = time.monotonic()
         """When the unit ceased to be empty (monotonic seconds)."""
         self.signals = 0
+        """Signals and deadlines that were decided: what slices and bounds count."""
         self.bytes = 0
         self.counts: dict[str, Counter[str]] = {family: Counter() for family in FAMILIES}
         """Counts by family and label, for the metrics, once the unit is committed."""
@@ -121,7 +123,8 @@ class Unit:
         if decision.events:
             own = [signal_header(source, record)]
             if record.headers and self._encoder.trace:
-                own += [header(name, value) for name, value in context(record.headers)]
+                found = find_headers(record.headers, TRACE_HEADERS)
+                own += [header(name, value) for name, value in context(found)]
             self._publish(output, record.key or b"", decision.events, own)
             self._times.append(record.time)
         elif decision.rejected:
@@ -145,6 +148,7 @@ class Unit:
     def expired(self, partition: int, room_id: str, decision: Decision) -> None:
         """Add the decision on a deadline that has fired."""
         output = self.output_for(partition)
+        self.signals += 1
         self.counts["timeouts"][""] += 1
         self._publish(output, room_id.encode(), decision.events, [])
         output.rooms[room_id] = decision.room

@@ -10,8 +10,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -32,7 +30,8 @@ from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, TopicPosition
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.settings import load
-from testkit.pipe import ROOT, Pipe
+from testkit import fork_server
+from testkit.pipe import Pipe
 from testkit.servers import PREFIX
 
 pytestmark = pytest.mark.broker
@@ -45,19 +44,9 @@ CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
 
 async def run(pipe: Pipe, *options: str, **env: str) -> tuple[int, str]:
     """Run the command; return exit code and output. Standard error must be empty."""
-    command = [sys.executable, "-m", "pipeline", "doctor", *options]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        command,
-        cwd=ROOT,
-        env={**pipe.env, **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stderr == ""
-    return done.returncode, done.stdout
+    done = await asyncio.to_thread(fork_server.run, "doctor", *options, env={**pipe.env, **env})
+    assert done.stderr == b""
+    return done.returncode, done.stdout.decode()
 
 
 async def examined(pipe: Pipe, **env: str) -> dict[str, list[Line]]:
@@ -85,6 +74,7 @@ def wrong(found: dict[str, list[Line]]) -> set[str]:
 
 
 async def test_nothing_is_wrong_while_a_worker_runs(pipe: Pipe) -> None:
+    await pipe.run_setup()
     with pipe.worker():
         await pipe.send(CREATE)
         await pipe.until_events(1)
@@ -217,6 +207,7 @@ async def test_missing_outdated_incompatible_and_unprotected_schemas_are_reporte
         kept = [one for one in schema["fields"] if one["name"] != "caller_id"]
         return {"schema": json.dumps({**schema, "fields": [*kept, {"name": "x", "type": "int", **field}]})}
 
+    await pipe.run_setup()
     events, rooms = pipe.topic("events"), pipe.topic("rooms")
     joined, left, muted = (f"{events}-conference.Member{what}" for what in ("Joined", "Left", "Muted"))
     member = f"{rooms}-conference.Member"
@@ -329,8 +320,24 @@ async def test_open_transactions_are_reported_with_owner_and_abort_command(pipe:
     [line] = [line for line in found["transactions"] if line.state == "warning"]
     media = pipe.topic("media.signals")
     assert line.found.startswith(
-        f"an open transaction of a producer hides signals and delays timeouts of {media} partition {number} "
-        "from offset 0 on, since "
+        f"an open transaction of '{pipe.prefix}-producer' hides signals and delays timeouts of {media} partition "
+        f"{number} from offset 0 on, since "
     )
     assert len(found["transactions"]) == 3
     assert (await examined(pipe))["transactions"][0].state == "ok"
+
+
+async def test_a_transaction_that_is_not_of_a_worker_is_reported(pipe: Pipe) -> None:
+    """Workers end only those of their group: nothing else may write to these topics."""
+    owner = f"{pipe.prefix}-somebody"
+    async with AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner) as foreign:
+        await foreign.begin_transaction()
+        await foreign.send_and_wait(pipe.topic("signals.rejected"), b"x", b"room", partition=1)
+        [line] = (await examined(pipe))["transactions"]
+        await foreign.abort_transaction()
+    assert line.state == "wrong"
+    assert line.found.startswith(
+        f"an open transaction of {owner!r} blocks readers of {pipe.topic('signals.rejected')} partition 1 at offset 0"
+    )
+    assert "so workers leave it alone" in line.found
+    assert line.remedy.startswith("only workers may write to this topic: stop that producer, or run kafka-transactions")

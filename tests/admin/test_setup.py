@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,7 +19,8 @@ from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from pipeline.topics import TOPICS
-from testkit.pipe import ROOT, Pipe
+from testkit import fork_server
+from testkit.pipe import Pipe
 from testkit.servers import Servers
 
 pytestmark = pytest.mark.broker
@@ -49,17 +48,8 @@ class Site:
 
     def setup(self, *options: str, **env: str) -> tuple[int, str, str]:
         """Run the command; return exit code, standard output, standard error."""
-        command = [sys.executable, "-m", "pipeline", "setup", *options]
-        ran = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**self.pipe.env, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return ran.returncode, ran.stdout, ran.stderr
+        ran = fork_server.run("setup", *options, env={**self.pipe.env, **env})
+        return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
 
     async def request(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request to the registry; return its answer."""

@@ -21,6 +21,7 @@ from testkit.chaos.testbed import RunConfig, Testbed, quantiles
 from testkit.pipe import ROOT
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
+from tests.chaos.topic_anew import topic_made_anew
 
 ATTEMPTS: Final = 3
 """Attempts at one injection."""
@@ -55,9 +56,7 @@ def run(
         patience: seconds, in addition to the session timeout, after which a slow recovery is a violation.
     """
     with Testbed(config, stack) as testbed:
-        if backlog:
-            testbed.load.burst(backlog)
-        testbed.load.start()
+        testbed.begin(backlog)
         verdict = Verdict()
         if not testbed.settle(90):
             verdict.violations.append(f"the workers did not come up: {_last_words(testbed)}")
@@ -69,7 +68,7 @@ def run(
             if settle and not _settled(testbed, name, patience, verdict):
                 break
         time.sleep(1)
-        testbed.load.finish()
+        testbed.finish()
         loaded = time.monotonic()
         drained = testbed.drain(240)
         if not drained:
@@ -77,7 +76,10 @@ def run(
         metrics = None if testbed.killed or testbed.exits else _counters(testbed)
         testbed.stop()
         say("checking")
-        return _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        result = _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        if not result["violations"]:
+            result["violations"] += topic_made_anew(testbed)
+        return result
 
 
 def _injected(testbed: Testbed, name: str, say: Callable[[str], None]) -> bool:
@@ -133,7 +135,7 @@ def _checked(testbed: Testbed, verdict: Verdict) -> Verdict:
         verdict.violations.append(f"workers ended ({dict(testbed.exits)}), but no fault justifies it")
     for number in range(testbed.config.partitions):
         if len(verdict.violations) <= ENOUGH:
-            verdict.add(check(testbed.reader.read(number), FOREVER_US, watchdog, testbed.load.late))
+            verdict.add(check(testbed.reader.read(number), FOREVER_US, watchdog, testbed.late_signals))
     furthest = max(verdict.overtaken, default=0) / 1e6
     if gentle and testbed.config.nodes == 1 and furthest > OUT_OF_STEP:
         verdict.violations.append(f"a signal overtook one of the other topic that was {furthest:.1f} s older")
@@ -179,6 +181,8 @@ def _result(
         "not_injected": testbed.not_injected,
         "signals": verdict.signals,
         "dead": verdict.poisoned,
+        "broken_batches": verdict.broken,
+        "raw": {str(error): count for error, count in sorted(testbed.raw.answers.items())},
         "events": verdict.events,
         "timeouts": quantiles([(published - deadline) / 1e6 for deadline, published in verdict.timeouts]),
         "timeouts_caught_up": quantiles([micros / 1e6 for micros in verdict.caught_up]),

@@ -14,8 +14,9 @@ import pytest
 from pipeline.cli import replay
 from pipeline.core.watchdog import Rules
 from pipeline.settings import Settings
+from testkit.fork_server import run
 from testkit.pipe import ROOT
-from tests.support.commands import CREATE, PREFIXES, PROGRAM, START, line, no_servers, run
+from tests.support.commands import CREATE, PREFIXES, PROGRAM, START, line, no_servers
 from tests.support.slowness import slowness
 
 

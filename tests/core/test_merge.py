@@ -6,7 +6,7 @@ from pipeline.core.merge import GRACE, Input, Merge, Record
 
 
 def records(*times: int, first: int = 0) -> list[Record]:
-    return [Record(time, first + n, b"r", b"v", ()) for n, time in enumerate(times)]
+    return [Record(time, first + n, b"r", b"v", b"") for n, time in enumerate(times)]
 
 
 def merge(api: list[int] | None, media: list[int] | None) -> Merge:

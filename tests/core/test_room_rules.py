@@ -26,6 +26,7 @@ from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from testkit.model import API, Model, Outcome, line, rfc3339
 from tests.support.state import as_dict, remembered_ids, table
+from tests.support.untraced import untraced
 
 Json = dict[str, Any]
 START = 1_767_225_600_000_000
@@ -175,6 +176,7 @@ def test_any_history_matches_the_model(history: list[tuple[Json, int]], mode: st
 
 
 @pytest.mark.parametrize("mode", ["dispatch", "progress"])
+@untraced()
 def test_a_thousand_random_histories_match_the_model(mode: str) -> None:
     seen: Counter[str] = Counter()
     for seed in range(1000):
@@ -241,6 +243,7 @@ def check_promises(events: list[Json]) -> None:
     assert started - {live for live in open_.values() if live} == set(ends)
 
 
+@untraced()
 def test_promises_hold_for_random_histories() -> None:
     for seed in range(300):
         both = Both("progress" if seed % 2 else "dispatch")
@@ -250,6 +253,7 @@ def test_promises_hold_for_random_histories() -> None:
         check_promises(both.events)
 
 
+@untraced()
 def test_destroyed_rooms_leave_no_state() -> None:
     for seed in range(100):
         both = Both()

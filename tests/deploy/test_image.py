@@ -128,10 +128,11 @@ def replay(folder: Path) -> Image:
                         shutil.copy(sent / source, to)
             case "RUN":
                 command = re.sub(r"(?<=\s)/(opt|dist|src)\b", rf"{image.root}/\1", step.rest)
+                tools = {} if "--python" in command else {"PIP_NO_COMPILE": "1"}  # of the build: used once
                 done = subprocess.run(
                     ["sh", "-ec", command],
                     cwd=here,
-                    env={**kept, **env},
+                    env={**kept, **env, **tools},
                     capture_output=True,
                     text=True,
                     check=False,

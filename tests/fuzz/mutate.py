@@ -76,11 +76,16 @@ class Mutator:
                 return bytes(data)
         else:
             data = bytearray(self._pool[int(chance() * len(self._pool))])
-        for _ in range(1 + int(chance() ** 3 * 6)):
-            self._bytes[int(chance() * len(self._bytes))](data)
+        self.change(data)
         if chance() * LONG_ONE_IN < 1:
             self._grow(data)
         return bytes(data[: MIB + 1])
+
+    def change(self, data: bytearray) -> None:
+        """Change some bytes."""
+        chance = self._random.random
+        for _ in range(1 + int(chance() ** 3 * 6)):
+            self._bytes[int(chance() * len(self._bytes))](data)
 
     def keep(self, data: bytes) -> None:
         """Add a mutant that parsed without error to the pool, with a probability of 2 %."""

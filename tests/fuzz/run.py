@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,8 @@ from typing import Any
 
 from pipeline.errors import SignalError
 from tests.fuzz import strategies
-from tests.fuzz.mutate import Mutator
 from tests.fuzz.targets import Target, label
+from tests.support.untraced import untraced
 
 BATCH = 500
 CHECKED = 1 << 12
@@ -44,6 +44,8 @@ class Tally:
     slowest: float = 0.0
     size: int = 0
     """Bytes of the slowest input."""
+    above: float = 0.0
+    """Memory peak above the start of the run, in MiB."""
 
 
 class Runner:
@@ -61,7 +63,7 @@ class Runner:
     @property
     def above_start(self) -> float:
         """Memory peak above the start, in MiB."""
-        return (peak_memory() - self._start) / (1 << 20)
+        return max(tally.above for tally in self.tallies.values())
 
     @property
     def elapsed(self) -> float:
@@ -83,6 +85,8 @@ class Runner:
         try:
             if error is not None:
                 tally.dead[label(error)] += 1
+                if len(value) <= CHECKED:
+                    target.refused(value, error)
                 return False
             tally.ok += 1
             if len(value) <= CHECKED:
@@ -115,17 +119,15 @@ class Runner:
 
     def mutate(self, count: int, seconds: float, progress: Callable[[int], None] = lambda _: None) -> None:
         """Feed `count` mutants, the same number to each target, or as many as fit into `seconds`."""
-        turns = [
-            (target, Mutator(target.seeds, Random(f"{self.seed}/{target.name}"), target.text))
-            for target in self.targets
-        ]
+        turns = [(target, target.mutator(Random(f"{self.seed}/{target.name}"))) for target in self.targets]
         while self.mutated < count and self.elapsed < seconds:
             for target, mutator in turns:
                 batch = min(BATCH, count - self.mutated)
-                for _ in range(batch):
-                    value = mutator.mutant()
-                    if self.one(target, value):
-                        mutator.keep(value)
+                with self._peak_of(target):
+                    for _ in range(batch):
+                        value = mutator.mutant()
+                        if self.one(target, value):
+                            mutator.keep(value)
                 self.mutated += batch
             progress(self.mutated)
 
@@ -140,7 +142,25 @@ class Runner:
 
         for number, target in enumerate(self.targets):
             share = (count * (number + 1)) // len(self.targets) - (count * number) // len(self.targets)
-            strategies.draw(target, share, self.seed, one)
+            with self._peak_of(target):
+                strategies.draw(target, share, self.seed, one)
+
+    @contextlib.contextmanager
+    def _peak_of(self, target: Target) -> Iterator[None]:
+        """Note the memory peak of the block as the target's."""
+        forget_peak()
+        yield
+        tally = self.tallies[target.name]
+        tally.above = max(tally.above, (peak_memory() - self._start) / (1 << 20))
+
+    def too_large(self) -> list[str]:
+        """Return a line per target whose memory peak is beyond its limit."""
+        return [
+            f"{target.name}: a memory peak of {self.tallies[target.name].above:.0f} MiB above the start, more than "
+            f"{target.most_memory:.0f}"
+            for target in self.targets
+            if self.tallies[target.name].above > target.most_memory
+        ]
 
     def result(self) -> dict[str, Any]:
         """Return the run's result as a JSON object."""
@@ -161,24 +181,12 @@ class Runner:
                     "inputs": tally.inputs,
                     "ok": tally.ok,
                     "slowest_ms": round(tally.slowest * 1000, 2),
+                    "peak_mib_above_start": round(tally.above, 1),
                     "dead": dict(tally.dead.most_common()),
                 }
                 for name, tally in self.tallies.items()
             },
         }
-
-
-class untraced:
-    """Suspend coverage's tracing for the block, which would be part of the measured time."""
-
-    def __enter__(self) -> None:
-        self._trace = sys.gettrace()
-        if self._trace is not None:
-            sys.settrace(None)
-
-    def __exit__(self, *_: object) -> None:
-        if self._trace is not None:
-            sys.settrace(self._trace)
 
 
 def peak_memory() -> int:

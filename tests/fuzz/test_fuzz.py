@@ -26,8 +26,8 @@ NAMES = [target.name for target in targets()]
 
 def test_mutants_give_values_or_signal_errors(tmp_path: Path) -> None:
     runner = Runner(targets(), 1, tmp_path)
-    runner.mutate(27_000, seconds=60)
-    assert runner.mutated == 27_000
+    runner.mutate(30_000, seconds=60)
+    assert runner.mutated == 30_000
     assert {tally.inputs for tally in runner.tallies.values()} == {3000}
     for name, tally in runner.tallies.items():
         assert tally.inputs == tally.ok + tally.dead.total()
@@ -37,8 +37,8 @@ def test_mutants_give_values_or_signal_errors(tmp_path: Path) -> None:
 
 def test_hypothesis_inputs_give_values_or_signal_errors(tmp_path: Path) -> None:
     runner = Runner(targets(), 1, tmp_path)
-    runner.draw(450)
-    assert runner.examples >= 450
+    runner.draw(500)
+    assert runner.examples >= 500
     assert all(tally.inputs >= 50 for tally in runner.tallies.values())
 
 

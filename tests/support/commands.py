@@ -1,15 +1,12 @@
-"""Runs commands of the command line as processes."""
+"""What tests of the command line share: an environment without servers, lines of signals."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-from testkit.pipe import ROOT
 
 PREFIXES = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_")
 PLAY: dict[str, Any] = {"urls": ["http://x/a.wav"], "operation_id": "o-1"}
@@ -20,14 +17,6 @@ def no_servers(tmp_path: Path, **more: str) -> dict[str, str]:
     """Return an environment without servers and without a local stack."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
     return {**kept, "CONFERENCE_PIPELINE_CACHE": str(tmp_path / "cache"), **more}
-
-
-def run(
-    *args: str, env: dict[str, str] | None = None, stdin: bytes = b"", seconds: float = 60
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*PROGRAM, *args], cwd=ROOT, env=env, input=stdin, capture_output=True, check=False, timeout=seconds
-    )
 
 
 def line(kind: str, signal_id: str, second: int, room_id: str = "r", **more: Any) -> bytes:

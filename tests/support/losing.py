@@ -1,6 +1,6 @@
 """A worker whose transactions lose markers, as with a broker that is being stopped.
 
-    LOSING=FOLDER python tests/support/losing.py worker
+    ForkServer("tests.support.losing:lose_markers").spawn({**pipe.env, "LOSING": FOLDER})
 
 Files in the folder control it:
 
@@ -21,34 +21,39 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from pipeline.__main__ import main
 from pipeline.kafka.fenced_producer import FencedProducer
 
-FOLDER = Path(os.environ["LOSING"])
 will_write, commit = FencedProducer.will_write, FencedProducer.commit_transaction
 send_offsets = FencedProducer.send_offsets_to_transaction
 
 
+def told(name: str) -> Path | None:
+    """Return the file of this name in the worker's folder, if there is one."""
+    file = Path(os.environ["LOSING"]) / name
+    return file if file.exists() else None
+
+
 def losing(self: FencedProducer, partitions: set[TopicPartition]) -> None:
-    suffixes = (FOLDER / "lose").read_text().split() if (FOLDER / "lose").exists() else []
+    suffixes = file.read_text().split() if (file := told("lose")) else []
     lost = {tp for tp in partitions if tp.topic.endswith(tuple(suffixes))} if suffixes else set()
     self._txn_manager.txn_partitions.update(lost)
     will_write(self, partitions - lost)
 
 
 async def dying(self: FencedProducer) -> Any:
-    if (FOLDER / "die").exists():
+    if told("die"):
         os.kill(os.getpid(), signal.SIGKILL)
     return await commit(self)
 
 
 async def dying_before(self: FencedProducer, *given: Any) -> Any:
-    if (FOLDER / "die_before").exists():
+    if told("die_before"):
         os.kill(os.getpid(), signal.SIGKILL)
     return await send_offsets(self, *given)
 
 
-FencedProducer.will_write = losing  # type: ignore[method-assign]
-FencedProducer.commit_transaction = dying  # type: ignore[method-assign]
-FencedProducer.send_offsets_to_transaction = dying_before
-main()
+def lose_markers() -> None:
+    """Make this process's producers lose markers."""
+    FencedProducer.will_write = losing  # type: ignore[method-assign]
+    FencedProducer.commit_transaction = dying  # type: ignore[method-assign]
+    FencedProducer.send_offsets_to_transaction = dying_before

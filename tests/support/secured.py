@@ -44,7 +44,8 @@ from pipeline.devstack.process import choose_port
 from pipeline.devstack.progress import Progress
 from pipeline.kafka.acls import Acl
 from pipeline.settings import Settings, load
-from testkit.pipe import ROOT, Pipe
+from testkit import fork_server
+from testkit.pipe import Pipe
 from testkit.servers import PREFIX, Servers
 
 HOST = "127.0.0.1"
@@ -240,10 +241,7 @@ def without(site: Secured, needed: list[Acl]) -> Iterator[tuple[Acl, dict[str, s
 
 async def run(*arguments: str, env: dict[str, str], stdin: bytes = b"") -> tuple[int, str, str]:
     """Run a command; return exit code, standard output, standard error."""
-    command = [sys.executable, "-m", "pipeline", *arguments]
-    done = await asyncio.to_thread(
-        subprocess.run, command, cwd=ROOT, env=env, input=stdin, capture_output=True, timeout=60, check=False
-    )
+    done = await asyncio.to_thread(fork_server.run, *arguments, env=env, stdin=stdin)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -336,9 +334,16 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
         "apicurio.auth.role-based-authorization": "true",
         **{f"{users}.users.{name}": password for name, password in passwords.items()},
     }
+    with registry_process(folder, settings, port + 0, inner):
+        yield f"https://{HOST}:{port}/apis/ccompat/v7"
+
+
+@contextlib.contextmanager
+def registry_process(folder: Path, settings: dict[str, Any], port: int, inner: int) -> Iterator[None]:
+    """Run the stack's registry with more settings; its log is in the folder."""
     app = fetch.registry_app(Progress(), threading.Event())
     machine = jvm.Jvm(jvm.server_archive("registry", [app]), 384, jvm.FAST_START)
-    command = apicurio.command(folder, app, machine, (port + 0, inner))
+    command = apicurio.command(folder, app, machine, (port, inner))
     at = command.index("-jar")
     command[at:at] = [f"-D{name}={value}" for name, value in settings.items()]
     with (folder / "registry.log").open("wb") as log:
@@ -351,7 +356,7 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
         )
     try:
-        yield f"https://{HOST}:{port}/apis/ccompat/v7"
+        yield
     finally:
         process.kill()  # an orderly stop would first write a class archive
         process.wait()

@@ -181,7 +181,7 @@ def test_an_intake_is_idle_without_signals_and_watchdogs() -> None:
     assert not core.engine.intake.idle()
     task.partition.armed = 0
     assert core.engine.intake.idle()
-    task.merge.media.queue.append(Record(0, 0, b"room", b"{}", ()))
+    task.merge.media.queue.append(Record(0, 0, b"room", b"{}", b""))
     assert not core.engine.intake.idle()
 
 

@@ -71,7 +71,7 @@ def test_an_unread_signal_still_finds_its_room_gone(signals: SignalReader) -> No
     task, unit = gone_rooms("room"), a_unit()
     echo = s.MemberLeft("e", "room", END, "alice")
     media, api = task.merge.media, task.merge.api
-    media.fetched([Record(OVER - 1, 0, b"room", signal_json(echo), ())], 1, 1)
+    media.fetched([Record(OVER - 1, 0, b"room", signal_json(echo), b"")], 1, 1)
     media.topic = "conference.media.signals"
     api.time, api.end = OVER + SECOND, 0
     task.advance(unit, 100, signals)

@@ -199,7 +199,8 @@ async def test_a_worker_answers_probes_and_stops_cleanly(pipe: Pipe) -> None:
     assert worker.log[-1]["msg"] == "stopped"
     assert all({"ts", "level", "msg"} <= set(line) for line in worker.log)
     logged = [line["msg"] for line in worker.log if "fine for development" not in line["msg"]]
-    assert logged == ["starting", "partitions assigned", "stopped"], "quiet by default"
+    assert logged == ["starting", "partitions assigned", "stopping", "stopped"], "quiet by default"
+    assert worker.log[-2]["signal"] == "SIGTERM"
 
 
 NOT_POLLING = """

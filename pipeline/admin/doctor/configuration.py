@@ -99,7 +99,7 @@ async def check_permissions(context: CheckContext) -> list[CheckResult]:
     results = [_denied(context, "wrong", "a worker", missing)] if missing else []
     if only_setup:
         results.append(_denied(context, "warning", "`setup`", only_setup))
-    who = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
+    who = f"user {settings.kafka_user!r}" if settings.kafka_user else "this client"
     ok = f"{who} has the permissions of a worker, as far as Kafka reports them"
     return results or [CheckResult("ok", ok)]
 

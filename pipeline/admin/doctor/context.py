@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import PipelineError
+from pipeline.core.merge import Record
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.kafka.admin import admin_client, describe_topics
+from pipeline.kafka.batch_reader import by_batch
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
+from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
+from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model import framing
 from pipeline.model.decoders import Decoders
 from pipeline.model.records import Position
@@ -73,9 +78,9 @@ class CheckContext:
 
     @contextlib.asynccontextmanager
     async def consumer(self, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
-        """Open a consumer without a group and without an assignment. Raises KafkaError."""
+        """Open a consumer without a group and without an assignment, which returns batches. Raises KafkaError."""
         reader = AIOKafkaConsumer(
-            **self.settings.kafka(),
+            **client_options(self.settings),
             isolation_level=isolation,
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -83,6 +88,7 @@ class CheckContext:
         )
         try:
             await reader.start()
+            by_batch(reader)
             yield reader
         finally:
             await reader.stop()
@@ -138,13 +144,22 @@ async def _read_windows(
     found: dict[TopicPartition, tuple[bytes | None, int]] = dict.fromkeys(begins, (None, 0))
     left = {tp for tp, begin in begins.items() if begin < ends[tp]}
     while left:
-        fetched: dict[TopicPartition, list[Any]] = await reader.getmany(*left, timeout_ms=200)
-        for tp, records in fetched.items():
-            for record in records:
-                value, time = found[tp]
-                found[tp] = record.value if record.key == POSITION_KEY else value, max(time, record.timestamp)
+        fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(*left, timeout_ms=200)
+        for tp, batches in fetched.items():
+            for batch in batches:
+                for record in table_records(tp, batch):
+                    value, time = found[tp]
+                    found[tp] = record.value if record.key == POSITION_KEY else value, max(time, record.time // 1000)
         left = {tp for tp in left if await reader.position(tp) < ends[tp]}
     return found
+
+
+def table_records(tp: TopicPartition, batch: StoredBatch) -> list[Record]:
+    """Return the records of a batch of the table. Raises ConfigError if it can't be read."""
+    try:
+        return batch.read_all()
+    except BatchError as error:
+        raise ConfigError(f"{tp.topic} partition {tp.partition}: {error}: only workers may write to it") from None
 
 
 async def decoders_for(values: Iterable[bytes], settings: Settings) -> Decoders:

@@ -7,15 +7,25 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from pipeline.admin.doctor.context import CheckContext, CheckResult, LastRecords, counted, decoders_for, partition_list
+from pipeline.admin.doctor.context import (
+    CheckContext,
+    CheckResult,
+    LastRecords,
+    counted,
+    decoders_for,
+    partition_list,
+    table_records,
+)
 from pipeline.kafka.admin import describe_group
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.stored_batch import StoredBatch
+from pipeline.kafka.transaction_owners import ENDED, Owner, owners
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
@@ -89,8 +99,8 @@ async def _first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets
         assign_and_seek(reader, offsets)
     left = set(offsets)
     while left:
-        fetched: dict[TopicPartition, list[Any]] = await reader.getmany(*left, timeout_ms=200)
-        times |= {tp: records[0].timestamp for tp, records in fetched.items()}
+        fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(*left, timeout_ms=200)
+        times |= {tp: batches[0].written_at // 1000 for tp, batches in fetched.items()}
         left -= fetched.keys()
         left -= {tp for tp in left if await reader.position(tp) >= ends[tp]}
     return times
@@ -172,14 +182,9 @@ async def check_transactions(context: CheckContext) -> list[CheckResult]:
         if blocked:
             await asyncio.sleep(MAX_OPEN_SECONDS)
             blocked = dict(blocked.items() & (await open_transactions()).items())
-        # A worker may read only these topics.
-        readable = {topic.full_name(context.settings.topic_prefix) for topic in (*SIGNAL_TOPICS, ROOMS)}
-        first = {
-            tp: await _read_first(context.settings, uncommitted, tp, offset)
-            for tp, offset in blocked.items()
-            if tp.topic in readable
-        }
-    results = [_describe_open(context.settings, tp, offset, first) for tp, offset in sorted(blocked.items())]
+        first = {tp: await _read_first(context.settings, uncommitted, tp, offset) for tp, offset in blocked.items()}
+        known = await owners(uncommitted, blocked) or {}
+    results = [_describe_open(context.settings, tp, offset, first, known) for tp, offset in sorted(blocked.items())]
     ok = f"no transaction is open for longer than {MAX_OPEN_SECONDS:g} s on {len(partitions)} partitions"
     return results or [CheckResult("ok", ok)]
 
@@ -189,33 +194,45 @@ async def _read_first(
 ) -> tuple[float, str]:
     """Return when an open transaction wrote its first record, in seconds (0 when it has ended), and a worker's id.
 
-    The first record of a worker's transaction is a position, which names the transactional id.
+    The first record of a worker's transaction in the table is a position, which names the transactional id.
     """
     assign_and_seek(reader, {tp: offset})
-    fetched: dict[TopicPartition, list[Any]] = await reader.getmany(tp, timeout_ms=2000)
+    fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(tp, timeout_ms=2000)
     if not fetched:
         return 0, ""
-    record = fetched[tp][0]
+    batch = fetched[tp][0]
+    began = batch.written_at / 1e6
+    if tp.topic != ROOMS.full_name(settings.topic_prefix):
+        return began, ""
+    record = table_records(tp, batch)[0]
     if record.key != POSITION_KEY or not record.value:
-        return record.timestamp / 1000, ""
+        return began, ""
     decoders = await decoders_for([record.value], settings)
-    return record.timestamp / 1000, decoders.decode(record.value).transactional_id
+    return began, decoders.decode(record.value).transactional_id
 
 
 def _describe_open(
-    settings: Settings, tp: TopicPartition, offset: int, first: Mapping[TopicPartition, tuple[float, str]]
+    settings: Settings,
+    tp: TopicPartition,
+    offset: int,
+    first: Mapping[TopicPartition, tuple[float, str]],
+    known: Mapping[TopicPartition, Owner],
 ) -> CheckResult:
     prefix = settings.topic_prefix
-    in_table = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
-    began, owner = first.get(tp, in_table)
+    began, _ = first.get(tp, (0, ""))
+    _, writer = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
+    producer, transactional_id = known.get(tp, Owner(ENDED, writer))
+    of = f" of {transactional_id!r}" if transactional_id else f" of producer {producer}" if producer != ENDED else ""
     since = f", since {datetime.fromtimestamp(began, UTC):%H:%M:%S}Z" if began else ""
     name = f"{tp.topic} partition {tp.partition}"
     abort = f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
     if tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}:
-        hides = "an open transaction of a producer hides signals and delays timeouts"
-        found = f"{hides} of {name} from offset {offset} on{since}"
+        found = f"an open transaction{of} hides signals and delays timeouts of {name} from offset {offset} on{since}"
         return CheckResult("warning", found, f"stop that producer, or run {abort}")
-    of = f" of {owner!r}" if owner else ""
     found = f"an open transaction{of} blocks readers of {name} at offset {offset}{since}"
+    named = settings.transactional_id.startswith(settings.group_id) or not settings.transactional_id
+    if producer != ENDED and named and transactional_id != writer and not settings.is_worker_id(transactional_id):
+        found += f"; its transactional id is not one of group {settings.group_id!r}, so workers leave it alone"
+        return CheckResult("wrong", found, f"only workers may write to this topic: stop that producer, or run {abort}")
     remedy = f"the partition's next worker ends it, or the broker after a minute; if it stays, run {abort}"
     return CheckResult("wrong", found, remedy)

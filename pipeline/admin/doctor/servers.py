@@ -46,8 +46,10 @@ async def check_brokers(context: CheckContext) -> list[CheckResult]:
         context.failed.add("broker")
     settings = context.settings
     login = "with a certificate" if settings.ssl_cert else "without a login"
-    if settings.sasl_username:
-        login = f"as user {settings.sasl_username!r}"
+    if settings.kafka_user:
+        login = f"as user {settings.kafka_user!r}"
+    elif settings.aws_region:
+        login = "with an AWS role's token"
     brokers = f"{counted(len(addresses), 'broker')} by {settings.security_protocol}, {login}"
     ok = CheckResult("ok", f"{brokers}; answers in {seconds * 1000:.0f} ms, has the required APIs")
     return results or [ok]
@@ -60,7 +62,7 @@ async def check_registry(context: CheckContext) -> list[CheckResult]:
         began = time.perf_counter()
         await registry.ping()
         seconds = time.perf_counter() - began
-    has_login = settings.registry_username or settings.registry_token.get_secret_value() or "@" in settings.registry_url
+    has_login = settings.registry_basic[0] or settings.registry_token.get_secret_value() or settings.registry_oauth()
     login = "with a login" if has_login else "without a login"
     return [CheckResult("ok", f"{settings.registry_shown} answers in {seconds * 1000:.0f} ms, {login}")]
 
