@@ -48,15 +48,13 @@ FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts"
 class Output:
     """What one partition writes in a unit."""
 
-    __slots__ = ("dead", "deleted", "events", "gone", "members", "noops", "rejected", "rooms", "rows")
+    __slots__ = ("dead", "events", "gone", "members", "noops", "rejected", "rooms", "rows")
 
     def __init__(self) -> None:
         self.events = Batches()
         self.rejected = Batches()
         self.noops = Batches()
         self.dead = Batches()
-        self.deleted = 0
-        """Records of gone rooms that were deleted because their 60 s are over."""
         self.rows: dict[str | tuple[str, ...], bytes] = {}
         """Encoded rows: of rooms by room_id, of members by (room_id, session_uuid), of gone rooms by (room_id,)."""
         self.rooms: dict[str, Room | None] = {}
@@ -82,6 +80,8 @@ class Unit:
         """Counts by family and label, for the metrics, once the unit is committed."""
         self.event_times: Counter[int] = Counter()
         """Signals that caused events, by append time (microseconds), for the latency metric."""
+        self._deleted: Counter[int] = Counter()
+        """Records of gone rooms that were deleted because their 60 s are over, by partition."""
         # Not counted yet: to count many at once takes a third of the time.
         self._types: list[str] = []
         self._published: list[str] = []
@@ -160,14 +160,12 @@ class Unit:
 
     def may_delete(self, partition: int) -> bool:
         """Return whether `partition` may delete another record of a gone room in this unit."""
-        output = self._outputs.get(partition)
-        return output is None or output.deleted < max(MAX_DELETED, self.signals)
+        return self._deleted[partition] < max(MAX_DELETED, self.signals)
 
     def gone_deleted(self, partition: int, room_id: str) -> None:
         """Delete the record of a gone room whose 60 s are over."""
-        output = self.output_for(partition)
-        output.deleted += 1
-        output.gone[room_id] = None
+        self._deleted[partition] += 1
+        self.output_for(partition).gone[room_id] = None
 
     def dead_lettered(self, source: Input, record: Record, error: Exception) -> None:
         """Add a record that is no signal to the dead letters."""

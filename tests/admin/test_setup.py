@@ -30,6 +30,7 @@ CONTRACT: dict[str, dict[str, str]] = {
     "media.signals": {"cleanup.policy": "delete"},
     "events": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "rooms": {"cleanup.policy": "compact", "max.message.bytes": "4194304"},
+    "signals.noops": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "signals.rejected": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "signals.dead": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
 }
@@ -57,7 +58,7 @@ class Site:
             return await answer.json(content_type=None)
 
     async def create(self, name: str, partitions: int = 3, **config: str) -> None:
-        """Create one of the six topics with this configuration."""
+        """Create one of the seven topics with this configuration."""
         config = {key.replace("_", "."): value for key, value in config.items()}
         new = NewTopic(f"{self.prefix}.{name}", partitions, 1, topic_configs=config)
         answer = await self.admin.create_topics([new])

@@ -36,7 +36,7 @@ T = 1_795_354_386_106_600
 CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
 FIRST = s.ConferenceVolume("v-1", "room", T, 1, "volume")
 SECOND = s.ConferenceVolume("v-2", "room", T, 2, "volume")
-ALL = ".events .rooms .signals.rejected .signals.dead"
+ALL = ".events .rooms .signals.rejected .signals.noops .signals.dead"
 
 
 def verify_partitions(servers: Servers, wanted: str) -> None:
