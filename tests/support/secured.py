@@ -43,7 +43,7 @@ from pipeline.devstack import Stack, apicurio, fetch, jvm
 from pipeline.devstack.process import choose_port
 from pipeline.devstack.progress import Progress
 from pipeline.kafka.acls import Acl
-from pipeline.settings import Settings, load
+from pipeline.settings import VARIABLES, Settings, load
 from testkit import fork_server
 from testkit.pipe import Pipe
 from testkit.servers import PREFIX, Servers
@@ -220,12 +220,16 @@ class Secured:
         }
 
 
+def fitting(env: dict[str, str]) -> dict[str, str]:
+    """Return the environment without the variables that its security protocol makes ineffective."""
+    protocol = env["KAFKA_SECURITY_PROTOCOL"]
+    useless = [f"KAFKA_{kind}_" for kind in ("SASL", "SSL") if kind not in protocol.partition("_")[::2]]
+    return {name: value for name, value in env.items() if not name.startswith(tuple(useless))}
+
+
 def settings(pipe: Pipe, env: dict[str, str], **overrides: Any) -> Settings:
     """Return the settings of a process with this environment."""
-    variables: dict[str, str] = {
-        str(field.validation_alias.choices[0]): name  # type: ignore[union-attr]
-        for name, field in Settings.model_fields.items()
-    }
+    variables = {variable: name for name, variable in VARIABLES.items()}
     both = {**pipe.env, **env}
     return load(**{variables[key]: value for key, value in both.items() if key in variables}, **overrides)
 
