@@ -78,7 +78,16 @@ class RawLoad(threading.Thread):
             for _ in range(due):
                 self.one()
                 made += 1
+        self._seal()
         self._producer.close()
+
+    def _seal(self) -> None:
+        """End half of the topic-partitions with a broken batch: their last position must be behind all of it."""
+        for number in range(self._partitions):
+            for name in (API, MEDIA):
+                if self._rng.random() < 0.5:
+                    record = Record(b"raw-1", b"{}")
+                    self._send((self._topic(name), number), batch([record, _moved(record, 40)]), 2)
 
     def finish(self) -> None:
         """Stop and wait for the thread."""

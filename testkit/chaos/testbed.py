@@ -192,9 +192,9 @@ class Testbed:
             self.raw.start()
 
     def finish(self) -> None:
-        """Stop both loads and wait for all acknowledgements."""
-        self.raw.finish()
+        """Stop both loads and wait for all acknowledgements. The raw load ends last: it leaves broken batches at the end."""
         self.load.finish()
+        self.raw.finish()
 
     @property
     def late_signals(self) -> dict[tuple[str, int, int], int]:

@@ -116,13 +116,22 @@ def _settled(testbed: Testbed, name: str, patience: float, verdict: Verdict) -> 
 def _last_words(testbed: Testbed) -> str:
     """Return the workers' last log lines, and the ends of the rooms topic: an open transaction shows as a gap."""
     lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in testbed.slots if s.process is not None]
+    try:
+        ends = _ends(testbed)
+    except (KafkaException, TimeoutError) as error:
+        ends = [f"unknown ({type(error).__name__})"] * 2
+    return "\n".join([*lines, f"last stable offsets of the rooms topic {ends[0]}, ends {ends[1]}"])
+
+
+def _ends(testbed: Testbed) -> list[Any]:
+    """Return the last stable offsets and the ends of the rooms topic, by partition."""
     tables = [TopicPartition(testbed.pipe.topic("rooms"), number) for number in range(testbed.config.partitions)]
     latest = dict.fromkeys(tables, OffsetSpec.latest())
-    ends = []
+    ends: list[Any] = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
         found = testbed.admin().list_offsets(latest, isolation_level=level)
         ends.append({tp.partition: done.result(30).offset for tp, done in found.items()})
-    return "\n".join([*lines, f"last stable offsets of the rooms topic {ends[0]}, ends {ends[1]}"])
+    return ends
 
 
 def _checked(testbed: Testbed, verdict: Verdict) -> Verdict:
