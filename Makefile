@@ -74,7 +74,7 @@ test-compiled-core: ## the same without the tests that need servers
 bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## compare with Kafka Streams, Quix Streams and others (hours; PEERS="--rounds 1")
 	$(BIN)/python -m benchmarks.peers $(PEERS)
 
-fuzz: $(DEV_STAMP) ## fuzz all readers: 10,000,000 mutants, 100,000 Hypothesis inputs (FUZZ="--count 1000")
+fuzz: $(DEV_STAMP) ## fuzz all readers, and a worker with 200,000 broken batches (FUZZ="--count 1000 --batches 500")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 .PHONY: chaos soak bite

@@ -75,6 +75,7 @@ class Seeded:
 
 def test_every_bug_has_a_scenario() -> None:
     assert SCENARIOS.keys() == BUGS.keys()
+    assert len(BUGS) >= 15
 
 
 async def bites(name: str, monkeypatch: pytest.MonkeyPatch, find_servers: Callable[[], Servers]) -> None:

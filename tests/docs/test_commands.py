@@ -24,6 +24,7 @@ import pytest
 import yaml
 
 from pipeline.devstack.cache import cache_dir
+from testkit import fork_server
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
 
@@ -244,12 +245,13 @@ def mentioned(page: Path) -> list[list[str]]:
 @cache
 def help_of(*command: str) -> str:
     """Return the help of a program."""
-    done = subprocess.run(
-        [*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    if command[:3] == (sys.executable, "-m", "pipeline"):
+        done = fork_server.run(*command[3:], "--help", env=env)
+    else:
+        done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, check=False, env=env)
+    assert done.returncode == 0, f"{command}: {done.stderr.decode()}"
+    return done.stdout.decode()
 
 
 def check(program: str, *arguments: str) -> None:

@@ -6,4 +6,6 @@ targets.py     the parsers under test and what must hold for a parsed value
 mutate.py      mutations of the seeds
 strategies.py  inputs drawn by Hypothesis
 run.py         the fuzzing loop: counts, CPU time, memory, files with failing inputs
+batches.py     record batches that are damaged at every level
+live.py        writes them to a broker with a worker, and measures what good signals wait
 """
