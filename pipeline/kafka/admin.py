@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ssl
+import struct
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +22,7 @@ from pipeline.kafka.protocol import (
     DescribeGroups,
     DescribeQuorum,
     Metadata,
+    MetadataWithIds,
     TxnOffsetCommit,
 )
 from pipeline.settings import Settings
@@ -28,6 +31,8 @@ REQUIRED_APIS: Final = (Metadata, DescribeGroups, TxnOffsetCommit)
 """Requests that need these versions, or later ones. Kafka 2.5 is the first release with all."""
 DIAGNOSIS_MS: Final = 5000
 """Time limit of the diagnosis in milliseconds, per bootstrap server."""
+_NO_ID: Final = (0, 0)
+"""The two halves of Kafka's UUID that means "none"."""
 _HINTS: Final = {
     "PLAINTEXT": " (if it requires TLS or a login, set KAFKA_SECURITY_PROTOCOL)",
     "SASL_PLAINTEXT": " (if it requires TLS, set KAFKA_SECURITY_PROTOCOL=SASL_SSL)",
@@ -41,7 +46,8 @@ class TopicMetadata(NamedTuple):
     """A topic as a broker describes it.
 
     `replicas` is the lowest number of a partition. `operations` is what this client may do: one bit per operation code;
-    not above 0 when the broker does not report it.
+    not above 0 when the broker does not report it. `topic_id` is the topic's id as Kafka's tools print it; another one
+    under the same name is a topic that was deleted and created again. It is "" where the broker has no topic ids.
     """
 
     error: type[Errors.KafkaError]
@@ -49,6 +55,7 @@ class TopicMetadata(NamedTuple):
     replicas: int
     has_leaders: bool
     operations: int
+    topic_id: str = ""
 
     @property
     def missing(self) -> bool:
@@ -135,16 +142,39 @@ def _config_error(failure: BaseException, server: str, settings: Settings) -> Co
     return None
 
 
-async def describe_topics(admin: Any, names: Iterable[str]) -> ClusterMetadata:
-    """Describe these topics, in this order. Raises KafkaError."""
+async def describe_topics(admin: Any, names: Iterable[str], node: int | None = None) -> ClusterMetadata:
+    """Describe these topics, in this order, as one broker knows them: `node`, or any. Raises KafkaError.
+
+    `admin` is an admin client or a consumer.
+    """
     topics: dict[str, Any] = dict.fromkeys(names)
+    client = admin._client
+    node = client.get_random_node() if node is None else node
     create, cluster_operations, topic_operations = False, False, True
-    response = await admin._send_request(Metadata(list(topics), create, cluster_operations, topic_operations))
-    for code, name, _, partitions, operations in response.topics:
-        replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
-        has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
-        topics[name] = TopicMetadata(Errors.for_code(code), len(partitions), replicas, has_leaders, operations)
+    options = (create, cluster_operations, topic_operations)
+    try:
+        wanted = [(*_NO_ID, name, NO_TAGS) for name in topics]
+        response = await client.send(node, MetadataWithIds(wanted, *options, NO_TAGS))
+        for code, name, high, low, _, partitions, operations, _ in response.topics:
+            topics[name] = _topic(code, partitions, operations, _shown_id(high, low))
+    except (Errors.IncompatibleBrokerVersion, NotImplementedError):  # before Kafka 2.8
+        response = await client.send(node, Metadata(list(topics), *options))
+        for code, name, _, partitions, operations in response.topics:
+            topics[name] = _topic(code, partitions, operations)
     return ClusterMetadata(len(response.brokers), topics)
+
+
+def _topic(code: int, partitions: list[Any], operations: int, topic_id: str = "") -> TopicMetadata:
+    replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
+    has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
+    return TopicMetadata(Errors.for_code(code), len(partitions), replicas, has_leaders, operations, topic_id)
+
+
+def _shown_id(high: int, low: int) -> str:
+    """Return a topic id as Kafka's tools print it; "" for the id that means "none"."""
+    if (high, low) == _NO_ID:
+        return ""
+    return base64.urlsafe_b64encode(struct.pack(">qq", high, low)).decode().rstrip("=")
 
 
 async def describe_group(admin: Any, name: str) -> ConsumerGroup:

@@ -175,7 +175,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         settings = self.app.settings
         self._assignor = self.app.assignor
         session = round(settings.session_timeout * 1000)
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             **settings.kafka(),
             client_id=self.app.conf.broker_client_id,
             group_id=self.app.conf.id,
@@ -197,6 +197,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=self.app.conf.consumer_metadata_max_age_ms,
             retry_backoff_ms=50,
         )
+        loop, look_soon = self.consumer.loop, self.app.recovery.watch.look_soon
+        consumer._client.cluster.add_listener(lambda _: loop.call_soon_threadsafe(look_soon))
+        return consumer
 
     async def _fetch_records(
         self,
