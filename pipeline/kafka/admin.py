@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import ssl
@@ -40,6 +41,12 @@ _HINTS: Final = {
     "SSL": " (if it has no TLS, change KAFKA_SECURITY_PROTOCOL; if it requires a certificate, set KAFKA_SSL_CERT)",
 }
 """Security protocol to the likely reason why a server closes the connection without an error."""
+
+
+class UnreachableBrokersError(Errors.KafkaConnectionError):
+    """A bootstrap server answers, but brokers can't be reached where they say they are."""
+
+    REMEDY = "start it, or correct its advertised.listeners"
 
 
 class TopicMetadata(NamedTuple):
@@ -94,12 +101,11 @@ async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOK
         await admin.close()
 
 
-async def diagnose_connection(
-    error: Errors.KafkaConnectionError, settings: Settings
-) -> ConfigError | Errors.KafkaConnectionError:
+async def diagnose_connection(error: Errors.KafkaError, settings: Settings) -> ConfigError | Errors.KafkaError:
     """Connect to each bootstrap server again, and return an error that names the reason.
 
-    It is a ConfigError when a server rejects this client, `error` when one accepts it by now, else the reasons of all.
+    It is a ConfigError when a server rejects this client. When one accepts it, it names the brokers that can't be
+    reached at their advertised addresses, or is `error` when there are none. Else it has the reasons of all.
     """
     options = settings.kafka() | {"request_timeout_ms": DIAGNOSIS_MS}
     del options["bootstrap_servers"]
@@ -115,9 +121,31 @@ async def diagnose_connection(
             reason = failure.args[0] if isinstance(failure, Errors.KafkaError) and failure.args else failure
             reasons.append(f"{server}: {str(reason) or type(failure).__name__}")
         else:
-            return error
+            return await _unreachable_brokers(settings) or error
     was_closed = any(word in reasons[0].lower() for word in ("closed", "reset"))
     return Errors.KafkaConnectionError("; ".join(reasons) + (_HINTS[settings.security_protocol] if was_closed else ""))
+
+
+async def _unreachable_brokers(settings: Settings) -> UnreachableBrokersError | None:
+    """Return an error that names the brokers that this client can't reach where they say they are, if any."""
+    admin = AIOKafkaAdminClient(**settings.kafka() | {"request_timeout_ms": DIAGNOSIS_MS})
+    try:
+        with contextlib.suppress(Errors.KafkaError, OSError, TimeoutError):
+            await admin.start()
+            addresses = broker_addresses(admin)
+            ready = await asyncio.gather(*(admin._client.ready(node) for node in addresses))
+            texts = [
+                unreachable(node, addresses[node]) for node, is_up in zip(addresses, ready, strict=True) if not is_up
+            ]
+            return UnreachableBrokersError("; ".join(texts)) if texts else None
+        return None
+    finally:
+        await admin.close()
+
+
+def unreachable(node: int, address: str) -> str:
+    """Return the text about a broker that can't be reached where it says it is."""
+    return f"broker {node} can't be reached at its advertised address {address}"
 
 
 def _config_error(failure: BaseException, server: str, settings: Settings) -> ConfigError | None:

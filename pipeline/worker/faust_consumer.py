@@ -90,6 +90,11 @@ class Consumer(driver.Consumer):
         if missed := self._intake.missed():
             await self._thread.place(missed)
 
+    def refusal(self) -> BaseException | None:
+        """Return the error with which the group refuses this worker. Before there are partitions no poll reports it."""
+        refusal: BaseException | None = self._thread.refusal
+        return refusal
+
     def poll_state(self) -> str:
         """Return what polls depend on, for the error of a consumer that does not poll."""
         return (
@@ -273,6 +278,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def in_place(self) -> bool:
         """Whether the inputs of the current assignment were put at their positions."""
         return self._consumer is not None and self._in_place(self._consumer._fetcher) is not None
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """The error of the group's coordinator that waits to be read."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        return getattr(coordinator, "_pending_exception", None)
 
     @property
     def member_id(self) -> str | None:

@@ -196,6 +196,7 @@ class Worker:
             "hanging transactions": parts.monitor.run(),
             "topics": watch.run(intake.inputs, parts.transactions.clock),
             "garbage collection": _tune_gc(engine),
+            "membership": liveness.check_membership(app.consumer.refusal),
             "polls": liveness.check_polls(lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state),
             "reads": liveness.check_reads(
                 intake.reading,

@@ -13,7 +13,7 @@ from aiokafka import errors as Errors
 from pipeline.admin.setup import check_topics
 from pipeline.errors import ConfigError
 from pipeline.kafka import acls
-from pipeline.kafka.admin import admin_client
+from pipeline.kafka.admin import UnreachableBrokersError, admin_client, diagnose_connection
 from pipeline.kafka.authorization import require_permissions
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.settings import Settings
@@ -63,9 +63,17 @@ async def retried(call: Callable[[], Awaitable[_T]], server: str, settings: Sett
             return await call()
         except (RegistryDownError, Errors.KafkaConnectionError, Errors.NodeNotReadyError, OSError) as error:
             if time.monotonic() - logged >= LOG_SECONDS:
+                reason = await _reason(error, settings)
                 logged = time.monotonic()
-                log.warning(f"waiting for {server}", error=str(error))
+                log.warning(f"waiting for {server}", error=reason)
         except Errors.KafkaError as error:
             if not error.retriable:
                 raise fatal(error, settings) from error
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _reason(error: Exception, settings: Settings) -> str:
+    """Return why a server does not answer; of a broker that can't be reached, with its address and the remedy."""
+    why = await diagnose_connection(error, settings) if isinstance(error, Errors.NodeNotReadyError) else error
+    remedy = f": {why.REMEDY}" if isinstance(why, UnreachableBrokersError) else ""
+    return f"{next(iter(why.args), why)}{remedy}"

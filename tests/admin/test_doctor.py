@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,7 +31,7 @@ from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, TopicPosition
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.settings import load
-from testkit.pipe import Pipe
+from testkit.pipe import ROOT, Pipe
 from testkit.servers import PREFIX
 from tests.support.doctor import ORDER, examined, run
 
@@ -115,17 +116,43 @@ async def test_unreachable_advertised_address_is_reported() -> None:
     lost = {"advertised.listeners": "PLAINTEXT://127.0.0.1:9"}
     stack = Stack(f"{PREFIX}{os.getpid()}-lost", registry=False, extra_properties=lost)
     try:
-        settings = load(
-            bootstrap_servers=(await asyncio.to_thread(stack.up)).bootstrap_servers,
-            registry_url=NOWHERE["SCHEMA_REGISTRY_URL"],
-        )
+        servers = str((await asyncio.to_thread(stack.up)).bootstrap_servers)
+        settings = load(bootstrap_servers=servers, registry_url=NOWHERE["SCHEMA_REGISTRY_URL"])
         lines = await doctor.examine(settings, 10)
+        env = {**os.environ, **NOWHERE, "KAFKA_BOOTSTRAP_SERVERS": servers, "PIPELINE_HTTP_PORT": "0"}
+        texts = await asyncio.gather(*(first_error(env, *command) for command in COMMANDS))
     finally:
         await asyncio.to_thread(stack.down)
+    for command, text in zip(COMMANDS, texts, strict=True):
+        assert "broker 1 can't be reached at its advertised address 127.0.0.1:9: start it, or correct" in text, command
     assert lines[0].state == "wrong"
     assert lines[0].found == "broker 1 can't be reached at its advertised address 127.0.0.1:9"
     assert "advertised.listeners" in lines[0].remedy
     assert lines[2].found == "not checked: the broker is unavailable"
+
+
+COMMANDS = (
+    ("setup",),
+    ("send", "tests/captures/freeswitch.signals.expected.jsonl"),
+    ("events", "--max", "1"),
+    ("worker",),
+)
+
+
+async def first_error(env: dict[str, str], *command: str) -> str:
+    """Return the first line that a command writes to standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline", *command, cwd=ROOT, env=env, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        line = b""
+        while not line or b'"starting"' in line:
+            line = await process.stderr.readline()
+    if process.returncode is None:
+        process.terminate()
+        await process.communicate()
+    return line.decode()
 
 
 async def test_silent_broker_takes_only_the_time_limit(pipe: Pipe) -> None:

@@ -17,7 +17,13 @@ from pipeline.admin.topic_policy import FAR_AHEAD
 from pipeline.admin.topic_shape import RUNBOOK
 from pipeline.core.merge import GRACE
 from pipeline.errors import PipelineError
-from pipeline.kafka.admin import broker_addresses, controller_time, unsupported_apis
+from pipeline.kafka.admin import (
+    UnreachableBrokersError,
+    broker_addresses,
+    controller_time,
+    unreachable,
+    unsupported_apis,
+)
 from pipeline.kafka.schema_registry import Registry
 from pipeline.topics import ROOMS, SIGNAL_TOPICS
 
@@ -43,8 +49,8 @@ async def check_brokers(context: CheckContext) -> list[CheckResult]:
     results = []
     for node, apis in unsupported.items():
         if apis is None:
-            found = f"broker {node} can't be reached at its advertised address {addresses[node]}"
-            results.append(CheckResult("wrong", found, "start it, or correct its advertised.listeners"))
+            text = unreachable(node, addresses[node])
+            results.append(CheckResult("wrong", text, UnreachableBrokersError.REMEDY))
         elif apis:
             found = f"broker {node} at {addresses[node]} is too old: {', '.join(apis)}"
             results.append(CheckResult("wrong", found, "use Kafka 2.5 or newer"))
