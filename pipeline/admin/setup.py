@@ -118,7 +118,7 @@ async def check_topics(
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
     cluster = await describe_topics(admin, names)
     unforceable = await _unforceable(cluster, settings)
-    configs = await _configs(admin, [name for name in names if not cluster.topics[name].missing])
+    configs = await topic_configs(admin, [name for name in names if not cluster.topics[name].missing])
     observed = [ObservedTopic(name, names[name], cluster.topics[name].replicas, configs[name]) for name in configs]
     if warning := topic_policy.single_replica_warning(cluster.brokers, observed):
         warn(warning)
@@ -146,7 +146,7 @@ async def _unforceable(cluster: ClusterMetadata, settings: Settings) -> list[str
     return [*lines, *await topic_shape.partition_faults(cluster.topics, settings)]
 
 
-async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
+async def topic_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
     """Return the effective settings of topics. Raises ConfigError when a topic stays unknown, or access is denied.
 
     Any broker may answer, and learns of a new topic in its own time: an unknown topic is requested again.

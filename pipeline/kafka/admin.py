@@ -55,6 +55,8 @@ class TopicMetadata(NamedTuple):
     `replicas` is the lowest number of a partition. `operations` is what this client may do: one bit per operation code;
     not above 0 when the broker does not report it. `topic_id` is the topic's id as Kafka's tools print it; another one
     under the same name is a topic that was deleted and created again. It is "" where the broker has no topic ids.
+    `in_sync` is the lowest number of in-sync replicas of a partition, `under_replicated` the number of partitions that
+    have fewer of them than replicas.
     """
 
     error: type[Errors.KafkaError]
@@ -63,6 +65,8 @@ class TopicMetadata(NamedTuple):
     has_leaders: bool
     operations: int
     topic_id: str = ""
+    in_sync: int = 0
+    under_replicated: int = 0
 
     @property
     def missing(self) -> bool:
@@ -195,7 +199,17 @@ async def describe_topics(admin: Any, names: Iterable[str], node: int | None = N
 def _topic(code: int, partitions: list[Any], operations: int, topic_id: str = "") -> TopicMetadata:
     replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
     has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
-    return TopicMetadata(Errors.for_code(code), len(partitions), replicas, has_leaders, operations, topic_id)
+    in_sync = [(len(isr), len(isr) < len(replicas)) for _, _, _, _, replicas, isr, *_ in partitions]
+    return TopicMetadata(
+        Errors.for_code(code),
+        len(partitions),
+        replicas,
+        has_leaders,
+        operations,
+        topic_id,
+        min((count for count, _ in in_sync), default=0),
+        sum(is_under for _, is_under in in_sync),
+    )
 
 
 def _shown_id(high: int, low: int) -> str:

@@ -91,8 +91,8 @@ class Worker:
     def not_ready(self) -> str | None:
         if self._parts is None:
             return self._waiting_for
-        if self._parts.watch.doubt:
-            return self._parts.watch.doubt
+        if problem := self._parts.watch.doubt or self._parts.watch.unwritable:
+            return problem
         return None if self._parts.engine.intake.generation is not None else "waiting for partitions"
 
     def refresh(self) -> None:
@@ -127,6 +127,9 @@ class Worker:
         except PipelineError as error:
             if isinstance(error, DeniedError):
                 error = await refine_denied_error(error, acls.worker(self._settings), self._settings)
+            elif type(error) in (FatalError, FencedError) and (why := await startup.unwritable(self._settings)):
+                log.warning(str(error), error=type(error).__name__)
+                error = why
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:

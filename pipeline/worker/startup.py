@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -10,8 +11,10 @@ from typing import Final, TypeVar
 import structlog
 from aiokafka import errors as Errors
 
+from pipeline import topics
+from pipeline.admin.replicas import START, below_minimum
 from pipeline.admin.setup import check_topics
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, FatalError, PipelineError
 from pipeline.kafka import acls
 from pipeline.kafka.admin import UnreachableBrokersError, admin_client, diagnose_connection
 from pipeline.kafka.authorization import require_permissions
@@ -19,6 +22,8 @@ from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.settings import Settings
 from pipeline.worker.kafka_errors import fatal
 
+EXPLAIN_SECONDS: Final = 5
+"""Time limit of a look that only makes an error clearer."""
 LOG_SECONDS: Final = 3.0
 """Seconds between two log lines about the same wait."""
 RETRY_SECONDS: Final = 0.5
@@ -70,6 +75,19 @@ async def retried(call: Callable[[], Awaitable[_T]], server: str, settings: Sett
             if not error.retriable:
                 raise fatal(error, settings) from error
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def unwritable(settings: Settings) -> FatalError | None:
+    """Return the error of output topics that can't be written for lack of in-sync replicas, if there are any.
+
+    The broker aborts a transaction that takes too long for that reason, which looks like a second producer.
+    """
+    names = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS if topic.output]
+    with contextlib.suppress(Errors.KafkaError, PipelineError, OSError, TimeoutError):
+        async with asyncio.timeout(EXPLAIN_SECONDS), admin_client(settings, request_timeout_ms=5000) as admin:
+            if found := await below_minimum(admin, names):
+                return FatalError(f"Kafka accepts no output: {'; '.join(found)}; nothing was committed: {START}")
+    return None
 
 
 async def _reason(error: Exception, settings: Settings) -> str:

@@ -17,6 +17,7 @@ from aiokafka import errors as Errors
 
 from pipeline import topics
 from pipeline.admin import topic_shape
+from pipeline.admin.replicas import START, minimums, unwritable
 from pipeline.admin.setup import check_topics
 from pipeline.admin.signal_loss import recreated
 from pipeline.admin.topic_policy import FAR_AHEAD
@@ -54,6 +55,9 @@ class TopicWatch:
         """The id of each topic when it was described first; "" where the broker has none."""
         self.doubt = ""
         """What is wrong with the topics as far as one broker knows, while the others are asked; else ""."""
+        self.unwritable = ""
+        """Why no output can be written: too few in-sync replicas; else ""."""
+        self._least: dict[str, int] = {}
         self._due = asyncio.Event()
         self._deviations: set[str] = set()
         self._ahead: set[bytes] = set()
@@ -65,7 +69,7 @@ class TopicWatch:
 
     async def run(self, inputs: Callable[[], Iterable[Input]], clock: BrokerClock) -> None:
         """Check the topics and the times of the signals until cancelled. Raises FatalError."""
-        settings_due = time.monotonic() + SETTINGS_SECONDS
+        settings_due = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), CHECK_SECONDS)
@@ -95,6 +99,7 @@ class TopicWatch:
         finally:
             self.doubt = ""
         self._note(found)
+        self._check_replicas(found)
 
     async def _first(self) -> Described:
         """Describe the topics before there is anything to compare with."""
@@ -162,6 +167,17 @@ class TopicWatch:
             {name: topic.topic_id for name, topic in found.items() if topic.topic_id or name not in self.ids}
         )
 
+    def _check_replicas(self, found: Described) -> None:
+        """Report when units cannot be written, and when they can again."""
+        outputs = {name: number for name, number in self._least.items() if name not in self._signals}
+        texts = unwritable(found, outputs)
+        text = f"Kafka accepts no output: {'; '.join(texts)}: {START}" if texts else ""
+        if text and text != self.unwritable:
+            log.warning(text)
+        elif self.unwritable and not text:
+            log.info("Kafka accepts output again")
+        self.unwritable = text
+
     # --- settings, times ---------------------------------------------------------------------------------------
 
     async def _check_settings(self) -> None:
@@ -169,6 +185,7 @@ class TopicWatch:
         try:
             async with admin_client(self._settings) as admin:
                 found = set(await check_topics(admin, self._settings, lambda _: None))
+                self._least = await minimums(admin, self._names)
         except PipelineError as error:
             log.warning("could not check the topics' settings", error=str(error))
             return

@@ -13,12 +13,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions, NewTopic
 
+from pipeline.admin.doctor import examine
 from pipeline.devstack import Stack
 from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, TopicPosition
 from pipeline.topics import API, EVENTS
+from pipeline.worker.startup import unwritable
 from testkit.pipe import Pipe
 from testkit.servers import PREFIX, Servers
 from tests.support.eager import eager_worker
@@ -224,6 +226,27 @@ async def test_signals_without_an_append_time_are_counted(pipe: Pipe) -> None:
                 await asyncio.sleep(0.1)
         assert worker.metric("pipeline_time_ahead_seconds") == 0
     assert (await positions(pipe))[pipe.partition("room")].positions[0].time < YEAR_2100_US // 2
+
+
+async def test_too_few_in_sync_replicas_are_reported_while_they_last(pipe: Pipe) -> None:
+    text = f"a partition of {pipe.topic('events')} has 1 in-sync replicas, min.insync.replicas is 2"
+    with eager_worker(pipe) as worker:
+        await pipe.send(CREATE)
+        await pipe.until_events(1)
+        assert await unwritable(pipe.settings) is None
+        await alter(pipe, "events", EVENTS.config | {"min.insync.replicas": "2"})
+        line = await until_log(worker, "Kafka accepts no output")
+        assert line["msg"] == f"Kafka accepts no output: {text}: start the brokers that have its replicas"
+        code, body = worker.get("/readyz")
+        assert (code, text in body) == (503, True)
+        assert text in str(await unwritable(pipe.settings)), "also the reason of an end"
+        found = [line for line in await examine(pipe.settings) if line.check == "topics" and line.state == "wrong"]
+        assert f"{text}: nothing can be written" in [line.found for line in found]
+        await pipe.send(*volumes(0, 1))
+        await alter(pipe, "events", EVENTS.config)
+        await until_log(worker, "Kafka accepts output again")
+        assert worker.get("/readyz")[0] == 200
+        await pipe.until_events(2)
 
 
 # --- several brokers -----------------------------------------------------------------------------------------
