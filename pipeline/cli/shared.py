@@ -64,20 +64,21 @@ def silence_kafka_client() -> None:
 @contextlib.contextmanager
 def kafka_errors(settings: Settings) -> Iterator[None]:
     """Turn errors of the Kafka client into a ConfigError that names the broker and the remedy."""
-    from aiokafka.errors import KafkaConnectionError, KafkaError
+    from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
     silence_kafka_client()
     try:
         yield
     except KafkaError as error:
-        if isinstance(error, KafkaConnectionError):
-            from pipeline.kafka.admin import diagnose_connection
+        remedy = "check KAFKA_BOOTSTRAP_SERVERS and that it runs"
+        if isinstance(error, KafkaConnectionError | NodeNotReadyError):
+            from pipeline.kafka.admin import UnreachableBrokersError, diagnose_connection
 
             why = asyncio.run(diagnose_connection(error, settings))
             if isinstance(why, ConfigError):
                 raise why from None
             error = why
+            if isinstance(why, UnreachableBrokersError):
+                remedy = why.REMEDY
         text = str(next(iter(error.args), "")) or type(error).__name__
-        raise ConfigError(
-            f"Kafka at {settings.bootstrap_servers}: {text}: check KAFKA_BOOTSTRAP_SERVERS and that it runs"
-        ) from None
+        raise ConfigError(f"Kafka at {settings.bootstrap_servers}: {text}: {remedy}") from None

@@ -13,7 +13,7 @@ AcceptLoss = Annotated[
     typer.Option(
         "--accept-loss",
         metavar="",
-        help="Continue although Kafka deleted signals before they were read; the log reports how many.",
+        help="Continue although signals were deleted unread, or the table lost rows; the log reports what.",
     ),
 ]
 

@@ -101,6 +101,42 @@ class Metadata(_Request):
     )
 
 
+class MetadataWithIds(_Request):
+    """The same with the topics' ids (KIP-516), each as two halves of a UUID. From Kafka 2.8 on."""
+
+    API_KEY, API_VERSION = 3, 10
+    FIELDS = _flexible_struct(
+        topics=_flexible_array(topic_id_high=Int64, topic_id_low=Int64, topic=_COMPACT),
+        allow_auto_topic_creation=Boolean,
+        include_cluster_authorized_operations=Boolean,
+        include_topic_authorized_operations=Boolean,
+    )
+    RESPONSE = _flexible_struct(
+        throttle_time_ms=Int32,
+        brokers=_flexible_array(node_id=Int32, host=_COMPACT, port=Int32, rack=_COMPACT),
+        cluster_id=_COMPACT,
+        controller_id=Int32,
+        topics=_flexible_array(
+            error_code=Int16,
+            topic=_COMPACT,
+            topic_id_high=Int64,
+            topic_id_low=Int64,
+            is_internal=Boolean,
+            partitions=_flexible_array(
+                error_code=Int16,
+                partition=Int32,
+                leader=Int32,
+                leader_epoch=Int32,
+                replicas=CompactArray(Int32),
+                isr=CompactArray(Int32),
+                offline_replicas=CompactArray(Int32),
+            ),
+            authorized_operations=Int32,
+        ),
+        authorized_operations=Int32,
+    )
+
+
 class DescribeGroups(_Request):
     """Describe consumer groups, and what this client may do (KIP-430), which aiokafka's own v3 does not decode."""
 

@@ -91,6 +91,11 @@ class Consumer(driver.Consumer):
         if missed := self._intake.missed():
             await self._thread.place(missed)
 
+    def refusal(self) -> BaseException | None:
+        """Return the error with which the group refuses this worker. Before there are partitions no poll reports it."""
+        refusal: BaseException | None = self._thread.refusal
+        return refusal
+
     def poll_state(self) -> str:
         """Return what polls depend on, for the error of a consumer that does not poll."""
         return (
@@ -176,7 +181,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         settings = self.app.settings
         self._assignor = self.app.assignor
         session = round(settings.session_timeout * 1000)
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             **client_options(settings),
             client_id=self.app.conf.broker_client_id,
             group_id=self.app.conf.id,
@@ -198,6 +203,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=self.app.conf.consumer_metadata_max_age_ms,
             retry_backoff_ms=50,
         )
+        loop, look_soon = self.consumer.loop, self.app.recovery.watch.look_soon
+        consumer._client.cluster.add_listener(lambda _: loop.call_soon_threadsafe(look_soon))
+        return consumer
 
     async def _fetch_records(
         self,
@@ -271,6 +279,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def in_place(self) -> bool:
         """Whether the inputs of the current assignment were put at their positions."""
         return self._consumer is not None and self._in_place(self._consumer._fetcher) is not None
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """The error of the group's coordinator that waits to be read."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        return getattr(coordinator, "_pending_exception", None)
 
     @property
     def member_id(self) -> str | None:

@@ -21,6 +21,7 @@ from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.worker.fencing import UnknownOutcome, acquire, leave, unchanged
 from pipeline.worker.table_rows import TableRows, table_records
+from pipeline.worker.takeover import require_no_other_workers
 from pipeline.worker.task import PartitionTask
 from pipeline.worker.transactions import Transactions
 
@@ -150,6 +151,7 @@ class TransactionEnder:
                     if is_position and record.value is not None:
                         row = await self._rows.decode(record.value)
                         assert isinstance(row, Position)
+                        await require_no_other_workers({row.group_id}, self._settings)
                         owner = row.transactional_id
             return None if owner is None else (owner, True)
         finally:

@@ -34,6 +34,17 @@ def fatal(error: BaseException, settings: Settings) -> FatalError:
     for cause in causes:
         if isinstance(cause, _DENIED):
             return _denied(cause, settings)
+        if isinstance(cause, Errors.InvalidSessionTimeoutError):
+            return ConfigError(
+                f"the broker refuses a session timeout of {settings.session_timeout:g} s: set "
+                "PIPELINE_SESSION_TIMEOUT_SECONDS to a value between its group.min.session.timeout.ms and "
+                "group.max.session.timeout.ms"
+            )
+        if isinstance(cause, Errors.InconsistentGroupProtocolError):
+            return ConfigError(
+                f"group {settings.group_id!r} has members that are no workers of this pipeline: stop them, or set "
+                "PIPELINE_GROUP_ID to a group of the workers alone"
+            )
         if isinstance(cause, Errors.InvalidTransactionTimeout):
             return ConfigError(
                 f"the broker allows no transaction of {TRANSACTION_TIMEOUT_MS} ms: raise its transaction.max.timeout.ms"

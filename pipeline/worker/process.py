@@ -4,7 +4,7 @@
 1  an error that a restart recovers from
 2  invalid configuration or environment (topics, schemas, permissions, settings): an operator must act
 3  fenced: another worker took over; nothing of this one was committed since
-4  signals were deleted unread: see --accept-loss
+4  signals were deleted unread, or with their topic: see --accept-loss
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import structlog
 from aiokafka import errors as Errors
 
+from pipeline.admin import table_loss
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import refine_denied_error
@@ -45,6 +46,7 @@ from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
 from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
+from pipeline.worker.topic_watch import TopicWatch, seconds_ahead
 from pipeline.worker.transactions import Transactions
 
 STOP_SECONDS: Final = 4.0
@@ -65,13 +67,15 @@ class Parts(NamedTuple):
     transactions: Transactions
     barrier: Barrier
     monitor: HangingTransactionMonitor
+    watch: TopicWatch
 
 
 class Worker:
     """One worker, from the first connection to the exit code. It answers the probes (http.Health)."""
 
     def __init__(self, settings: Settings, *, accept_loss: bool = False, force: bool = False) -> None:
-        """`accept_loss`: continue where signals were deleted unread. `force`: only warn of unsafe topic settings."""
+        """`accept_loss`: continue where signals or rows of the table were lost. `force`: only warn of unsafe topic
+        settings."""
         self._settings = settings
         self._force = force
         self._accept_loss = accept_loss
@@ -87,6 +91,8 @@ class Worker:
     def not_ready(self) -> str | None:
         if self._parts is None:
             return self._waiting_for
+        if problem := self._parts.watch.doubt or self._parts.watch.unwritable:
+            return problem
         return None if self._parts.engine.intake.generation is not None else "waiting for partitions"
 
     def refresh(self) -> None:
@@ -95,6 +101,8 @@ class Worker:
             self._metrics.recovery.set(self._parts.recovery.seconds)
             self._metrics.fenced_owners.set(self._parts.ender.fenced)
             self._metrics.barrier_questions.set(self._parts.barrier.lookups)
+            inputs, clock = self._parts.engine.intake.inputs(), self._parts.transactions.clock
+            self._metrics.time_ahead.set(max([0.0, *(seconds_ahead(source, clock) for source in inputs)]))
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -119,6 +127,9 @@ class Worker:
         except PipelineError as error:
             if isinstance(error, DeniedError):
                 error = await refine_denied_error(error, acls.worker(self._settings), self._settings)
+            elif type(error) in (FatalError, FencedError) and (why := await startup.unwritable(self._settings)):
+                log.warning(str(error), error=type(error).__name__)
+                error = why
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
@@ -163,29 +174,34 @@ class Worker:
             if record.startswith("conference.signal."):
                 decoder.learn(schema_id, SCHEMAS[record])
         offsets = LogOffsets(settings)
-        transactions = Transactions(settings, offsets)
+        watch = TopicWatch(settings, offsets, self._metrics)
+        transactions = Transactions(settings, offsets, lambda: table_loss.offset_text(watch.ids.get(watch.table, "")))
         rows = TableRows(registry)
         ender = TransactionEnder(settings, offsets, rows, transactions)
         table_log = TableLog(offsets, rows, ender)
-        recovery = Recovery(settings, offsets, table_log, accept_loss=self._accept_loss)
-        encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context)
+        recovery = Recovery(settings, offsets, table_log, watch, accept_loss=self._accept_loss)
+        group_id = settings.group_id
+        encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context, group_id=group_id)
         engine = Engine(settings, encoder, decoder, learner, transactions, self._metrics)
         barrier = Barrier(offsets, transactions.clock, engine.tasks, engine.wake, engine.request_broker_time)
         monitor = HangingTransactionMonitor(offsets, ender, engine.tasks, engine.include, engine.take_ended)
         app = topology(engine, recovery, settings)
-        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor)
+        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor, watch)
 
     async def _serve(self, parts: Parts, stop: asyncio.Event) -> None:
         """Run all services until `stop`, or until one raises."""
-        app, engine, intake = parts.app, parts.engine, parts.engine.intake
+        app, engine, intake, watch = parts.app, parts.engine, parts.engine.intake, parts.watch
         app.finalize()
+        parts.offsets.on_refresh(watch.look_soon)
         table: dict[str, Awaitable[None]] = {
             "faust": app.start(),
-            "crash": _raise_crash(app, self._settings),
+            "crash": _raise_crash(app, watch, self._settings),
             "engine": engine.run(),
             "barrier": parts.barrier.run(),
             "hanging transactions": parts.monitor.run(),
+            "topics": watch.run(intake.inputs, parts.transactions.clock),
             "garbage collection": _tune_gc(engine),
+            "membership": liveness.check_membership(app.consumer.refusal),
             "polls": liveness.check_polls(lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state),
             "reads": liveness.check_reads(
                 intake.reading,
@@ -250,12 +266,15 @@ async def _until_stopped(stop: asyncio.Event, work: Awaitable[None]) -> None:
     await asyncio.wait({task}, timeout=0.5)
 
 
-async def _raise_crash(app: Any, settings: Settings) -> None:
+async def _raise_crash(app: Any, watch: TopicWatch, settings: Settings) -> None:
     """Wait for a crash of the Faust app, and raise its cause."""
     await app._crashed.wait()
     error = app.crash_reason
     if isinstance(error, PipelineError):
         raise error
+    if isinstance(error, Errors.KafkaError):
+        with contextlib.suppress(Errors.KafkaError):
+            await watch.check()  # the cause may be a topic that is gone, or is another
     if isinstance(error, Errors.OffsetOutOfRangeError):
         raise LossError(
             f"signals were deleted unread while they were being read ({error}): restart the worker to see how many"

@@ -270,6 +270,6 @@ class Unit:
         return out
 
     def _position(self, inputs: tuple[Input, Input]) -> bytes:
-        positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs)
-        position = Position(transactional_id=self._owner, positions=positions)
+        positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time, i.topic_id) for i in inputs)
+        position = Position(self._owner, positions, self._encoder.group_id)
         return encode_row(POSITION_KEY, self._encoder.encode(position))
