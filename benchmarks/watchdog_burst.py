@@ -35,6 +35,8 @@ OCCURRED_AT = 1_795_354_386_106_600
 URL = "https://cdn.example.com/audio/announcement.wav"
 CHUNKS, CHUNK_SECONDS = 10, 0.012
 """The plays are sent in this many parts, one per so many seconds."""
+CE_TYPE = 2
+"""Place of the header with an event's name."""
 _FAILED = DECODERS[PlayFailed.RECORD]
 Times = list[float]
 
@@ -103,7 +105,6 @@ class Burst:
             self._producer.poll(0)
             time.sleep(max(0.0, began + (chunk + 1) * CHUNK_SECONDS - time.monotonic()))
         self._producer.flush(30)
-        time.sleep(watchdog / 2)  # the started events
         return self._read(ends, count)
 
     def _end(self, number: int) -> TopicPartition:
@@ -112,22 +113,23 @@ class Burst:
         return TopicPartition(topic, number, end)
 
     def _read(self, ends: list[TopicPartition], count: int) -> tuple[Times, Times, float]:
+        """Read until `count` playbacks have failed. What is read is decoded afterwards: the worker needs the processor
+        now."""
         self._consumer.assign(ends)
-        appended: Times = []
-        visible: Times = []
-        deadlines: list[float] = []
+        failed = []
         limit = time.monotonic() + 60
-        while len(appended) < count:
-            assert time.monotonic() < limit, f"{len(appended)} of {count} playbacks have failed"
-            for message in self._consumer.consume(1000, 0.05):
-                now = time.time()
-                if dict(message.headers())["ce_type"] != b"conference.play.failed":
-                    continue
-                deadline = _FAILED(message.value(), 5).meta.occurred_at / 1e6
-                deadlines.append(deadline)
-                appended.append(message.timestamp()[1] / 1000 - deadline)
-                visible.append(now - deadline)
+        while len(failed) < count:
+            assert time.monotonic() < limit, f"{len(failed)} of {count} playbacks have failed"
+            batch, now = self._consumer.consume(5000, 0.05), time.time()
+            failed += [
+                (now, message) for message in batch if message.headers()[CE_TYPE][1] == PlayFailed.EVENT.encode()
+            ]
         self._consumer.unassign()
+        times = []
+        for now, message in failed:
+            deadline = _FAILED(message.value(), 5).meta.occurred_at / 1e6
+            times.append((message.timestamp()[1] / 1000 - deadline, now - deadline, deadline))
+        appended, visible, deadlines = (list(column) for column in zip(*times, strict=True))
         return appended, visible, max(deadlines) - min(deadlines)
 
 
