@@ -155,7 +155,7 @@ def test_unexpected_error_is_harmless_on_a_terminal() -> None:
 
 @pytest.mark.broker
 async def test_hostile_signals_are_harmless_with_servers(pipe: Pipe) -> None:
-    sent = on_terminal(*PROGRAM, "send", "-", stdin=NAMED + RAW_LINE + CREATE, env=pipe.env)
+    sent = on_terminal(*PROGRAM, "send", "-", stdin=NAMED + line(HOSTILE, "s", 1) + CREATE, env=pipe.env)
     assert is_safe(sent)
     assert "sent 2" in sent
     for command in ("setup", "doctor"):
@@ -163,9 +163,9 @@ async def test_hostile_signals_are_harmless_with_servers(pipe: Pipe) -> None:
         assert RAW.search(shown.replace("\r", "")) is None
 
 
-def test_pipe_gets_the_json_unchanged(tmp_path: Path) -> None:
+def test_pipe_gets_the_json_unchanged() -> None:
     done = subprocess.run([*PROGRAM, "replay", "-"], input=NAMED, capture_output=True, check=False, timeout=60)
-    assert done.stdout == b"" or "\u202eevil" in done.stdout.decode()
+    assert "\u202eevil" in done.stdout.decode()
 
 
 @given(st.text() | st.text(alphabet="\x1b\x9b\u202e\u2066\ud800a\n\t"))
