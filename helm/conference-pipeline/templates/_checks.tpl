@@ -29,6 +29,9 @@
 {{- $wrong = append $wrong (printf "%s.keyPasswordKey is set, but %s.clientSecret is not: set both or neither." $path $path) }}
 {{- end }}
 {{- end }}
+{{- if and $v.kafka.sasl.awsRegion (eq $v.setup.mode "hook") $v.serviceAccount.create }}
+{{- $wrong = append $wrong "kafka.sasl.mechanism is AWS_MSK_IAM and setup.mode is hook, which runs before the service account with the role exists: set setup.mode to job, or serviceAccount.create to false and name one that exists." }}
+{{- end }}
 {{- $oauth := $v.registry.auth.oauth }}
 {{- if and (eq $v.registry.auth.type "oauth") (not (and $oauth.tokenUrl $oauth.clientId)) }}
 {{- $wrong = append $wrong "registry.auth.type is oauth: set registry.auth.oauth.tokenUrl and registry.auth.oauth.clientId." }}
