@@ -93,6 +93,7 @@ async def test_text_output_has_a_line_per_finding_with_remedy(pipe: Pipe) -> Non
 
 
 async def test_registry_is_checked_without_a_broker(pipe: Pipe) -> None:
+    await pipe.run_setup()
     found = await examined(pipe, KAFKA_BOOTSTRAP_SERVERS=NOWHERE["KAFKA_BOOTSTRAP_SERVERS"])
     fine = {"registry": "ok", "schemas": "ok"}
     assert states(found) == dict.fromkeys(ORDER, "warning") | fine | {"broker": "wrong"}
