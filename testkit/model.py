@@ -43,8 +43,7 @@ GONE_US: Final = 60_000_000
 AFTER_STOP_US: Final = 2_000_000
 """How long after a stop the end of one of its files is not taken for an end of the next playback."""
 RECENT: Final = 16
-LONGEST_TEXT: Final = 1024
-"""Code points of a caller_id or reason that are kept."""
+LONGEST_TEXT: Final = 1024  # code points of a caller_id or reason
 
 
 def micros(text: str) -> int:

@@ -159,7 +159,7 @@ class Testbed:
             rate=config.raw,
             rooms=max(1, config.rooms // 10),
         )
-        self.fork_server = ForkServer(config.patch, measured=False)
+        self.fork_server = ForkServer(config.patch)
         self.monitor = EventMonitor(servers.bootstrap_servers, self.pipe.topic("events"), config.partitions)
         self._supervisor.start()
         for slot in self.slots[: config.workers]:
@@ -192,7 +192,7 @@ class Testbed:
             self.raw.start()
 
     def finish(self) -> None:
-        """Stop both loads and wait for all acknowledgements. The raw load ends last: it leaves broken batches."""
+        """Stop both loads and wait for all acknowledgements; the raw one last, which ends topics with broken batches."""
         self.load.finish()
         self.raw.finish()
 
@@ -250,7 +250,7 @@ class Testbed:
             "PIPELINE_SESSION_TIMEOUT_SECONDS": str(self.config.session),
         }
         if self.config.fixed_ids:
-            env["PIPELINE_TRANSACTIONAL_ID"] = f"{self.pipe.settings.group_id}-{slot.number}"
+            env["PIPELINE_TRANSACTIONAL_ID"] = f"{self.pipe.prefix}-{slot.number}"
         if self.config.proxied:
             ports = [f"{self._ports}{node}1{slot.number}" for node in range(1, self.config.nodes + 1)]
             env["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(f"127.0.0.1:{port}" for port in ports)
