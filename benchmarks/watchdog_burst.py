@@ -116,7 +116,7 @@ class Burst:
         """Read until `count` playbacks have failed. What is read is decoded afterwards: the worker needs the processor
         now."""
         self._consumer.assign(ends)
-        failed = []
+        failed: list[tuple[float, Any]] = []
         limit = time.monotonic() + 60
         while len(failed) < count:
             assert time.monotonic() < limit, f"{len(failed)} of {count} playbacks have failed"

@@ -6,6 +6,7 @@ headers that librdkafka's Python client can't decode.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import secrets
@@ -252,12 +253,13 @@ class Reader:
             rows[ids[-1]] = row
 
     def _topic_ids(self, topic: str) -> set[str]:
-        """Return a topic's id in both ways to write a UUID: Kafka's, in base 64, and the usual one."""
+        """Return a topic's id in both ways to write a UUID: the usual one, and Kafka's in base 64."""
         if topic not in self._ids:
             admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
             found = admin.describe_topics(TopicCollection([topic]))[topic].result(30).topic_id
             bits = found.get_most_significant_bits() % (1 << 64), found.get_least_significant_bits() % (1 << 64)
-            self._ids[topic] = {str(found), str(uuid.UUID(int=bits[0] << 64 | bits[1]))}
+            id_ = uuid.UUID(int=bits[0] << 64 | bits[1])
+            self._ids[topic] = {str(id_), base64.urlsafe_b64encode(id_.bytes).decode().rstrip("=")}
         return self._ids[topic]
 
     def avro(self, value: bytes) -> dict[str, Any]:

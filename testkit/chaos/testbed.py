@@ -192,7 +192,7 @@ class Testbed:
             self.raw.start()
 
     def finish(self) -> None:
-        """Stop both loads and wait for all acknowledgements; the raw one last, as it ends topics with broken batches."""
+        """Stop both loads and wait for all acknowledgements; the raw one last, which ends with broken batches."""
         self.load.finish()
         self.raw.finish()
 

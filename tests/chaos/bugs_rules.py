@@ -1,4 +1,4 @@
-"""Seeded bugs in gone rooms, the playback that ended last, records of no-ops, broken batches."""
+"""Seeded bugs in gone rooms, the playback that ended last, records of no-ops, broken batches, topic ids."""
 
 from __future__ import annotations
 
@@ -110,6 +110,14 @@ def broken_batch_of_one_offset() -> None:
     put(Input, "applied", applied)
 
 
+def topic_id_not_compared() -> None:
+    """A signal topic that was deleted and created again is continued at the position on the old one."""
+    from pipeline.worker import takeover
+
+    judge = takeover.judge
+    takeover.judge = lambda tp, known, now: judge(tp, msgspec.structs.replace(known, topic_id=""), now)
+
+
 BUGS_OF_RULES = (
     gone_not_remembered,
     gone_not_restored,
@@ -120,4 +128,5 @@ BUGS_OF_RULES = (
     rejected_not_remembered,
     no_op_record_missing,
     broken_batch_of_one_offset,
+    topic_id_not_compared,
 )
