@@ -47,7 +47,7 @@ def gone_deleted_early() -> None:
 def signal_ids_of_one_life() -> None:
     """The next life of a room does not take over the known signal_ids."""
     begun = rules._begun
-    rules._begun = lambda signal, known, now: begun(signal, None, now)
+    put(rules, "_begun", lambda signal, known, now: begun(signal, None, now))
 
 
 def ended_forgotten_at_play() -> None:
@@ -115,7 +115,7 @@ def topic_id_not_compared() -> None:
     from pipeline.worker import takeover
 
     judge = takeover.judge
-    takeover.judge = lambda tp, known, now: judge(tp, msgspec.structs.replace(known, topic_id=""), now)
+    put(takeover, "judge", lambda tp, known, now: judge(tp, msgspec.structs.replace(known, topic_id=""), now))
 
 
 BUGS_OF_RULES = (

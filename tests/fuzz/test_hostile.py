@@ -15,7 +15,7 @@ from pipeline.engines.freeswitch.adapter.rooms import MAX_MEMBERS
 from pipeline.errors import SignalError
 from pipeline.model.avro import long
 from pipeline.model.avro_reader import MAX_VALUES
-from pipeline.model.codec import MAX_FAILED, MAX_URLS, decode_json
+from pipeline.model.codec import MAX_URLS, decode_json
 from pipeline.model.schema_resolution import MAX_SCHEMA, decoder, resolving
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
@@ -96,13 +96,13 @@ def failed(urls: int, size: int = 1, /, **more: Any) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 500])
-def test_play_failed_has_at_most_1024_urls(size: int) -> None:
-    assert len(decode_json(failed(MAX_FAILED, size)).urls) == MAX_FAILED  # type: ignore[union-attr]
-    with pytest.raises(SignalError, match=r"^urls: Expected array of length <= 1024, got "):
-        decode_json(failed(MAX_FAILED + 1, size))
+def test_play_failed_has_at_most_128_urls(size: int) -> None:
+    assert len(decode_json(failed(MAX_URLS, size)).urls) == MAX_URLS  # type: ignore[union-attr]
+    with pytest.raises(SignalError, match=r"^urls: Expected array of length <= 128, got "):
+        decode_json(failed(MAX_URLS + 1, size))
     schema = json.loads(SCHEMAS["conference.signal.PlayFailed"])
     (field,) = (field for field in schema["fields"] if field["name"] == "urls")
-    assert field["maxItems"] == MAX_FAILED
+    assert field["maxItems"] == MAX_URLS
 
 
 def test_long_values_follow_the_same_rules_as_short_ones() -> None:

@@ -222,13 +222,16 @@ def _describe_open(
 ) -> CheckResult:
     prefix = settings.topic_prefix
     began, _ = first.get(tp, (0, ""))
+    is_signals = tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}
     _, writer = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
+    if is_signals:
+        writer = ""  # workers do not write signals
     producer, transactional_id = known.get(tp, Owner(ENDED, writer))
     of = f" of {transactional_id!r}" if transactional_id else f" of producer {producer}" if producer != ENDED else ""
     since = f", since {datetime.fromtimestamp(began, UTC):%H:%M:%S}Z" if began else ""
     name = f"{tp.topic} partition {tp.partition}"
     abort = f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
-    if tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}:
+    if is_signals:
         found = f"an open transaction{of} hides signals and delays timeouts of {name} from offset {offset} on{since}"
         return CheckResult("warning", found, f"stop that producer, or run {abort}")
     found = f"an open transaction{of} blocks readers of {name} at offset {offset}{since}"
