@@ -83,7 +83,7 @@ def test_deadlines_fill_a_unit(count: int, url: str) -> None:
     assert core.engine._decide()
 
 
-def test_a_signal_waits_for_the_deadlines_before_it_without_being_lost() -> None:
+def test_a_signal_waits_for_the_deadlines_before_it() -> None:
     """Its room's deadline is due, behind more deadlines than the unit has room for."""
     core = burst(300, partitions=1)
     source = core.tasks[0].merge.api
@@ -96,7 +96,7 @@ def test_a_signal_waits_for_the_deadlines_before_it_without_being_lost() -> None
     assert all(offset == 0 for left, offset in applied if left)
 
 
-async def test_the_first_unit_of_a_burst_does_not_wait_for_the_last_deadline() -> None:
+async def test_the_first_unit_of_a_burst_waits_for_no_other() -> None:
     core = burst(5000)
     core.engine._enough = 4000  # as after a backlog
     sizes: list[int] = []

@@ -130,5 +130,4 @@ class Adapter:
             if kind:
                 known = kind in self.counts or len(self.counts) < MAX_KINDS
                 self.counts[kind if known else OTHER_KINDS] += 1
-        reports, self._rooms.reports = self._rooms.reports, []
-        return Output(self._hold.take(), reports)
+        return Output(self._hold.take(), self._rooms.take_reports())

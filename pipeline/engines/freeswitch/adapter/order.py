@@ -24,6 +24,11 @@ class _Queue:
         self._arrived = self._next_core = 0
         self.newest = 0
 
+    def note(self, time: int) -> int:
+        """Return the newest time of an event so far, this one included."""
+        self.newest = max(self.newest, time)
+        return self.newest
+
     def push(self, fact: Fact, due: int) -> None:
         if fact.core not in self._cores:
             self._cores[fact.core] = self._next_core
@@ -81,8 +86,8 @@ class Order:
             queue = self._queues[fact.switch] = _Queue()
             if len(self._queues) > MAX_SWITCHES:
                 out += self._count_out(self._queues.pop(next(iter(self._queues))).release(None))
-        queue.newest = max(queue.newest, fact.time)
-        at = queue.newest if now is None else now
+        newest = queue.note(fact.time)
+        at = newest if now is None else now
         queue.push(fact, at + self._window)
         self._held += 1
         self._weight += fact.weight

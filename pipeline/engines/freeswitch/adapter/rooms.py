@@ -82,6 +82,11 @@ class Rooms:
         self._seen: dict[int, None] = {}
         self._playbacks = Playbacks(hold)
 
+    def take_reports(self) -> list[Report]:
+        """Return the reports since the last call."""
+        taken, self.reports = self.reports, []
+        return taken
+
     def apply(self, fact: Fact, now: int | None) -> str:
         """Apply a fact; return under which kind it counts as ignored, "" if it has a signal.
 
