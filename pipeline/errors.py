@@ -2,6 +2,8 @@
 
 PipelineError                 the base of all
 ├── SignalError               a value is not a valid signal: the worker writes a dead letter and continues (contract §4)
+│   └── NotJsonError          an input is not JSON (pipeline.engines.freeswitch.adapter.headers)
+├── PackedError               a large batch must be unpacked first (pipeline.core.merge)
 ├── UnknownSchemaError        a value's schema id was not looked up yet (pipeline.model.decoders)
 ├── RegistryDownError         the schema registry is unavailable: retry (pipeline.kafka.schema_registry)
 ├── DemoError                 the demo published other events than expected (pipeline.demo.worker_process)
@@ -9,8 +11,7 @@ PipelineError                 the base of all
     ├── ConfigError           topics, partitions, schemas or settings do not match: an operator must act
     │   └── DeniedError       a permission is missing
     ├── FencedError           another worker took over the partitions or the transactional id
-    └── LossError             signals were deleted, or their topic, before they were processed (promise 6): needs
-                              `--accept-loss`
+    └── LossError             signals, or their topic, were deleted unread (promise 6): `--accept-loss`
 """
 
 

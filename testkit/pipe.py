@@ -74,8 +74,9 @@ class Pipe:
         and without the subjects' compatibility levels."""
         names = [topic.full_name(self.prefix) for topic in TOPICS]
         async with admin_client(self.settings) as admin, Registry(self.settings) as registry:
+            replicas = min(3, len(admin._client.cluster.brokers()))
             made = [
-                NewTopic(topic.full_name(self.prefix), self.settings.partitions, 1, topic_configs=topic.config)
+                NewTopic(topic.full_name(self.prefix), self.settings.partitions, replicas, topic_configs=topic.config)
                 for topic in TOPICS
             ]
             response = await admin.create_topics(made)

@@ -87,6 +87,12 @@ ROWS: Final[dict[str, list[Panel]]] = {
             _rate("pipeline_dead_letters_total", "topic"),
             "Records that are not valid signals, by topic.",
         ),
+        Panel(
+            "Damaged batches",
+            "ops",
+            _rate("pipeline_damaged_batches_total", "topic"),
+            "Fetched batches of signals with a wrong checksum, by topic; each is fetched again.",
+        ),
         Panel("No-ops", "ops", _rate("pipeline_no_ops_total", "reason"), "Signals without an event, by reason."),
         Panel(
             "Watchdog",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import terminal
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def server_settings(warn: Callable[[str], object] | None = None) -> Settings:
 
 
 def _print_warning(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
+    terminal.warn(f"warning: {text}")
 
 
 def with_urls(settings: Settings, found: Urls | StackStatus) -> Settings:

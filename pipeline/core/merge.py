@@ -23,7 +23,7 @@ from pipeline.model.trace_context import Headers
 GRACE: Final = 250_000  # microseconds by which the clocks of two brokers may differ (contract §5)
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
 class Record:
     """A Kafka record of a signal topic, not decoded.
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as Errors
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -261,7 +262,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         aiokafka fetches each partition that it holds no records of: up to 1 MiB of each would wait for a poll.
         """
         if unwanted != self._paused:
-            assigned = consumer.assignment()
+            assigned = [TopicPartition(*tp) for tp in consumer.assignment()]
             consumer.resume(*(tp for tp in assigned if tp in self._paused and tp not in unwanted))
             consumer.pause(*(tp for tp in assigned if tp in unwanted))
             self._paused = set(unwanted)

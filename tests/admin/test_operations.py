@@ -256,9 +256,11 @@ def newer(folder: Path) -> Path:
     rules = folder / "pipeline" / "core" / "room.py"
     text = rules.read_text()
     event = "events.Created(room.app_id, room.room_id, room.name, event_meta(room, signal)"
-    assert text.count(event + ")") == text.count("    return accept(room, signal, event)\n") == 1
+    assert text.count(event + ")") == text.count("    return accept(room, signal, now, event)\n") == 1
     text = text.replace(event + ")", event + ', "new")')
-    rules.write_text(text.replace("accept(room, signal, event)\n", 'accept(room, signal, event, note="new")\n'))
+    rules.write_text(
+        text.replace("accept(room, signal, now, event)\n", 'accept(room, signal, now, event, note="new")\n')
+    )
     return folder
 
 

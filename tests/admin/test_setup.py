@@ -204,7 +204,7 @@ async def test_incompatible_subject_is_an_error_of_one_line(site: Site) -> None:
         ({"SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"}, "check SCHEMA_REGISTRY_URL and that it runs"),
         (
             {"SCHEMA_REGISTRY_URL": "127.0.0.1:8081"},
-            "SCHEMA_REGISTRY_URL=127.0.0.1:8081 is not an http:// or https:// URL",
+            "SCHEMA_REGISTRY_URL: expected a URL that begins with http:// or https:// and a host",
         ),
         ({"SCHEMA_REGISTRY_URL": "page"}, "SCHEMA_REGISTRY_URL must name the Confluent-compatible API"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "check KAFKA_BOOTSTRAP_SERVERS and that it runs"),
@@ -250,7 +250,7 @@ async def test_check_names_missing_topics_and_setup(site: Site) -> None:
     assert all(f"{site.prefix}.{name}" in line for name in CONTRACT)
     assert line.endswith("do not exist: run `conference-pipeline setup`")
     with pytest.raises(ConfigError, match=r"configuration of topic \S+ can't be read: UnknownTopic"):
-        await setup._configs(site.admin, [f"{site.prefix}.events"])
+        await setup.topic_configs(site.admin, [f"{site.prefix}.events"])
     invalid = site.pipe.settings.model_copy(update={"topic_prefix": "not a name"})
     with pytest.raises(ConfigError, match=r"topic not a name\.\S+ can't be described: InvalidTopicError"):
         await setup.check_topics(site.admin, invalid)

@@ -358,9 +358,9 @@ async def test_events_reads_newer_schemas_and_reports_other_records(pipe: Pipe) 
     event = Created("app", "room", "name", Meta("e", 1, 5, "app", "c", None, False, False))
     async with Registry(pipe.settings) as registry:
         subject = f"{pipe.topic('events')}-conference.Created"
-        status, answer = await registry._request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)})
-    assert status == 200, answer
-    value = framing.head(int(answer["id"])) + ENCODERS[Created](event, b"") + b"\x06red"
+        response = await registry._request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)})
+    assert response.status == 200, response
+    value = framing.head(int(json.loads(response.body)["id"])) + ENCODERS[Created](event, b"") + b"\x06red"
     async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
         await producer.send_and_wait(pipe.topic("events"), b"{}", b"room")
         await producer.send_and_wait(pipe.topic("events"), value, b"room")
@@ -380,7 +380,7 @@ async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
     first = run("setup", "--json", env=fresh)
     done = json.loads(first.stdout)
     assert done["differences"] == []
-    assert sum(one.startswith("created topic") for one in done["done"]) == 6
+    assert sum(one.startswith("created topic") for one in done["done"]) == 7
     assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + len(SIGNALS) + 3 + 1
     differs = run("setup", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert differs.returncode == 1

