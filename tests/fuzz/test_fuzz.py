@@ -45,8 +45,8 @@ def test_mutants_give_values_or_signal_errors(tmp_path: Path) -> None:
 
 def test_hypothesis_inputs_give_values_or_signal_errors(tmp_path: Path) -> None:
     runner = Runner(targets(), 1, tmp_path)
-    runner.draw(500)
-    assert runner.examples >= 500
+    runner.draw(1000)
+    assert runner.examples >= 1000
     assert all(tally.inputs >= 50 for tally in runner.tallies.values())
 
 
