@@ -2,6 +2,7 @@
 
 PipelineError                 the base of all
 ├── SignalError               a value is not a valid signal: the worker writes a dead letter and continues (contract §4)
+│   ├── BatchError            a batch of records can't be read (pipeline.kafka.record_reader)
 │   └── NotJsonError          an input is not JSON (pipeline.engines.freeswitch.adapter.headers)
 ├── PackedError               a large batch must be unpacked first (pipeline.core.merge)
 ├── UnknownSchemaError        a value's schema id was not looked up yet (pipeline.model.decoders)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import cramjam
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from testkit.raw_batches import CODECS, CONTROL, LOG_APPEND_TIME, SNAPPY_MAGIC, TRANSACTIONAL, Leaders, text
@@ -205,14 +205,25 @@ class RawReader:
         """Close the connections."""
         self._leaders.close()
 
+    def _begin(self, topic: str, partition: int, limit: float) -> int:
+        """Return the first offset of a log. A client with old metadata is refused; it is asked again until `limit`."""
+        place = TopicPartition(topic, partition)
+        while True:
+            found = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=_PATIENCE_SECONDS)
+            try:
+                return int(found[place].result().offset)
+            except KafkaException:
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.5)
+
     def batches(self, topic: str, partition: int) -> list[StoredBatch]:
         """Return the batches from the log's begin to its last stable offset, without control and aborted ones.
 
         Raises TimeoutError if no leader answers for a minute.
         """
-        place = TopicPartition(topic, partition)
-        found = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=_PATIENCE_SECONDS)
-        offset, limit = found[place].result().offset, time.monotonic() + _PATIENCE_SECONDS
+        limit = time.monotonic() + _PATIENCE_SECONDS
+        offset = self._begin(topic, partition, limit)
         seen: list[StoredBatch] = []
         aborted: dict[tuple[int, int], None] = {}
         while True:

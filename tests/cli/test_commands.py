@@ -381,7 +381,7 @@ async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
     done = json.loads(first.stdout)
     assert done["differences"] == []
     assert sum(one.startswith("created topic") for one in done["done"]) == 7
-    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + len(SIGNALS) + 3 + 1
+    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + len(SIGNALS) + 6
     differs = run("setup", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert differs.returncode == 1
     assert b"1 partitions, expected 2" in differs.stderr

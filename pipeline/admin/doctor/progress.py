@@ -184,8 +184,8 @@ async def check_transactions(context: CheckContext) -> list[CheckResult]:
         if blocked:
             await asyncio.sleep(MAX_OPEN_SECONDS)
             blocked = dict(blocked.items() & (await open_transactions()).items())
+        known = await owners(uncommitted, blocked) or {}  # before an assignment, which drops other topics' metadata
         first = {tp: await _read_first(context.settings, uncommitted, tp, offset) for tp, offset in blocked.items()}
-        known = await owners(uncommitted, blocked) or {}
     results = [_describe_open(context.settings, tp, offset, first, known) for tp, offset in sorted(blocked.items())]
     ok = f"no transaction is open for longer than {MAX_OPEN_SECONDS:g} s on {len(partitions)} partitions"
     return results or [CheckResult("ok", ok)]
