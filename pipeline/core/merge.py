@@ -18,6 +18,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from pipeline.errors import PipelineError
+from pipeline.model.trace_context import Headers
 
 GRACE: Final = 250_000  # microseconds by which the clocks of two brokers may differ (contract §5)
 
@@ -26,12 +27,14 @@ GRACE: Final = 250_000  # microseconds by which the clocks of two brokers may di
 class Record:
     """A Kafka record of a signal topic, not decoded.
 
-    `headers` are the bytes of its headers as Kafka encodes them, from their number on (`kafka.record_batch`).
+    `headers` are pairs of name and value, or bytes as Kafka encodes them, from their number on.
     """
 
     __slots__ = ("headers", "key", "offset", "time", "value")
 
-    def __init__(self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: bytes) -> None:
+    def __init__(
+        self, time: int, offset: int, key: bytes | None, value: bytes | None, headers: Headers | bytes
+    ) -> None:
         self.time = time
         self.offset = offset
         self.key = key
@@ -59,7 +62,7 @@ class CutRecord(Record):
         offset: int,
         key: bytes | None,
         value: bytes | None,
-        headers: bytes,
+        headers: Headers | bytes,
         fault: str,
         last: int,
         key_size: int = 0,
@@ -89,7 +92,7 @@ class Batch(Record):
     __slots__ = ("count", "size")
 
     def __init__(self, time: int, offset: int, count: int, size: int) -> None:
-        super().__init__(time, offset, None, None, b"")
+        super().__init__(time, offset, None, None, ())
         self.count = count
         self.size = size
 

@@ -16,6 +16,7 @@ import google_crc32c
 
 from pipeline.kafka.record_reader import varint
 from pipeline.model.avro import LONG, length
+from pipeline.model.trace_context import Headers
 
 MAX_BATCH: Final = 900_000
 """Maximum bytes of the records in a batch; a larger record gets its own batch."""
@@ -49,8 +50,10 @@ def encode(key: bytes | None, value: bytes | None, headers: Sequence[bytes] = ()
     return b"".join((key_length, key or b"", value_length, value or b"", LONG[len(headers)], *headers))
 
 
-def encode_copy(key: bytes | None, value: bytes | None, headers: bytes, more: Sequence[bytes]) -> bytes:
+def encode_copy(key: bytes | None, value: bytes | None, headers: Headers | bytes, more: Sequence[bytes]) -> bytes:
     """Encode a record from its key on; `headers` are those of a `merge.Record`, `more` come from `header`."""
+    if not isinstance(headers, bytes):
+        return encode(key, value, [*(header(*one) for one in headers), *more])
     count, begin = varint(headers, 0) if headers else (0, 0)
     key_length = _NULL if key is None else length(len(key))
     value_length = _NULL if value is None else length(len(value))

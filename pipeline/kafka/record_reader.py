@@ -51,10 +51,11 @@ class RecordReader:
     index   the records before it
     offset  its offset, or a lower one where compaction left a gap
     pos     where it begins in the unpacked bytes
-    checked whether all records were checked before by another reader
+    checked whether all records were checked before
+    quick   whether `quick_reader` can read them
     """
 
-    __slots__ = ("_base", "_headers", "_last", "_strict", "checked", "count", "index", "offset", "pos")
+    __slots__ = ("_base", "_headers", "_last", "_strict", "checked", "count", "index", "offset", "pos", "quick")
 
     def __init__(self, base: int, last: int, count: int, pos: int, strict: bool) -> None:
         """`base` and `last` are the batch's first and last offset, `count` is the number of records that it declares.
@@ -65,17 +66,11 @@ class RecordReader:
         self._last = last
         self._strict = strict
         self._headers = MAX_HEADERS
-        self.checked = False
+        self.checked = self.quick = False
         self.count = count
         self.index = 0
         self.offset = base
         self.pos = pos
-
-    def copy(self) -> RecordReader:
-        """Return another reader at the same place."""
-        other = RecordReader(self._base, self._last, self.count, self.pos, self._strict)
-        other.index, other.offset = self.index, self.offset
-        return other
 
     def read_all(self, raw: Any, size: int, time: int, found: list[Record] | None) -> None:
         """Read all records that are left of the `size` bytes of `raw`. See `read`. Raises BatchError."""

@@ -11,8 +11,10 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import google_crc32c
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from pipeline.core.merge import Batch, CutRecord, PackedError, Record
+from pipeline.kafka import quick_reader
 from pipeline.kafka.record_reader import SHOWN_OF_LARGE, WINDOW, BatchError, RecordReader
 from pipeline.kafka.unpacking import unpack, unpack_small
 
@@ -20,7 +22,10 @@ MAX_RECORDS: Final = 65_536
 """Records of a batch (contract §4)."""
 SLICE_BYTES: Final = 64 << 10
 SLICE_RECORDS: Final = 512
-"""Bytes and records that are read at a time: what a queue holds unpacked for each partition."""
+"""Bytes and records that are read at a time of a large batch: what a queue holds of it."""
+WHOLE_BYTES: Final = 256 << 10
+WHOLE_RECORDS: Final = 1024
+"""Bytes and records of a batch that is read as a whole: to check it first takes as long again."""
 HEAD: Final = Struct(">qiibIhiqqqhii")
 """Base offset, length, leader epoch, magic byte, checksum, attributes, last offset delta, first and highest time,
 producer id, epoch and sequence, number of records."""
@@ -36,6 +41,7 @@ _OLD_HEAD: Final = 17
 OVERHEAD: Final = 500
 """Bytes of memory that a batch takes besides its data."""
 _MAGIC: Final = 2
+_ATTRIBUTES_AT: Final = 22  # their lower byte
 _CODEC, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20  # the other attributes are reserved
 
 
@@ -59,7 +65,7 @@ class BatchHead(NamedTuple):
     @property
     def last(self) -> int:
         """The last offset; at least the first one, whatever the head says."""
-        return self.base + max(self.last_delta, 0) if self.magic >= _MAGIC else self.base
+        return self.base + self.last_delta if self.magic >= _MAGIC and self.last_delta > 0 else self.base
 
     @property
     def control(self) -> bool:
@@ -94,8 +100,8 @@ class StoredBatch(Batch):
     """
 
     __slots__ = (
-        "_codec", "_data", "_fault", "_large", "_raw", "_reader", "_size", "first", "held", "last", "used_at",
-        "written_at",
+        "_checked", "_codec", "_data", "_declared", "_fault", "_large", "_quick", "_raw", "_size", "_strict", "first",
+        "held", "last", "used_at", "written_at",
     )  # fmt: skip
 
     def __init__(self, head: BatchHead, data: bytes, start: int, *, strict: bool) -> None:
@@ -110,11 +116,15 @@ class StoredBatch(Batch):
         self._large = False
         self._fault: str | None = _fault_of(head, strict)
         """Why the batch can't be read; "" if it can, None if that is not known yet."""
-        begin = 0 if self._codec else HEAD.size
-        self._reader = RecordReader(head.base, self.last, head.records, begin, strict)
+        self._strict = strict
+        self._declared = head.records
+        self._checked: RecordReader | None = None
+        """The place of the next record, once they were checked."""
         self._raw: Any = None
         self._size = 0
-        """The unpacked bytes, and how many they are. `_raw` may be larger."""
+        """The batch with its records unpacked, and its bytes. `_raw` may be larger."""
+        self._quick: Any = None
+        """An iterator over the records that were not read yet, while aiokafka's reader serves for them."""
         offset = max(start, head.base)
         self.written_at = head.highest_time * 1000
         time = self.written_at if head.attributes & _APPEND_TIME else 0
@@ -123,43 +133,42 @@ class StoredBatch(Batch):
     def read(self, time: int) -> list[Record]:
         """Return the next records. See `Batch.read`; a batch that can't be read gives one CutRecord."""
         time = self.time or time
-        if not self._fault:
-            try:
+        try:
+            if not self._fault:
                 self._unpack_small()
-                found = self._next(time)
-            except BatchError as error:
-                self._fault = str(error)
-        if self._fault:
-            self.count = 0
-            self.close()
-            return [self._letter(time, self._fault)]
-        return found
+                return self._next(time)
+        except BatchError as error:
+            self._fault = str(error)
+        self.count = 0
+        self.close()
+        return [self._letter(time, self._fault)]
 
     def read_all(self) -> list[Record]:
         """Return all records, unpacking at once. Raises BatchError, whose text names the offsets."""
-        found: list[Record] = []
         try:
-            if self._fault is None:
-                self.unpack()
             if self._fault:
-                raise BatchError(self._text(self._fault))
-            self._reader.read_all(self._raw, self._size, self.time, found)
+                raise BatchError(self._fault)
+            self._raw, self._size = self._unpacked()
+            found = self._read_all(self.time)
+        except BatchError as error:
+            raise BatchError(self._text(str(error))) from None
         finally:
             self.close()
-        return [record for record in found if record.offset >= self.offset]
+        if found and found[0].offset < self.offset:
+            return [record for record in found if record.offset >= self.offset]
+        return found
 
     def unpack(self) -> None:
         """Unpack and check the batch, whatever its size. May run in a thread, once at a time."""
         try:
-            raw, size = unpack(self._codec, self._data[HEAD.size :]) if self._codec else (self._data, len(self._data))
+            raw, size = self._unpacked()
         except BatchError as error:
             self._fault = str(error)
             return
-        fault = self._fault
+        fault, self._quick = self._fault, None
         if fault is None:
             try:
-                self._reader.copy().read_all(raw, size, 0, None)
-                self._reader.checked = True
+                self._check(raw, size)
                 fault = ""
             except BatchError as error:
                 fault = str(error)
@@ -169,9 +178,24 @@ class StoredBatch(Batch):
         self._raw = raw
         self._fault = fault  # last: a reader in another thread looks at it first
 
+    def _unpacked(self) -> tuple[Any, int]:
+        """Return the batch with its records unpacked, and its bytes. Raises BatchError."""
+        if not self._codec:
+            return self._data, len(self._data)
+        memory, size = unpack(self._codec, self._data[HEAD.size :], HEAD.size)
+        if size > quick_reader.MAX_RAW:
+            return memory, size
+        with memory:
+            return self._head() + memory[HEAD.size : size], size
+
+    def _head(self) -> bytes:
+        """Return the head of the batch without its compression."""
+        at = _ATTRIBUTES_AT
+        return self._data[:at] + bytes([self._data[at] & ~_CODEC]) + self._data[at + 1 : HEAD.size]
+
     def close(self) -> None:
         """Drop the unpacked form. It can be unpacked again."""
-        raw, self._raw, self.held = self._raw, None, 0
+        raw, self._raw, self._quick, self.held = self._raw, None, None, 0
         if raw is not None and not isinstance(raw, bytes):
             raw.close()
 
@@ -184,42 +208,85 @@ class StoredBatch(Batch):
         elif self._large or not self._codec:
             raise PackedError(self)
         else:
-            raw = unpack_small(self._codec, self._data[HEAD.size :])
+            raw = unpack_small(self._codec, self._data[HEAD.size :], self._head())
             if raw is None:
                 self._large = True
                 raise PackedError(self)
             self._raw = raw
         self._size = len(self._raw)
 
+    def _check(self, raw: Any, size: int) -> None:
+        """Check all records. Raises BatchError."""
+        reader = self._reader()
+        if self._strict and isinstance(raw, bytes):
+            records = quick_reader.begin(raw, HEAD.size, self._declared)
+            reader.quick = records is not None and quick_reader.check(records, self.first)
+        if not reader.quick:
+            self._reader().read_all(raw, size, 0, None)
+        reader.checked = True
+        self._checked = reader
+
+    def _reader(self) -> RecordReader:
+        return RecordReader(self.first, self.last, self._declared, HEAD.size, self._strict)
+
     def _next(self, time: int) -> list[Record]:
         """Return a slice of the unpacked records. Raises BatchError for the first one."""
-        reader, found = self._reader, list[Record]()
-        self.used_at = clock.monotonic()
+        found: list[Record] = []
         if self._fault is None:
-            if self._size <= SLICE_BYTES and reader.count <= SLICE_RECORDS:
-                reader.read_all(self._raw, self._size, time, found)
+            if self._size <= WHOLE_BYTES and self._declared <= WHOLE_RECORDS:
+                found = self._read_all(time)
             else:
-                reader.copy().read_all(self._raw, self._size, 0, None)
-                reader.checked = True
+                self._check(self._raw, self._size)
             self._fault = ""
         while not found or found[-1].offset < self.offset:
-            reader.read(self._raw, self._size, time, SLICE_BYTES, SLICE_RECORDS, found)
+            found = self._read_slice(time)
         if found[0].offset < self.offset:
             found = [record for record in found if record.offset >= self.offset]
-        self.offset = reader.offset
+        self.offset = found[-1].offset + 1
         self.count = self.last - self.offset + 1
         if not self.count:
             self.close()
         return found
 
-    def _letter(self, time: int, fault: str) -> CutRecord:
+    def _read_all(self, time: int) -> list[Record]:
+        """Return all records. Raises BatchError."""
+        if isinstance(self._raw, bytes):
+            records = quick_reader.begin(self._raw, HEAD.size, self._declared)
+            if records is not None:
+                read = quick_reader.read_all if self._strict else quick_reader.read_rows
+                quick = read(records, self.first, time)
+                if quick is not None and len(quick) == self._declared and (not quick or quick[-1].offset <= self.last):
+                    return quick
+        found: list[Record] = []
+        self._reader().read_all(self._raw, self._size, time, found)
+        return found
+
+    def _read_slice(self, time: int) -> list[Record]:
+        """Return the next records of a batch that was checked."""
+        reader, found = self._checked, list[Record]()
+        assert reader is not None
+        self.used_at = clock.monotonic()
+        if not reader.quick:
+            reader.read(self._raw, self._size, time, SLICE_BYTES, SLICE_RECORDS, found)
+            return found
+        if self._quick is None:
+            # aiokafka's iterator can't be used in a second loop.
+            self._quick = iter(iter(DefaultRecordBatch(self._raw)).__next__, None)
+            for _ in range(reader.offset - self.first):
+                next(self._quick)
+        quick = quick_reader.read(self._quick, reader.offset, time, SLICE_RECORDS, SLICE_BYTES)
+        assert quick, "the records were checked"
+        reader.offset = quick[-1].offset + 1
+        return quick
+
+    def _letter(self, time: int, fault: str | None) -> CutRecord:
         size = len(self._data)
         shown = self._data[:SHOWN_OF_LARGE]
         cut = size if size > SHOWN_OF_LARGE else 0
         text = self._text(fault)
-        return CutRecord(time, self.first, None, shown, b"", text, self.last, value_size=cut, is_batch=True)
+        return CutRecord(time, self.first, None, shown, (), text, self.last, value_size=cut, is_batch=True)
 
-    def _text(self, fault: str) -> str:
+    def _text(self, fault: str | None) -> str:
         return f"the batch of offsets {self.first} to {self.last} can't be read: {fault}"
 
 

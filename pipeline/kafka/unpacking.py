@@ -26,25 +26,30 @@ _XERIAL_VERSION: Final = 1
 _LENGTH: Final = Struct(">i")
 
 
-def unpack_small(codec: int, data: bytes) -> bytes | None:
-    """Return what `data` unpacks to; None if that has more than SMALL bytes, or can't be found out."""
-    for size in (min(8 * len(data) + 1024, SMALL), SMALL):
-        buffer = bytearray(size)
+def unpack_small(codec: int, data: bytes, head: bytes) -> bytes | None:
+    """Return `head` and what `data` unpacks to; None if that has more than SMALL bytes, or can't be found out."""
+    for most in (min(8 * len(data) + 1024, SMALL), SMALL):
+        buffer = bytearray(most)
         try:
-            return bytes(memoryview(buffer)[: _unpack(codec, data, buffer)])
+            size = _unpack(codec, data, buffer)
         except BatchError:
-            pass
+            continue
+        with memoryview(buffer) as whole:
+            return head + whole[:size]
     return None
 
 
-def unpack(codec: int, data: bytes) -> tuple[mmap, int]:
-    """Return a map of memory that contains what `data` unpacks to, and the number of its bytes. Raises BatchError.
+def unpack(codec: int, data: bytes, begin: int) -> tuple[mmap, int]:
+    """Return a map of memory that contains what `data` unpacks to from byte `begin` on, and where that ends.
+
+    Raises BatchError.
 
     Pages that are not written take no memory. Closing the map returns them to the system at once.
     """
-    memory = mmap(-1, MAX_UNPACKED)
+    memory = mmap(-1, begin + MAX_UNPACKED)
     try:
-        return memory, _unpack(codec, data, memory)
+        with memoryview(memory) as whole, whole[begin:] as view:
+            return memory, begin + _unpack(codec, data, view)
     except BaseException:
         memory.close()
         raise

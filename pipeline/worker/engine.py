@@ -164,7 +164,7 @@ class Engine:
             try:
                 return task.advance(unit, until, self._signals)
             except UnknownSchemaError as error:
-                if self._learner.allowed(task.number) <= 0 and task.number not in self._lookups:
+                if self._learner.gives_up(task.number):
                     task.bury(unit, error)
                     continue
                 if task.number not in self._lookups:

@@ -18,7 +18,6 @@ from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.settings import Settings
 from pipeline.topics import API
-from pipeline.worker.schemas import MAX_ASKED, WINDOW_SECONDS
 from pipeline.worker.unit import Unit
 
 AHEAD_RECORDS: Final = 512
@@ -146,7 +145,7 @@ class PartitionTask:
         source = self.merge.next()
         assert source is not None
         record = source.unpack()
-        text = f"schema id {error.schema_id} was not looked up: {MAX_ASKED} other ids were, within {WINDOW_SECONDS:g} s"
+        text = f"schema id {error.schema_id} was not looked up: too many ids before it are not in the registry"
         unit.dead_lettered(source, record, SignalError(text))
         source.applied(record, source.time)
 

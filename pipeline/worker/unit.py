@@ -122,7 +122,8 @@ class Unit:
         if decision.events:
             own = [signal_header(source, record)]
             if record.headers and self._encoder.trace:
-                found = find_headers(record.headers, TRACE_HEADERS)
+                headers = record.headers
+                found = find_headers(headers, TRACE_HEADERS) if isinstance(headers, bytes) else headers
                 own += [header(name, value) for name, value in context(found)]
             self._publish(output, record.key or b"", decision.events, own)
             self._times.append(record.time)

@@ -248,7 +248,8 @@ def test_a_bad_record_gives_one_dead_letter(outcome: Outcome, name: str) -> None
     errors = {
         f"__connect.errors.{n}" for n in ("topic", "partition", "offset", "exception.class.name", "exception.message")
     }
-    assert set(added) == errors | ({"original-size"} if large else set())
+    assert set(added) == errors | {"ce_signal"} | ({"original-size"} if large else set())
+    assert added["ce_signal"] == "/".join(map(str, place)).encode()
     if large:
         assert added["original-size"] == str(len(value or b"")).encode()
     assert added["__connect.errors.exception.class.name"] == b"pipeline.errors.SignalError"

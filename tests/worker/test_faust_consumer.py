@@ -14,8 +14,11 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.kafka.batch_reader import LOOK_SECONDS
+from pipeline.kafka.batch_reader import LOOK_SECONDS, records_of
 from pipeline.kafka.fetch_pacing import FEW, MANY, PAUSE_SECONDS, SHORT_SECONDS, Pace, pause_after
+from pipeline.metrics import Metrics
+from pipeline.worker import damaged
+from pipeline.worker.damaged import DamagedBatches
 from pipeline.worker.faust_consumer import IDLE_POLL_SECONDS, POLL_SECONDS, Consumer, _Thread
 from pipeline.worker.intake import Fetch
 from testkit.pipe import Pipe
@@ -32,8 +35,11 @@ class Polls:
         self.tp = TP(self.topic, 0)
         self.count = 0
         self.thread: Any = object.__new__(_Thread)
-        self.thread._left, self.thread._placed = {}, None
-        intake = SimpleNamespace(full=frozenset, polled=self.polled)
+        self.thread._left, self.thread._placed, self.thread._paused = {}, None, set()
+        self.metrics = Metrics()
+        damaged = DamagedBatches(self.metrics)
+        intake = SimpleNamespace(full=lambda: self.full, polled=self.polled, damaged=damaged)
+        self.full: frozenset[TP] = frozenset()
         self.thread.app = SimpleNamespace(engine=SimpleNamespace(intake=intake), settings=pipe.settings)
         self.thread.consumer = SimpleNamespace(flow_active=True)
         options = {**pipe.settings.kafka(), "group_id": pipe.settings.group_id, "enable_auto_commit": False}
@@ -87,13 +93,13 @@ async def test_nothing_is_polled_before_the_seek(pipe: Pipe) -> None:
             assert await polls.during(1) == []
             assert polls.count == before, "this is no poll: the liveness check must see that"
             await polls.thread._place(polls.consumer, {polls.tp: POSITION}, True)
-            [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
-            assert [record.offset for record in fetch.records] == list(range(POSITION, RECORDS))
+            [fetch] = await polls.until(lambda polled: any(fetch.batches for fetch in polled))
+            assert [record.offset for record in records_of(fetch.batches)] == list(range(POSITION, RECORDS))
             assert (fetch.start, fetch.position) == (POSITION, RECORDS)
         # A lost fetch is sought in the assignment that it was lost in, and in no other.
         await polls.thread._place(polls.consumer, {polls.tp: POSITION}, False)
-        [fetch] = await polls.until(lambda polled: any(fetch.records for fetch in polled))
-        assert (fetch.start, len(fetch.records)) == (POSITION, RECORDS - POSITION)
+        [fetch] = await polls.until(lambda polled: any(fetch.batches for fetch in polled))
+        assert (fetch.start, len(records_of(fetch.batches))) == (POSITION, RECORDS - POSITION)
         assigned.clear()
         polls.consumer._coordinator.request_rejoin()
         await asyncio.wait_for(assigned.wait(), 20)
@@ -151,6 +157,68 @@ async def test_few_records_need_few_fetches(pipe: Pipe) -> None:
         await polling
         most = (loop.time() - began) / SHORT_SECONDS + 2
         assert RECORDS < sent - before <= most, "one per pause, not one per record"
+
+
+class Damaging:
+    """A client that flips the last bit of fetched records while `on`."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self.on, self.damaged = client, True, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any, **options: Any) -> Any:
+        response = await self._client.send(node_id, request, **options)
+        if self.on and type(response).__name__.startswith("FetchResponse"):
+            for number, (topic, partitions) in enumerate(response.topics):
+                changed = [(*one[:-1], self._flip(one[-1])) for one in partitions]
+                response.topics[number] = topic, changed
+        return response
+
+    def _flip(self, data: bytes) -> bytes:
+        self.damaged += bool(data)
+        return data[:-1] + bytes([data[-1] ^ 1]) if data else data
+
+
+async def test_a_damaged_batch_is_fetched_again(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at once, never skipped, and with a log line and a metric."""
+    monkeypatch.setattr(damaged, "RETRY_SECONDS", 0.3)
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(damaged.log, "error", lambda text, **fields: lines.append({"text": text, **fields}))
+    polls = Polls(pipe)
+    polls.consumer.assign([polls.tp])
+    async with polls.consumer as consumer, AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
+        client = consumer._fetcher._client = Damaging(consumer._fetcher._client)
+        consumer.seek(polls.tp, 0)
+        polls.thread._placed, polls.thread._left[polls.tp] = _assignment(consumer), 0
+        await producer.send_and_wait(polls.topic, b"{}", partition=0)
+        assert [fetch for fetch in await polls.during(2) if fetch.batches] == []
+        assert 3 <= client.damaged <= 16, "twice per retry at most: one fetch is held until it is polled"
+        client.on = False
+        [fetch] = await polls.until(lambda polled: any(fetch.batches for fetch in polled))
+        assert [record.offset for record in records_of(fetch.batches)] == [0]
+        [line] = lines
+        assert (line["topic"], line["partition"], line["offset"]) == (polls.topic, 0, 0)
+        assert "wrong checksum" in line["text"]
+        [counted] = polls.metrics.damaged.collect()
+        assert 3 <= counted.samples[0].value <= 8
+
+
+async def test_inputs_with_full_queues_are_not_fetched(pipe: Pipe) -> None:
+    """Otherwise 1 MiB of each partition would wait in the client."""
+    polls = Polls(pipe)
+    polls.consumer.assign([polls.tp])
+    async with polls.consumer as consumer, AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
+        consumer.seek(polls.tp, 0)
+        polls.thread._placed, polls.thread._left[polls.tp] = _assignment(consumer), 0
+        polls.full = frozenset({polls.tp})
+        assert await polls.during(0.1) == []
+        assert polls.tp in consumer.paused()
+        await producer.send_and_wait(polls.topic, b"{}", partition=0)
+        polls.full = frozenset()
+        await polls.until(lambda polled: any(fetch.batches for fetch in polled))
+        assert consumer.paused() == set()
 
 
 async def _produce(producer: AIOKafkaProducer, topic: str, records: int) -> None:

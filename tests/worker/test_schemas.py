@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,40 +62,65 @@ async def test_an_id_that_the_registry_has_only_at_the_second_request_is_known()
     assert registry.asked == [7, 7]
 
 
-async def test_many_ids_are_requested_in_parallel_and_few_of_them_again() -> None:
-    class Slow(FakeRegistry):
-        now = most = 0
+class Slow(FakeRegistry):
+    """Answers each request after `seconds`."""
 
-        async def schema(self, schema_id: int) -> str | None:
-            self.now += 1
-            self.most = max(self.most, self.now)
-            await asyncio.sleep(0.001)
+    now = most = 0
+    seconds = 0.001
+
+    async def schema(self, schema_id: int) -> str | None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
             self.now -= 1
-            return await super().schema(schema_id)
+        return await super().schema(schema_id)
 
-    registry = Slow({3: CREATE})
+
+async def test_many_ids_are_requested_in_parallel_and_few_of_them_again() -> None:
+    registry = Slow()
     learner, decoder = learner_of(registry)
-    await asyncio.gather(learner.learn(0, range(100)), learner.learn(1, range(50, 150)))
+    await asyncio.gather(learner.learn(0, [*range(100)]), learner.learn(1, [*range(50, 150)]))
     assert registry.most == schemas.PARALLEL
     assert all(decoder.unknown_id(b"\0" + number.to_bytes(4)) is None for number in range(150))
-    assert len(registry.asked) <= 150 + 2 * schemas.MAX_REPEATED, "two partitions share a request"
+    again = len(registry.asked) - 150
+    assert again <= 2 * (2 * schemas.MAX_UNKNOWN), "two partitions share a request"
+    assert not learner.gives_up(0)
 
 
-async def test_ids_of_a_partition_are_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = FakeRegistry()
+async def test_a_partition_gives_up_in_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "FLOOD_SECONDS", 0.2)
+    registry = Slow({1: CREATE})
     learner, decoder = learner_of(registry)
-    await learner.learn(0, range(1000))
-    assert set(registry.asked) == set(range(schemas.MAX_ASKED))
-    assert (learner.allowed(0), learner.allowed(1)) == (0, schemas.MAX_ASKED)
-    assert decoder.unknown_id(b"\0" + (999).to_bytes(4)) == 999
-    monkeypatch.setattr(schemas, "WINDOW_SECONDS", -1.0)
-    assert learner.allowed(0) == schemas.MAX_ASKED
+    registry.seconds = 0.05
+    await learner.learn(0, [*range(1000, 3000)])
+    assert learner.gives_up(0)
+    assert not learner.gives_up(1)
+    assert len(registry.asked) < 1000
+    await asyncio.sleep(0.01)
+    assert registry.now == 0, "no request is left"
+    assert decoder.unknown_id(b"\0" + (2999).to_bytes(4)) == 2999
+    await learner.learn(1, [1])
+    assert decoder.unknown_id(b"\0" + (1).to_bytes(4)) is None
+    monkeypatch.setattr(schemas.time, "monotonic", lambda: 10.0**9)
+    assert not learner.gives_up(0)
+
+
+async def test_few_ids_are_awaited_however_slow_the_registry_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "FLOOD_SECONDS", 0.01)
+    registry = Slow(dict.fromkeys(range(40), CREATE))
+    registry.seconds = 0.2
+    learner, decoder = learner_of(registry)
+    await learner.learn(0, [*range(45)])
+    assert all(decoder.unknown_id(b"\0" + number.to_bytes(4)) is None for number in range(45))
 
 
 async def test_ids_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "MAX_REMEMBERED", 10)
     learner, decoder = learner_of(FakeRegistry())
-    await learner.learn(0, range(15))
+    for number in range(15):
+        await learner.learn(0, [number])
     known = [number for number in range(15) if decoder.unknown_id(b"\0" + number.to_bytes(4)) is None]
     assert known == list(range(5, 15)), "the oldest are forgotten"
 
@@ -112,7 +138,7 @@ async def test_ids_wait_while_the_registry_is_down(monkeypatch: pytest.MonkeyPat
         await up.wait()
 
     learner, decoder = learner_of(Down())
-    monkeypatch.setattr(schemas.asyncio, "sleep", no_pause)
+    monkeypatch.setattr(schemas, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": no_pause}))
     learning = asyncio.create_task(learner.learn(0, [7]))
     await asyncio.wait({learning}, timeout=0.05)
     assert not learning.done()
