@@ -8,9 +8,12 @@ FROM python:${PYTHON}-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies first: they change less often than the code. Only wheels: nothing is compiled.
-COPY requirements/base.txt requirements/build.txt requirements/compile.txt requirements/
+# `--build-arg REQUIREMENTS=msk` adds the login to Amazon MSK by IAM.
+ARG REQUIREMENTS=base
+COPY requirements/base.txt requirements/msk.txt requirements/build.txt requirements/compile.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
-    && python -m pip --python /opt/venv/bin/python install --only-binary :all: --require-hashes -r requirements/base.txt
+    && python -m pip --python /opt/venv/bin/python install --only-binary :all: --require-hashes \
+    -r "requirements/$REQUIREMENTS.txt"
 RUN python -m pip install --only-binary :all: --require-hashes -r requirements/build.txt \
     && python -m pip install --only-binary :all: --require-hashes -r requirements/compile.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -29,8 +29,9 @@ check: $(DEV_STAMP) ## check format, lint, types and import contracts
 events: $(DEV_STAMP) ## generate the classes and codecs from avro/
 	$(BIN)/python tools/generate.py
 
-docs: $(DEV_STAMP) ## generate the sections of README.md and docs/
+docs: $(DEV_STAMP) ## generate the sections of README.md and docs/, and the chart's rules between values
 	$(BIN)/python tools/docs.py
+	$(BIN)/python tools/chart_rules.py
 
 .PHONY: chart chart-full chart-docs
 chart: $(DEV_STAMP) ## check the chart and the Dockerfile; the first run builds the tools (minutes)

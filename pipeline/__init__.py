@@ -5,7 +5,9 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     errors, gc_pause                             exceptions; a block without the garbage collector
     model                                        signals, events and table rows; JSON and Avro (pure)
     core                                         the rules of a room, as a pure function of state and signal
-    settings, topics, metrics, logs, terminal    configuration, the six topics, what operators and users see
+    settings, settings_rules                     configuration, and which settings belong together
+    topics, metrics, logs, terminal              the seven topics, what operators and users see
+    lines                                        lines of an input, in bounded memory
     replay                                       the rules applied to a file, without Kafka
     kafka                                        clients of Kafka and of the schema registry
     worker                                       one Faust process: one Kafka transaction per unit of work

@@ -9,7 +9,8 @@ PipelineError                 the base of all
     ├── ConfigError           topics, partitions, schemas or settings do not match: an operator must act
     │   └── DeniedError       a permission is missing
     ├── FencedError           another worker took over the partitions or the transactional id
-    └── LossError             signals were deleted before they were processed (promise 6): needs `--accept-loss`
+    └── LossError             signals were deleted, or their topic, before they were processed (promise 6): needs
+                              `--accept-loss`
 """
 
 

@@ -9,6 +9,17 @@ from typing import Any
 import structlog
 
 from pipeline.settings import Settings
+from pipeline.terminal import printable
+
+
+def _safe(event: Any) -> dict[str, Any]:
+    """Return an event whose strings can't control a terminal; a traceback keeps its lines."""
+    if event.get("exc_info"):
+        event = structlog.processors.format_exc_info(None, "", event)
+    return {
+        printable(key): printable(value if isinstance(value, str) else repr(value), lines=key == "exception")
+        for key, value in event.items()
+    }
 
 
 def configure(settings: Settings) -> None:
@@ -27,7 +38,8 @@ def configure(settings: Settings) -> None:
     )
 
     def renderer(logger: Any, name: str, event: Any) -> str:
-        return settings.redacted(plain(logger, name, event))
+        # JSON escapes everything but ASCII. The console form prints strings as they are.
+        return settings.redacted(plain(logger, name, event if json else _safe(event)))
 
     structlog.configure(
         processors=[*shared, renderer],

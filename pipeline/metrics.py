@@ -113,6 +113,16 @@ class Metrics:
             "producers_renewed",
             "Times a transactional request got no answer and the producer's epoch was raised, since the start.",
         )
+        self.undated = counter(
+            "undated_signals_total", "Signals without an append time; each got the time of the one before it."
+        )
+        self.time_ahead = gauge(
+            "time_ahead_seconds",
+            "How far the latest time of a signal is ahead of the broker's clock, at most; 0 if none is.",
+        )
+        self.topic_deviations = gauge(
+            "topic_deviations", "Settings of the topics that break a promise and were changed after the start."
+        )
         self.recovery = gauge("recovery_seconds", "Seconds that the last load of assigned partitions took.")
         self.build = gauge(
             "build_info", "Always 1; the labels have the versions of the package and of Python.", ["version", "python"]

@@ -18,6 +18,7 @@ from pipeline.core.decision import Decision
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.errors import SignalError
+from pipeline.lines import CutLine
 from pipeline.model.codec import decode_line, event_json
 from pipeline.model.signals import AnySignal
 
@@ -103,7 +104,8 @@ class Replay:
     def _write_dead(self, line: bytes, error: SignalError) -> None:
         self.counts["dead"] += 1
         text = line.removesuffix(b"\n").decode("utf-8", "replace")
-        letter = json.dumps({"line": text, "error": str(error)}, ensure_ascii=False, separators=(",", ":"))
+        why = line.error if isinstance(line, CutLine) else str(error)
+        letter = json.dumps({"line": text, "error": why}, ensure_ascii=False, separators=(",", ":"))
         self._dead(letter.encode("utf-8", "replace") + b"\n")
 
 

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Pins the requirements in requirements/*.txt by hash, for all platforms and Python >= 3.11:
 #   base.txt     production
+#   msk.txt      base and the login to Amazon MSK by IAM
 #   local.txt    base, `up` and the build backend
-#   dev.txt      local, tests and tools
+#   dev.txt      local, msk, tests and tools
 #   build.txt    build backend, for the image
 #   compile.txt  mypyc, for the image
 #   chart.txt    linters and schemas for `make chart`
@@ -21,9 +22,10 @@ compile() {
 }
 
 # dev first: it constrains the smaller sets, so that all have the same versions
-compile dev pyproject.toml --extra local --extra dev requirements/build.in "$@"
+compile dev pyproject.toml --extra local --extra msk --extra dev requirements/build.in "$@"
 compile local pyproject.toml --extra local requirements/build.in --constraints requirements/dev.txt "$@"
 compile base pyproject.toml --constraints requirements/dev.txt "$@"
+compile msk pyproject.toml --extra msk --constraints requirements/dev.txt "$@"
 compile build requirements/build.in --constraints requirements/dev.txt "$@"
 compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"

@@ -44,7 +44,7 @@ FIRST = (
     "chaos", "security", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "add_an_event",
     "bugs", "stack", "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured",
     "schema_registry", "writers_schemas", "topic_policy", "fetch", "exits", "loss", "trace_context", "bad_input",
-    "room_rules", "fuzz", "hostile",
+    "room_rules", "fuzz", "hostile", "raw_load", "raw_batches",
 )  # fmt: skip
 """Test files (test_NAME.py) to start first, the longest first; then all others.
 

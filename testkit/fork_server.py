@@ -192,9 +192,10 @@ def _work(env: dict[str, str], arguments: list[str], files: list[int]) -> None:
     _shift_clock(float(env.get("WRONG_BY_SECONDS", "0")))
     from pipeline.cli import main
 
-    code: Any = 0
+    code: Any = 1  # also after an error that is no SystemExit
     try:
         main()
+        code = 0
     except SystemExit as ended:
         code = ended.code or 0
     except BaseException:

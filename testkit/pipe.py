@@ -130,11 +130,14 @@ class Pipe:
         """
         async with Registry(self.settings) as registry:
             ids = await registry.schema_ids(self.prefix)
-        value = ENCODERS[Position](Position(owner), framing.head(ids["conference.Position"]))
+        number = self.partition(room_id)
+        decode = DECODERS[Position.RECORD]
+        rows = [row for row in await self.records("rooms") if (row.partition, row.key) == (number, POSITION_KEY)]
+        positions = decode(rows[-1].value, framing.HEAD).positions if rows else ()
+        value = ENCODERS[Position](Position(owner, positions), framing.head(ids["conference.Position"]))
         dead = AIOKafkaProducer(**self.settings.kafka(), transactional_id=owner)
         await dead.start()
         await dead.begin_transaction()
-        number = self.partition(room_id)
         await dead.send_and_wait(self.topic("rooms"), value, POSITION_KEY, partition=number)
         return dead
 

@@ -109,7 +109,7 @@ def test_rejected_signals_are_written_with_their_reason() -> None:
     assert run.counts == {"lines": 3, "rejected": 2, "events": 1}
 
 
-def test_api_signals_that_are_no_ops_are_written_with_their_reason() -> None:
+def test_no_ops_of_the_api_are_written_with_their_reason() -> None:
     run = Run(
         text(
             signal({**create(), "room_id": "é"}, 0, "c"),
@@ -125,7 +125,7 @@ def test_api_signals_that_are_no_ops_are_written_with_their_reason() -> None:
     assert run.counts == {"lines": 4, "no_ops": 3, "events": 1}
 
 
-def test_a_room_is_gone_for_60_s_of_the_files_time() -> None:
+def test_a_room_is_gone_for_60_s_of_occurred_at() -> None:
     ended = text(signal(create(), 0, "c"), signal(api("destroy"), 1, "d"))
     echo, again = signal(member("left"), 60.999999, "m"), signal(create(), 60.999999, "c")
     assert Run(ended + text(echo, again)).counts == {"lines": 4, "no_ops": 2, "events": 2}

@@ -66,6 +66,7 @@ class Costs:
         self.member = self._of_member(crowd, "memory, B/row", self.room)
         self.member_disk = self._of_member(crowd, "disk, B/row", self.room_disk)
         self.member_read = max(0.0, crowd["read, s"] - crowd["rooms"] * self.room_read) / max(1, crowd["members"])
+        self.gone = max((row["B/room"] for row in result("gone").get("rows", [])), default=math.nan)
         grown = [row for row in result("growth").get("rows", []) if row["as … grow"] == "partitions"]
         self.signal = next((row["µs/signal"] for row in grown if row["to"] == "12"), math.nan) / 1e6
 
@@ -110,10 +111,10 @@ def formulas() -> Rows:
             ),
             (
                 "memory of a worker",
-                "base + rooms × a room + members × a member + up to 16 MiB per owned partition while it lags "
-                "+ up to 128 MiB, kept after the first lag",
+                "base + rooms × a room + members × a member + rooms that ended in the last minute × a gone room "
+                "+ up to 16 MiB per owned partition while it lags + up to 128 MiB, kept after the first lag",
                 f"base {_size(costs.base)}; a room {costs.room:,.0f} B after recovery, {costs.touched:,.0f} B after "
-                f"its first signal; a member {costs.member:,.0f} B",
+                f"its first signal; a member {costs.member:,.0f} B; a gone room {costs.gone:,.0f} B",
             ),
             (
                 "time to take over partitions",
@@ -209,6 +210,7 @@ TABLES: Final[dict[str, Callable[[], Rows]]] = {
     "scale-changes": lambda: measured("scale", "changes"),
     "scale-throughput": lambda: measured("scale", "throughput"),
     "growth": lambda: measured("growth"),
+    "gone": lambda: measured("gone"),
     "micro": lambda: measured("micro"),
 }
 TEXTS: Final[dict[str, Callable[[], str]]] = {

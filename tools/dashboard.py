@@ -119,6 +119,16 @@ ROWS: Final[dict[str, list[Panel]]] = {
             },
             "Signals that waited for an earlier deadline, and requests for the end of a log.",
         ),
+        Panel(
+            "Topics",
+            "short",
+            {
+                "settings that break a promise": "max(pipeline_topic_deviations{#})",
+                "seconds ahead of the clock": "max(pipeline_time_ahead_seconds{#})",
+                "signals without an append time": "sum(increase(pipeline_undated_signals_total{#}[$__rate_interval]))",
+            },
+            "Settings changed after the start, and how far the time of a partition is ahead of the broker's clock.",
+        ),
     ],
     "Rooms": [
         Panel("Rooms", "short", {"rooms": "sum(pipeline_rooms{#})"}, "Known rooms."),

@@ -126,13 +126,18 @@ def meta() -> str:
 
 def rows() -> str:
     """Return a section per record of `conference.rooms`."""
-    names = ("Room", "Member", "Position", "TopicPosition")
+    names = ("Room", "Member", "Gone", "Position", "TopicPosition")
     return _pages(((f"`conference.{name}`", f"conference.{name}") for name in names), ())
 
 
 def rejected_record() -> str:
     """Return the fields of `conference.Rejected`."""
     return fields("conference.Rejected")
+
+
+def no_op_record() -> str:
+    """Return the fields of `conference.NoOp`."""
+    return fields("conference.NoOp")
 
 
 def signals() -> str:
@@ -151,13 +156,14 @@ def signal_common() -> str:
 # --- reasons, topics, settings, metrics ----------------------------------------------------------------------
 
 MEANINGS: Final = {
-    "room_unknown": "The room is unknown: no create and no `member.joined` since it was last forgotten.",
+    "room_unknown": "No create and no `member.joined` has made the room known since its last end.",
     "room_exists": "A create of a room that already has an app.",
     "playback_active": "A play while another playback is playing or paused: stop that one first.",
     "playback_inactive": "A pause or a stop while nothing plays.",
     "volume_out_of_range": "A volume outside -50 to 7.",
     "not_a_member": "The session is not in the room.",
-    "repeated": "An API signal whose signal_id is among the last 16 of its room: its producer sent it twice.",
+    "repeated": "An API signal whose signal_id is among the last 16 of its room: its producer sent it twice. Also "
+    "in the minute after the room's end, and in its next life.",
     "join": "A request to join; the engine's `member.joined` is the fact.",
     "leave": "A request to leave; until the member has left, its `left` without a reason is `removed`.",
     "already_member": "`member.joined` of a session that is already in the room.",
@@ -165,6 +171,8 @@ MEANINGS: Final = {
     "already_unmuted": "An unmute of a member that is not muted.",
     "progress": "A playback continues; in the watchdog's mode `progress` its timeout starts again.",
     "after_stop": "The engine reports the end of a file that a stop ended.",
+    "already_ended": "Another report of the end of a playback that such a report has already ended.",
+    "room_gone": "The engine's echo of what ended the room, up to 60 s later.",
 }
 """A sentence per reason of `Rejection` and `NoOp`."""
 
@@ -267,6 +275,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "meta": meta,
     "rows": rows,
     "rejected": rejected_record,
+    "no-op": no_op_record,
     "signals": signals,
     "signal-common": signal_common,
     "rejections": rejections,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.core.decision import PAUSED, PLAYING, STOPPED, Decision
+from pipeline.core.decision import PAUSED, PLAYING, STOPPED
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import SECOND, Rules
 from pipeline.model import signals as s
@@ -18,20 +18,25 @@ from pipeline.model.events import Event, MemberLeft, PlayFailed, PlayFinished
 from pipeline.model.records import Room
 from pipeline.model.signals import AnySignal
 
-UNKNOWN, DISCOVERED = "unknown", "discovered"
-STATES: Final = (UNKNOWN, DISCOVERED, STOPPED, PLAYING, PAUSED)
-KNOWN: Final = STATES[1:]
+UNKNOWN, GONE, DISCOVERED = "unknown", "gone", "discovered"
+STATES: Final = (UNKNOWN, GONE, DISCOVERED, STOPPED, PLAYING, PAUSED)
+KNOWN: Final = STATES[2:]
 IDLE: Final = (DISCOVERED, STOPPED)
 LIVE: Final = (PLAYING, PAUSED)
 ROOM, MEMBER, STRANGER = "room", "member", "stranger"
-PLAY, URLS = "play-1", ("https://x/1.wav", "https://x/2.wav")
-PLAYED_AT, PAUSED_AT, NOW = 0, 4 * SECOND, 5 * SECOND
-"""Times of the play, of the pause and of the row's signal. The deadlines in the table follow from them."""
+PLAY, FIRST, URLS = "play-1", "play-0", ("https://x/1.wav", "https://x/2.wav")
+PLAYED_AT, ENDED_AT, PAUSED_AT, NOW = 0, int(3.5 * SECOND), 4 * SECOND, 5 * SECOND
+"""Times of the play, of the end of the playback before it, of the pause and of the row's signal. The deadlines in the
+table follow from them."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """`signal` (None: the watchdog) in each of `states`, after the signals `before`; a playback has `files` files."""
+    """`signal` (None: the watchdog) in each of `states`; a playback has `files` files.
+
+    Before it, the room has processed the signals `before`; a gone room in its life. `ended` is the signal that has
+    ended an earlier playback, FIRST, which has the files of the live one.
+    """
 
     name: str
     when: str
@@ -39,6 +44,7 @@ class Row:
     states: tuple[str, ...] = STATES
     before: tuple[AnySignal, ...] = ()
     files: int = 1
+    ended: AnySignal | None = None
     rules: Rules = Rules()  # noqa: RUF009 - frozen
 
 
@@ -57,7 +63,7 @@ def rows() -> Iterator[Row]:
     yield from _mutes("conference.mute", s.ConferenceMute, muted=True)
     yield from _mutes("conference.unmute", s.ConferenceUnmute, muted=False)
     repeated = s.ConferenceVolume("again", ROOM, NOW, 8, "volume-1")
-    yield Row("any API signal", "signal_id among the room's last 16", repeated, KNOWN, (repeated,))
+    yield Row("any API signal", "signal_id among the room's last 16", repeated, STATES[1:], (repeated,))
     yield Row("member.joined", "not a member", _joined(STRANGER))
     yield Row("member.joined", "not a member, with `muted`", _joined(STRANGER, muted=True))
     yield Row("member.joined", "a member", _joined(MEMBER), KNOWN)
@@ -78,11 +84,18 @@ def _playback() -> Iterator[Row]:
     done = s.PlayFinished("s", ROOM, NOW, operation_id=PLAY, url=URLS[0])
     yield Row("play.finished", "the live playback, its last file", done, LIVE)
     yield Row("play.finished", "the live playback, an earlier file", done, LIVE, files=2)
-    stopped = (_play("p", PLAY, 1, NOW), s.ConferenceStop("q", ROOM, NOW, "stop-1"))
-    yield Row("play.finished", "the playback that a stop ended", done, IDLE, stopped)
     yield Row("play.finished", "otherwise", s.PlayFinished("s", ROOM, NOW, operation_id="other", url=URLS[0]))
     yield Row("play.failed", "the live playback", s.PlayFailed("s", ROOM, NOW, operation_id=PLAY), LIVE)
     yield Row("play.failed", "otherwise", s.PlayFailed("s", ROOM, NOW, operation_id="other"))
+    name = "a late play.finished"
+    late = s.PlayFinished("s", ROOM, NOW, url=URLS[0])
+    later = s.PlayFinished("s", ROOM, NOW + SECOND, url=URLS[0])
+    stop, failed = s.ConferenceStop("q", ROOM, ENDED_AT, "stop-0"), s.PlayFailed("q", ROOM, ENDED_AT)
+    yield Row(name, "no operation_id, a file left of a stopped playback, 1.5 s after the stop", late, KNOWN, ended=stop)
+    yield Row(name, "the same, 2.5 s after the stop", later, KNOWN, ended=stop)
+    named = s.PlayFinished("s", ROOM, NOW, operation_id=FIRST, url=URLS[0])
+    yield Row(name, "the operation_id of a stopped playback", named, KNOWN, ended=stop)
+    yield Row(name, "the operation_id of a playback that such a signal has ended", named, KNOWN, ended=failed)
     yield Row("the watchdog", "deadline reached, behind the barrier", None, (PLAYING,))
 
 
@@ -117,23 +130,31 @@ def _play(signal_id: str, operation: str, files: int, at: int) -> s.ConferencePl
 def _partition(state: str, row: Row) -> Partition:
     """Return a partition whose room is in `state` and has processed the row's earlier signals."""
     partition = Partition(row.rules)
-    if state in (STOPPED, *LIVE):
+    if state in (GONE, STOPPED, *LIVE):
         partition.apply(_create("c"), PLAYED_AT)
     if state != UNKNOWN:
         partition.apply(_joined(MEMBER), PLAYED_AT)
+    started_at = PLAYED_AT
+    if row.ended is not None:
+        partition.apply(_play("o", FIRST, row.files, PLAYED_AT), PLAYED_AT)
+        started_at = row.ended.occurred_at
+        partition.apply(row.ended, started_at)
     if state in LIVE:
-        partition.apply(_play("p", PLAY, row.files, PLAYED_AT), PLAYED_AT)
+        partition.apply(_play("p", PLAY, row.files, started_at), started_at)
     if state == PAUSED:
-        partition.apply(s.ConferencePause("q", ROOM, PAUSED_AT, "pause-0"), PAUSED_AT)
+        partition.apply(s.ConferencePause("r", ROOM, PAUSED_AT, "pause-0"), PAUSED_AT)
     for signal in row.before:
         partition.apply(signal, NOW)
+    if state == GONE:
+        partition.apply(s.ConferenceDestroy("d", ROOM, NOW), NOW)
     return partition
 
 
-def state_of(room: Room | None) -> str:
-    """Return the column of a room."""
+def state_of(partition: Partition) -> str:
+    """Return the column of the room."""
+    room = partition.rooms.get(ROOM)
     if room is None:
-        return UNKNOWN
+        return GONE if ROOM in partition.gone else UNKNOWN
     if room.playback_status != STOPPED or room.app_id:
         return room.playback_status
     return DISCOVERED
@@ -148,28 +169,26 @@ def result(row: Row, state: str) -> str:
     if row.signal is None:
         timeout = partition.next_timeout()
         assert timeout is not None, "only a playing room has a deadline"
-        return _cell(before, partition.expire(timeout))
-    return _cell(before, partition.apply(row.signal, NOW))
-
-
-def _cell(before: Room | None, decision: Decision) -> str:
+        decision = partition.expire(timeout)
+    else:
+        decision = partition.apply(row.signal, row.signal.occurred_at)
     if decision.rejected:
         return f"✗ `{decision.rejected}`"
     lines = [f"○ `{decision.no_op}`"] if decision.no_op else [_event(event) for event in decision.events]
-    after = _after(before, decision.room)
-    return "<br>".join([*lines, after] if after else lines)
+    after, timer = state_of(partition), _timer(before, decision.room)
+    if after != state or timer:
+        lines.append(f"→ {after}{timer}")
+    return "<br>".join(lines)
 
 
-def _after(before: Room | None, room: Room | None) -> str:
-    state, timer = state_of(room), ""
+def _timer(before: Room | None, room: Room | None) -> str:
+    """Return the watchdog's time if it has changed."""
     if room is not None and before is not None:
         if room.deadline is not None and room.deadline != before.deadline:
-            timer = f"{(room.deadline - NOW) // SECOND} s"
-        elif room.remaining is not None and room.remaining != before.remaining:
-            timer = f"{room.remaining // SECOND} s kept"
-    if state == state_of(before) and not timer:
-        return ""
-    return f"→ {state}" + (f", {timer}" if timer else "")
+            return f", {(room.deadline - NOW) // SECOND} s"
+        if room.remaining is not None and room.remaining != before.remaining:
+            return f", {room.remaining // SECOND} s kept"
+    return ""
 
 
 def _event(event: Event) -> str:

@@ -97,7 +97,14 @@ class Loop:
                 raise KafkaException(message.error())
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             offsets[topic, partition] = offset + 1
-            self._apply(message.value(), partition, f"{topic}/{partition}/{offset}", rooms, members)
+            self._apply(
+                message.value(),
+                message.timestamp()[1] * 1000,
+                partition,
+                f"{topic}/{partition}/{offset}",
+                rooms,
+                members,
+            )
         for partition, room_id in rooms:
             row = self._codec.encode("conference.Room", self._tables[partition].rooms[room_id])
             producer.produce(self._rooms, row, room_key(room_id), partition)
@@ -114,6 +121,7 @@ class Loop:
     def _apply(
         self,
         value: bytes,
+        now: int,
         partition: int,
         place: str,
         rooms: set[tuple[int, str]],
@@ -122,7 +130,7 @@ class Loop:
         kind, signal = self._codec.decode(value)
         table, room_id, session = self._tables[partition], signal["room_id"], signal.get("session_uuid")
         before = table.members.setdefault(room_id, {}).get(session) if session else None
-        room, member, event = step(self._codec.names, table.rooms.get(room_id), before, kind, signal)
+        room, member, event = step(self._codec.names, table.rooms.get(room_id), before, kind, signal, now)
         table.rooms[room_id] = room
         rooms.add((partition, room_id))
         if session and member is not before:

@@ -30,7 +30,9 @@ def decider(codec: Codec, source: bytes) -> Decide:
         kind, signal = codec.decode(value)
         session = signal.get("session_uuid")
         before = state.get(f"member/{session}") if session else None
-        room, member, event = step(codec.names, state.get("room"), before, kind, signal)
+        at = message_context()
+        now = at.timestamp.milliseconds * 1000
+        room, member, event = step(codec.names, state.get("room"), before, kind, signal, now)
         state.set("room", room)
         if session and member is not before:
             if member is None:
@@ -39,7 +41,6 @@ def decider(codec: Codec, source: bytes) -> Decide:
                 state.set(f"member/{session}", member)
         if event is None:
             return None
-        at = message_context()
         return codec.event(event), headers(event[1], source, f"{at.topic}/{at.partition}/{at.offset}")
 
     return decide

@@ -1,8 +1,8 @@
 """Shared by the Python peers: Avro with fastavro and the schemas of `avro/`, the rules of a room, an event's headers.
 
 It implements the rules of `pipeline/core/room.py` for the signals of the load (`load.py`) independently: rooms and
-members are dicts with the fields of `conference.Room` and `conference.Member`. There is no watchdog and no rejection;
-the last 16 API signals are deduplicated as in the contract. It imports nothing of the pipeline.
+members are dicts with the fields of `conference.Room` and `conference.Member`. There is no watchdog and no rejection,
+and no room ends; the last 16 API signals are deduplicated as in the contract. It imports nothing of the pipeline.
 """
 
 from __future__ import annotations
@@ -110,35 +110,37 @@ def member_key(room_id: str, session: str) -> bytes:
     return json.dumps(["member", room_id, session], separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _fresh(room_id: str) -> Row:
+def _fresh(room_id: str, now: int) -> Row:
     return {
         "room_id": room_id, "app_id": "", "name": "", "sequence": 0, "playback_status": "stopped",
         "operation_id": "", "urls": [], "files_finished": 0, "deadline": None, "remaining": None,
-        "stopped_operation_id": "", "stopped_urls": [], "stopped_files_left": 0, "recent": [],
+        "ended_operation_id": "", "ended_by": "", "ended_at": None, "ended_urls": [],
+        "created_at": now, "last_event_at": None, "started_at": None, "recent": [],
     }  # fmt: skip
 
 
-def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str, signal: Row) -> Step:
+def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str, signal: Row, now: int) -> Step:
     """Return room and member after the signal, and the event (record, fields) or None.
 
-    `member` is the row of the signal's session, None if there is none. Room and member may be modified in place.
-    `names` is `Codec.names`.
+    `now` is the append time of the signal's record (microseconds). `member` is the row of the signal's session, None if
+    there is none. Room and member may be modified in place. `names` is `Codec.names`.
     """
     room_id, cause = signal["room_id"], signal["signal_id"]
     if room is None:
-        room = _fresh(room_id)
+        room = _fresh(room_id, now)
     if kind.startswith("Member"):
-        outcome, member = _reported(room, member, kind, signal)
+        outcome, member = _reported(room, member, kind, signal, now)
     elif cause in room["recent"]:
         return room, member, None
     else:
         room["recent"].append(cause)
         del room["recent"][:-REMEMBERED]
-        outcome = _requested(room, kind, signal)
+        outcome = _requested(room, kind, signal, now)
     if outcome is None:
         return room, member, None
     record, fields, playback, ends = outcome
     sequence = room["sequence"] = room["sequence"] + 1
+    room["last_event_at"] = now
     fields["room_id"], fields["event"] = room_id, names[record]
     fields["meta"] = {
         "event_id": event_id(room_id, sequence, cause),
@@ -153,13 +155,14 @@ def step(names: dict[str, str], room: Row | None, member: Row | None, kind: str,
     return room, member, (record, fields)
 
 
-def _reported(room: Row, member: Row | None, kind: str, signal: Row) -> tuple[Outcome | None, Row | None]:
+def _reported(room: Row, member: Row | None, kind: str, signal: Row, now: int) -> tuple[Outcome | None, Row | None]:
     """Apply a signal of the engine; return the event and the member after it."""
     session = signal["session_uuid"]
     if kind == "MemberJoined" and member is None:
         caller = signal["caller_id"]
         member = {"room_id": room["room_id"], "session_uuid": session, "caller_id": caller}
         member |= {"muted": signal["muted"], "leaving": False, "sequence": room["sequence"] + 1}
+        member |= {"joined_at": now, "muted_at": now if signal["muted"] else None}
         return ("MemberJoined", {"session_uuid": session, "caller_id": caller}, None, False), member
     if kind == "MemberLeft" and member is not None:
         fields = {"session_uuid": session, "caller_id": member["caller_id"]}
@@ -168,7 +171,7 @@ def _reported(room: Row, member: Row | None, kind: str, signal: Row) -> tuple[Ou
     return None, member
 
 
-def _requested(room: Row, kind: str, signal: Row) -> Outcome | None:
+def _requested(room: Row, kind: str, signal: Row, now: int) -> Outcome | None:
     """Apply a signal of the API to the room; return the event."""
     status, playback = room["playback_status"], room["operation_id"]
     if kind == "ConferenceCreate":
@@ -179,7 +182,7 @@ def _requested(room: Row, kind: str, signal: Row) -> Outcome | None:
         case "ConferencePlay" if status == "stopped":
             fields["urls"], playback = signal["urls"], signal["operation_id"]
             room["playback_status"], room["operation_id"], room["urls"] = "playing", playback, signal["urls"]
-            room["stopped_operation_id"], room["stopped_urls"], room["stopped_files_left"] = "", [], 0
+            room["started_at"] = now
             return "PlayStarted", fields, playback, False
         case "ConferencePause" if status == "playing":
             room["playback_status"] = "paused"
@@ -188,8 +191,8 @@ def _requested(room: Row, kind: str, signal: Row) -> Outcome | None:
             room["playback_status"], fields["app_id"] = "playing", room["app_id"]
             return "PlayResumed", fields, playback, False
         case "ConferenceStop" if status != "stopped":
-            room["stopped_operation_id"], room["stopped_urls"] = playback, room["urls"]
-            room["stopped_files_left"] = len(room["urls"])
+            room["ended_operation_id"], room["ended_by"], room["ended_at"] = playback, "stop", now
+            room["ended_urls"], room["started_at"] = room["urls"], None
             room["playback_status"], room["operation_id"], room["urls"] = "stopped", "", []
             return "PlayStopped", fields, playback, True
         case "ConferenceVolume":

@@ -29,7 +29,7 @@ def agent(codec: Codec, source: bytes, rooms: Any, members: Any, events: Any) ->
             room_id, session = signal["room_id"], signal.get("session_uuid")
             row, who = room_key(room_id), member_key(room_id, session or "")
             before = members.get(who) if session else None
-            room, member, event = step(codec.names, rooms.get(row), before, kind, signal)
+            room, member, event = step(codec.names, rooms.get(row), before, kind, signal, round(at.timestamp * 1e6))
             rooms[row] = room
             if session and member is not before:
                 if member is None:

@@ -38,7 +38,9 @@ def test_peers_produce_the_same_events_and_rows() -> None:
         [event] = decision.events
         kind, fields = codec.decode(value)
         session: Any = fields.get("session_uuid")
-        room, member, peer_event = step(codec.names, rooms.get(key.decode()), members.get(session), kind, fields)
+        room, member, peer_event = step(
+            codec.names, rooms.get(key.decode()), members.get(session), kind, fields, fields["occurred_at"]
+        )
         assert peer_event is not None
         assert codec.event(peer_event) == ENCODERS[type(event)](event, b"\0" + IDS[event.RECORD].to_bytes(4))
         assert decision.room is not None

@@ -10,7 +10,7 @@ from aiokafka import errors
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from pipeline.admin import topic_policy
+from pipeline.admin import topic_policy, topic_shape
 from pipeline.admin.topic_policy import MIN_IN_SYNC, REPLICAS, REPLICATED_CLUSTER, ObservedTopic
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
@@ -117,8 +117,8 @@ async def check_topics(
     """
     names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
     cluster = await describe_topics(admin, names)
-    unforceable = _unforceable(cluster, settings)
-    configs = await _configs(admin, [name for name in names if not cluster.topics[name].missing])
+    unforceable = await _unforceable(cluster, settings)
+    configs = await topic_configs(admin, [name for name in names if not cluster.topics[name].missing])
     observed = [ObservedTopic(name, names[name], cluster.topics[name].replicas, configs[name]) for name in configs]
     if warning := topic_policy.single_replica_warning(cluster.brokers, observed):
         warn(warning)
@@ -132,34 +132,21 @@ async def check_topics(
     return unforceable if force else [*unforceable, *broken]
 
 
-def _unforceable(cluster: ClusterMetadata, settings: Settings) -> list[str]:
+async def _unforceable(cluster: ClusterMetadata, settings: Settings) -> list[str]:
     """Return a line for missing topics, and for each wrong number of partitions.
 
-    Raises ConfigError when a topic can't be described.
+    Raises ConfigError when a topic can't be described, KafkaError.
     """
-    missing, by_count = [], dict[int, list[str]]()
     for name, topic in cluster.topics.items():
-        if topic.missing:
-            missing.append(name)
-        elif topic.error.errno:
+        if topic.error.errno and not topic.missing:
             raise ConfigError(f"topic {name} can't be described: {topic.error.__name__}")
-        elif topic.partitions != settings.partitions:
-            by_count.setdefault(topic.partitions, []).append(name)
-    lines = [f"{_subject(missing, 'does', 'do')} not exist: run `conference-pipeline setup`"] if missing else []
-    for count, wrong in by_count.items():
-        lines.append(
-            f"{_subject(wrong, 'has', 'have')} {count} partitions, expected {settings.partitions}: signals would be on "
-            "other partitions than their rooms, and become dead letters; "
-            f"set PIPELINE_PARTITIONS={count}, or recreate empty topics"
-        )
-    return lines
+    missing = topic_shape.missing(cluster.topics)
+    does_not = topic_shape.subject(missing, "does", "do") if missing else ""
+    lines = [f"{does_not} not exist: run `conference-pipeline setup`"] if missing else []
+    return [*lines, *await topic_shape.partition_faults(cluster.topics, settings)]
 
 
-def _subject(names: list[str], singular: str, plural: str) -> str:
-    return f"topic {names[0]} {singular}" if len(names) == 1 else f"topics {', '.join(names)} {plural}"
-
-
-async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
+async def topic_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
     """Return the effective settings of topics. Raises ConfigError when a topic stays unknown, or access is denied.
 
     Any broker may answer, and learns of a new topic in its own time: an unknown topic is requested again.

@@ -15,6 +15,8 @@ MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 """In milliseconds, as in the brokers' settings."""
+FAR_AHEAD: Final = 60.0
+"""Seconds that a signal's time may be ahead of the brokers' clock before it is reported (contract §4)."""
 REPLICATED_CLUSTER: Final = 3
 """From this many brokers, losing one must not lose a record."""
 REPLICAS: Final = 3

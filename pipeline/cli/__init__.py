@@ -5,14 +5,19 @@ Each command is a function in the module of the same name (`import_` for `import
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from keyword import iskeyword
-from typing import Final
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from pipeline.errors import PipelineError
+from pipeline.terminal import SafeFormatter, excepthook, printable, warn
 
 COMMANDS: Final = (
     "demo", "up", "down", "status", "setup", "worker", "doctor", "send", "events", "replay", "import",
@@ -20,10 +25,35 @@ COMMANDS: Final = (
 """The commands in the order of `--help`."""
 
 
+class SafeGroup(TyperGroup):
+    """Commands whose usage errors are safe to print: they quote arguments, which may be anything."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the arguments."""
+        with _safe_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _safe_errors():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _safe_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):  # typer's own errors
+            error.message = printable(message)  # type: ignore[attr-defined]
+        raise
+
+
 def build(only: str | None = None) -> typer.Typer:
     """Return the application; with `only`, one command, without importing the modules of the others (0.4 s)."""
     app = typer.Typer(
         name="conference-pipeline",
+        cls=SafeGroup,
         help="Publish an ordered, exactly-once event stream for every conference room.",
         epilog="Start with: conference-pipeline demo",
         no_args_is_help=True,
@@ -68,9 +98,14 @@ def main() -> None:
     Exit codes besides those of each command: 2 for an error that an operator must fix, 130 after Ctrl-C, 1 without
     output when the reader of standard output has closed it.
     """
+    if logging.lastResort is not None:  # prints the warnings of libraries where no handler is configured
+        logging.lastResort.setFormatter(SafeFormatter())
     first = sys.argv[1] if len(sys.argv) > 1 else None
     try:
         build(first if first in COMMANDS else None)()
     except PipelineError as error:
-        typer.echo(f"error: {error}", err=True)
+        warn(f"error: {error}")
         sys.exit(2)
+    except Exception:
+        excepthook(*sys.exc_info())
+        sys.exit(1)

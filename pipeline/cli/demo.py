@@ -8,7 +8,6 @@ import fcntl
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -16,6 +15,7 @@ import typer
 
 from pipeline.cli.shared import kafka_errors, with_urls
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:
     from pipeline.demo.run import Screen
@@ -72,9 +72,9 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
                 _create_topics(closing, settings, screen)
                 run(settings, screen, speed, save)
             if not as_json:
-                typer.echo(NEXT)
+                show(NEXT, lines=True)
         except DemoError as error:
-            typer.echo(f"error: {error}", err=True)
+            warn(f"error: {error}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             screen.progress("stopped")
@@ -116,7 +116,7 @@ def _servers(closing: contextlib.ExitStack, screen: Screen) -> Settings:
     from pipeline.devstack import Stack, terminal_progress
 
     status = Stack().status()
-    if status.state == "running":
+    if status.state == "running" and not (named.bootstrap_servers or named.registry_url):  # never one of each
         screen.progress("using the servers that `conference-pipeline up` started")
     else:
         stack = _own_stack(closing, nodes=0 if named.bootstrap_servers else 1, registry=not named.registry_url)
@@ -158,7 +158,7 @@ def _delete(settings: Settings) -> None:
     with contextlib.suppress(KafkaError, PipelineError, OSError, TimeoutError):
         asyncio.run(asyncio.wait_for(_delete_all(settings), 20))
         return
-    print(f"topics and schemas of {settings.topic_prefix}.* could not all be deleted", file=sys.stderr)
+    warn(f"topics and schemas of {settings.topic_prefix}.* could not all be deleted")
 
 
 async def _delete_all(settings: Settings) -> None:

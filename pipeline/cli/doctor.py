@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pipeline.cli.shared import server_settings, silence_kafka_client
+from pipeline.terminal import printable, show
 
 if TYPE_CHECKING:
     from pipeline.admin.doctor import Line
@@ -42,13 +43,13 @@ def doctor(as_json: Json = False, timeout: Timeout = 15.0) -> None:
     lines = asyncio.run(examine(settings, timeout))
     if as_json:
         for line in lines:
-            print(json.dumps(line._asdict(), ensure_ascii=False))
+            show(json.dumps(line._asdict(), ensure_ascii=False))
     elif sys.stdout.isatty():
         _table(lines)
     else:
         for line in lines:
             remedy = f"; {line.remedy}" if line.remedy else ""
-            print(f"{line.state:<8} {line.check:<13} {line.found}{remedy}")
+            show(f"{line.state:<8} {line.check:<13} {line.found}{remedy}")
     if any(line.state == "wrong" for line in lines):
         raise typer.Exit(1)
 
@@ -60,7 +61,7 @@ def _table(lines: list[Line]) -> None:
 
     table = Table("check", "", "found", "remedy", show_lines=True)
     for check, state, found, remedy in lines:
-        table.add_row(check, Text(state, STYLES[state]), Text(found), Text(remedy))
+        table.add_row(check, Text(state, STYLES[state]), Text(printable(found)), Text(printable(remedy)))
     console = Console()
     console.print(table)
     counts = Counter(line.state for line in lines)

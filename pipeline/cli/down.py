@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.cli.shared import Json, StackName
 from pipeline.cli.status import print_json
 from pipeline.devstack import Stack
+from pipeline.terminal import show
 
 
 def down(name: StackName = "default", as_json: Json = False) -> None:
@@ -24,6 +25,6 @@ def down(name: StackName = "default", as_json: Json = False) -> None:
         print_json(stack.status())
     elif before.processes:
         names = ", ".join(process.name for process in before.processes)
-        print(f"local stack {name!r}: stopped {names}, data deleted")
+        show(f"local stack {name!r}: stopped {names}, data deleted")
     else:
-        print(f"local stack {name!r}: nothing to stop")
+        show(f"local stack {name!r}: nothing to stop")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import SignalError
-from pipeline.terminal import event_colour
+from pipeline.terminal import event_colour, printable, warn
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -57,7 +56,7 @@ def events(
             asyncio.run(asyncio.wait_for(job, timeout))
     except TimeoutError:
         if maximum is not None:
-            typer.echo(f"fewer than {maximum} events in {timeout:g} s", err=True)
+            warn(f"fewer than {maximum} events in {timeout:g} s")
             raise typer.Exit(3) from None
 
 
@@ -80,7 +79,7 @@ async def _follow(
     from pipeline.kafka.event_reader import EventReader
     from pipeline.model.codec import event_json
 
-    printed, is_terminal, warn = 0, sys.stdout.isatty(), partial(typer.echo, err=True)
+    printed, is_terminal = 0, sys.stdout.isatty()
     async with EventReader(settings, warn, from_beginning=from_beginning) as reader:
         async for event in reader:
             if (room is not None and event.room_id != room) or (names and event.EVENT not in names):
@@ -91,7 +90,7 @@ async def _follow(
                 warn(f"no event: {error}; skipped")
                 continue
             if is_terminal:
-                text = typer.style(line.decode().rstrip("\n"), fg=event_colour(event.EVENT))
+                text = typer.style(printable(line.decode().rstrip("\n")), fg=event_colour(event.EVENT))
                 line = text.encode("utf-8", "surrogatepass") + b"\n"
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()

@@ -6,12 +6,14 @@ import gc
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from stat import S_ISREG
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pipeline.errors import ConfigError
+from pipeline.terminal import data_writer, warn
 
 if TYPE_CHECKING:
     from pipeline.core.watchdog import Rules
@@ -63,6 +65,7 @@ def replay(
     $ conference-pipeline import freeswitch events.jsonl |
         conference-pipeline replay - --rejected no.jsonl --dead dead.jsonl[/dim]
     """
+    from pipeline.lines import CHUNK, lines_of
     from pipeline.replay import Replay, discard
 
     rules = _rules()
@@ -73,15 +76,15 @@ def replay(
         def target(path: str | None) -> Any:
             return discard if path is None else files.enter_context(_open(path, "wb")).write
 
-        source = sys.stdin.buffer if file == "-" else files.enter_context(_open(file, "rb"))
+        source: Any = sys.stdin.buffer if file == "-" else files.enter_context(_open(file, "rb"))
         out = _large(sys.stdout.buffer)
-        run = Replay(rules, out.write, rejected=target(rejected), noops=target(noops), dead=target(dead))
-        run.feed(source)
+        run = Replay(rules, data_writer(out), rejected=target(rejected), noops=target(noops), dead=target(dead))
+        run.feed(lines_of(iter(partial(source.read1, CHUNK), b"")))
         if until is not None:
             run.until(until)
         out.flush()
     if summary:
-        typer.echo(" ".join(f"{name}={number}" for name, number in sorted(run.counts.items())), err=True)
+        warn(" ".join(f"{name}={number}" for name, number in sorted(run.counts.items())))
 
 
 def _rules() -> Rules:

@@ -19,13 +19,14 @@ import typer
 
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import ConfigError, SignalError
+from pipeline.lines import CHUNK, CutLine, Lines
+from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:
     from pipeline.model.signals import AnySignal
     from pipeline.settings import Settings
 
 PROGRESS_AFTER: Final = 1.0  # seconds after which a progress bar is shown
-CHUNK: Final = 1 << 18  # bytes of one read
 
 Due = Callable[["AnySignal", int], float]
 """(signal, number of signals before it) → seconds after the start at which it is due."""
@@ -119,7 +120,8 @@ class SendJob:
                     signal = decode_line(line)
                 except SignalError as error:
                     self.skipped += 1
-                    typer.echo(f"line {number}: {error}; not sent", err=True)
+                    text = line.error if isinstance(line, CutLine) else str(error)
+                    warn(f"line {number}: {text}; not sent")
                     if self._strict:
                         break
                     continue
@@ -141,7 +143,7 @@ class SendJob:
             self.sent[topic] += 1
             return
         self.refused += 1
-        typer.echo(f"line {number}: Kafka refused it: {str(error) or type(error).__name__}", err=True)
+        warn(f"line {number}: Kafka refused it: {str(error) or type(error).__name__}")
 
     def summary(self) -> str:
         """Return one line of counts."""
@@ -183,10 +185,10 @@ def _progress(size: int | None) -> Iterator[Show]:
 
 def _report(job: SendJob, as_json: bool) -> None:
     if not as_json:
-        typer.echo(job.summary(), err=True)
+        warn(job.summary())
         return
     counts = {"sent": job.sent.total(), "api": job.sent["api"], "media": job.sent["media"]}
-    typer.echo(json.dumps({**counts, "skipped": job.skipped, "refused": job.refused}))
+    show(json.dumps({**counts, "skipped": job.skipped, "refused": job.refused}))
 
 
 def at_rate(rate: float) -> Due:
@@ -224,13 +226,12 @@ def open_input(path: str, files: contextlib.ExitStack) -> tuple[int, int]:
 
 async def read_lines(handle: int) -> AsyncIterator[bytes]:
     """Yield the lines of a file handle without their LF, each as soon as it is complete."""
-    rest = b""
+    lines = Lines()
     while chunk := await read_chunk(handle):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
+        for line in lines.push(chunk):
             yield line
-    if rest:
-        yield rest
+    for line in lines.end():
+        yield line
 
 
 async def read_chunk(handle: int) -> bytes:
@@ -249,7 +250,7 @@ async def read_chunk(handle: int) -> bytes:
         try:
             chunk = os.read(handle, CHUNK)
         except OSError as error:
-            print(f"error: reading: {error.strerror}", file=sys.stderr)
+            warn(f"error: reading: {error.strerror}")
             chunk = b""
         with contextlib.suppress(RuntimeError):  # the loop is closed after an interruption
             loop.call_soon_threadsafe(deliver, chunk)

@@ -8,6 +8,7 @@ import json
 import typer
 
 from pipeline.cli.shared import Force, Json, kafka_errors, server_settings
+from pipeline.terminal import show, warn
 
 
 def setup(as_json: Json = False, force: Force = False) -> None:
@@ -32,18 +33,18 @@ def setup(as_json: Json = False, force: Force = False) -> None:
     def report(text: str) -> None:
         done.append(text)
         if not as_json:
-            typer.echo(text)
+            show(text)
 
     with kafka_errors(settings):
         differences = asyncio.run(run(settings, report, warnings.append, force=force))
     if as_json:
-        typer.echo(json.dumps({"done": done, "differences": differences, "warnings": warnings}))
+        show(json.dumps({"done": done, "differences": differences, "warnings": warnings}))
     else:
         for warning in warnings:
-            typer.echo(f"warning: {warning}", err=True)
+            warn(f"warning: {warning}")
         for difference in differences:
-            typer.echo(f"differs: {difference}", err=True)
+            warn(f"differs: {difference}")
         if not done and not differences:
-            typer.echo("nothing to do: topics and schemas are as they must be")
+            show("nothing to do: topics and schemas are as they must be")
     if differences:
         raise typer.Exit(1)

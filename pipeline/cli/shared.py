@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,16 +25,25 @@ StackName = Annotated[
 ]
 
 
-def server_settings() -> Settings:
-    """Return the settings with both URLs, from the environment or of the local stack. Raises ConfigError."""
-    from pipeline.settings import load
+def server_settings(warn: Callable[[str], object] | None = None) -> Settings:
+    """Return the settings with both URLs, from the environment or of the local stack. Raises ConfigError.
 
+    `warn` receives a line for each variable that looks like a misspelt setting; by default it is printed.
+    """
+    from pipeline.settings import load, warnings
+
+    for warning in warnings():
+        (warn or _print_warning)(warning)
     settings = load()
     if settings.bootstrap_servers and settings.registry_url:
         return settings
     from pipeline.devstack import resolve
 
     return with_urls(settings, resolve())
+
+
+def _print_warning(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)
 
 
 def with_urls(settings: Settings, found: Urls | StackStatus) -> Settings:
@@ -55,20 +64,21 @@ def silence_kafka_client() -> None:
 @contextlib.contextmanager
 def kafka_errors(settings: Settings) -> Iterator[None]:
     """Turn errors of the Kafka client into a ConfigError that names the broker and the remedy."""
-    from aiokafka.errors import KafkaConnectionError, KafkaError
+    from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
     silence_kafka_client()
     try:
         yield
     except KafkaError as error:
-        if isinstance(error, KafkaConnectionError):
-            from pipeline.kafka.admin import diagnose_connection
+        remedy = "check KAFKA_BOOTSTRAP_SERVERS and that it runs"
+        if isinstance(error, KafkaConnectionError | NodeNotReadyError):
+            from pipeline.kafka.admin import UnreachableBrokersError, diagnose_connection
 
             why = asyncio.run(diagnose_connection(error, settings))
             if isinstance(why, ConfigError):
                 raise why from None
             error = why
+            if isinstance(why, UnreachableBrokersError):
+                remedy = why.REMEDY
         text = str(next(iter(error.args), "")) or type(error).__name__
-        raise ConfigError(
-            f"Kafka at {settings.bootstrap_servers}: {text}: check KAFKA_BOOTSTRAP_SERVERS and that it runs"
-        ) from None
+        raise ConfigError(f"Kafka at {settings.bootstrap_servers}: {text}: {remedy}") from None

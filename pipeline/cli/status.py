@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli.shared import Json, StackName
 from pipeline.devstack import Stack, StackStatus
+from pipeline.terminal import show
 
 
 def status(name: StackName = "default", as_json: Json = False) -> None:
@@ -21,15 +22,15 @@ def status(name: StackName = "default", as_json: Json = False) -> None:
     if as_json:
         print_json(found)
     else:
-        print(f"local stack {name!r}: {found.state}")
+        show(f"local stack {name!r}: {found.state}")
         for process in found.processes:
             memory = f", {process.rss / 2**20:.0f} MiB" if process.rss else ""
-            print(f"  {process.name:<9} {process.state:<8} pid {process.pid}{memory}  {process.url}  {process.log}")
+            show(f"  {process.name:<9} {process.state:<8} pid {process.pid}{memory}  {process.url}  {process.log}")
             if process.last_log:
-                print(f"            last lines of its log: {process.last_log}")
+                show(f"            last lines of its log: {process.last_log}")
         if found.state != "running":
             option = "" if name == "default" else f" --name {name}"
-            print(f"start it with: conference-pipeline up{option}")
+            show(f"start it with: conference-pipeline up{option}")
     if found.state != "running":
         raise typer.Exit(3)
 
@@ -37,4 +38,4 @@ def status(name: StackName = "default", as_json: Json = False) -> None:
 def print_json(found: StackStatus, **changes: str | None) -> None:
     """Print a stack's status as one JSON object, with the fields in `changes` replaced."""
     fields = msgspec.to_builtins(found, enc_hook=str)
-    print(msgspec.json.encode({**fields, **changes}).decode())
+    show(msgspec.json.encode({**fields, **changes}).decode())

@@ -13,7 +13,7 @@ AcceptLoss = Annotated[
     typer.Option(
         "--accept-loss",
         metavar="",
-        help="Continue although Kafka deleted signals before they were read; the log reports how many.",
+        help="Continue although signals were deleted unread, or the table lost rows; the log reports what.",
     ),
 ]
 
@@ -31,9 +31,14 @@ def worker(accept_loss: AcceptLoss = False, force: Force = False) -> None:
     [dim]$ conference-pipeline worker
     $ PIPELINE_HTTP_PORT=0 PIPELINE_LOG_LEVEL=warning conference-pipeline worker[/dim]
     """
+    import structlog
+
     from pipeline.logs import configure
     from pipeline.worker.process import main
 
-    settings = server_settings()
+    warnings: list[str] = []
+    settings = server_settings(warnings.append)
     configure(settings)
+    for warning in warnings:
+        structlog.get_logger("settings").warning(warning)
     main(settings, accept_loss=accept_loss, force=force)

@@ -78,10 +78,12 @@ def accept(
     room: Room, signal: AnySignal | Timeout, now: int, *events: Event, members: MemberChanges = (), **changes: Any
 ) -> Decision:
     """Return the decision to publish `events` and to change the room's fields as in `changes`."""
-    changes["sequence"] = room.sequence + len(events)
-    changes["last_event_at"] = now
+    sequence, recent = room.sequence + len(events), room.recent
     if signal.TOPIC == "api":
-        changes["recent"] = signal_ids.remember(room.recent, signal.signal_id, REMEMBERED)
+        recent = signal_ids.remember(recent, signal.signal_id, REMEMBERED)
+    if not changes:  # a tenth of the time of `decide` less than with a dict
+        return Decision(replace(room, sequence=sequence, last_event_at=now, recent=recent), members, events)
+    changes["sequence"], changes["last_event_at"], changes["recent"] = sequence, now, recent
     return Decision(replace(room, **changes), members, events)
 
 

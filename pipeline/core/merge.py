@@ -125,15 +125,17 @@ class Input:
     probe        (broker time, end of the log at that time) from the latest request for the end; None before one
     undated      the number of records so far that had no append time, and got the time of the record before them
     name_prefix  `topic/partition/`; with an offset appended it identifies a record
+    topic_id     Kafka's id of the topic, which the position record keeps; "" where the broker has none
     """
 
     __slots__ = (
         "_packed", "end", "in_flight", "name_prefix", "offset", "partition", "position", "probe", "queue", "size",
-        "time", "topic", "undated",
+        "time", "topic", "topic_id", "undated",
     )  # fmt: skip
 
-    def __init__(self, topic: str, partition: int, offset: int, time: int = 0) -> None:
+    def __init__(self, topic: str, partition: int, offset: int, time: int = 0, topic_id: str = "") -> None:
         self.topic = topic
+        self.topic_id: Final = topic_id
         self.partition = partition
         self.name_prefix: Final = f"{topic}/{partition}/".encode()
         self.offset = offset

@@ -23,7 +23,7 @@ from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.model.codec import event_json, signal_json
 from pipeline.model.events import Event
 from pipeline.settings import Settings
-from pipeline.terminal import event_colour
+from pipeline.terminal import event_colour, printable
 
 LATE_SECONDS: Final = 20.0  # wait for an event before the demo fails
 SETTLE_SECONDS: Final = 0.5  # wait at the end for events that must not come
@@ -185,24 +185,25 @@ class Screen:
 
     def progress(self, text: str) -> None:
         """Print a line about the run itself on standard error."""
-        typer.secho(text, err=True, dim=True)
+        typer.secho(printable(text), err=True, dim=True)
 
     def comment(self, text: str) -> None:
         """Print a line about the conference."""
         if not self.as_json:
-            typer.secho(f"# {text}", dim=True)
+            typer.secho(f"# {printable(text)}", dim=True)
             sys.stdout.flush()
 
     def event(self, event: Event) -> None:
         """Print one event: time, sequence number, name, fields."""
         if self.as_json:
-            sys.stdout.write(event_json(event).decode())
+            text = event_json(event).decode()
+            sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
         else:
             meta = event.meta
             at = datetime.fromtimestamp(meta.occurred_at / 1e6).strftime("%H:%M:%S.%f")[:-3]
             name = typer.style(f"{event.EVENT:<30}", fg=event_colour(event.EVENT), bold=True)
             inferred = typer.style("  (inferred, not reported)", dim=True) if meta.synthetic else ""
-            typer.echo(f"{at}  {meta.sequence:>3}  {name} {_fields(event)}{inferred}")
+            typer.echo(f"{at}  {meta.sequence:>3}  {name} {printable(_fields(event))}{inferred}")
         sys.stdout.flush()
 
 

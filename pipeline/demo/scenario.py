@@ -71,7 +71,7 @@ def _media() -> Iterator[tuple[AnySignal, str, bool]]:
     adapter = Adapter(MEDIA_MAP)
     for line in _lines(CAPTURE):
         event: dict[str, Any] = json.decode(line)
-        if (signal := adapter.signal(event)) is not None:
+        for signal in adapter.feed(event).signals:
             yield signal, f"mod_conference: {event['Action']}", False
 
 

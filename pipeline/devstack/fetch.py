@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import ssl
 import tarfile
 import tempfile
 import threading
@@ -24,6 +25,7 @@ from pipeline.errors import ConfigError
 ATTEMPTS = 5  # with waits of 0, 1, 2 and 3 seconds between them
 MIRROR = "CONFERENCE_PIPELINE_MAVEN_URL"  # environment variable: URL of a mirror of Maven Central
 TIMEOUT = 20  # seconds without a byte
+_BUNDLE = "REQUESTS_CA_BUNDLE"
 
 
 class Cancelled(Exception):
@@ -94,7 +96,11 @@ def _download(missing: list[Part], folder: Path, progress: Progress, cancel: thr
     for stale in folder.glob(".partial-*"):  # of a killed run: this process holds the lock
         shutil.rmtree(stale, ignore_errors=True)
     progress.add(sum(part.size for part in missing))
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, ThreadPoolExecutor(6) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch,
+        _system_authorities(),
+        ThreadPoolExecutor(6) as pool,
+    ):
         fetches = [pool.submit(_fetch, part, folder, Path(scratch), progress, cancel) for part in missing]
         try:
             for fetch in fetches:
@@ -125,12 +131,47 @@ def _fetch(part: Part, folder: Path, scratch: Path, progress: Progress, cancel: 
             progress.advance(-came[0])
             if cancel.wait(attempt):
                 raise Cancelled from error
-    reason = str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__
     raise ConfigError(
-        f"cannot download {part.name} ({part.size / 1e6:.0f} MB): {reason}; `up` needs the network once: "
-        f"try again online (HTTPS_PROXY and {MIRROR} are used), copy {cache_dir() / 'downloads'} from another "
-        "machine, or name your own servers in KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL"
+        f"cannot download {part.name} ({part.size / 1e6:.0f} MB): {_reason(problem)}; `up` needs the network once: "
+        f"try again online (HTTPS_PROXY, SSL_CERT_FILE and {MIRROR} are used), copy {cache_dir() / 'downloads'} from "
+        "another machine, or name your own servers in KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL"
     ) from problem
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return the innermost cause in one line: the outer ones are long, and say only what was tried."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        inner = (getattr(error, "reason", None), error.__cause__, *error.args, error.__context__)
+        error = next((one for one in inner if isinstance(one, BaseException)), None)
+    cause = seen[-1]
+    reason = " ".join(str(cause).split())[:300] or type(cause).__name__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        trusted = os.environ.get(_BUNDLE, "the certifi package")
+        reason += f" (trusted: {trusted}; set SSL_CERT_FILE to a PEM file that has the authority of your TLS proxy)"
+    return reason
+
+
+@contextlib.contextmanager
+def _system_authorities() -> Iterator[None]:
+    """Let requests, jgo's HTTP layer, trust what the system and SSL_CERT_FILE or SSL_CERT_DIR trust.
+
+    By itself it knows only its own package of authorities, which has none of a TLS proxy. Without authorities of the
+    system, or with a choice of the user for requests, nothing changes.
+    """
+    paths = ssl.get_default_verify_paths()
+    chosen = [os.environ.get(name, "") for name in (paths.openssl_cafile_env, paths.openssl_capath_env)]
+    places = map(Path, filter(None, [*chosen, paths.openssl_cafile, paths.openssl_capath]))
+    trusted = next((str(place) for place in places if place.is_file() or (place.is_dir() and any(place.iterdir()))), "")
+    if not trusted or any(os.environ.get(variable) for variable in (_BUNDLE, "CURL_CA_BUNDLE")):
+        yield
+        return
+    os.environ[_BUNDLE] = trusted
+    try:
+        yield
+    finally:
+        del os.environ[_BUNDLE]
 
 
 def _resolve(part: Part, scratch: Path, on_progress: Callable[..., Any]) -> Path:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
+from pipeline.terminal import printable
+
 LINE_EVERY = 3.0  # seconds between two lines when standard error is not a terminal
 
 
@@ -35,7 +37,7 @@ class Lines(Progress):
 
     def say(self, text: str) -> None:
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            print(printable(text), file=self._stream, flush=True)
 
     def add(self, size: int) -> None:
         with self._lock:
@@ -49,7 +51,7 @@ class Lines(Progress):
                 return
             self._last = now
             text = f"downloaded {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB"
-            print(text, file=self._stream, flush=True)
+            print(printable(text), file=self._stream, flush=True)
 
 
 class Bar(Progress):
@@ -66,7 +68,7 @@ class Bar(Progress):
         self._total, self._lock = 0, threading.Lock()
 
     def say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(printable(text), markup=False, highlight=False)
 
     def add(self, size: int) -> None:
         with self._lock:

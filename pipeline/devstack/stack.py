@@ -234,12 +234,18 @@ class Urls:
 
 
 def resolve(name: str = "default", *, home: Path | None = None, environ: Mapping[str, str] | None = None) -> Urls:
-    """Return each URL from the environment, else from the running local stack `name`. Raises ConfigError."""
+    """Return both URLs from the environment, or both from the running local stack `name`. Raises ConfigError.
+
+    One of each would combine a broker with the schemas of another place.
+    """
     environ = os.environ if environ is None else environ
     broker, registry = environ.get(BROKER, "").strip(), environ.get(REGISTRY, "").strip()
-    if not broker or not registry:
+    if bool(broker) != bool(registry):
+        has, lacks = (BROKER, REGISTRY) if broker else (REGISTRY, BROKER)
+        raise ConfigError(f"{has} is set, but {lacks} is not: set both, or unset {has} to use the servers of `up`")
+    if not broker:
         status = Stack(name, home=home).status()
-        broker, registry = broker or status.bootstrap_servers or "", registry or status.schema_registry_url or ""
+        broker, registry = status.bootstrap_servers or "", status.schema_registry_url or ""
         missing = [variable for variable, value in ((BROKER, broker), (REGISTRY, registry)) if not value]
         if missing or status.state == "died":
             why = "has a process that died" if status.state == "died" else "does not run"

@@ -1,4 +1,4 @@
 """Media engines: one package for each.
 
-`<engine>/adapter.py` turns the engine's events into media signals; it is pure (no clock, no I/O).
+`<engine>/adapter`, a module or a package, turns the engine's events into media signals; it is pure (no clock, no I/O).
 """

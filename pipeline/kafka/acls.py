@@ -50,6 +50,8 @@ def worker(settings: Settings) -> list[Acl]:
             acls.append(Acl("topic", name, "Read", "signals, and their offsets in the transaction"))
         elif topic is topics.ROOMS:
             acls.append(Acl("topic", name, "Read", "to load the table"))
+        elif topic.output:
+            acls.append(Acl("topic", name, "Read", "to find the owner of an open transaction"))
         if topic.output:
             acls.append(Acl("topic", name, "Write", "output of each transaction"))
         acls.append(Acl("topic", name, "DescribeConfigs", "to check its settings"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import ssl
+import struct
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
@@ -15,11 +18,13 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import ConfigError
+from pipeline.kafka.oauth import TokenRejectedError, client_options
 from pipeline.kafka.protocol import (
     NO_TAGS,
     DescribeGroups,
     DescribeQuorum,
     Metadata,
+    MetadataWithIds,
     TxnOffsetCommit,
 )
 from pipeline.settings import Settings
@@ -28,6 +33,8 @@ REQUIRED_APIS: Final = (Metadata, DescribeGroups, TxnOffsetCommit)
 """Requests that need these versions, or later ones. Kafka 2.5 is the first release with all."""
 DIAGNOSIS_MS: Final = 5000
 """Time limit of the diagnosis in milliseconds, per bootstrap server."""
+_NO_ID: Final = (0, 0)
+"""The two halves of Kafka's UUID that means "none"."""
 _HINTS: Final = {
     "PLAINTEXT": " (if it requires TLS or a login, set KAFKA_SECURITY_PROTOCOL)",
     "SASL_PLAINTEXT": " (if it requires TLS, set KAFKA_SECURITY_PROTOCOL=SASL_SSL)",
@@ -37,11 +44,20 @@ _HINTS: Final = {
 """Security protocol to the likely reason why a server closes the connection without an error."""
 
 
+class UnreachableBrokersError(Errors.KafkaConnectionError):
+    """A bootstrap server answers, but brokers can't be reached where they say they are."""
+
+    REMEDY = "start it, or correct its advertised.listeners"
+
+
 class TopicMetadata(NamedTuple):
     """A topic as a broker describes it.
 
     `replicas` is the lowest number of a partition. `operations` is what this client may do: one bit per operation code;
-    not above 0 when the broker does not report it.
+    not above 0 when the broker does not report it. `topic_id` is the topic's id as Kafka's tools print it; another one
+    under the same name is a topic that was deleted and created again. It is "" where the broker has no topic ids.
+    `in_sync` is the lowest number of in-sync replicas of a partition, `under_replicated` the number of partitions that
+    have fewer of them than replicas.
     """
 
     error: type[Errors.KafkaError]
@@ -49,6 +65,9 @@ class TopicMetadata(NamedTuple):
     replicas: int
     has_leaders: bool
     operations: int
+    topic_id: str = ""
+    in_sync: int = 0
+    under_replicated: int = 0
 
     @property
     def missing(self) -> bool:
@@ -76,7 +95,7 @@ class ConsumerGroup(NamedTuple):
 @contextlib.asynccontextmanager
 async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
     """Start an admin client, and close it at the end of the block. Raises ConfigError, KafkaConnectionError."""
-    admin = AIOKafkaAdminClient(**settings.kafka(), **options)
+    admin = AIOKafkaAdminClient(**client_options(settings), **options)
     try:
         try:
             await admin.start()
@@ -87,14 +106,13 @@ async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOK
         await admin.close()
 
 
-async def diagnose_connection(
-    error: Errors.KafkaConnectionError, settings: Settings
-) -> ConfigError | Errors.KafkaConnectionError:
+async def diagnose_connection(error: Errors.KafkaError, settings: Settings) -> ConfigError | Errors.KafkaError:
     """Connect to each bootstrap server again, and return an error that names the reason.
 
-    It is a ConfigError when a server rejects this client, `error` when one accepts it by now, else the reasons of all.
+    It is a ConfigError when a server rejects this client. When one accepts it, it names the brokers that can't be
+    reached at their advertised addresses, or is `error` when there are none. Else it has the reasons of all.
     """
-    options = settings.kafka() | {"request_timeout_ms": DIAGNOSIS_MS}
+    options = client_options(settings) | {"request_timeout_ms": DIAGNOSIS_MS}
     del options["bootstrap_servers"]
     reasons = []
     for entry in settings.bootstrap_servers.split(","):
@@ -108,9 +126,31 @@ async def diagnose_connection(
             reason = failure.args[0] if isinstance(failure, Errors.KafkaError) and failure.args else failure
             reasons.append(f"{server}: {str(reason) or type(failure).__name__}")
         else:
-            return error
+            return await _unreachable_brokers(settings) or error
     was_closed = any(word in reasons[0].lower() for word in ("closed", "reset"))
     return Errors.KafkaConnectionError("; ".join(reasons) + (_HINTS[settings.security_protocol] if was_closed else ""))
+
+
+async def _unreachable_brokers(settings: Settings) -> UnreachableBrokersError | None:
+    """Return an error that names the brokers that this client can't reach where they say they are, if any."""
+    admin = AIOKafkaAdminClient(**client_options(settings) | {"request_timeout_ms": DIAGNOSIS_MS})
+    try:
+        with contextlib.suppress(Errors.KafkaError, OSError, TimeoutError):
+            await admin.start()
+            addresses = broker_addresses(admin)
+            ready = await asyncio.gather(*(admin._client.ready(node) for node in addresses))
+            texts = [
+                unreachable(node, addresses[node]) for node, is_up in zip(addresses, ready, strict=True) if not is_up
+            ]
+            return UnreachableBrokersError("; ".join(texts)) if texts else None
+        return None
+    finally:
+        await admin.close()
+
+
+def unreachable(node: int, address: str) -> str:
+    """Return the text about a broker that can't be reached where it says it is."""
+    return f"broker {node} can't be reached at its advertised address {address}"
 
 
 def _config_error(failure: BaseException, server: str, settings: Settings) -> ConfigError | None:
@@ -122,6 +162,8 @@ def _config_error(failure: BaseException, server: str, settings: Settings) -> Co
         )
     if isinstance(failure, ssl.SSLError) and failure.reason == "WRONG_VERSION_NUMBER":
         return ConfigError(f"Kafka at {server} has no TLS: check KAFKA_SECURITY_PROTOCOL")
+    if isinstance(failure, TokenRejectedError):
+        return ConfigError(f"no login to Kafka at {server}: {failure.args[0]}")
     if isinstance(failure, Errors.SaslAuthenticationFailed | Errors.AuthenticationFailedError):
         return ConfigError(
             f"Kafka at {server} rejected user {settings.sasl_username!r}: check KAFKA_SASL_USERNAME, "
@@ -135,16 +177,49 @@ def _config_error(failure: BaseException, server: str, settings: Settings) -> Co
     return None
 
 
-async def describe_topics(admin: Any, names: Iterable[str]) -> ClusterMetadata:
-    """Describe these topics, in this order. Raises KafkaError."""
+async def describe_topics(admin: Any, names: Iterable[str], node: int | None = None) -> ClusterMetadata:
+    """Describe these topics, in this order, as one broker knows them: `node`, or any. Raises KafkaError.
+
+    `admin` is an admin client or a consumer.
+    """
     topics: dict[str, Any] = dict.fromkeys(names)
+    client = admin._client
+    node = client.get_random_node() if node is None else node
     create, cluster_operations, topic_operations = False, False, True
-    response = await admin._send_request(Metadata(list(topics), create, cluster_operations, topic_operations))
-    for code, name, _, partitions, operations in response.topics:
-        replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
-        has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
-        topics[name] = TopicMetadata(Errors.for_code(code), len(partitions), replicas, has_leaders, operations)
+    options = (create, cluster_operations, topic_operations)
+    try:
+        wanted = [(*_NO_ID, name, NO_TAGS) for name in topics]
+        response = await client.send(node, MetadataWithIds(wanted, *options, NO_TAGS))
+        for code, name, high, low, _, partitions, operations, _ in response.topics:
+            topics[name] = _topic(code, partitions, operations, _shown_id(high, low))
+    except (Errors.IncompatibleBrokerVersion, NotImplementedError):  # before Kafka 2.8
+        response = await client.send(node, Metadata(list(topics), *options))
+        for code, name, _, partitions, operations in response.topics:
+            topics[name] = _topic(code, partitions, operations)
     return ClusterMetadata(len(response.brokers), topics)
+
+
+def _topic(code: int, partitions: list[Any], operations: int, topic_id: str = "") -> TopicMetadata:
+    replicas = min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0)
+    has_leaders = bool(partitions) and all(leader >= 0 for _, _, leader, *_ in partitions)
+    in_sync = [(len(isr), len(isr) < len(replicas)) for _, _, _, _, replicas, isr, *_ in partitions]
+    return TopicMetadata(
+        Errors.for_code(code),
+        len(partitions),
+        replicas,
+        has_leaders,
+        operations,
+        topic_id,
+        min((count for count, _ in in_sync), default=0),
+        sum(is_under for _, is_under in in_sync),
+    )
+
+
+def _shown_id(high: int, low: int) -> str:
+    """Return a topic id as Kafka's tools print it; "" for the id that means "none"."""
+    if (high, low) == _NO_ID:
+        return ""
+    return base64.urlsafe_b64encode(struct.pack(">qq", high, low)).decode().rstrip("=")
 
 
 async def describe_group(admin: Any, name: str) -> ConsumerGroup:

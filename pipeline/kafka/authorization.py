@@ -112,7 +112,7 @@ async def refine_denied_error(error: DeniedError, needed: Iterable[Acl], setting
 
 def denied_message(missing: list[Acl], settings: Settings) -> str:
     """Return one line that names the user, the missing permissions, and the command that adds them."""
-    user = settings.sasl_username
+    user = settings.kafka_user
     calls = commands(missing, f"User:{user}" if user else "User:…")
     remedy = f"`{calls[0]}`" if len(calls) == 1 else "see docs/reference/security.md"
     who = f"user {user!r}" if user else "this client"

@@ -15,6 +15,7 @@ from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.batch_reader import by_batch
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
 from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
@@ -46,7 +47,7 @@ class EventReader:
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
             options = {"isolation_level": "read_committed", "enable_auto_commit": False}
-            self._consumer: Any = AIOKafkaConsumer(**self._settings.kafka(), **options)
+            self._consumer: Any = AIOKafkaConsumer(**client_options(self._settings), **options)
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             by_batch(self._consumer)

@@ -43,7 +43,7 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
         manager = self._sender._txn_manager
         topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for tp, offset in sorted(self._offsets.items()):
-            topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, "", NO_TAGS))
+            topics[tp.topic].append((tp.partition, offset.offset, _NO_LEADER_EPOCH, offset.metadata, NO_TAGS))
         ids = (manager.transactional_id, self._group_id, manager.producer_id, manager.producer_epoch)
         offsets = [(topic, partitions, NO_TAGS) for topic, partitions in topics.items()]
         return TxnOffsetCommit(*ids, *self._sender.membership, None, offsets, NO_TAGS)

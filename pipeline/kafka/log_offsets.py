@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
+from aiokafka import errors as Errors
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline import topics
+from pipeline.kafka.admin import TopicMetadata, broker_addresses, describe_topics
 from pipeline.kafka.batch_reader import by_batch, look_rarely
+from pipeline.kafka.group_offsets import committed_offsets
+from pipeline.kafka.oauth import client_options
 from pipeline.settings import Settings
 
+DESCRIBE_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 2.0
+"""Time limit of one broker; a host that is gone would not refuse the connection."""
 OpenTransactions = Mapping[TopicPartition, int]
 """Partitions in which a transaction is open, and the offset at which it begins."""
 
@@ -54,7 +65,7 @@ class LogOffsets:
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            **self._settings.kafka(),
+            **client_options(self._settings),
             isolation_level=isolation,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
@@ -67,6 +78,39 @@ class LogOffsets:
         """Disconnect both consumers."""
         for consumer in self._consumers:
             await consumer.stop()
+
+    def on_refresh(self, call: Callable[[], None]) -> None:
+        """Call when the metadata were refreshed: regularly, and when a partition is not where it was."""
+        for consumer in self._consumers:
+            consumer._client.cluster.add_listener(lambda _: call())
+
+    async def describe(self, names: Iterable[str]) -> Mapping[str, TopicMetadata]:
+        """Describe topics as one broker knows them; wait up to DESCRIBE_SECONDS for one that answers."""
+        limit = time.monotonic() + DESCRIBE_SECONDS
+        while True:
+            nodes = list(broker_addresses(self.uncommitted))
+            for node in random.sample(nodes, len(nodes)):
+                if (found := await self._describe_by(node, names)) is not None:
+                    return found
+            if time.monotonic() > limit:
+                raise Errors.KafkaTimeoutError(f"no broker has described the topics in {DESCRIBE_SECONDS:g} s")
+            await asyncio.sleep(0.5)
+
+    async def describe_by_all(self, names: Iterable[str]) -> list[Mapping[str, TopicMetadata]]:
+        """Describe topics as each broker knows them that answers; empty when none does."""
+        nodes = broker_addresses(self.uncommitted)
+        answers = await asyncio.gather(*(self._describe_by(node, names) for node in nodes))
+        return [answer for answer in answers if answer is not None]
+
+    async def _describe_by(self, node: int, names: Iterable[str]) -> Mapping[str, TopicMetadata] | None:
+        with contextlib.suppress(Errors.KafkaError, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return (await describe_topics(self.uncommitted, names, node)).topics
+        return None
+
+    async def group_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return what the workers' group has committed in these partitions, if anything."""
+        return await committed_offsets(self.uncommitted, self._settings.group_id, partitions)
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offsets of logs."""

@@ -101,6 +101,42 @@ class Metadata(_Request):
     )
 
 
+class MetadataWithIds(_Request):
+    """The same with the topics' ids (KIP-516), each as two halves of a UUID. From Kafka 2.8 on."""
+
+    API_KEY, API_VERSION = 3, 10
+    FIELDS = _flexible_struct(
+        topics=_flexible_array(topic_id_high=Int64, topic_id_low=Int64, topic=_COMPACT),
+        allow_auto_topic_creation=Boolean,
+        include_cluster_authorized_operations=Boolean,
+        include_topic_authorized_operations=Boolean,
+    )
+    RESPONSE = _flexible_struct(
+        throttle_time_ms=Int32,
+        brokers=_flexible_array(node_id=Int32, host=_COMPACT, port=Int32, rack=_COMPACT),
+        cluster_id=_COMPACT,
+        controller_id=Int32,
+        topics=_flexible_array(
+            error_code=Int16,
+            topic=_COMPACT,
+            topic_id_high=Int64,
+            topic_id_low=Int64,
+            is_internal=Boolean,
+            partitions=_flexible_array(
+                error_code=Int16,
+                partition=Int32,
+                leader=Int32,
+                leader_epoch=Int32,
+                replicas=CompactArray(Int32),
+                isr=CompactArray(Int32),
+                offline_replicas=CompactArray(Int32),
+            ),
+            authorized_operations=Int32,
+        ),
+        authorized_operations=Int32,
+    )
+
+
 class DescribeGroups(_Request):
     """Describe consumer groups, and what this client may do (KIP-430), which aiokafka's own v3 does not decode."""
 
@@ -176,4 +212,46 @@ class DescribeTransactions(_Request):
             producer_epoch=Int16,
             topics=_flexible_array(topic=_COMPACT, partitions=CompactArray(Int32)),
         ),
+    )
+
+
+class DescribeProducers(_Request):
+    """Describe the producers that write to partitions, with their open transactions (KIP-664).
+
+    Send it to the partitions' leader. Needs Read on the topics.
+    """
+
+    API_KEY, API_VERSION = 61, 0
+    FIELDS = _flexible_struct(topics=_flexible_array(topic=_COMPACT, partitions=CompactArray(Int32)))
+    RESPONSE = _flexible_struct(
+        throttle_time_ms=Int32,
+        topics=_flexible_array(
+            topic=_COMPACT,
+            partitions=_flexible_array(
+                partition=Int32,
+                error_code=Int16,
+                error_message=_COMPACT,
+                producers=_flexible_array(
+                    producer_id=Int64,
+                    producer_epoch=Int32,
+                    last_sequence=Int32,
+                    last_timestamp=Int64,
+                    coordinator_epoch=Int32,
+                    transaction_start_offset=Int64,
+                ),
+            ),
+        ),
+    )
+
+
+class ListTransactions(_Request):
+    """List the transactional ids that a broker coordinates (KIP-664), as far as this client may describe them."""
+
+    API_KEY, API_VERSION = 66, 0
+    FIELDS = _flexible_struct(states=CompactArray(_COMPACT), producer_ids=CompactArray(Int64))
+    RESPONSE = _flexible_struct(
+        throttle_time_ms=Int32,
+        error_code=Int16,
+        unknown_states=CompactArray(_COMPACT),
+        transaction_states=_flexible_array(transactional_id=_COMPACT, producer_id=Int64, state=_COMPACT),
     )

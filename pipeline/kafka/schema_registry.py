@@ -1,20 +1,29 @@
-"""Client of a schema registry with the Confluent API. Used at start-up and once per unknown id, never per record."""
+"""Client of a schema registry with the Confluent API. Used at start-up and once per unknown id, never per record.
+
+Whatever answers at the URL is foreign: every body is bounded and decoded by type, and every other answer is an error
+that names the URL, what came, and the remedy.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal, Self
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-import aiohttp
 import msgspec
 
 from pipeline.errors import ConfigError, DeniedError, PipelineError
+from pipeline.kafka.http_client import CertificateError, ExchangeError, Response, decoded, exchange, session, shorten
+from pipeline.kafka.oauth import TokenRejectedError, TokenUnavailableError, registry_authorization
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 from pipeline.topics import TOPICS
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 _NO_SUBJECT = 40401  # the Confluent API's error code
+_NOT_FOUND: Final = range(40401, 40500)
+"""Error codes with which a registry says that it does not have something. A 404 without one comes from a proxy."""
 SchemaStatus = Literal[
     "current",  # this program's schema is registered, with level COMPATIBILITY
     "other level",  # this program's schema is registered, with another compatibility level
@@ -23,140 +32,206 @@ SchemaStatus = Literal[
     "incompatible",  # only other versions are registered; this program's schema is not compatible with them
 ]
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
-_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+_T = TypeVar("_T")
 
 
 class RegistryDownError(PipelineError):
-    """The registry does not answer, or fails (5xx, 408, 429): retry later."""
+    """The registry does not answer, or fails (5xx, 408, 429), or something else answers in its place: retry later."""
+
+
+class _Refusal(msgspec.Struct):
+    error_code: int
+    message: str = ""
+
+
+class _Schema(msgspec.Struct):
+    schema: str
+    schemaType: str = "AVRO"
+
+
+class _Registered(msgspec.Struct):
+    id: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]  # four bytes in a record
+
+
+class _Compatibility(msgspec.Struct):
+    is_compatible: bool
+
+
+class _Level(msgspec.Struct):
+    compatibilityLevel: str
 
 
 class Registry:
     """A client of the registry's HTTP API; use it as an asynchronous context manager."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.registry_url.rstrip("/")
-        self._shown = settings.registry_shown
+        self._url = settings.registry_shown
         self._settings = settings
+        self._authorization = registry_authorization(settings)
+        self._answered = False
+        self._not_before = 0.0
         self.date = ""
         """The header Date of the latest response: the registry's clock, in whole seconds."""
 
     async def __aenter__(self) -> Self:
-        settings, auth = self._settings, None
-        headers = {"Accept": _CONTENT_TYPE}
-        if token := settings.registry_token.get_secret_value():
-            headers["Authorization"] = f"Bearer {token}"
-        elif settings.registry_username:
-            auth = aiohttp.BasicAuth(settings.registry_username, settings.registry_password.get_secret_value())
-        connector = aiohttp.TCPConnector(ssl=settings.registry_ssl())
-        self._session = aiohttp.ClientSession(headers=headers, auth=auth, timeout=_TIMEOUT, connector=connector)
+        self._session = session(self._settings.registry_ssl(), {"Accept": _CONTENT_TYPE})
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def _request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Return status and decoded JSON. Raises RegistryDownError; ConfigError when the settings are wrong."""
-        status, content = await self._send(method, path, body)
-        if status == 401:
-            raise self._error(
-                "rejected the login (401): check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or "
-                "SCHEMA_REGISTRY_BEARER_TOKEN"
-            )
-        if status == 403:
+    async def _request(self, method: str, path: str, body: Any = None) -> Response:
+        """Return a response with status 200, or 4xx and the registry's error code. Raises as `_checked`."""
+        await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+        login = await self._login()
+        response = await self._send(method, path, body, login)
+        if response.status == 401 and self._authorization.renew(login):  # the token was revoked
+            response = await self._send(method, path, body, await self._login())
+        return self._checked(method, path, response)
+
+    def _checked(self, method: str, path: str, response: Response) -> Response:
+        """Raise RegistryDownError; ConfigError when the settings are wrong. Otherwise return the response."""
+        status = response.status
+        is_page = "html" in response.kind or response.body.lstrip()[:1] == b"<"
+        if status == 401 and not is_page:
+            raise self._error(f"rejected the login (401): check {self._settings.registry_login_names}")
+        if status == 403 and not is_page:
             raise self._error(
                 f"denied {method} {path} (403): allow this user to read, and to write for `setup` "
-                "(docs/reference/security.md), or check SCHEMA_REGISTRY_USERNAME or SCHEMA_REGISTRY_BEARER_TOKEN",
+                f"(docs/reference/security.md), or check {self._settings.registry_login_names}",
                 DeniedError,
             )
         if status >= 500 or status in (408, 429):
-            raise self._error(f"failed with status {status} {content[:200]!r}: look at its log", RegistryDownError)
-        try:
-            decoded = msgspec.json.decode(content)
-        except msgspec.DecodeError:
-            decoded = None
-        if not isinstance(decoded, dict | list) or (status == 404 and "error_code" not in decoded):
-            raise self._not_a_registry(path, status)
-        return status, decoded
+            self._not_before = time.monotonic() + response.retry_after
+            raise self._error(f"failed with {self._shown(response)}: look at its log", RegistryDownError)
+        if status == 200:
+            return response
+        refusal = decoded(response.body, _Refusal)
+        if status < 400 or refusal is None or (status == 404 and refusal.error_code not in _NOT_FOUND):
+            raise self._odd(path, response)
+        self._answered = True
+        return response
 
-    async def _send(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
-        """Return status and content. Raises RegistryDownError; ConfigError for a wrong URL or certificate."""
-        data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": _CONTENT_TYPE} if data else {}
+    async def _login(self) -> dict[str, str]:
+        """Return the header of the login. Raises RegistryDownError, ConfigError."""
         try:
-            async with self._session.request(method, self._url + path, data=data, headers=headers) as response:
-                content = await response.read()
-                self.date = response.headers.get("Date", "")
-                return response.status, content
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise ConfigError(f"SCHEMA_REGISTRY_URL={self._shown} is not an http:// or https:// URL") from None
-        except aiohttp.ClientConnectorCertificateError as error:
+            return await self._authorization.headers()
+        except TokenUnavailableError as error:
+            raise RegistryDownError(f"no login to the registry at {self._url}: {error.args[0]}") from None
+        except TokenRejectedError as error:
+            raise ConfigError(f"no login to the registry at {self._url}: {error.args[0]}") from None
+
+    async def _send(self, method: str, path: str, body: Any, login: Mapping[str, str]) -> Response:
+        """Return a response. Raises RegistryDownError; ConfigError for a wrong URL or certificate."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": _CONTENT_TYPE, **login} if data else login
+        try:
+            response = await exchange(self._session, method, self._url + path, data, headers, self._redacted)
+        except CertificateError as error:
             raise ConfigError(
-                f"the certificate of the registry at {self._shown} can't be verified "
-                f"({getattr(error.certificate_error, 'verify_message', '') or error.certificate_error}): check "
+                f"the certificate of the registry at {self._url} can't be verified ({error}): check "
                 "SCHEMA_REGISTRY_SSL_CA, and that the certificate carries the URL's host name"
             ) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = self._settings.redacted(str(error).replace(self._url, "").strip() or type(error).__name__)
-            where = f"no answer from the registry at {self._shown} ({why})"
-            raise RegistryDownError(f"{where}: check SCHEMA_REGISTRY_URL and that it runs") from None
+        except ExchangeError as error:
+            if error.permanent:
+                raise ConfigError(f"SCHEMA_REGISTRY_URL={self._url}: {error}: correct it") from None
+            where = f"no answer from the registry at {self._url} ({error})"
+            # With TLS 1.3, a server refuses a client without a certificate after the handshake.
+            needs_one = self._url.startswith("https") and not self._settings.registry_cert
+            hint = "; if it requires a client certificate, set SCHEMA_REGISTRY_SSL_CERT" if needs_one else ""
+            raise RegistryDownError(f"{where}: check SCHEMA_REGISTRY_URL and that it runs{hint}") from None
+        self.date = response.date
+        return response
+
+    def _redacted(self, text: str) -> str:
+        return self._authorization.redacted(self._settings.redacted(text))
+
+    def _shown(self, response: Response) -> str:
+        return response.shown(self._redacted)
 
     def _error(self, text: str, kind: type[PipelineError] = ConfigError) -> PipelineError:
-        return kind(f"the registry at {self._shown} {text}")
+        return kind(f"the registry at {self._url} {text}")
 
-    def _not_a_registry(self, path: str, status: int) -> ConfigError:
-        return ConfigError(
-            f"{self._shown}{path} ({status}) is not a schema registry: SCHEMA_REGISTRY_URL must name the "
-            "Confluent-compatible API (Apicurio: …/apis/ccompat/v7)"
-        )
+    def _odd(self, path: str, response: Response) -> PipelineError:
+        """Return the error for an answer that no registry gives.
+
+        It means a wrong URL as long as no registry has answered there; later, that something between is in the way.
+        """
+        named = "the Confluent-compatible API (Apicurio: …/apis/ccompat/v7)"
+        if response.location:
+            named = "the registry itself, because a redirect is not followed: its target would receive the login"
+        found = f"{self._url}{path} answered with {self._shown(response)}"
+        if self._answered:
+            return RegistryDownError(
+                f"{found}, which is not the registry that answered before: look at what is between"
+            )
+        return ConfigError(f"{found}, which is not a schema registry: SCHEMA_REGISTRY_URL must name {named}")
+
+    def _decoded(self, path: str, response: Response, kind: type[_T]) -> _T:
+        value = decoded(response.body, kind)
+        if value is None:
+            raise self._odd(path, response)
+        self._answered = True
+        return value
+
+    def _reason(self, response: Response) -> str:
+        """Return why the registry refuses, in one line."""
+        refusal = decoded(response.body, _Refusal)
+        if refusal is None:
+            return self._shown(response)
+        return shorten(self._redacted(refusal.message or str(refusal.error_code)))
 
     async def ping(self) -> None:
         """Check that the registry answers. Raises RegistryDownError, ConfigError."""
-        await self._request("GET", "/subjects")
+        response = await self._request("GET", "/subjects")
+        self._decoded("/subjects", response, list[str])
 
     async def schema(self, schema_id: int) -> str | None:
         """Return the Avro schema with this id as text, None if there is none. Raises RegistryDownError, ConfigError."""
-        status, body = await self._request("GET", f"/schemas/ids/{schema_id}")
-        if status == 404:
+        path = f"/schemas/ids/{schema_id}"
+        response = await self._request("GET", path)
+        if response.status == 404:
             return None
-        if status != 200:
-            raise self._error(f"rejected the request for schema id {schema_id}: {_reason(body)}")
-        if not isinstance(body, dict) or "schema" not in body:
-            raise self._not_a_registry(f"/schemas/ids/{schema_id}", status)
-        return str(body["schema"]) if body.get("schemaType", "AVRO") == "AVRO" else None
+        if response.status != 200:
+            raise self._error(f"rejected the request for schema id {schema_id}: {self._reason(response)}")
+        found = self._decoded(path, response, _Schema)
+        return found.schema if found.schemaType == "AVRO" else None
 
     async def schema_ids(self, prefix: str) -> dict[str, int]:
         """Map full record names to the ids of this program's schemas. Raises ConfigError if one is missing."""
         subjects = [item for topic in TOPICS for item in topic.subjects(prefix).items()]
         found = await asyncio.gather(*(self._find(subject, record) for subject, record in subjects))
         ids = {}
-        for (subject, record), (status, body) in zip(subjects, found, strict=True):
-            if status != 200:
+        for (subject, record), response in zip(subjects, found, strict=True):
+            if response.status != 200:
                 raise self._error(
-                    f"has no version of subject {subject} with this program's schema ({_reason(body)}): run "
+                    f"has no version of subject {subject} with this program's schema ({self._reason(response)}): run "
                     "`conference-pipeline setup`"
                 )
-            ids[record] = int(body["id"])
+            ids[record] = self._decoded(f"/subjects/{subject}", response, _Registered).id
         return ids
 
-    async def _find(self, subject: str, record: str) -> tuple[int, Any]:
+    async def _find(self, subject: str, record: str) -> Response:
         """Look this program's schema up among the versions of the subject: status 200 when it is one of them."""
         return await self._request("POST", f"/subjects/{subject}", {"schema": SCHEMAS[record]})
 
     async def subject_status(self, subject: str, record: str) -> SchemaStatus:
         """Compare a subject with this program's schema of `record`. Raises RegistryDownError, ConfigError."""
-        status, body = await self._find(subject, record)
-        if status == 200:
+        response = await self._find(subject, record)
+        if response.status == 200:
             return "current" if await self._has_level(f"/config/{subject}") else "other level"
-        if isinstance(body, dict) and body.get("error_code") == _NO_SUBJECT:
+        refusal = decoded(response.body, _Refusal)
+        if refusal is not None and refusal.error_code == _NO_SUBJECT:
             return "missing"
         path, schema = f"/compatibility/subjects/{subject}/versions", {"schema": SCHEMAS[record]}
-        _, result = await self._request("POST", path, schema)
-        compatible = not isinstance(result, dict) or result.get("is_compatible") is not False
-        return "outdated" if compatible else "incompatible"
+        result = await self._request("POST", path, schema)
+        if result.status != 200:
+            return "outdated"  # the registry does not judge it
+        return "outdated" if self._decoded(path, result, _Compatibility).is_compatible else "incompatible"
 
     async def register(self, subject: str, record: str) -> bool:
         """Register a schema of this program; return whether it is new. Raises RegistryDownError, ConfigError."""
-        registered = (await self._find(subject, record))[0] == 200
+        registered = (await self._find(subject, record)).status == 200
         # The level is set before the first version, and per subject: the global level belongs to the registry's owner.
         rejection = await self._set_level(subject)
         if not registered:
@@ -172,30 +247,28 @@ class Registry:
         path = f"/config/{subject}"
         if await self._has_level(path):
             return None
-        status, body = await self._request("PUT", path, {"compatibility": COMPATIBILITY})
+        response = await self._request("PUT", path, {"compatibility": COMPATIBILITY})
         # Another setup may have set it.
-        return None if status == 200 or await self._has_level(path) else _reason(body)
+        return None if response.status == 200 or await self._has_level(path) else self._reason(response)
 
     async def _has_level(self, path: str) -> bool:
-        status, body = await self._request("GET", path)
-        return status == 200 and body.get("compatibilityLevel") == COMPATIBILITY
+        response = await self._request("GET", path)
+        return response.status == 200 and self._decoded(path, response, _Level).compatibilityLevel == COMPATIBILITY
 
     async def _add_version(self, subject: str, record: str) -> None:
-        status, body = await self._request("POST", f"/subjects/{subject}/versions", {"schema": SCHEMAS[record]})
-        if status == 409:
+        path = f"/subjects/{subject}/versions"
+        response = await self._request("POST", path, {"schema": SCHEMAS[record]})
+        if response.status == 409:
             raise ConfigError(
                 f"subject {subject} has a version with which this program's schema of {record} is not {COMPATIBILITY} "
-                f"compatible ({_reason(body)}): if you changed the schema, give new fields a default; else use another "
-                "PIPELINE_TOPIC_PREFIX, or a program version that fits"
+                f"compatible ({self._reason(response)}): if you changed the schema, give new fields a default; else "
+                "use another PIPELINE_TOPIC_PREFIX, or a program version that fits"
             )
-        if status != 200:
-            raise self._error(f"rejected the schema of subject {subject}: {_reason(body)}")
+        if response.status != 200:
+            raise self._error(f"rejected the schema of subject {subject}: {self._reason(response)}")
+        self._decoded(path, response, _Registered)
 
     async def delete(self, subject: str) -> None:
         """Delete a subject with all its versions, if it exists."""
         for query in ("", "?permanent=true"):  # a soft delete must come first
             await self._request("DELETE", f"/subjects/{subject}{query}")
-
-
-def _reason(body: Any) -> str:
-    return str((body.get("message") or body.get("error_code") or body) if isinstance(body, dict) else body)

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
+from pipeline.kafka.oauth import client_options
 from pipeline.model import framing
 from pipeline.model.signals import AnySignal
 from pipeline.settings import Settings
@@ -50,7 +51,9 @@ class SignalProducer:
 
             async with Registry(self._settings) as registry:
                 self._schema_ids = await registry.schema_ids(self._settings.topic_prefix)
-        self._producer = AIOKafkaProducer(**self._settings.kafka(), **PRODUCER_OPTIONS, linger_ms=self._linger_ms)
+        self._producer = AIOKafkaProducer(
+            **client_options(self._settings), **PRODUCER_OPTIONS, linger_ms=self._linger_ms
+        )
         try:
             await require_topics(self._settings, acls.producer(self._settings))
             await self._producer.start()

@@ -3,6 +3,7 @@
 conference.api.signals   ─┐                             ┌─> conference.events
                           ├─> agent ─> tasks ─> unit ───┼─> conference.rooms      (the table's log, and a public view)
 conference.media.signals ─┘           one transaction   ├─> conference.signals.rejected
+                                                        ├─> conference.signals.noops
                                                         └─> conference.signals.dead
 
 Faust runs the services, the group membership, the co-partitioned assignment and the rebalances. Decisions and writes

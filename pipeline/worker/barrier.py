@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -22,6 +22,11 @@ from pipeline.worker.broker_clock import BrokerClock
 from pipeline.worker.task import PartitionTask
 
 TICK_SECONDS: Final = 0.05
+"""Longest time between two looks while a watchdog runs: a resumed playback may have little time left."""
+GAP_SECONDS: Final = 0.02
+"""Shortest time between two looks. Deadlines that are due within it share a request."""
+ROUNDING_SECONDS: Final = 0.001
+"""Resolution of the loop's timers: a look must not come just before a deadline is due."""
 UNARMED_SECONDS: Final = 0.2
 """The tick while no watchdog runs: it was a third of an idle worker's wake-ups."""
 GONE_SECONDS: Final = 10.0
@@ -49,50 +54,63 @@ class Barrier:
         """Ends of logs that were asked for."""
 
     async def run(self) -> None:
-        """Look every tick, until cancelled."""
+        """Look when the next deadline is due, at least every tick, until cancelled."""
+        looked_at: int | None = None
+        least = 0.0
         while True:
-            armed = any(task.partition.armed for task in self._tasks.values())
-            await asyncio.sleep(TICK_SECONDS if armed else UNARMED_SECONDS)
-            waiting = self._blocking(self._due_deadlines())
-            if time.monotonic() - self._looked_for_gone > GONE_SECONDS:
-                self._looked_for_gone = time.monotonic()
-                waiting += self._blocking(self._over_of_gone())
-            if not waiting:
-                continue
-            now = self._broker_time()
-            if now is None:
+            await asyncio.sleep(self._pause(least))
+            now, earliest = self._broker_time(), self._earliest()
+            waiting = self._waiting(now)
+            # The same deadline again waits for more than a look-up, as for the end of a producer's transaction. And
+            # what has passed the barrier keeps the engine busy: more look-ups would only take its time.
+            late = earliest == looked_at or any(task.due() is not None for task in self._tasks.values())
+            least = 0.0 if not waiting else TICK_SECONDS if late else GAP_SECONDS
+            looked_at = earliest if waiting else None
+            waiting += self._waiting_gone(now)
+            if waiting and now is None:
                 self._request_broker_time(waiting[0].partition)
-            else:
+            elif waiting and now is not None:
                 await self._look_up(waiting, now)
+
+    def _earliest(self) -> int | None:
+        return min(
+            (time for task in self._tasks.values() if (time := task.partition.earliest) is not None), default=None
+        )
+
+    def _pause(self, least: float) -> float:
+        """Return the seconds, at least `least`, until the next deadline is due and the barrier can be asked for."""
+        now, earliest = self._broker_time(), self._earliest()
+        if earliest is None:
+            return UNARMED_SECONDS
+        due = TICK_SECONDS if now is None else (earliest + GRACE - now) / 1e6
+        pause = min(due + ROUNDING_SECONDS, TICK_SECONDS) if due > 0 else GAP_SECONDS
+        return max(pause, least)
 
     def _broker_time(self) -> int | None:
         """Return the broker's time (microseconds); None when it is unknown or stale."""
         return None if self._clock.age > STALE_SECONDS else self._clock.now()
 
-    def _due_deadlines(self) -> Iterable[tuple[PartitionTask, int]]:
-        """Yield the earliest deadline of each task that has one."""
+    def _waiting(self, now: int | None) -> list[Input]:
+        """Return the inputs that may block a due deadline: of tasks that have one, those whose log is not known up to
+        the latest deadline that can be due."""
+        waiting = []
         for task in self._tasks.values():
             timeout = task.partition.next_timeout()
             if timeout is not None:
-                yield task, timeout.occurred_at
+                waiting += _blocking(task, timeout.occurred_at, now)
+        return waiting
 
-    def _over_of_gone(self) -> Iterable[tuple[PartitionTask, int]]:
-        """Yield the earliest end of the 60 s of a gone room, of each task that has one."""
+    def _waiting_gone(self, now: int | None) -> list[Input]:
+        """Return, every GONE_SECONDS, the inputs that keep the record of a gone room from being deleted."""
+        if time.monotonic() - self._looked_for_gone < GONE_SECONDS:
+            return []
+        self._looked_for_gone = time.monotonic()
+        waiting = []
         for task in self._tasks.values():
             until = task.partition.gone_until
             if until != NEVER:
-                yield task, until
-
-    def _blocking(self, times: Iterable[tuple[PartitionTask, int]]) -> list[Input]:
-        """Return the inputs that keep a time which has come from being behind the barrier."""
-        now = self._broker_time()
-        return [
-            source
-            for task, when in times
-            if now is None or when + GRACE <= now
-            for source in task.merge.inputs
-            if not source.queue and not source.reached(when)
-        ]
+                waiting += _blocking(task, until, now)
+        return waiting
 
     async def _look_up(self, inputs: list[Input], now: int) -> None:
         by_partition = {TopicPartition(source.topic, source.partition): source for source in inputs}
@@ -104,3 +122,11 @@ class Barrier:
         for tp, source in by_partition.items():
             source.observe_end(now, ends[tp])
         self._wake()
+
+
+def _blocking(task: PartitionTask, when: int, now: int | None) -> list[Input]:
+    """Return the inputs of `task` that keep the time `when` from being behind the barrier; none if it is not due."""
+    if now is not None and when + GRACE > now:
+        return []
+    last = when if now is None else now - GRACE
+    return [source for source in task.merge.inputs if not source.queue and not source.reached(last)]

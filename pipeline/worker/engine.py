@@ -31,7 +31,9 @@ from pipeline.worker.unpacker import Unpacker
 
 SLICE_SIGNALS: Final = 100
 """Signals decided without yielding to the loop, which the consumer, the agent, the transactions and the probes share.
-Slices of 500 starved the commit, which needs about 12 turns of the loop."""
+Slices of 500 starved the commit, which needs about 12 turns of the loop. A deadline that fires counts as a signal."""
+SLICE_DEADLINES: Final = SLICE_SIGNALS // 2
+"""Deadlines that a slice takes before the signals that are queued: neither must wait for all of the other."""
 
 
 class Engine:
@@ -66,6 +68,8 @@ class Engine:
         self._positions_due: set[int] = set()
         self._also_end: set[TopicPartition] = set()
         self._ended: set[TopicPartition] = set()
+        self._burst = False
+        """Whether more deadlines have passed the barrier than a slice takes."""
         self._turn = self._slices = 0
         """The busy task whose turn it is, and the slices that it has had."""
         self._fatal: PipelineError | None = None
@@ -131,7 +135,7 @@ class Engine:
             self._wake.clear()
             working = self.intake.generation is not None
             more = working and self._decide()
-            due = self._unit and (not more or self._unit.signals >= self._enough)
+            due = self._unit and (not more or self._burst or self._unit.signals >= self._enough)
             if working and self._writing is None and due:
                 self._write()
                 more = True  # encode rows in the next turn, when the request to the broker has been sent
@@ -146,6 +150,7 @@ class Engine:
             if number in self.tasks:
                 unit.output_for(number)
         until = unit.signals + SLICE_SIGNALS
+        self._burst = self._expire(unit)
         for busy, task in self._in_turn():
             self._advance(task, unit, until)
             if unit.full or unit.signals >= until:
@@ -156,7 +161,20 @@ class Engine:
         if self._encode_rows:
             unit.encode_rows()
             self._encode_rows = False
-        return unit.signals >= until and not unit.full
+        return (self._burst or unit.signals >= until) and not unit.full
+
+    def _expire(self, unit: Unit) -> bool:
+        """Fire deadlines that have passed the barrier, the earliest tasks first. Return whether more may be left."""
+        due = [(time, number) for number, task in self.tasks.items() if (time := task.due()) is not None]
+        if not due:
+            return False
+        queued = any(task.merge.queued for task in self.tasks.values())
+        until = unit.signals + (SLICE_DEADLINES if queued else SLICE_SIGNALS)
+        for _, number in sorted(due):
+            self.tasks[number].expire(unit, until)
+            if unit.signals >= until:
+                return True
+        return False
 
     def _advance(self, task: PartitionTask, unit: Unit, until: int) -> None:
         """Let a task decide. What it waits for is done in the background; only this partition waits."""
@@ -165,7 +183,7 @@ class Engine:
                 return task.advance(unit, until, self._signals)
             except UnknownSchemaError as error:
                 if self._learner.gives_up(task.number):
-                    task.bury(unit, error)
+                    task.dead_letter_head(unit, error)
                     continue
                 if task.number not in self._lookups:
                     self._lookups.add(task.number)

@@ -22,6 +22,7 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import topics
 from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely
 from pipeline.kafka.fetch_pacing import pace, pause_after
+from pipeline.kafka.oauth import client_options
 from pipeline.worker.intake import Fetch, Intake, Poll
 
 POLL_SECONDS = 0.2
@@ -30,7 +31,7 @@ IDLE_POLL_SECONDS = 1.0
 """The same while nothing waits for an input: polls are half of what an idle worker does."""
 MAX_POLL_BATCHES = 500
 """Batches that a poll returns at most. Without a bound, one poll after a pause returned 315,000 records."""
-MAX_FETCH_BYTES = 8 << 20
+MAX_FETCH_BYTES = 4 << 20
 """Bytes that a broker returns at a time, of all partitions. The client holds a response several times."""
 HEARTBEAT_SECONDS = 0.5
 log = structlog.get_logger("consumer")
@@ -89,6 +90,11 @@ class Consumer(driver.Consumer):
             await self._hand_over(generation, fetches)
         if missed := self._intake.missed():
             await self._thread.place(missed)
+
+    def refusal(self) -> BaseException | None:
+        """Return the error with which the group refuses this worker. Before there are partitions no poll reports it."""
+        refusal: BaseException | None = self._thread.refusal
+        return refusal
 
     def poll_state(self) -> str:
         """Return what polls depend on, for the error of a consumer that does not poll."""
@@ -175,8 +181,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
         settings = self.app.settings
         self._assignor = self.app.assignor
         session = round(settings.session_timeout * 1000)
-        return AIOKafkaConsumer(
-            **settings.kafka(),
+        consumer = AIOKafkaConsumer(
+            **client_options(settings),
             client_id=self.app.conf.broker_client_id,
             group_id=self.app.conf.id,
             partition_assignment_strategy=[self._assignor],
@@ -197,6 +203,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=self.app.conf.consumer_metadata_max_age_ms,
             retry_backoff_ms=50,
         )
+        loop, look_soon = self.consumer.loop, self.app.recovery.watch.look_soon
+        consumer._client.cluster.add_listener(lambda _: loop.call_soon_threadsafe(look_soon))
+        return consumer
 
     async def _fetch_records(
         self,
@@ -270,6 +279,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def in_place(self) -> bool:
         """Whether the inputs of the current assignment were put at their positions."""
         return self._consumer is not None and self._in_place(self._consumer._fetcher) is not None
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """The error of the group's coordinator that waits to be read."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        return getattr(coordinator, "_pending_exception", None)
 
     @property
     def member_id(self) -> str | None:

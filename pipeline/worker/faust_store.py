@@ -96,6 +96,8 @@ class RoomsStore(Store[str, Room]):
         if taken:
             raise expelled(settings, sorted(taken))
         self._suspect.clear()
+        for number in recovery.take_unclaimed() & tasks.keys():
+            self.app.engine.request_broker_time(number)
         log.info(
             "partitions assigned",
             generation=self._generation,

@@ -20,6 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.kafka.fenced_producer import FencedProducer
 from pipeline.kafka.log_offsets import OpenTransactions
+from pipeline.kafka.oauth import client_options
 from pipeline.kafka.record_batch import MAX_BATCH
 from pipeline.settings import Settings
 
@@ -50,7 +51,7 @@ async def acquire(
     `unknown_outcome` raises.
     """
     producer = FencedProducer(
-        **settings.kafka(),
+        **client_options(settings),
         transactional_id=transactional_id,
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         max_batch_size=MAX_BATCH,

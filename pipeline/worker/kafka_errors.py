@@ -6,7 +6,7 @@ from typing import Final
 
 from aiokafka import errors as Errors
 
-from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
+from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import denied_message
 from pipeline.kafka.fenced_producer import LEFT_OUT
@@ -34,6 +34,21 @@ def fatal(error: BaseException, settings: Settings) -> FatalError:
     for cause in causes:
         if isinstance(cause, _DENIED):
             return _denied(cause, settings)
+        if isinstance(cause, Errors.OffsetOutOfRangeError):
+            return LossError(
+                f"signals were deleted unread while they were being read ({cause}): restart the worker to see how many"
+            )
+        if isinstance(cause, Errors.InvalidSessionTimeoutError):
+            return ConfigError(
+                f"the broker refuses a session timeout of {settings.session_timeout:g} s: set "
+                "PIPELINE_SESSION_TIMEOUT_SECONDS to a value between its group.min.session.timeout.ms and "
+                "group.max.session.timeout.ms"
+            )
+        if isinstance(cause, Errors.InconsistentGroupProtocolError):
+            return ConfigError(
+                f"group {settings.group_id!r} has members that are no workers of this pipeline: stop them, or set "
+                "PIPELINE_GROUP_ID to a group of the workers alone"
+            )
         if isinstance(cause, Errors.InvalidTransactionTimeout):
             return ConfigError(
                 f"the broker allows no transaction of {TRANSACTION_TIMEOUT_MS} ms: raise its transaction.max.timeout.ms"

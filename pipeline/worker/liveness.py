@@ -48,6 +48,14 @@ async def check_rebalances(at_work: Callable[[], bool], ping: Callable[[], Await
             )
 
 
+async def check_membership(refusal: Callable[[], BaseException | None]) -> None:
+    """Raise the error with which the group refuses this worker, if any. Runs until cancelled."""
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        if (error := refusal()) is not None:
+            raise error
+
+
 async def check_polls(polled_at: Callable[[], float], polling: Callable[[], bool], state: Callable[[], str]) -> None:
     """Raise FatalError when the time of the latest poll does not change while there should be polls. Runs until
     cancelled.

@@ -30,15 +30,16 @@ EVENT_HEADERS: Final = 7
 class OutputEncoder:
     """The topics and registered schemas of one pipeline."""
 
-    def __init__(self, prefix: str, schema_ids: dict[str, int], *, trace: bool = True) -> None:
+    def __init__(self, prefix: str, schema_ids: dict[str, int], *, trace: bool = True, group_id: str = "") -> None:
         """`schema_ids` are the registry's ids of this version's schemas, by full record name. `trace`: events carry the
-        trace context of their signals."""
+        trace context of their signals. `group_id` is the group that position records name."""
         self.events = topics.EVENTS.full_name(prefix)
         self.rooms = topics.ROOMS.full_name(prefix)
         self.rejected = topics.REJECTED.full_name(prefix)
         self.noops = topics.NOOPS.full_name(prefix)
         self.dead = topics.DEAD.full_name(prefix)
         self.trace = trace
+        self.group_id = group_id
         self._encoders = {
             kind: (encoder, framing.head(schema_ids[kind.RECORD]))
             for kind, encoder in ENCODERS.items()

@@ -1,10 +1,10 @@
 """The process of one worker: waits for its servers, runs, and ends with an exit code.
 
-0  stopped by SIGTERM or SIGINT
+0  stopped by SIGTERM or SIGINT, which is logged; nothing else ends with 0
 1  an error that a restart recovers from
 2  invalid configuration or environment (topics, schemas, permissions, settings): an operator must act
 3  fenced: another worker took over; nothing of this one was committed since
-4  signals were deleted unread: see --accept-loss
+4  signals were deleted unread, or with their topic: see --accept-loss
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from aiokafka import errors as Errors
 
+from pipeline.admin import table_loss
 from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError, PipelineError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import refine_denied_error
@@ -45,10 +46,13 @@ from pipeline.worker.recovery import Recovery
 from pipeline.worker.schemas import Learner
 from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
+from pipeline.worker.topic_watch import TopicWatch, seconds_ahead
 from pipeline.worker.transactions import Transactions
 
 STOP_SECONDS: Final = 4.0
 """Longest duration of a clean stop; then the process ends anyway."""
+EXPLAIN_SECONDS: Final = 15.0
+"""Longest time to find out whether the topics have changed, after an error."""
 LINGER_SECONDS: Final = 2.0
 """Longest time that the process may take to end after that."""
 log = structlog.get_logger("worker")
@@ -65,13 +69,15 @@ class Parts(NamedTuple):
     transactions: Transactions
     barrier: Barrier
     monitor: HangingTransactionMonitor
+    watch: TopicWatch
 
 
 class Worker:
     """One worker, from the first connection to the exit code. It answers the probes (http.Health)."""
 
     def __init__(self, settings: Settings, *, accept_loss: bool = False, force: bool = False) -> None:
-        """`accept_loss`: continue where signals were deleted unread. `force`: only warn of unsafe topic settings."""
+        """`accept_loss`: continue where signals or rows of the table were lost. `force`: only warn of unsafe topic
+        settings."""
         self._settings = settings
         self._force = force
         self._accept_loss = accept_loss
@@ -87,6 +93,8 @@ class Worker:
     def not_ready(self) -> str | None:
         if self._parts is None:
             return self._waiting_for
+        if problem := self._parts.watch.doubt or self._parts.watch.unwritable:
+            return problem
         return None if self._parts.engine.intake.generation is not None else "waiting for partitions"
 
     def refresh(self) -> None:
@@ -95,6 +103,8 @@ class Worker:
             self._metrics.recovery.set(self._parts.recovery.seconds)
             self._metrics.fenced_owners.set(self._parts.ender.fenced)
             self._metrics.barrier_questions.set(self._parts.barrier.lookups)
+            inputs, clock = self._parts.engine.intake.inputs(), self._parts.transactions.clock
+            self._metrics.time_ahead.set(max([0.0, *(seconds_ahead(source, clock) for source in inputs)]))
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -103,7 +113,7 @@ class Worker:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop, stop)
+            loop.add_signal_handler(number, _stop, stop, number)
         server = HttpServer(self, self._metrics, self._settings.http_host, self._settings.http_port)
         try:
             port = await server.start()
@@ -119,13 +129,20 @@ class Worker:
         except PipelineError as error:
             if isinstance(error, DeniedError):
                 error = await refine_denied_error(error, acls.worker(self._settings), self._settings)
+            elif type(error) in (FatalError, FencedError) and (why := await startup.unwritable(self._settings)):
+                log.warning(str(error), error=type(error).__name__)
+                error = why
             log.error(str(error), error=type(error).__name__)
             return exit_code(error)
         except Exception as error:
-            log.error(f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc())
-            return 1
+            return _unexpected(error)
+        except asyncio.CancelledError as error:
+            if not stop.is_set():  # nobody asked for it
+                return _unexpected(error)
         finally:
             await server.stop()
+        if not stop.is_set():
+            return _unexpected(FatalError("all services ended by themselves"))
         log.info("stopped")
         return 0
 
@@ -159,31 +176,34 @@ class Worker:
             if record.startswith("conference.signal."):
                 decoder.learn(schema_id, SCHEMAS[record])
         offsets = LogOffsets(settings)
-        transactions = Transactions(settings, offsets)
+        watch = TopicWatch(settings, offsets, self._metrics)
+        transactions = Transactions(settings, offsets, lambda: table_loss.offset_text(watch.ids.get(watch.table, "")))
         rows = TableRows(registry)
         ender = TransactionEnder(settings, offsets, rows, transactions)
         table_log = TableLog(offsets, rows, ender)
-        recovery = Recovery(settings, offsets, table_log, accept_loss=self._accept_loss)
-        encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context)
+        recovery = Recovery(settings, offsets, table_log, watch, accept_loss=self._accept_loss)
+        group_id = settings.group_id
+        encoder = OutputEncoder(settings.topic_prefix, ids, trace=settings.trace_context, group_id=group_id)
         engine = Engine(settings, encoder, decoder, learner, transactions, self._metrics)
         barrier = Barrier(offsets, transactions.clock, engine.tasks, engine.wake, engine.request_broker_time)
-        monitor = HangingTransactionMonitor(
-            settings.worker_id, offsets, ender, engine.tasks, engine.include, engine.take_ended
-        )
+        monitor = HangingTransactionMonitor(offsets, ender, engine.tasks, engine.include, engine.take_ended)
         app = topology(engine, recovery, settings)
-        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor)
+        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor, watch)
 
     async def _serve(self, parts: Parts, stop: asyncio.Event) -> None:
         """Run all services until `stop`, or until one raises."""
-        app, engine, intake = parts.app, parts.engine, parts.engine.intake
+        app, engine, intake, watch = parts.app, parts.engine, parts.engine.intake, parts.watch
         app.finalize()
+        parts.offsets.on_refresh(watch.look_soon)
         table: dict[str, Awaitable[None]] = {
             "faust": app.start(),
             "crash": _raise_crash(app, self._settings),
             "engine": engine.run(),
             "barrier": parts.barrier.run(),
             "hanging transactions": parts.monitor.run(),
+            "topics": watch.run(intake.inputs, parts.transactions.clock),
             "garbage collection": _tune_gc(engine),
+            "membership": liveness.check_membership(app.consumer.refusal),
             "polls": liveness.check_polls(lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state),
             "reads": liveness.check_reads(
                 intake.reading,
@@ -201,6 +221,7 @@ class Worker:
         try:
             await asyncio.wait({services, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if services.done():
+                await _raise_change(services.exception(), watch)
                 services.result()
         finally:
             await _close(app, engine, [*tasks, services, stopping])
@@ -213,12 +234,24 @@ def _named(name: str, run: Awaitable[None]) -> asyncio.Future[None]:
     return task
 
 
-def _stop(stop: asyncio.Event) -> None:
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
     """Begin to stop. End the process after a while in any case: a unit that is open is not committed."""
+    log.info("stopping", signal=number.name)
     stop.set()
-    timer = threading.Timer(STOP_SECONDS + LINGER_SECONDS, os._exit, (0,))
+    timer = threading.Timer(STOP_SECONDS + LINGER_SECONDS, _give_up)
     timer.daemon = True
     timer.start()
+
+
+def _give_up() -> None:
+    log.warning("stopped before everything was closed")
+    os._exit(0)
+
+
+def _unexpected(error: BaseException) -> int:
+    """Log an error that is a fault of this program; return the exit code."""
+    log.error(f"unexpected: {error!r}: restart the worker, and report it", trace=traceback.format_exc())
+    return 1
 
 
 async def _until_stopped(stop: asyncio.Event, work: Awaitable[None]) -> None:
@@ -242,13 +275,21 @@ async def _raise_crash(app: Any, settings: Settings) -> None:
     error = app.crash_reason
     if isinstance(error, PipelineError):
         raise error
-    if isinstance(error, Errors.OffsetOutOfRangeError):
-        raise LossError(
-            f"signals were deleted unread while they were being read ({error}): restart the worker to see how many"
-        )
     if isinstance(error, Errors.KafkaError):
         raise fatal(error, settings) from error
     raise FatalError(f"Faust crashed: {error!r}: restart the worker") from error
+
+
+async def _raise_change(error: BaseException | None, watch: TopicWatch) -> None:
+    """Raise what has happened to the topics, if that may be why a service has failed with `error`.
+
+    The clients of Kafka meet a topic that is gone, or is another one, before the watch is sure of it.
+    """
+    is_sure = isinstance(error, ConfigError | LossError) and error.__cause__ is None
+    if isinstance(error, Exception) and not is_sure:
+        with contextlib.suppress(Errors.KafkaError, TimeoutError):
+            async with asyncio.timeout(EXPLAIN_SECONDS):
+                await watch.check()
 
 
 async def _close(app: Any, engine: Engine, futures: list[asyncio.Future[Any]]) -> None:
@@ -294,9 +335,18 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
         sys.stderr.flush()
         os._exit(code)
 
+    start: Callable[[Coroutine[Any, Any, NoReturn]], object]
     try:
         import uvloop
     except ImportError:
-        asyncio.run(run())
+        start = asyncio.run
     else:
-        uvloop.run(run())
+        start = uvloop.run
+    try:
+        start(run())
+    except KeyboardInterrupt:  # before the handlers of the signals were installed
+        raise
+    except BaseException as error:  # also SystemExit: no library may end a worker as if it had been stopped
+        _unexpected(error)
+    sys.stderr.flush()
+    os._exit(1)

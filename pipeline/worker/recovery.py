@@ -7,36 +7,44 @@ import gc
 import time
 from collections.abc import Iterable, Mapping
 
-import structlog
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
+from pipeline.admin import table_loss
+from pipeline.admin.signal_loss import Log, Place
 from pipeline.core.merge import Input, Merge
 from pipeline.core.partition import Partition
-from pipeline.errors import FatalError, LossError
 from pipeline.gc_pause import gc_paused
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.model.records import Position
 from pipeline.settings import Settings
 from pipeline.worker.table_log import TableLog
+from pipeline.worker.takeover import Committed, check_table, is_current, places, require_no_other_workers
 from pipeline.worker.task import PartitionTask
-
-log = structlog.get_logger("recovery")
+from pipeline.worker.topic_watch import TopicWatch
 
 
 class Recovery:
     """Loads tasks."""
 
     def __init__(
-        self, settings: Settings, offsets: LogOffsets, table_log: TableLog, *, accept_loss: bool = False
+        self,
+        settings: Settings,
+        offsets: LogOffsets,
+        table_log: TableLog,
+        watch: TopicWatch,
+        *,
+        accept_loss: bool = False,
     ) -> None:
-        """`accept_loss`: continue where signals were deleted before they were read."""
+        """`accept_loss`: continue where signals were deleted before they were read, or where the table lost rows."""
         self._settings, self._offsets, self._table_log = settings, offsets, table_log
         self._accept_loss = accept_loss
         self._inputs = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
+        self.watch = watch
         self.loading = False
         self.seconds = 0.0
         """Duration of the last load."""
+        self._unclaimed: set[int] = set()
 
     def table(self, number: int) -> TopicPartition:
         """Return the table's topic-partition of partition `number`."""
@@ -48,7 +56,7 @@ class Recovery:
         return {tp.partition: end for tp, end in ends.items()}
 
     async def load(self, numbers: Iterable[int]) -> dict[int, PartitionTask]:
-        """Return the tasks of these partitions. Raises FatalError, LossError, KafkaError."""
+        """Return the tasks of these partitions. Raises ConfigError, LossError, FatalError, KafkaError."""
         tables = [self.table(number) for number in numbers]
         if not tables:
             return {}
@@ -66,49 +74,43 @@ class Recovery:
         return tasks
 
     async def _load(self, tables: list[TopicPartition]) -> dict[int, PartitionTask]:
+        await self.watch.check()
         partitions = {tp: Partition(self._settings.rules) for tp in tables}
-        positions = await self._table_log.read(partitions)
         inputs = [TopicPartition(topic, tp.partition) for tp in tables for topic in self._inputs]
+        committed = await self._offsets.group_offsets(inputs)
+        positions = await self._table_log.read(partitions)
+        await require_no_other_workers((position.group_id for position in positions.values()), self._settings)
+        table, table_id = self.watch.table, self.watch.ids[self.watch.table]
+        check_table(committed, positions, table, table_id, accept_loss=self._accept_loss)
         starts, ends = await asyncio.gather(self._offsets.beginnings(inputs), self._offsets.ends(inputs))
+        self._claim(tables, positions, committed)
+        recorded = {
+            TopicPartition(one.topic, number): one for number, known in positions.items() for one in known.positions
+        }
+        logs = {tp: Log(self.watch.ids[tp.topic], starts[tp], ends[tp]) for tp in inputs}
+        begins = places(recorded, logs, accept_loss=self._accept_loss)
         return {
-            tp.partition: self._task(tp.partition, partition, positions.get(tp.partition), starts, ends)
+            tp.partition: self._task(tp.partition, partition, positions.get(tp.partition), begins)
             for tp, partition in partitions.items()
         }
 
-    def _task(
-        self,
-        number: int,
-        partition: Partition,
-        position: Position | None,
-        starts: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
-    ) -> PartitionTask:
-        known = {p.topic: p for p in position.positions} if position is not None else {}
-        inputs = []
-        for topic in self._inputs:
-            tp = TopicPartition(topic, number)
-            if topic in known:
-                offset = self._checked_offset(tp, known[topic].offset, starts[tp], ends[tp])
-                inputs.append(Input(topic, number, offset, known[topic].time))
-            else:
-                inputs.append(Input(topic, number, starts[tp], 0))
-        owner = position.transactional_id if position is not None else ""
-        return PartitionTask(number, partition, Merge(*inputs), owner)
+    def _claim(self, tables: list[TopicPartition], positions: Mapping[int, Position], committed: Committed) -> None:
+        ids, text = self.watch.ids, table_loss.offset_text(self.watch.ids[self.watch.table])
+        for number in (tp.partition for tp in tables):
+            offsets = [committed.get(TopicPartition(topic, number)) for topic in self._inputs]
+            if not is_current(positions.get(number), self._settings.group_id, ids, offsets, text):
+                self._unclaimed.add(number)
 
-    def _checked_offset(self, tp: TopicPartition, offset: int, start: int, end: int) -> int:
-        """Return the offset to continue from. Raises LossError when signals after the position are gone (promise 6)."""
-        place = f"{tp.topic} partition {tp.partition}"
-        if offset > end:
-            raise FatalError(
-                f"{place} ends at offset {end}, before the worker's position {offset}: the topic was created again or "
-                "truncated; restore the topic, or move the workers to a new PIPELINE_TOPIC_PREFIX"
-            )
-        if offset >= start:
-            return offset
-        text = f"{start - offset} signals of {place} were deleted unread (offsets {offset} to {start - 1})"
-        if not self._accept_loss:
-            raise LossError(
-                f"{text}: give the topic a longer retention; to continue without them: worker --accept-loss"
-            )
-        log.warning("signals lost, as accepted", topic=tp.topic, partition=tp.partition, lost=start - offset)
-        return start
+    def take_unclaimed(self) -> set[int]:
+        """Return the loaded partitions whose position record does not name this group and these topics.
+
+        It must be written at once: until then another group, or a lost topic, would not be noticed. Clears the set.
+        """
+        unclaimed, self._unclaimed = self._unclaimed, set()
+        return unclaimed
+
+    def _task(
+        self, number: int, partition: Partition, position: Position | None, begins: Mapping[TopicPartition, Place]
+    ) -> PartitionTask:
+        inputs = (Input(topic, number, *begins[TopicPartition(topic, number)]) for topic in self._inputs)
+        return PartitionTask(number, partition, Merge(*inputs), "" if position is None else position.transactional_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -10,15 +11,19 @@ from typing import Final, TypeVar
 import structlog
 from aiokafka import errors as Errors
 
+from pipeline import topics
+from pipeline.admin.replicas import START, below_minimum
 from pipeline.admin.setup import check_topics
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, FatalError, PipelineError
 from pipeline.kafka import acls
-from pipeline.kafka.admin import admin_client
+from pipeline.kafka.admin import UnreachableBrokersError, admin_client, diagnose_connection
 from pipeline.kafka.authorization import require_permissions
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.settings import Settings
 from pipeline.worker.kafka_errors import fatal
 
+EXPLAIN_SECONDS: Final = 5
+"""Time limit of a look that only makes an error clearer."""
 LOG_SECONDS: Final = 3.0
 """Seconds between two log lines about the same wait."""
 RETRY_SECONDS: Final = 0.5
@@ -63,9 +68,30 @@ async def retried(call: Callable[[], Awaitable[_T]], server: str, settings: Sett
             return await call()
         except (RegistryDownError, Errors.KafkaConnectionError, Errors.NodeNotReadyError, OSError) as error:
             if time.monotonic() - logged >= LOG_SECONDS:
+                reason = await _reason(error, settings)
                 logged = time.monotonic()
-                log.warning(f"waiting for {server}", error=str(error))
+                log.warning(f"waiting for {server}", error=reason)
         except Errors.KafkaError as error:
             if not error.retriable:
                 raise fatal(error, settings) from error
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def unwritable(settings: Settings) -> FatalError | None:
+    """Return the error of output topics that can't be written for lack of in-sync replicas, if there are any.
+
+    The broker aborts a transaction that takes too long for that reason, which looks like a second producer.
+    """
+    names = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS if topic.output]
+    with contextlib.suppress(Errors.KafkaError, PipelineError, OSError, TimeoutError):
+        async with asyncio.timeout(EXPLAIN_SECONDS), admin_client(settings, request_timeout_ms=5000) as admin:
+            if found := await below_minimum(admin, names):
+                return FatalError(f"Kafka accepts no output: {'; '.join(found)}; nothing was committed: {START}")
+    return None
+
+
+async def _reason(error: Exception, settings: Settings) -> str:
+    """Return why a server does not answer; of a broker that can't be reached, with its address and the remedy."""
+    why = await diagnose_connection(error, settings) if isinstance(error, Errors.NodeNotReadyError) else error
+    remedy = f": {why.REMEDY}" if isinstance(why, UnreachableBrokersError) else ""
+    return f"{next(iter(why.args), why)}{remedy}"

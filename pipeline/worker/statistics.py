@@ -18,12 +18,13 @@ def count_unit(metrics: Metrics, unit: Unit, broker_time: int | None) -> None:
         "no_ops": metrics.no_ops,
         "dead": metrics.dead,
     }
-    metrics.timeouts.inc(sum(unit.counts["timeouts"].values()))
+    timeouts = unit.counts["timeouts"].total()
+    metrics.timeouts.inc(timeouts)
     for family, metric in families.items():
         for label, number in unit.counts[family].items():
             metric.labels(label).inc(number)
     metrics.units.observe(time.monotonic() - unit.began)
-    metrics.unit_signals.inc(unit.signals)
+    metrics.unit_signals.inc(unit.signals - timeouts)
     if broker_time is not None:
         for appended, times in unit.event_times.items():
             metrics.latency.observe(max(0, broker_time - appended) / 1e6, times)

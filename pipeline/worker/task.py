@@ -100,8 +100,6 @@ class PartitionTask:
         Raises UnknownSchemaError and PackedError; the record stays queued.
         """
         merge, partition = self.merge, self.partition
-        if partition.earliest is not None:
-            self._expire(unit)
         if partition.gone:
             self._delete_gone(unit)
         while unit.signals < until and not unit.full:
@@ -120,11 +118,11 @@ class PartitionTask:
                 continue
             room = partition.rooms.get(signal.room_id)
             if room is not None and room.deadline is not None and room.deadline <= now:
-                self._expire(unit)
-                room = partition.rooms.get(signal.room_id)
-                if room is not None and room.deadline is not None and room.deadline <= now:
+                if not merge.reached(room.deadline):
                     self._wait(source, record, signals)
                     return
+                self.expire(unit, until)
+                continue  # with this signal, unless the unit now holds enough
             if room is None and (misplaced := signals.wrong_partition(source, record, signal)) is not None:
                 unit.dead_lettered(source, record, misplaced)
                 source.applied(record, source.time)
@@ -140,7 +138,7 @@ class PartitionTask:
         inputs = sorted(self.merge.inputs, key=lambda source: source is not head)
         return signals.unknown_ids([r for source in inputs for r in source.unpack_ahead(AHEAD_RECORDS, AHEAD_BYTES)])
 
-    def bury(self, unit: Unit, error: UnknownSchemaError) -> None:
+    def dead_letter_head(self, unit: Unit, error: UnknownSchemaError) -> None:
         """Add the head, whose schema id is not looked up, to the dead letters."""
         source = self.merge.next()
         assert source is not None
@@ -149,10 +147,19 @@ class PartitionTask:
         unit.dead_lettered(source, record, SignalError(text))
         source.applied(record, source.time)
 
-    def _expire(self, unit: Unit) -> None:
-        """Fire the deadlines that have passed the barrier, the earliest first."""
-        partition = self.partition
-        while (timeout := partition.next_timeout()) is not None and self.merge.reached(timeout.occurred_at):
+    def due(self) -> int | None:
+        """Return a deadline that has passed the barrier, or an earlier one that its room no longer has; else None."""
+        earliest = self.partition.earliest
+        return earliest if earliest is not None and self.merge.reached(earliest) else None
+
+    def expire(self, unit: Unit, until: int) -> None:
+        """Fire the deadlines that have passed the barrier, the earliest first, until the unit holds `until` signals or
+        is full."""
+        partition, merge = self.partition, self.merge
+        while unit.signals < until and not unit.full:
+            timeout = partition.next_timeout()
+            if timeout is None or not merge.reached(timeout.occurred_at):
+                return
             unit.expired(self.number, timeout.room_id, partition.expire(timeout))
 
     def _delete_gone(self, unit: Unit) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
 import structlog
 from aiokafka import errors as Errors
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.errors import FatalError
 from pipeline.kafka.fenced_producer import FencedProducer
@@ -44,8 +44,9 @@ class Transactions:
     other is written, because the next one was decided from rooms that the failed one had changed.
     """
 
-    def __init__(self, settings: Settings, offsets: LogOffsets) -> None:
-        self._settings, self._offsets = settings, offsets
+    def __init__(self, settings: Settings, offsets: LogOffsets, offset_text: Callable[[], str] = str) -> None:
+        """`offset_text` returns the text that is committed with the group offsets (pipeline/admin/table_loss.py)."""
+        self._settings, self._offsets, self._offset_text = settings, offsets, offset_text
         self._last: dict[TopicPartition, int] = {}
         """Offset of the last record of the last transaction, per partition, until it is known to be visible."""
         self._producer: FencedProducer | None = None
@@ -126,7 +127,9 @@ class Transactions:
                 last[metadata.topic_partition] = metadata.offset
                 if metadata.timestamp_type == 1:  # LogAppendTime
                     self.clock.observe(metadata.timestamp)
-            await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
+            text = self._offset_text()
+            offsets = {tp: OffsetAndMetadata(offset, text) for tp, offset in unit.offsets.items()}
+            await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
             await producer.commit_transaction()
             self._committed, self._last = True, last
 

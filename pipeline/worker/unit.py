@@ -36,7 +36,7 @@ from pipeline.worker.output_encoder import (
 )
 
 MAX_SIGNALS: Final = 40_000
-MAX_BYTES: Final = 32 << 20
+MAX_BYTES: Final = 12 << 20
 """A unit that has reached one of these bounds takes in no more signals. The last signal may take the bytes beyond the
 bound: its output is never split."""
 MAX_DELETED: Final = 1_000
@@ -48,15 +48,13 @@ FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts"
 class Output:
     """What one partition writes in a unit."""
 
-    __slots__ = ("dead", "deleted", "events", "gone", "members", "noops", "rejected", "rooms", "rows")
+    __slots__ = ("dead", "events", "gone", "members", "noops", "rejected", "rooms", "rows")
 
     def __init__(self) -> None:
         self.events = Batches()
         self.rejected = Batches()
         self.noops = Batches()
         self.dead = Batches()
-        self.deleted = 0
-        """Records of gone rooms that were deleted because their 60 s are over."""
         self.rows: dict[str | tuple[str, ...], bytes] = {}
         """Encoded rows: of rooms by room_id, of members by (room_id, session_uuid), of gone rooms by (room_id,)."""
         self.rooms: dict[str, Room | None] = {}
@@ -76,15 +74,21 @@ class Unit:
         self.began = time.monotonic()
         """When the unit ceased to be empty (monotonic seconds)."""
         self.signals = 0
+        """Signals and deadlines that were decided: what slices and bounds count."""
         self.bytes = 0
         self.counts: dict[str, Counter[str]] = {family: Counter() for family in FAMILIES}
         """Counts by family and label, for the metrics, once the unit is committed."""
         self.event_times: Counter[int] = Counter()
         """Signals that caused events, by append time (microseconds), for the latency metric."""
+        self._deleted: Counter[int] = Counter()
+        """Records of gone rooms that were deleted because their 60 s are over, by partition."""
         # Not counted yet: to count many at once takes a third of the time.
         self._types: list[str] = []
         self._published: list[str] = []
         self._times: list[int] = []
+        self._expired = 0
+        self._occurred_at, self._when = -1, b""
+        """The time of the last events, and its text: deadlines of one append time are many."""
 
     def __bool__(self) -> bool:
         return bool(self._outputs)
@@ -148,7 +152,8 @@ class Unit:
     def expired(self, partition: int, room_id: str, decision: Decision) -> None:
         """Add the decision on a deadline that has fired."""
         output = self.output_for(partition)
-        self.counts["timeouts"][""] += 1
+        self.signals += 1
+        self._expired += 1
         self._publish(output, room_id.encode(), decision.events, [])
         output.rooms[room_id] = decision.room
         if decision.gone is not None:
@@ -156,14 +161,12 @@ class Unit:
 
     def may_delete(self, partition: int) -> bool:
         """Return whether `partition` may delete another record of a gone room in this unit."""
-        output = self._outputs.get(partition)
-        return output is None or output.deleted < max(MAX_DELETED, self.signals)
+        return self._deleted[partition] < max(MAX_DELETED, self.signals)
 
     def gone_deleted(self, partition: int, room_id: str) -> None:
         """Delete the record of a gone room whose 60 s are over."""
-        output = self.output_for(partition)
-        output.deleted += 1
-        output.gone[room_id] = None
+        self._deleted[partition] += 1
+        self.output_for(partition).gone[room_id] = None
 
     def dead_lettered(self, source: Input, record: Record, error: Exception) -> None:
         """Add a record that is no signal to the dead letters."""
@@ -177,7 +180,10 @@ class Unit:
     def _publish(self, output: Output, key: bytes, events: tuple[Event, ...], own: list[bytes]) -> None:
         """Add events of one decision; `own` are the encoded headers that they do not share with all others."""
         encoder, size = self._encoder, length(len(key))
-        when = format_time(events[0].meta.occurred_at).encode()
+        occurred_at = events[0].meta.occurred_at
+        if occurred_at != self._occurred_at:
+            self._occurred_at, self._when = occurred_at, format_time(occurred_at).encode()
+        when = self._when
         count, tail = LENGTH[EVENT_HEADERS + len(own)], b"".join((size, key, TIME, when, END, *own))
         for event in events:
             value, name = encoder.encode(event), event.EVENT
@@ -195,6 +201,8 @@ class Unit:
         self.counts["signals"].update(self._types)
         self.counts["events"].update(self._published)
         self.event_times.update(self._times)
+        self.counts["timeouts"][""] += self._expired
+        self._expired = 0
         self._types.clear()
         self._published.clear()
         self._times.clear()
@@ -263,6 +271,6 @@ class Unit:
         return out
 
     def _position(self, inputs: tuple[Input, Input]) -> bytes:
-        positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time) for i in inputs)
-        position = Position(transactional_id=self._owner, positions=positions)
+        positions = tuple(TopicPosition(i.topic, i.partition, i.offset, i.time, i.topic_id) for i in inputs)
+        position = Position(self._owner, positions, self._encoder.group_id)
         return encode_row(POSITION_KEY, self._encoder.encode(position))

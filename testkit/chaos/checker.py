@@ -4,7 +4,8 @@ The two signal logs of each room are replayed through the model in the order of 
 order open: a straggler, appended before a signal of the other topic but fetched after it, is applied on arrival. If
 the replay differs from what was published, the checker searches for another interleaving of the two logs that matches,
 and reports by how much the topics were out of step. The order within one log never changes. A timeout may precede a
-signal appended before the deadline only if that signal was acknowledged after deadline + grace.
+signal appended before the deadline only if that signal was acknowledged after deadline + grace; the same holds for the
+deletion of a gone room.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Literal
 
+from testkit.chaos.accounting import account
 from testkit.chaos.history import RoomHistory, histories
 from testkit.chaos.logs import Event, Key, PartitionLog, Signal
 from testkit.chaos.scan import caught_up, scan, shown
-from testkit.model import Model, micros
+from testkit.chaos.table import differences, rows_without_a_room
+from testkit.model import API, GONE_US, Model, micros
 
 GRACE_US: Final = 250_000
 MAX_STEPS: Final = 20_000
@@ -35,6 +39,8 @@ class Verdict:
 
     signals: int = 0
     poisoned: int = 0
+    broken: int = 0
+    """Batches that can't be read whole; each counts as one of `poisoned`."""
     events: int = 0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Expected counters: (events, type), (rejected, reason), (no_ops, reason), (dead, topic)."""
@@ -52,6 +58,7 @@ class Verdict:
         """Add the counts and violations of another partition."""
         self.signals += other.signals
         self.poisoned += other.poisoned
+        self.broken += other.broken
         self.events += other.events
         self.counts += other.counts
         self.violations += other.violations
@@ -72,8 +79,11 @@ def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, in
     """
     verdict = Verdict(violations=[f"partition {log.number}: {problem}" for problem in log.problems])
     verdict.violations += scan(log)
-    _account(log, verdict)
-    for history in histories(log, verdict.violations).values():
+    verdict.violations += islice(account(log), MAX_VIOLATIONS)
+    _count(log, verdict)
+    found = histories(log, verdict.violations)
+    verdict.violations += islice(rows_without_a_room(log, found), MAX_VIOLATIONS)
+    for history in found.values():
         if len(verdict.violations) > MAX_VIOLATIONS:
             verdict.violations.append(f"partition {log.number}: more rooms, not checked")
             break
@@ -82,7 +92,7 @@ def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, in
         if problem:
             replay = Replay(history, watchdog_us, until, late, search=True)
             problem = replay.solve()
-        problems = [problem] if problem else list(_state(log, history.room_id, replay.model))
+        problems = [problem] if problem else list(differences(log, history.room_id, replay.model))
         verdict.violations += [
             f"partition {log.number}, room {history.room_id!r}: {one}\n{history.render()}" for one in problems
         ]
@@ -96,69 +106,32 @@ def check(log: PartitionLog, until: int, watchdog_us: int, late: Mapping[Key, in
     return verdict
 
 
-def _account(log: PartitionLog, verdict: Verdict) -> None:
-    """Check that each poison record has exactly one dead letter, no other record has one, and positions."""
+def _count(log: PartitionLog, verdict: Verdict) -> None:
     signals = [signal for records in log.signals.values() for signal in records]
-    poison = {signal.at: signal.raw for signal in signals if signal.value is None}
     verdict.signals += len(signals)
-    verdict.poisoned += len(poison)
+    verdict.poisoned += sum(1 for signal in signals if signal.value is None)
+    verdict.broken += sum(1 for signal in signals if signal.last is not None)
     verdict.events += len(log.events)
-    dead = Counter(place for place, _ in log.dead)
-    reasons = {place: dict(letter.headers())["__connect.errors.exception.message"] for place, letter in log.dead}
-    for place in sorted(poison.keys() | dead.keys()):
-        if dead[place] != (place in poison) and len(verdict.violations) <= MAX_VIOLATIONS:
-            found = f"{dead[place]} dead letters ({reasons.get(place)!r}), poison: {place in poison}"
-            verdict.violations.append(f"{shown(place)}: {found}")
-    for place, letter in log.dead:
-        verdict.counts["dead", place[0]] += 1
-        if place in poison and len(poison[place] or b"") <= 1 << 20 and letter.value() != poison[place]:
-            verdict.violations.append(f"{shown(place)}: its dead letter has another value")
-    for name, records in log.signals.items():
-        position = [offset for topic, offset in log.positions.items() if topic.endswith(name)]
-        if records and position != [records[-1].at[2] + 1]:
-            verdict.violations.append(f"{shown(records[-1].at)} is the last signal, the position is {position}")
-
-
-_ROOM: Final = {
-    "app_id": "app_id", "name": "name", "sequence": "sequence", "playback_status": "status",
-    "operation_id": "operation_id", "urls": "urls", "files_finished": "finished", "deadline": "deadline",
-    "recent": "recent",
-}  # fmt: skip
-
-
-def _state(log: PartitionLog, room_id: str, model: Model) -> Iterable[str]:
-    """Compare the room's last table row with the model's room; a forgotten room has no row."""
-    row, room = log.rooms.get(room_id), model.rooms.get(room_id)
-    rows = log.members.get(room_id, {})
-    if row is None or room is None:
-        if row is not None or room is not None or rows:
-            yield f"the table has {row} and members {list(rows)}, the model {room}"
-        return
-    for column, name in _ROOM.items():
-        if row[column] != room[name]:
-            yield f"the table's {column} is {row[column]!r}, the model's {room[name]!r}"
-    if room["status"] == "paused" and row["remaining"] != room["remaining"]:
-        yield f"the table's remaining is {row['remaining']!r}, the model's {room['remaining']!r}"
-    names = ("session_uuid", "caller_id", "muted", "leaving")
-    ordered = sorted(rows.values(), key=lambda member: member["sequence"])
-    has = [tuple(member[name] for name in names) for member in ordered]
-    expected = [tuple(member[name] for name in names) for member in room["members"]]
-    if has != expected:
-        yield f"the table's members differ from the model's: {set(has) ^ set(expected) or 'in their order'}"
+    verdict.counts += Counter(("dead", place[0]) for place, _ in log.dead)
 
 
 _SEEN: Final = "seen before"
+Excuse = Literal["", "timeout", "gone"]
 
 
 @dataclass(slots=True)
 class _Choice:
-    """A state to backtrack to: then the other topic's head comes first or, with `excuse`, the timeout does."""
+    """A state to backtrack to: then the other topic's head comes first.
 
-    excuse: bool
+    With an `excuse` the timeout does instead, or the gone room has been deleted before.
+    """
+
+    excuse: Excuse
     api: int
     media: int
     events: int
-    model: dict[str, Any]
+    rooms: dict[str, Any]
+    gone: dict[str, Any]
     outcomes: int
     overtaken: int
     timeouts: int
@@ -192,7 +165,7 @@ class Replay:
     @property
     def counts(self) -> Counter[tuple[str, str]]:
         """The counters that the model expects."""
-        return Counter(self._outcomes)
+        return Counter(outcome for outcome in self._outcomes if outcome[0] != "recorded")
 
     def solve(self) -> str | None:
         """Return None if the room matches, else the mismatch; of several attempts, the one latest in the log."""
@@ -215,7 +188,7 @@ class Replay:
     def _back(self) -> _Choice:
         choice = self._choices.pop()
         self._api, self._media, self._events = choice.api, choice.media, choice.events
-        self.model.rooms = choice.model
+        self.model.rooms, self.model.gone = choice.rooms, choice.gone
         del self._outcomes[choice.outcomes :]
         del self.overtaken[choice.overtaken :]
         del self.timeouts[choice.timeouts :]
@@ -232,14 +205,16 @@ class Replay:
             return self._end()
         if back is not None and back.excuse:
             self.excused += 1
-            return self._fire(self._deadline())
+            if back.excuse == "timeout":
+                return self._fire(self._deadline())
+            del self.model.gone[history.room_id]
         if self._search and back is None and self._been_here():
             return _SEEN
-        if back is None and self._excuse(head):
-            self._remember(excuse=True)
+        if back is None and (excuse := self._excuse(head)):
+            self._remember(excuse)
         if api is not None and media is not None:
             other = media if head is api else api
-            if back is not None:
+            if back is not None and not back.excuse:
                 head, other = other, head
                 self.overtaken.append(head.time - other.time)
             elif self._search:
@@ -255,40 +230,45 @@ class Replay:
     def _been_here(self) -> bool:
         """Return whether another order of the same signals led to this state: its continuation is not repeated."""
         # A digest, since the state of a room of 1,000 members has 100 KB at each step.
-        state = hashlib.sha256(repr(self.model.rooms).encode()).digest()
+        state = hashlib.sha256(repr((self.model.rooms, self.model.gone)).encode()).digest()
         here = self._api, self._media, self._events, state
         seen = here in self._seen
         self._seen.add(here)
         return seen
 
-    def _remember(self, *, excuse: bool = False) -> None:
+    def _remember(self, excuse: Excuse = "") -> None:
         room = self.model.rooms.get(self._history.room_id)
         members = len(room["members"]) if room else 0
         while len(self._choices) * (members + 1) > MAX_MEMBERS:
             self._choices.popleft()
-        copied = {
-            name: {**room, "members": [dict(m) for m in room["members"]], "recent": list(room["recent"])}
-            | ({"ended": dict(room["ended"])} if room["ended"] else {})
+        # Rooms and members change in place; lists and gone rooms are replaced.
+        rooms = {
+            name: {**room, "members": [dict(member) for member in room["members"]]}
             for name, room in self.model.rooms.items()
         }
         counts = len(self._outcomes), len(self.overtaken), len(self.timeouts), self.excused
-        self._choices.append(_Choice(excuse, self._api, self._media, self._events, copied, *counts))
+        places = self._api, self._media, self._events
+        self._choices.append(_Choice(excuse, *places, rooms, dict(self.model.gone), *counts))
 
     def _deadline(self) -> int | None:
         room = self.model.rooms.get(self._history.room_id)
-        return room["deadline"] if room is not None and room["status"] == "playing" else None
+        return room["deadline"] if room is not None and room["playback_status"] == "playing" else None
 
-    def _excuse(self, head: Signal) -> bool:
-        """Return whether a published timeout may precede `head`, an earlier signal that was acknowledged too late.
+    def _excuse(self, head: Signal) -> Excuse:
+        """Return what may precede `head`, an earlier signal that was acknowledged too late or has no time of its own.
 
         It may also follow it: a signal without an outcome leaves the order open.
         """
+        acknowledged = 1 << 62 if head.unstamped else self._late.get(head.at, 0)
+        gone = self.model.gone_at(self._history.room_id, head.time)
+        if gone is not None and acknowledged > gone["forgotten_at"] + GONE_US + GRACE_US:
+            return "gone"
         deadline = self._deadline()
         events = self._history.events
         event = events[self._events] if self._events < len(events) else None
         if deadline is None or event is None or event.cause is not None or head.time >= deadline:
-            return False
-        return self._late.get(head.at, 0) > deadline + GRACE_US
+            return ""
+        return "timeout" if acknowledged > deadline + GRACE_US else ""
 
     def _fire(self, deadline: int | None) -> str | None:
         assert deadline is not None
@@ -305,26 +285,41 @@ class Replay:
         rejected = sum(1 for kind, _ in self._outcomes if kind == "rejected")
         if rejected != len(self._history.rejected):
             return f"{len(self._history.rejected)} signals were rejected, the model rejects {rejected}"
+        noops = sum(1 for kind, _ in self._outcomes if kind == "recorded")
+        if noops != len(self._history.noops):
+            return f"there are {len(self._history.noops)} no-op records, the model has {noops}"
         return ""
 
     def _match(self, outcomes: list[dict[str, Any]], head: Signal | None) -> str | None:
         """Compare the model's outcomes of one step with what was published."""
+        kinds = [kind for outcome in outcomes for kind in outcome]
         for outcome in outcomes:
-            if "event" in outcome:
-                problem = self._event(outcome["event"], head)
-                if problem:
-                    return problem
-            elif "rejected" in outcome:
-                assert head is not None
-                found = self._history.rejected.get(head.at)
-                reason = outcome["rejected"]["reason"]
-                if found is None or found["reason"] != reason:
-                    return f"{shown(head.at)} should be rejected as {reason}: {found and found['reason']}"
-                self._outcomes.append(("rejected", reason))
+            ((kind, expected),) = outcome.items()
+            if kind == "event":
+                problem = self._event(expected, head)
             else:
-                self._outcomes.append(("no_ops", outcome["no_op"]))
-        if head is not None and head.at in self._history.rejected and not any("rejected" in o for o in outcomes):
-            return f"{shown(head.at)} was rejected, but should not be: {outcomes}"
+                assert head is not None
+                problem = self._without_event(kind, expected, head)
+            if problem:
+                return problem
+        if head is not None:
+            if head.at in self._history.rejected and "rejected" not in kinds:
+                return f"{shown(head.at)} was rejected, but should not be: {outcomes}"
+            if head.at in self._history.noops and "no_op" not in kinds:
+                return f"{shown(head.at)} has a no-op record, but should not: {outcomes}"
+        return None
+
+    def _without_event(self, kind: str, expected: dict[str, Any], head: Signal) -> str | None:
+        """Compare a rejection, or a no-op: that of an API signal leaves a record, that of a media signal none."""
+        reason = expected["reason"]
+        found = (self._history.rejected if kind == "rejected" else self._history.noops).get(head.at)
+        self._outcomes.append(("rejected" if kind == "rejected" else "no_ops", reason))
+        if kind == "no_op" and expected["type"] not in API:
+            return None if found is None else f"{shown(head.at)}, a media signal, has a no-op record: {found}"
+        if kind == "no_op":
+            self._outcomes.append(("recorded", reason))
+        if found is None or {name: found[name] for name in expected} != expected:
+            return f"{shown(head.at)} should be {kind} for {reason}: {found}"
         return None
 
     def _event(self, expected: dict[str, Any], head: Signal | None) -> str | None:

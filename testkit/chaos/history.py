@@ -12,13 +12,14 @@ from testkit.chaos.scan import shown
 
 @dataclass
 class RoomHistory:
-    """The signals, events and rejections of one room."""
+    """The signals of one room, and what became of them."""
 
     room_id: str
     api: list[Signal] = field(default_factory=list)
     media: list[Signal] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     rejected: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    noops: dict[Key, dict[str, Any]] = field(default_factory=dict)
 
     def render(self, most: int = 400) -> str:
         """Format the history by append time; the last `most` lines."""
@@ -29,13 +30,13 @@ class RoomHistory:
         for event in self.events:
             cause = shown(event.cause) if event.cause else "a deadline"
             lines.append((event.time, f"{event.time} EVENT {shown(event.at)} of {cause} {json.dumps(event.json)}"))
-        for where, rejection in self.rejected.items():
-            lines.append((0, f"rejected {shown(where)} {rejection['reason']}"))
+        for what, found in (("rejected", self.rejected), ("no-op", self.noops)):
+            lines += [(0, f"{what} {shown(where)} {row['reason']}") for where, row in found.items()]
         return "\n".join(text for _, text in sorted(lines)[-most:])
 
 
 def histories(log: PartitionLog, violations: list[str]) -> dict[str, RoomHistory]:
-    """Group the records by room; append violations of the rejected records to `violations`."""
+    """Group the records by room; append violations of the rejected and no-op records to `violations`."""
     found: dict[str, RoomHistory] = {}
 
     def of(room_id: str) -> RoomHistory:
@@ -56,4 +57,9 @@ def histories(log: PartitionLog, violations: list[str]) -> dict[str, RoomHistory
         if rejection["signal"] != raw.get(place):
             violations.append(f"{shown(place)}: the rejected record has another value than this signal")
         history.rejected[place] = rejection
+    for place, row in log.noops:
+        history = of(row["room_id"])
+        if place in history.noops:
+            violations.append(f"{shown(place)} has two no-op records\n{history.render()}")
+        history.noops[place] = row
     return found

@@ -10,13 +10,16 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
 Signal = dict[str, Any]
+REPEATABLE: Final = 20
+"""API signals of a room that a late repetition is drawn from: more than the 16 that are known."""
 SLOW_ACK_US: Final = 200_000
 """Microseconds from append to acknowledgement above which the signal is recorded: only such can excuse a timeout."""
 POISON: Final = (
@@ -31,16 +34,25 @@ POISON: Final = (
 
 
 class RoomLife:
-    """Generates the signals of one room from its creation to its end."""
+    """Generates the signals of one room from its creation to its end, and the echoes of its end."""
 
-    def __init__(self, room_id: str, rng: random.Random, signals: int, hold: int = 0) -> None:
-        """End after about `signals` signals; `hold` members join at the beginning."""
+    def __init__(
+        self, room_id: str, rng: random.Random, signals: int, hold: int = 0, earlier: Iterable[Signal] = ()
+    ) -> None:
+        """End after about `signals` signals.
+
+        Args:
+            hold: members that join at the beginning.
+            earlier: API signals of earlier lives of the room; their producer repeats some.
+        """
         self.room_id, self._rng, self._left, self._hold = room_id, rng, signals, hold
         self._members: list[str] = []
         self._live: tuple[str, list[str]] | None = None
         self._paused = False
         self.count = 0
         self._life = f"{rng.getrandbits(40):x}"
+        self.requests: deque[Signal] = deque(earlier, maxlen=REPEATABLE)
+        """The last API signals of the room."""
         self._steps = self._run()
 
     def next(self) -> Signal | None:
@@ -51,10 +63,15 @@ class RoomLife:
         self.count += 1
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         ids = {"type": kind, "signal_id": f"{self._life}-{self.count}", "room_id": self.room_id}
-        return {**ids, "occurred_at": now, **fields}
+        made = {**ids, "occurred_at": now, **fields}
+        if kind.startswith("conference."):
+            self.requests.append(made)
+        return made
 
     def _run(self) -> Iterator[Signal]:
         rng = self._rng
+        if self.requests and rng.random() < 0.3:
+            yield {**rng.choice(self.requests)}  # a late repetition begins the life, if it is of a create
         if rng.random() < 0.2:  # a member before the room's create
             yield from self._join()
         yield self._signal("conference.create", app_id=f"app-{rng.randrange(5)}", name=f"Rööm {self.room_id}")
@@ -69,11 +86,31 @@ class RoomLife:
                 yield signal
                 if rng.random() < 0.02:
                     yield {**signal}  # a producer's retry
-        if rng.random() < 0.9:
-            yield self._signal("conference.destroy")
-        else:
+                if rng.random() < 0.01:
+                    yield {**rng.choice(self.requests)}  # a late one, maybe of an earlier life
+        yield from self._end()
+
+    def _end(self) -> Iterator[Signal]:
+        """Yield the end of the room and what the engine reports of it afterwards."""
+        rng = self._rng
+        if rng.random() < 0.1:
             for session in list(self._members):
                 yield self._signal("member.left", session_uuid=session, reason="orphan")
+            if rng.random() < 0.5:
+                return
+        destroy = self._signal("conference.destroy")
+        yield destroy
+        for session in self._members[:5]:
+            if rng.random() < 0.7:
+                yield self._signal("member.left", session_uuid=session, reason="removed")
+        if self._live is not None:
+            yield self._signal("play.finished", url=self._live[1][0])
+        if rng.random() < 0.2:
+            yield {**destroy}
+        if rng.random() < 0.1:
+            yield self._signal("conference.pause", operation_id="too late")
+        if rng.random() < 0.1:
+            yield self._signal("member.muted", session_uuid="echo")
 
     def _join(self, *, ask: bool = True) -> Iterator[Signal]:
         session = f"{self._life}-s{self.count}"
@@ -81,6 +118,8 @@ class RoomLife:
             yield self._signal("conference.join", session_uuid=session)
         muted = {"muted": True} if self._rng.random() < 0.1 else {}
         caller = f"+49{self._rng.randrange(10**9)}"
+        if self._rng.random() < 0.03:
+            caller = "Ää😀" * 400  # cut to 1,024 code points
         yield self._signal("member.joined", session_uuid=session, caller_id=caller, **muted)
         self._members.append(session)
 
@@ -90,7 +129,7 @@ class RoomLife:
         session = self._members.pop(self._rng.randrange(len(self._members)))
         if self._rng.random() < 0.5:
             yield self._signal("conference.leave", session_uuid=session)
-        reason = {"reason": "hangup"} if self._rng.random() < 0.3 else {}
+        reason = {"reason": "hangup" if self._rng.random() < 0.9 else "ü" * 1500} if self._rng.random() < 0.3 else {}
         yield self._signal("member.left", session_uuid=session, **reason)
 
     def _mute(self) -> Iterator[Signal]:
@@ -100,9 +139,9 @@ class RoomLife:
         kind = self._rng.choice(("conference.mute", "conference.unmute", "member.muted", "member.unmuted"))
         yield self._signal(kind, session_uuid=session)
 
-    def _play(self) -> Iterator[Signal]:
+    def _play(self, urls: list[str] | None = None) -> Iterator[Signal]:
         operation = f"{self._life}-op{self.count}"
-        urls = [f"https://media/{n}.wav" for n in range(self._rng.randint(1, 3))]
+        urls = urls or [f"https://media/{self._rng.randrange(4)}.wav" for _ in range(self._rng.randint(1, 3))]
         if self._live is None:
             self._live, self._paused = (operation, list(urls)), False
         yield self._signal("conference.play", urls=urls, operation_id=operation)
@@ -123,30 +162,74 @@ class RoomLife:
         elif what < 0.62:
             yield self._signal("play.progress", url=urls[0], **named)
         elif what < 0.80:
-            yield self._signal("play.finished", url=urls.pop(0), **named)
+            url = urls.pop(0)
             self._live = self._live if urls else None
+            yield self._signal("play.finished", url=url, **named)
+            if not urls and self._rng.random() < 0.1:  # a second report of one end
+                yield self._signal("play.failed", urls=[url], operation_id=operation)
         elif what < 0.84:
+            self._live = None
             yield self._signal("play.failed", urls=urls[:1], **named)
+        elif what < 0.92:
             self._live = None
-        elif what < 0.90:
             yield self._signal("conference.stop", operation_id=op)
-            yield self._signal("play.finished", url=urls[0], **named)
-            self._live = None
+            yield from self._after_stop(operation, urls)
         else:
             self._live = None  # no signal ends it
 
-    def _invalid(self) -> Iterator[Signal]:
+    def _after_stop(self, operation: str, urls: list[str]) -> Iterator[Signal]:
+        """Yield the late end of a stopped file, often after the next playback of the same file has begun."""
         rng = self._rng
-        yield rng.choice(
+        if rng.random() < 0.6:
+            yield from self._play(list(urls) if rng.random() < 0.7 else None)
+        named: Signal = {"operation_id": operation} if rng.random() < 0.3 else {}
+        if rng.random() < 0.8:
+            yield self._signal("play.finished", url=urls[0], **named)
+        else:
+            yield self._signal("play.failed", urls=urls[: rng.randint(0, 2)], **named)
+
+    def _invalid(self) -> Iterator[Signal]:
+        kind, fields = self._rng.choice(
             (
-                self._signal("conference.mute", session_uuid="unknown"),
-                self._signal("conference.volume", volume=99, operation_id="loud"),
-                self._signal("conference.stop", operation_id="early"),
-                self._signal("conference.create", app_id="again", name=""),
-                self._signal("member.left", session_uuid="unknown"),
-                self._signal("play.finished", url="https://media/unknown.wav"),
+                ("conference.mute", {"session_uuid": "unknown"}),
+                ("conference.volume", {"volume": 99, "operation_id": "loud"}),
+                ("conference.stop", {"operation_id": "early"}),
+                ("conference.create", {"app_id": "again", "name": ""}),
+                ("member.left", {"session_uuid": "unknown"}),
+                ("play.finished", {"url": "https://media/unknown.wav"}),
             )
         )
+        yield self._signal(kind, **fields)
+
+
+class Rooms:
+    """A number of rooms that live at the same time. Some room_ids live again: right after their end, or much later."""
+
+    def __init__(self, prefix: str, rng: random.Random, rooms: int) -> None:
+        self._prefix, self._rng = prefix, rng
+        self._names = 0
+        self._ended: deque[RoomLife] = deque()
+        self._lives = [self._new() for _ in range(rooms)]
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    def next(self, place: int | None = None) -> Signal | None:
+        """Return the next signal of a room, by default of a random one; None at the end of its life."""
+        place = self._rng.randrange(len(self._lives)) if place is None else place
+        signal = self._lives[place].next()
+        if signal is None:
+            self._ended.append(self._lives[place])
+            self._lives[place] = self._new()
+        return signal
+
+    def _new(self) -> RoomLife:
+        signals = self._rng.randint(5, 60)
+        if self._ended and self._rng.random() < 0.5:
+            old = self._ended.pop() if self._rng.random() < 0.5 else self._ended.popleft()
+            return RoomLife(old.room_id, self._rng, signals, earlier=old.requests)
+        self._names += 1
+        return RoomLife(f"{self._prefix}-{self._names}", self._rng, signals)
 
 
 class Load(threading.Thread):
@@ -183,9 +266,7 @@ class Load(threading.Thread):
         self.failed = 0
         """Records whose delivery failed: they may or may not be in the log."""
         self._ending = threading.Event()
-        self._names = 0
-        self._free: list[str] = []
-        self._lives = [self._new(self._rng.randint(5, 60)) for _ in range(rooms)]
+        self._rooms = Rooms("room", self._rng, rooms)
         self._hot = RoomLife("hot-room", self._rng, 10**9, hold=hot) if hot else None
         self._producer = Producer(
             {
@@ -200,12 +281,6 @@ class Load(threading.Thread):
                 "log_level": 0,
             }
         )
-
-    def _new(self, signals: int) -> RoomLife:
-        if self._free and self._rng.random() < 0.3:
-            return RoomLife(self._free.pop(), self._rng, signals)  # a second life of the same room
-        self._names += 1
-        return RoomLife(f"room-{self._names}", self._rng, signals)
 
     def run(self) -> None:
         began, made = time.monotonic(), 0
@@ -239,11 +314,7 @@ class Load(threading.Thread):
         if self._hot is not None and self._rng.random() < (0.5 if self._hot.count < 1200 else 0.1):
             signal = self._hot.next()
         else:
-            place = self._rng.randrange(len(self._lives))
-            signal = self._lives[place].next()
-            if signal is None:
-                self._free.append(self._lives[place].room_id)
-                self._lives[place] = self._new(self._rng.randint(5, 60))
+            signal = self._rooms.next()
         if signal is not None:
             self.write(signal)
 

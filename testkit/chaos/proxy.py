@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 import struct
 import threading
 from collections.abc import Coroutine, Iterator
@@ -296,3 +297,30 @@ class Proxies:
             self.call(link.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+
+
+def free_ports(nodes: int, slots: int) -> str:
+    """Return the first two digits of free ports `xx{node}{0 or 1}{slot}`; the ports of stacks begin at 20000."""
+    for prefix in random.sample(range(11, 20), 9):
+        try:
+            for node in range(1, nodes + 1):
+                for last in (*range(slots), *range(10, 10 + slots)):
+                    with socket.socket() as trial:
+                        trial.bind(("127.0.0.1", prefix * 1000 + node * 100 + last))
+        except OSError:
+            continue
+        return str(prefix)
+    raise RuntimeError("no free ports for the proxies")
+
+
+def listeners(prefix: str, slots: int) -> dict[str, str]:
+    """Return broker settings with one listener per worker slot, advertised as the slot's proxy."""
+    names = [f"SLOT{slot}" for slot in range(slots)]
+    own = [f"{name}://127.0.0.1:{prefix}{{node}}0{slot}" for slot, name in enumerate(names)]
+    shown = [f"{name}://127.0.0.1:{prefix}{{node}}1{slot}" for slot, name in enumerate(names)]
+    plain = "PLAINTEXT://127.0.0.1:{client}"
+    return {
+        "listeners": ",".join((plain, "CONTROLLER://127.0.0.1:{controller}", *own)),
+        "advertised.listeners": ",".join((plain, *shown)),
+        "listener.security.protocol.map": ",".join(f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
@@ -19,7 +20,8 @@ def scan(log: PartitionLog) -> Iterable[str]:
     seen: set[tuple[str, Key | None]] = set()
     latest: dict[str, int] = {}
     paused: dict[str, str] = {}
-    ended: set[tuple[str, str]] = set()
+    unended: Counter[tuple[str, str]] = Counter()
+    """Playbacks that were started and not ended: a play repeated after 16 other requests starts the same once more."""
     for event in log.events:
         name, room, meta = event.json["event"], event.json["room_id"], event.json["meta"]
         where = f"{shown(event.at)} {name} of {room!r}"
@@ -32,14 +34,17 @@ def scan(log: PartitionLog) -> Iterable[str]:
             yield f"{where}: sequence {meta['sequence']} after {latest.get(room, 0)}"
         latest[room] = meta["sequence"]
         playback = meta["playback_id"]
+        if name == "conference.play.started":
+            unended[room, playback] += 1
+            paused.pop(playback, None)
         if name in {"conference.play.paused", "conference.play.resumed"}:
             if paused.get(playback, "conference.play.resumed") == name:
                 yield f"{where}: {name} twice in a row in playback {playback}"
             paused[playback] = name
         if meta["ends_playback"]:
-            if (room, playback) in ended:
-                yield f"{where}: a second end of playback {playback}"
-            ended.add((room, playback))
+            unended[room, playback] -= 1
+            if unended[room, playback] < 0:
+                yield f"{where}: playback {playback} has ended before, or was never started"
 
 
 def shown(key: Key) -> str:

@@ -9,7 +9,6 @@ import random
 import re
 import secrets
 import signal
-import socket
 import statistics
 import subprocess
 import threading
@@ -28,7 +27,8 @@ from testkit.chaos.encode import encoder
 from testkit.chaos.event_monitor import EventMonitor
 from testkit.chaos.load import Load
 from testkit.chaos.logs import Reader
-from testkit.chaos.proxy import Proxies
+from testkit.chaos.proxy import Proxies, free_ports, listeners
+from testkit.chaos.raw_load import RawLoad
 from testkit.fork_server import ForkServer
 from testkit.pipe import Pipe, WorkerProcess
 from testkit.servers import PREFIX, Servers
@@ -57,6 +57,8 @@ class RunConfig:
     watchdog: float = 4.0
     session: float = 6.0
     poison: float = 0.002
+    raw: float = 20.0
+    """Raw record batches per second, of one to six signals each."""
     proxied: bool = False
     patch: str = ""
     """"module:function" that seeds a bug in the workers."""
@@ -114,12 +116,12 @@ class Testbed:
         """Whether a worker was killed, so that its counters are lost."""
         self._admins: list[AdminClient] = []
         self._own = stack is None
-        self._ports = _free_ports(config) if stack is None else ""
+        self._ports = free_ports(config.nodes, SLOTS) if config.proxied and stack is None else ""
         self.stack = stack or Stack(
             f"{PREFIX}{os.getpid()}-chaos-{secrets.token_hex(3)}",
             nodes=config.nodes,
             heap_mb=256 if config.nodes > 1 else 384,
-            extra_properties=_BROKER | (_listeners(self._ports, config.nodes) if config.proxied else {}),
+            extra_properties=_BROKER | (listeners(self._ports, SLOTS) if config.proxied else {}),
         )
         self.slots = [Slot(number) for number in range(SLOTS)]
         self.proxies: Proxies | None = None
@@ -135,7 +137,9 @@ class Testbed:
         asyncio.run(self.pipe.set_up())
         if config.proxied:
             self._proxy()
-        self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic)
+        group = self.pipe.env["PIPELINE_GROUP_ID"]
+        self.reader = Reader(servers.bootstrap_servers, servers.registry_url, self.pipe.topic, group)
+        encode = encoder(asyncio.run(_ids(self.pipe)))
         self.load = Load(
             servers.bootstrap_servers,
             self.pipe.topic,
@@ -144,9 +148,18 @@ class Testbed:
             rooms=config.rooms,
             hot=config.hot,
             poison=config.poison,
-            encode=encoder(asyncio.run(_ids(self.pipe))),
+            encode=encode,
         )
-        self.fork_server = ForkServer(config.patch, measured=False)
+        self.raw = RawLoad(
+            servers.bootstrap_servers,
+            self.pipe.topic,
+            config.partitions,
+            config.seed + 1,
+            encode,
+            rate=config.raw,
+            rooms=max(1, config.rooms // 10),
+        )
+        self.fork_server = ForkServer(config.patch)
         self.monitor = EventMonitor(servers.bootstrap_servers, self.pipe.topic("events"), config.partitions)
         self._supervisor.start()
         for slot in self.slots[: config.workers]:
@@ -169,6 +182,24 @@ class Testbed:
         else:
             with contextlib.suppress(Exception):
                 asyncio.run(self.pipe.remove_topics())
+
+    def begin(self, backlog: int) -> None:
+        """Write `backlog` signals, then start both loads."""
+        if backlog:
+            self.load.burst(backlog)
+        self.load.start()
+        if self.config.raw:
+            self.raw.start()
+
+    def finish(self) -> None:
+        """Stop both loads and wait for all acknowledgements; the raw one last, which ends with broken batches."""
+        self.load.finish()
+        self.raw.finish()
+
+    @property
+    def late_signals(self) -> dict[tuple[str, int, int], int]:
+        """The signals with a slow acknowledgement, with its time in microseconds."""
+        return self.load.late | self.raw.late
 
     def _proxy(self) -> None:
         self.proxies = Proxies()
@@ -343,35 +374,6 @@ def _gauges(process: WorkerProcess) -> Counter[str]:
 async def _ids(pipe: Pipe) -> dict[str, int]:
     async with Registry(pipe.settings) as registry:
         return await registry.schema_ids(pipe.prefix)
-
-
-def _free_ports(config: RunConfig) -> str:
-    """Return the first two digits of free ports `xx{node}{0 or 1}{slot}`; the ports of stacks begin at 20000."""
-    if not config.proxied:
-        return ""
-    for prefix in random.sample(range(11, 20), 9):
-        try:
-            for node in range(1, config.nodes + 1):
-                for last in (*range(SLOTS), *range(10, 10 + SLOTS)):
-                    with socket.socket() as trial:
-                        trial.bind(("127.0.0.1", prefix * 1000 + node * 100 + last))
-        except OSError:
-            continue
-        return str(prefix)
-    raise RuntimeError("no free ports for the proxies")
-
-
-def _listeners(prefix: str, nodes: int) -> dict[str, str]:
-    """Return broker settings with one listener per worker slot, advertised as the slot's proxy."""
-    names = [f"SLOT{slot}" for slot in range(SLOTS)]
-    own = [f"{name}://127.0.0.1:{prefix}{{node}}0{slot}" for slot, name in enumerate(names)]
-    shown = [f"{name}://127.0.0.1:{prefix}{{node}}1{slot}" for slot, name in enumerate(names)]
-    plain = "PLAINTEXT://127.0.0.1:{client}"
-    return {
-        "listeners": ",".join((plain, "CONTROLLER://127.0.0.1:{controller}", *own)),
-        "advertised.listeners": ",".join((plain, *shown)),
-        "listener.security.protocol.map": ",".join(f"{n}:PLAINTEXT" for n in ("PLAINTEXT", "CONTROLLER", *names)),
-    }
 
 
 def quantiles(values: list[float]) -> dict[str, Any]:

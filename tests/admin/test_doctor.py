@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,35 +31,15 @@ from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, TopicPosition
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.settings import load
-from testkit import fork_server
-from testkit.pipe import Pipe
+from testkit.pipe import ROOT, Pipe
 from testkit.servers import PREFIX
+from tests.support.doctor import ORDER, examined, run
 
 pytestmark = pytest.mark.broker
 T = 1_795_354_386_106_600
-ORDER = ["broker", "registry", "topics", "schemas", "permissions", "group", "lag", "transactions", "clock"]
 RANKS = ["ok", "warning", "wrong"]
 NOWHERE = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}
 CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
-
-
-async def run(pipe: Pipe, *options: str, **env: str) -> tuple[int, str]:
-    """Run the command; return exit code and output. Standard error must be empty."""
-    done = await asyncio.to_thread(fork_server.run, "doctor", *options, env={**pipe.env, **env})
-    assert done.stderr == b""
-    return done.returncode, done.stdout.decode()
-
-
-async def examined(pipe: Pipe, **env: str) -> dict[str, list[Line]]:
-    """Run `--json`; return its lines by check. The exit code must agree with them."""
-    code, out = await run(pipe, "--json", **env)
-    lines = [Line(**json.loads(line)) for line in out.splitlines()]
-    assert code == int(any(line.state == "wrong" for line in lines)), out
-    found: dict[str, list[Line]] = {}
-    for line in lines:
-        found.setdefault(line.check, []).append(line)
-    assert list(found) == ORDER, "each check is reported, in a fixed order"
-    return found
 
 
 def states(found: dict[str, list[Line]]) -> dict[str, str]:
@@ -91,7 +72,7 @@ async def test_nothing_is_wrong_while_a_worker_runs(pipe: Pipe) -> None:
         "permissions",
     }
     assert "1 broker by PLAINTEXT, without a login" in found["broker"][0].found
-    assert found["schemas"][0].found == "34 subjects have the schemas of this version, FULL_TRANSITIVE"
+    assert found["schemas"][0].found == "36 subjects have the schemas of this version, FULL_TRANSITIVE"
     assert "is stable, 1 member; partitions by host: 127.0.0.1 4" in found["group"][0].found
     assert found["lag"][0].found == "no backlog: the workers' positions are at the end of all 8 inputs"
     assert "no authorizer" in found["permissions"][0].found
@@ -137,17 +118,43 @@ async def test_unreachable_advertised_address_is_reported() -> None:
     lost = {"advertised.listeners": "PLAINTEXT://127.0.0.1:9"}
     stack = Stack(f"{PREFIX}{os.getpid()}-lost", registry=False, extra_properties=lost)
     try:
-        settings = load(
-            bootstrap_servers=(await asyncio.to_thread(stack.up)).bootstrap_servers,
-            registry_url=NOWHERE["SCHEMA_REGISTRY_URL"],
-        )
+        servers = str((await asyncio.to_thread(stack.up)).bootstrap_servers)
+        settings = load(bootstrap_servers=servers, registry_url=NOWHERE["SCHEMA_REGISTRY_URL"])
         lines = await doctor.examine(settings, 10)
+        env = {**os.environ, **NOWHERE, "KAFKA_BOOTSTRAP_SERVERS": servers, "PIPELINE_HTTP_PORT": "0"}
+        texts = await asyncio.gather(*(first_error(env, *command) for command in COMMANDS))
     finally:
         await asyncio.to_thread(stack.down)
+    for command, text in zip(COMMANDS, texts, strict=True):
+        assert "broker 1 can't be reached at its advertised address 127.0.0.1:9: start it, or correct" in text, command
     assert lines[0].state == "wrong"
     assert lines[0].found == "broker 1 can't be reached at its advertised address 127.0.0.1:9"
     assert "advertised.listeners" in lines[0].remedy
     assert lines[2].found == "not checked: the broker is unavailable"
+
+
+COMMANDS = (
+    ("setup",),
+    ("send", "tests/captures/freeswitch.signals.expected.jsonl"),
+    ("events", "--max", "1"),
+    ("worker",),
+)
+
+
+async def first_error(env: dict[str, str], *command: str) -> str:
+    """Return the first line that a command writes to standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline", *command, cwd=ROOT, env=env, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        line = b""
+        while not line or b'"starting"' in line:
+            line = await process.stderr.readline()
+    if process.returncode is None:
+        process.terminate()
+        await process.communicate()
+    return line.decode()
 
 
 async def test_silent_broker_takes_only_the_time_limit(pipe: Pipe) -> None:
@@ -231,7 +238,7 @@ async def test_missing_outdated_incompatible_and_unprotected_schemas_are_reporte
         ),
     ]
     nothing = await examined(pipe, PIPELINE_TOPIC_PREFIX=f"{pipe.prefix}-none")
-    assert "and 31 more are not registered" in nothing["schemas"][0].found
+    assert "and 33 more are not registered" in nothing["schemas"][0].found
     assert nothing["schemas"][0].remedy.startswith("run `conference-pipeline setup`")
 
 
@@ -279,7 +286,8 @@ async def test_backlog_is_counted_and_deleted_signals_are_reported(pipe: Pipe) -
         tp = TopicPartition(pipe.topic("api.signals"), number)
         await client.delete_records({tp: RecordsToDelete(4)})
     lost, rest = (await examined(pipe))["lag"]
-    assert (lost.state, lost.found) == ("wrong", f"3 signals of {place} were deleted unread (offsets 1 to 3)")
+    assert lost.state == "wrong"
+    assert lost.found.startswith(f"3 signals of {place} were deleted unread (offsets 1 to 3): ")
     assert rest.state == "ok"
 
 
@@ -295,7 +303,8 @@ async def test_position_after_the_end_of_the_log_is_wrong(pipe: Pipe) -> None:
             await producer.send(pipe.topic("rooms"), None, json.dumps(["room", str(n)]).encode(), partition=0)
     found = await examined(pipe)
     [line] = [line for line in found["lag"] if line.state == "wrong"]
-    assert "partition 0 ends at offset 0, before the workers' position 99" in line.found
+    assert "partition 0 ends at offset 0, before the worker's position: it was created again" in line.found
+    assert line.found.endswith("; the position is 99 on partition 0")
 
 
 async def test_open_transactions_are_reported_with_owner_and_abort_command(pipe: Pipe) -> None:
@@ -321,8 +330,24 @@ async def test_open_transactions_are_reported_with_owner_and_abort_command(pipe:
     [line] = [line for line in found["transactions"] if line.state == "warning"]
     media = pipe.topic("media.signals")
     assert line.found.startswith(
-        f"an open transaction of a producer hides signals and delays timeouts of {media} partition {number} "
-        "from offset 0 on, since "
+        f"an open transaction of '{pipe.prefix}-producer' hides signals and delays timeouts of {media} partition "
+        f"{number} from offset 0 on, since "
     )
     assert len(found["transactions"]) == 3
     assert (await examined(pipe))["transactions"][0].state == "ok"
+
+
+async def test_a_transaction_that_is_not_of_a_worker_is_reported(pipe: Pipe) -> None:
+    """Workers end only those of their group: nothing else may write to these topics."""
+    owner = f"{pipe.prefix}-somebody"
+    async with AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=owner) as foreign:
+        await foreign.begin_transaction()
+        await foreign.send_and_wait(pipe.topic("signals.rejected"), b"x", b"room", partition=1)
+        [line] = (await examined(pipe))["transactions"]
+        await foreign.abort_transaction()
+    assert line.state == "wrong"
+    assert line.found.startswith(
+        f"an open transaction of {owner!r} blocks readers of {pipe.topic('signals.rejected')} partition 1 at offset 0"
+    )
+    assert "so workers leave it alone" in line.found
+    assert line.remedy.startswith("only workers may write to this topic: stop that producer, or run kafka-transactions")

@@ -31,6 +31,7 @@ CONTRACT: dict[str, dict[str, str]] = {
     "events": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "rooms": {"cleanup.policy": "compact", "max.message.bytes": "4194304"},
     "signals.rejected": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
+    "signals.noops": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "signals.dead": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
 }
 """Contract §2, copied by hand; all topics also have LogAppendTime."""
@@ -57,7 +58,7 @@ class Site:
             return await answer.json(content_type=None)
 
     async def create(self, name: str, partitions: int = 3, **config: str) -> None:
-        """Create one of the six topics with this configuration."""
+        """Create one of the seven topics with this configuration."""
         config = {key.replace("_", "."): value for key, value in config.items()}
         new = NewTopic(f"{self.prefix}.{name}", partitions, 1, topic_configs=config)
         answer = await self.admin.create_topics([new])
@@ -101,7 +102,7 @@ async def test_first_run_creates_everything_and_second_nothing(site: Site) -> No
     code, out, err = site.setup()
     assert (code, err) == (0, f"{ONE_BROKER}\n")
     subjects = {s: r for topic in TOPICS for s, r in topic.subjects(site.prefix).items()}
-    assert len(subjects) == len(SIGNALS) + len(EVENTS) + 3 + 1  # 3 rows, and Rejected
+    assert len(subjects) == len(SIGNALS) + len(EVENTS) + 4 + 2  # 4 rows, Rejected and NoOp
     made = {f"created topic {site.prefix}.{name}" for name in CONTRACT} | {f"registered {s}" for s in subjects}
     assert sorted(out.splitlines()) == sorted(made)
 
@@ -133,7 +134,7 @@ async def test_only_missing_topics_are_created(site: Site) -> None:
     code, out, _ = site.setup("--json")
     assert code == 0, out
     done = json.loads(out)["done"]
-    assert sum(line.startswith("created topic") for line in done) == 5
+    assert sum(line.startswith("created topic") for line in done) == 6
     assert f"created topic {site.prefix}.events" not in done
     assert await site.configs("events") == before, "larger limits and other retentions are allowed"
 
@@ -148,7 +149,7 @@ async def test_deviating_topics_are_named_and_left_unchanged(site: Site) -> None
     before = await site.configs(*names)
     code, out, err = site.setup()
     assert code == 1
-    assert len(out.splitlines()) == 3 + 34
+    assert len(out.splitlines()) == 4 + 36
     assert sorted(err.splitlines()) == sorted(
         [
             ONE_BROKER,
@@ -176,7 +177,7 @@ async def test_wrong_number_of_partitions_is_named_and_left_unchanged(site: Site
     code, _, err = site.setup()
     assert code == 1
     assert f"{site.prefix}.media.signals has 5 partitions, expected 3: " in err
-    assert "set PIPELINE_PARTITIONS=5, or recreate" in err
+    assert 'see docs/howto/runbook.md, "Another number of partitions"' in err
     assert "message.timestamp.type=CreateTime" in err, "all deviations are reported at once"
     assert (await site.topics())["media.signals"] == 5
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from testkit.chaos.testbed import RunConfig
+from tests.chaos.bugs import BUGS, patch
 from tests.chaos.faults import BY_NAME, FAULTS
 from tests.chaos.run import run
 
@@ -38,12 +39,19 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1, help="brokers (default: 1)")
     parser.add_argument("--workers", type=int, default=2, help="workers (default: 2)")
     parser.add_argument("--rate", type=float, default=300.0, help="signals per second")
+    parser.add_argument("--raw", type=float, default=20.0, help="raw record batches per second (default: 20)")
     parser.add_argument("--backlog", type=int, default=0, help="signals written before the workers start")
     parser.add_argument("--watchdog", type=float, default=4.0, help="watchdog timeout, seconds")
     parser.add_argument("--session", type=float, default=6.0, help="session timeout, seconds")
     parser.add_argument("--gap", type=float, default=1.0, help="mean seconds between faults")
     parser.add_argument("--hot", type=int, default=1000, help="members of the one large room; 0: no such room")
-    parser.add_argument("--bug", default="", help="run the workers with this seeded bug (tests/chaos/bugs.py)")
+    parser.add_argument(
+        "--bug",
+        default="",
+        choices=("", *BUGS),
+        metavar="NAME",
+        help="run the workers with this seeded bug (tests/chaos/bugs.py, bugs_rules.py)",
+    )
     parser.add_argument("--overlap", action="store_true", help="do not wait for recovery between faults")
     parser.add_argument("--append", type=Path, help="append the result to this file of JSON lines")
     parser.add_argument(
@@ -60,8 +68,8 @@ def main() -> int:
         names = sorted(set(plan))
     config = RunConfig(
         seed=seed, nodes=given.nodes, workers=given.workers, rate=given.rate, watchdog=given.watchdog,
-        session=given.session, hot=given.hot, fixed_ids=seed % 2 == 1,
-        patch=f"tests.chaos.bugs:{given.bug}" if given.bug else "",
+        session=given.session, hot=given.hot, raw=given.raw, fixed_ids=seed % 2 == 1,
+        patch=patch(given.bug) if given.bug else "",
         proxied=any(BY_NAME[name].kind == "network" for name in names),
     )  # fmt: skip
     CONSOLE.print(f"seed {seed}: {len(plan)} injections of {', '.join(names)}")

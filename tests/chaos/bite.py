@@ -22,7 +22,7 @@ from rich.console import Console
 
 from testkit.chaos.testbed import RunConfig
 from testkit.pipe import ROOT
-from tests.chaos.bugs import BUGS
+from tests.chaos.bugs import BUGS, patch
 from tests.chaos.faults import BY_NAME
 from tests.chaos.run import run
 
@@ -38,6 +38,7 @@ SHOWN_BY: Final = {
     "barrier_at_stable_offset": "abort",
     "stale_table": "expelled",
     "rejected_outside_the_transaction": "stall_offsets,kill",
+    "broken_batch_of_one_offset": "broken,kill",
 }
 """The faults that reveal a bug; the other bugs show under any rebalance."""
 OTHERS: Final = "rolling,kill"
@@ -72,6 +73,14 @@ IN_THE_CORE: Final = {
     "tombstone_lost",
     "merge_without_waiting",
     "no_grace",
+    "gone_not_remembered",
+    "gone_not_restored",
+    "gone_deleted_early",
+    "signal_ids_of_one_life",
+    "ended_forgotten_at_play",
+    "ended_only_by_a_stop",
+    "rejected_not_remembered",
+    "no_op_record_missing",
 }
 """Bugs that the unit tests can catch."""
 
@@ -116,7 +125,7 @@ def _setting(bug: str, seed: int, proxied: bool) -> RunConfig:
         watchdog=2,
         session=3,
         proxied=proxied,
-        patch=f"tests.chaos.bugs:{bug}",
+        patch=patch(bug),
     )
 
 

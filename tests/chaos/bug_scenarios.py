@@ -19,7 +19,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from pipeline.core.merge import GRACE, Input, Merge, Record
+from pipeline.admin.signal_loss import Log
+from pipeline.core.merge import GRACE, CutRecord, Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
 from pipeline.errors import PipelineError
@@ -27,8 +28,9 @@ from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing, signal_ids
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json
-from pipeline.model.records import Room
+from pipeline.model.records import Gone, Room, TopicPosition
 from pipeline.model.wire import encode_room
+from pipeline.worker import takeover
 from pipeline.worker.barrier import Barrier
 from pipeline.worker.broker_clock import BrokerClock
 from pipeline.worker.faust_store import RoomsStore
@@ -37,7 +39,7 @@ from pipeline.worker.process import Parts, Worker
 from testkit.engine import Core, stream
 from testkit.pipe import Pipe
 from testkit.servers import Servers
-from tests.support.state import as_tuple
+from tests.support.state import as_tuple, table
 from tests.support.worker import a_task
 from tests.worker.test_unit import LIFE, unit_of, written
 
@@ -189,6 +191,59 @@ async def a_destroyed_room(_: Stage) -> Any:
     return [value is None for value, _ in written(unit_of((), *LIFE), "rooms")]
 
 
+async def lives(_: Stage) -> Any:
+    """A room that ends begins again, with repeated and late signals. Return all decisions and the rows of the table."""
+    partition, found = Partition(Rules()), list[Any]()
+    file, other = "https://x/1", "https://x/2"
+    signals: list[s.AnySignal] = [
+        CREATE,
+        s.ConferencePlay("p1", "room", T, (file, other), "op1"),
+        s.ConferencePlay("rejected", "room", T, (file,), "op2"),
+        s.ConferenceStop("stop", "room", T, "op3"),
+        s.ConferencePlay("rejected", "room", T, (file,), "op2"),
+        s.ConferencePlay("p2", "room", T, (other,), "op4"),
+        s.PlayFinished("f1", "room", T, file),
+        s.PlayFinished("f2", "room", T, other, "op4"),
+        s.PlayFinished("f2 again", "room", T, other, "op4"),
+        s.ConferenceDestroy("destroy", "room", T),
+        s.MemberLeft("left", "room", T, "alice"),
+        s.ConferenceCreate("c2", "room", T, "app", "name"),
+        s.ConferenceDestroy("destroy", "room", T),
+    ]
+    for number, signal in enumerate(signals):
+        found.append(as_tuple(partition.apply(signal, T + number * 100)))
+    return found, table(partition)
+
+
+async def a_gone_room(_: Stage) -> Any:
+    """A gone room is restored, and the engine reports the end of a member."""
+    partition = Partition(Rules())
+    partition.restore_gone("room", Gone("room", T, signal_ids.of(["destroy"])))
+    partition.restored()
+    return as_tuple(partition.apply(s.MemberLeft("left", "room", T, "alice"), T + SECOND)), partition.gone_until
+
+
+async def a_no_op(_: Stage) -> Any:
+    """A room is created, and the request is repeated."""
+    return len(written(unit_of((), CREATE, CREATE), "signals.noops"))
+
+
+async def a_broken_batch(_: Stage) -> Any:
+    """A batch of three records that can't be read is applied."""
+    source = Input("api", 0, 4)
+    letter = CutRecord(T, 4, None, b"", (), "broken", 6, is_batch=True)
+    source.fetched((letter,), 7, 7)
+    source.applied(letter, 0)
+    return source.offset
+
+
+async def a_topic_created_again(_: Stage) -> Any:
+    """The position is that of a topic with another id."""
+    tp = TopicPartition("api", 0)
+    known, log = TopicPosition("api", 0, 2, T, "before"), Log("now", 0, 9)
+    return takeover.places({tp: known}, {tp: log}, accept_loss=True)
+
+
 async def a_head_on_one_topic(_: Stage) -> Any:
     """An API signal is queued, and it is not known what the other topic has."""
     api, media = Input("api", 0, 0), Input("media", 0, 0)
@@ -325,4 +380,14 @@ SCENARIOS: dict[str, Scenario] = {
     "rejected_outside_the_transaction": a_unit,
     "merge_without_waiting": a_head_on_one_topic,
     "no_grace": an_end_read_early,
+    "gone_not_remembered": lives,
+    "gone_not_restored": a_gone_room,
+    "gone_deleted_early": a_gone_room,
+    "signal_ids_of_one_life": lives,
+    "ended_forgotten_at_play": lives,
+    "ended_only_by_a_stop": lives,
+    "rejected_not_remembered": lives,
+    "no_op_record_missing": a_no_op,
+    "broken_batch_of_one_offset": a_broken_batch,
+    "topic_id_not_compared": a_topic_created_again,
 }

@@ -7,10 +7,9 @@ caught which, and after how many injections.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +35,8 @@ from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
 from pipeline.worker.transactions import Transactions
 from pipeline.worker.unit import Unit
+from tests.chaos.bugs_rules import BUGS_OF_RULES
+from tests.chaos.patches import put
 from tests.support.state import remembered_ids
 
 
@@ -58,13 +59,13 @@ def offsets_before_records() -> None:
             self.clock.observe(metadata.timestamp)
         await producer.commit_transaction()
 
-    _set(Transactions, "begin", begin)
-    _set(Transactions, "commit", commit)
+    put(Transactions, "begin", begin)
+    put(Transactions, "commit", commit)
 
 
 def no_generation_fence() -> None:
     """Offsets are committed without generation and member id, which the group accepts from anyone."""
-    _set(fenced_producer.FencedProducer, "join", lambda self, generation, member_id: None)
+    put(fenced_producer.FencedProducer, "join", lambda self, generation, member_id: None)
 
 
 def no_owner_fence() -> None:
@@ -73,7 +74,7 @@ def no_owner_fence() -> None:
     async def fence(self: Any, owner: str, unknown_outcome: Any = None) -> None:
         return None
 
-    _set(TransactionEnder, "fence", fence)
+    put(TransactionEnder, "fence", fence)
 
 
 def fence_last_committed_owner() -> None:
@@ -89,8 +90,8 @@ def fence_last_committed_owner() -> None:
     async def owner(self: Any, tp: Any, start: int, end: int) -> tuple[str, bool] | None:
         return (owners[tp.partition], True) if tp.partition in owners else None
 
-    _set(TableRows, "restore", remember)
-    _set(TransactionEnder, "_owner", owner)
+    put(TableRows, "restore", remember)
+    put(TransactionEnder, "_owner", owner)
 
 
 def recovery_to_stable_offset() -> None:
@@ -113,7 +114,7 @@ def recovery_to_stable_offset() -> None:
         finally:
             self._offsets = offsets
 
-    _set(TableLog, "read", read)
+    put(TableLog, "read", read)
 
 
 def positions_of_the_group() -> None:
@@ -137,24 +138,24 @@ def positions_of_the_group() -> None:
             positions[number] = Position(position.transactional_id, tuple(moved))
         return positions
 
-    _set(TableLog, "read", read)
+    put(TableLog, "read", read)
 
 
 def no_new_producer() -> None:
     """After a lost transactional request the producer is not replaced."""
-    _set(fenced_producer.FencedProducer, "unsure", property(lambda self: False))
+    put(fenced_producer.FencedProducer, "unsure", property(lambda self: False))
 
 
 def watchdog_by_wall_clock() -> None:
     """Deadlines fire by the worker's own clock, without the barrier."""
-    _set(Merge, "reached", lambda self, deadline: time.time_ns() // 1000 >= deadline)
+    put(Merge, "reached", lambda self, deadline: time.time_ns() // 1000 >= deadline)
 
     async def run(self: Any) -> None:
         while True:
             await asyncio.sleep(0.05)
             self._wake()
 
-    _set(Barrier, "run", run)
+    put(Barrier, "run", run)
     decide = Engine._decide
 
     def looking(self: Any) -> bool:
@@ -164,7 +165,7 @@ def watchdog_by_wall_clock() -> None:
                 self._positions_due.add(task.number)
         return decide(self)
 
-    _set(Engine, "_decide", looking)
+    put(Engine, "_decide", looking)
 
 
 def barrier_at_stable_offset() -> None:
@@ -177,7 +178,7 @@ def barrier_at_stable_offset() -> None:
         finally:
             self._offsets = offsets
 
-    _set(Barrier, "_look_up", look_up)
+    put(Barrier, "_look_up", look_up)
 
 
 def deadline_new_after_pause() -> None:
@@ -190,7 +191,7 @@ def deadline_new_after_pause() -> None:
             decision.room = msgspec.structs.replace(decision.room, deadline=now + rules.watchdog)
         return decision
 
-    _set(partitions, "decide", decided)
+    put(partitions, "decide", decided)
 
 
 def toggle_without_memory() -> None:
@@ -203,7 +204,7 @@ def toggle_without_memory() -> None:
             room = msgspec.structs.replace(room, recent=others)
         return decide(room, gone, members, signal, now, rules)
 
-    _set(partitions, "decide", decided)
+    put(partitions, "decide", decided)
 
 
 def redelivery_after_rebalance() -> None:
@@ -218,7 +219,7 @@ def redelivery_after_rebalance() -> None:
                     source.offset -= 1
                     source.position = source.offset
 
-    _set(Engine, "quiesce", again)
+    put(Engine, "quiesce", again)
 
 
 def sequence_anew_after_restore() -> None:
@@ -241,13 +242,13 @@ def _restored(**changes: Any) -> None:
     def restored(self: Any, room_id: str, room: Any) -> None:
         restore(self, room_id, changed(room))
 
-    _set(lazy_rooms, "read", lambda row: changed(read(row)))
-    _set(Partition, "restore_room", restored)
+    put(lazy_rooms, "read", lambda row: changed(read(row)))
+    put(Partition, "restore_room", restored)
 
 
 def deadlines_not_restored() -> None:
     """A restored playback has no deadline."""
-    _set(Partition, "restored", lambda self: None)
+    put(Partition, "restored", lambda self: None)
 
 
 def batch_dropped() -> None:
@@ -259,7 +260,7 @@ def batch_dropped() -> None:
             fetch.start = source.position
         original(self, generation, fetch)
 
-    _set(Intake, "_queue", queue)
+    put(Intake, "_queue", queue)
 
 
 def queue_lost_on_rebalance() -> None:
@@ -273,7 +274,7 @@ def queue_lost_on_rebalance() -> None:
         self.position = self.offset
         self.end = self.probe = None
 
-    _set(Input, "rewind", rewind)
+    put(Input, "rewind", rewind)
 
 
 def stale_table() -> None:
@@ -286,7 +287,7 @@ def stale_table() -> None:
         self.app.consumer.expelled = False
         await rebalance(self, *args)
 
-    _set(RoomsStore, "on_rebalance", kept)
+    put(RoomsStore, "on_rebalance", kept)
 
 
 def tombstone_lost() -> None:
@@ -298,7 +299,7 @@ def tombstone_lost() -> None:
         for output in self._outputs.values():
             output.rows = {key: row for key, row in output.rows.items() if not row.endswith(tombstone)}
 
-    _set(Unit, "encode_rows", lost)
+    put(Unit, "encode_rows", lost)
 
 
 def rejected_outside_the_transaction() -> None:
@@ -325,8 +326,8 @@ def rejected_outside_the_transaction() -> None:
         await commit(self, unit)
         await written
 
-    _set(Transactions, "begin", begin_without)
-    _set(Transactions, "commit", commit_without)
+    put(Transactions, "begin", begin_without)
+    put(Transactions, "commit", commit_without)
 
 
 def merge_without_waiting() -> None:
@@ -335,7 +336,7 @@ def merge_without_waiting() -> None:
     def following(self: Any) -> Any:
         return self.api if self.api.queue else self.media if self.media.queue else None
 
-    _set(Merge, "next", following)
+    put(Merge, "next", following)
 
 
 def no_grace() -> None:
@@ -344,7 +345,7 @@ def no_grace() -> None:
     def reached(self: Any, deadline: int, original: Any = Input.reached) -> bool:
         return bool(original(self, deadline - GRACE - 1_000_000))
 
-    _set(Input, "reached", reached)
+    put(Input, "reached", reached)
 
 
 BUGS: Final[dict[str, Callable[[], None]]] = {
@@ -372,15 +373,11 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
         rejected_outside_the_transaction,
         merge_without_waiting,
         no_grace,
+        *BUGS_OF_RULES,
     )
 }
 
 
-def _set(owner: type | ModuleType, name: str, value: Any) -> None:
-    """Replace an attribute that must exist, by one that can be called in the same way."""
-    assert name in vars(owner), f"{owner.__name__}.{name} has gone"
-    if inspect.isfunction(real := vars(owner)[name]):
-        takes = inspect.signature(real).parameters.values()
-        named = {p.name: None for p in takes if p.kind is p.KEYWORD_ONLY}
-        inspect.signature(value).bind(*[None for p in takes if p.kind is p.POSITIONAL_OR_KEYWORD], **named)
-    setattr(owner, name, value)
+def patch(name: str) -> str:
+    """Return the `RunConfig.patch` that gives the workers a bug. Raises KeyError if there is no such bug."""
+    return f"{BUGS[name].__module__}:{name}"

@@ -93,6 +93,8 @@ FAULTS: Final = (
     Fault("stall_end", "network", faults_network.stall("stall_end", END_TXN)),
     Fault("expelled", "network", faults_network.expelled),
     Fault("poison", "data", faults_data.poison, gentle=True, survived=True),
+    Fault("broken", "data", faults_data.broken, gentle=True, survived=True),
+    Fault("timestamps", "data", faults_data.timestamps, survived=True),
     Fault("large", "data", faults_data.large),
     Fault("abort", "data", faults_data.abort),
     Fault("retention", "data", faults_data.retention, gentle=True),

@@ -1,4 +1,4 @@
-"""Faults in the topics' data: bad and large records, aborted transactions, deletion, compaction, lost offsets."""
+"""Faults in the topics' data: bad and large records, broken batches, aborted transactions, wrong times, lost data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from testkit.chaos.load import RoomLife
 from testkit.chaos.logs import API, MEDIA
+from testkit.chaos.raw_load import RawLoad
 from testkit.chaos.testbed import Testbed
 from tests.chaos.faults_workers import terminate
+
+FOREVER = str((1 << 63) - 1)
 
 
 def large(testbed: Testbed) -> None:
@@ -36,6 +39,48 @@ def poison(testbed: Testbed) -> None:
     """Write a poison record with every signal for a second."""
     with testbed.injecting("poison"), testbed.load.poisoning(1.0):
         time.sleep(1)
+
+
+def broken(testbed: Testbed) -> None:
+    """Write batches that can't be read, and dead letters in raw batches, as fast as the broker answers for a second."""
+    raw = RawLoad(
+        testbed.pipe.servers.bootstrap_servers,
+        testbed.pipe.topic,
+        testbed.config.partitions,
+        testbed.rng.getrandbits(32),
+        testbed.load.value,
+        rate=200,
+        rooms=1,
+        broken=0.6,
+        poison=0.4,
+    )
+    with testbed.injecting("broken"):
+        raw.start()
+        time.sleep(1)
+        raw.finish()
+        testbed.raw.late |= raw.late
+
+
+def timestamps(testbed: Testbed) -> None:
+    """Make the signal topics CreateTime for a while: records then have their producers' times, some in 2100."""
+    names = [testbed.pipe.topic(name) for name in (API, MEDIA)]
+    with testbed.injecting("timestamps"):
+        for name in names:
+            _configure(
+                testbed, name, {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": FOREVER}
+            )
+        time.sleep(testbed.rng.uniform(0.5, 1.5))
+        for name in names:
+            _configure(testbed, name, {"message.timestamp.type": "LogAppendTime"})
+
+
+def _configure(testbed: Testbed, topic: str, values: dict[str, str]) -> None:
+    """Set configuration entries of a topic."""
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config=None)
+    for name, value in values.items():
+        resource.add_incremental_config(ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET))
+    for done in testbed.admin().incremental_alter_configs([resource]).values():
+        done.result(30)
 
 
 def abort(testbed: Testbed) -> None:
@@ -133,11 +178,7 @@ def _retried(testbed: Testbed, ask: Callable[[AdminClient], Any]) -> Any:
 def compaction(testbed: Testbed) -> None:
     """Compact the rooms topic while it is in use; then kill a worker, whose successor reads the compacted log."""
     small = {"segment.ms": "2000", "min.cleanable.dirty.ratio": "0.001", "segment.bytes": "4194304"}
-    resource = ConfigResource(ConfigResource.Type.TOPIC, testbed.pipe.topic("rooms"), set_config=None)
-    for name, value in small.items():
-        resource.add_incremental_config(ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET))
-    for done in testbed.admin().incremental_alter_configs([resource]).values():
-        done.result(30)
+    _configure(testbed, testbed.pipe.topic("rooms"), small)
     slot = testbed.victim()
     with testbed.injecting("compaction", slot):
         time.sleep(testbed.rng.uniform(2, 4))

@@ -21,6 +21,7 @@ from testkit.chaos.testbed import RunConfig, Testbed, quantiles
 from testkit.pipe import ROOT
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
+from tests.chaos.topic_anew import topic_made_anew
 
 ATTEMPTS: Final = 3
 """Attempts at one injection."""
@@ -55,9 +56,7 @@ def run(
         patience: seconds, in addition to the session timeout, after which a slow recovery is a violation.
     """
     with Testbed(config, stack) as testbed:
-        if backlog:
-            testbed.load.burst(backlog)
-        testbed.load.start()
+        testbed.begin(backlog)
         verdict = Verdict()
         if not testbed.settle(90):
             verdict.violations.append(f"the workers did not come up: {_last_words(testbed)}")
@@ -69,7 +68,7 @@ def run(
             if settle and not _settled(testbed, name, patience, verdict):
                 break
         time.sleep(1)
-        testbed.load.finish()
+        testbed.finish()
         loaded = time.monotonic()
         drained = testbed.drain(240)
         if not drained:
@@ -77,7 +76,10 @@ def run(
         metrics = None if testbed.killed or testbed.exits else _counters(testbed)
         testbed.stop()
         say("checking")
-        return _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        result = _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        if not result["violations"]:
+            result["violations"] += topic_made_anew(testbed)
+        return result
 
 
 def _injected(testbed: Testbed, name: str, say: Callable[[str], None]) -> bool:
@@ -114,13 +116,22 @@ def _settled(testbed: Testbed, name: str, patience: float, verdict: Verdict) -> 
 def _last_words(testbed: Testbed) -> str:
     """Return the workers' last log lines, and the ends of the rooms topic: an open transaction shows as a gap."""
     lines = [f"worker {s.number}: {s.process.lines[-4:]}" for s in testbed.slots if s.process is not None]
+    try:
+        ends = _ends(testbed)
+    except (KafkaException, TimeoutError) as error:
+        ends = [f"unknown ({type(error).__name__})"] * 2
+    return "\n".join([*lines, f"last stable offsets of the rooms topic {ends[0]}, ends {ends[1]}"])
+
+
+def _ends(testbed: Testbed) -> list[Any]:
+    """Return the last stable offsets and the ends of the rooms topic, by partition."""
     tables = [TopicPartition(testbed.pipe.topic("rooms"), number) for number in range(testbed.config.partitions)]
     latest = dict.fromkeys(tables, OffsetSpec.latest())
-    ends = []
+    ends: list[Any] = []
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
         found = testbed.admin().list_offsets(latest, isolation_level=level)
         ends.append({tp.partition: done.result(30).offset for tp, done in found.items()})
-    return "\n".join([*lines, f"last stable offsets of the rooms topic {ends[0]}, ends {ends[1]}"])
+    return ends
 
 
 def _checked(testbed: Testbed, verdict: Verdict) -> Verdict:
@@ -133,7 +144,7 @@ def _checked(testbed: Testbed, verdict: Verdict) -> Verdict:
         verdict.violations.append(f"workers ended ({dict(testbed.exits)}), but no fault justifies it")
     for number in range(testbed.config.partitions):
         if len(verdict.violations) <= ENOUGH:
-            verdict.add(check(testbed.reader.read(number), FOREVER_US, watchdog, testbed.load.late))
+            verdict.add(check(testbed.reader.read(number), FOREVER_US, watchdog, testbed.late_signals))
     furthest = max(verdict.overtaken, default=0) / 1e6
     if gentle and testbed.config.nodes == 1 and furthest > OUT_OF_STEP:
         verdict.violations.append(f"a signal overtook one of the other topic that was {furthest:.1f} s older")
@@ -179,6 +190,8 @@ def _result(
         "not_injected": testbed.not_injected,
         "signals": verdict.signals,
         "dead": verdict.poisoned,
+        "broken_batches": verdict.broken,
+        "raw": {str(error): count for error, count in sorted(testbed.raw.answers.items())},
         "events": verdict.events,
         "timeouts": quantiles([(published - deadline) / 1e6 for deadline, published in verdict.timeouts]),
         "timeouts_caught_up": quantiles([micros / 1e6 for micros in verdict.caught_up]),

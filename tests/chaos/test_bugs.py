@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.errors import PipelineError
 from testkit.servers import Servers
-from tests.chaos import bugs
+from tests.chaos import bugs, bugs_rules, patches
 from tests.chaos.bug_scenarios import SCENARIOS, Stage, a_death, a_unit, other_offsets
 from tests.chaos.bugs import BUGS
 
@@ -36,12 +36,13 @@ class Seeded:
         self.calls: Counter[str] = Counter()
         self.places: list[str] = []
         self.failed: list[BaseException] = []
-        self._monkeypatch, self._set = monkeypatch, bugs._set
-        monkeypatch.setattr(bugs, "_set", self._watched)
+        self._monkeypatch = monkeypatch
+        for module in (bugs, bugs_rules):
+            monkeypatch.setattr(module, "put", self._watched)
 
     def _watched(self, owner: Any, name: str, value: Any) -> None:
         self._monkeypatch.setattr(owner, name, vars(owner)[name])  # restore it at the end
-        self._set(owner, name, value)
+        patches.put(owner, name, value)
         self.places.append(f"{owner.__name__}.{name}")
         value = vars(owner)[name]
         watched = self._function(value.fget if isinstance(value, property) else value, self.places[-1])

@@ -108,6 +108,42 @@ def test_invalid_setting_gives_a_one_line_error(tmp_path: Path, command: list[st
     assert b"PIPELINE_SESSION_TIMEOUT_SECONDS" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
+@pytest.mark.parametrize("only", ["KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"])
+def test_one_server_of_two_is_an_error(tmp_path: Path, command: list[str], only: str) -> None:
+    """Else it would be combined with the other one of `up`."""
+    done = run(
+        *command, env=no_servers(tmp_path, **{only: "127.0.0.1:9" if only.startswith("K") else "http://127.0.0.1:9"})
+    )
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert f"{only} is set, but ".encode() in done.stderr
+
+
+@pytest.mark.parametrize("command", [["setup"], ["doctor"]])
+def test_a_misspelt_variable_is_warned_of(tmp_path: Path, command: list[str]) -> None:
+    done = run(*command, env=no_servers(tmp_path, PIPELINE_WATCHDOG_SECOND="30", KAFKA_SASL_MECHANISMS="PLAIN"))
+    assert [line.partition(b" is no setting")[0] for line in done.stderr.splitlines()[:2]] == [
+        b"warning: KAFKA_SASL_MECHANISMS",
+        b"warning: PIPELINE_WATCHDOG_SECOND",
+    ]
+    assert done.stdout == b""
+
+
+def test_a_worker_logs_a_misspelt_variable(tmp_path: Path) -> None:
+    env = no_servers(
+        tmp_path,
+        PIPELINE_WATCHDOG_SECOND="30",
+        KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9",
+        SCHEMA_REGISTRY_URL="http://127.0.0.1:9",
+        PIPELINE_HTTP_HOST="256.0.0.1",  # ends it
+    )
+    done = run("worker", env=env)
+    assert done.returncode == 2
+    first = json.loads(done.stderr.splitlines()[0])
+    assert (first["level"], first["msg"].partition(" is no setting")[0]) == ("warning", "PIPELINE_WATCHDOG_SECOND")
+
+
 @pytest.mark.parametrize("command", [["setup"], ["send", "-"], ["events"]])
 def test_unreachable_broker_is_named_in_the_last_line(tmp_path: Path, command: list[str]) -> None:
     dead = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:9"}

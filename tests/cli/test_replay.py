@@ -42,6 +42,18 @@ def test_replay_writes_events_rejected_and_dead_and_exits_0(tmp_path: Path) -> N
     assert b"lines=5" in done.stderr
 
 
+def test_replay_writes_no_ops_of_the_api(tmp_path: Path) -> None:
+    no_ops = tmp_path / "no-ops"
+    progress = line("play.progress", "m-1", 2)
+    done = run("replay", "-", "--noops", str(no_ops), "--summary", stdin=CREATE + CREATE + progress)
+    assert done.returncode == 0
+    [written] = no_ops.read_bytes().splitlines(keepends=True)
+    created = json.loads(CREATE)
+    fields = {name: created[name] for name in ("signal_id", "room_id", "type")}
+    assert written == json.dumps({**fields, "reason": "repeated"}, separators=(",", ":")).encode() + b"\n"
+    assert b"no_ops=2" in done.stderr
+
+
 def test_replay_reads_standard_input_and_fires_deadlines_until(tmp_path: Path) -> None:
     done = run("replay", "-", "--until", "2026-11-22T14:00:11+01:00", stdin=CREATE + START)
     assert [json.loads(one)["event"] for one in done.stdout.splitlines()][2:] == ["conference.play.failed"]

@@ -111,7 +111,7 @@ def destroy(target: Partition, room: str, at: int) -> None:
     target.apply(s.ConferenceDestroy(f"destroy-{room}-{at}", room, at), at)
 
 
-def test_records_of_gone_rooms_are_deleted_in_the_order_of_their_ends() -> None:
+def test_gone_rooms_are_deleted_in_the_order_of_their_ends() -> None:
     tested = partition("a", "b", "c")
     for at, room in ((5, "b"), (7, "c"), (6, "a")):  # times of two topics are not in order
         destroy(tested, room, at)
@@ -134,7 +134,7 @@ def test_a_room_that_lives_again_is_not_gone() -> None:
     assert [tested.delete_gone(), tested.gone_until] == ["b", 9 + GONE_FOR]
 
 
-def test_a_record_counts_by_the_time_of_each_signal_until_it_is_deleted() -> None:
+def test_a_gone_room_counts_by_the_time_of_each_signal() -> None:
     """The two topics' times are not in order: a signal of the one may be later than the next of the other."""
     tested = partition("a")
     destroy(tested, "a", 5)

@@ -146,7 +146,7 @@ async def everything(pipe: Pipe) -> tuple[list[str], list[str]]:
     finally:
         await admin.close()
     async with Registry(pipe.settings) as registry:
-        _, subjects = await registry._request("GET", "/subjects")
+        subjects = json.loads((await registry._request("GET", "/subjects")).body)
     return sorted(filter(_of_no_pipe, topics)), sorted(filter(_of_no_pipe, subjects))
 
 

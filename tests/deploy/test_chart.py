@@ -14,7 +14,9 @@ from pydantic import SecretStr
 
 from pipeline.kafka import acls
 from pipeline.settings import Settings
+from pipeline.settings_rules import DERIVED, EFFECTIVE, REQUIRED
 from pipeline.topics import TOPICS
+from tools import chart_rules
 
 CHART = Path(__file__).parent.parent.parent / "helm" / "conference-pipeline"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -177,3 +179,14 @@ def test_examples_cover_every_setup_and_autoscaling_mode() -> None:
         "keda",
         "none",
     }
+
+
+def test_rules_between_values_are_generated_from_those_between_settings() -> None:
+    assert chart_rules.FILE.read_text() == chart_rules.rendered(), "run `make docs`"
+    fields = {field for when in EFFECTIVE.values() for field in when} | EFFECTIVE.keys()
+    fields |= {field for when, needed in REQUIRED for field in (*when, *needed)}
+    assert fields - DERIVED.keys() <= chart_rules.VALUES.keys()
+    names = {name for name, _ in leaves(VALUES)}
+    assert {value for values in chart_rules.VALUES.values() for value in values} <= names
+    for name, default in chart_rules.DEFAULTS.items():
+        assert str(dict(leaves(VALUES))[name]).lower() == default

@@ -106,6 +106,7 @@ def replay(folder: Path) -> Image:
         "PATH": f"{base / 'bin'}:{os.environ['PATH']}",
         "HOME": str(image.tmp),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "REQUIREMENTS": "base",
         "COMPILE": os.environ.get("COMPILE", "0"),  # takes a minute and a C compiler
     }
     kept = {

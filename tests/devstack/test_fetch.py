@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,7 @@ from pipeline.devstack import cache, fetch, terminal_progress
 from pipeline.devstack.progress import Lines, Progress
 from pipeline.errors import ConfigError
 from tests.support.fronts import Answer, Asked, serve
+from tests.support.secured import Authority
 
 
 def test_offline_error_names_the_remedy_and_leaves_no_partial_file(
@@ -56,6 +58,54 @@ def test_file_with_another_checksum_is_rejected(monkeypatch: pytest.MonkeyPatch,
             assert "MB" in shown.getvalue()
         finally:
             server.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def no_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No choice of authorities in the environment, except for an empty folder as the system's."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "certs").mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "certs"))
+    return monkeypatch
+
+
+@pytest.mark.parametrize("trust", ["file", "folder", "none", "other"])
+def test_authorities_of_the_system_are_trusted(no_bundle: pytest.MonkeyPatch, tmp_path: Path, trust: str) -> None:
+    """A mirror whose certificate is signed by a private authority, as behind a TLS proxy."""
+    authority, other = Authority(tmp_path, "authority"), Authority(tmp_path, "other")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.sign("mirror")[:2])
+    if trust == "folder":
+        done = subprocess.run(
+            ["openssl", "x509", "-hash", "-noout", "-in", authority.ca], capture_output=True, check=True
+        )
+        (tmp_path / "certs" / f"{done.stdout.decode().strip()}.0").write_text(Path(authority.ca).read_text())
+    elif trust != "none":
+        no_bundle.setenv("SSL_CERT_FILE", {"file": authority.ca, "other": other.ca}[trust])
+    no_bundle.setattr(fetch, "ATTEMPTS", 1)
+    part = fetch.Part(hashlib.sha256(b"classes").hexdigest(), 7, "org.x", "thing", "1", "", "jar")
+    with serve(lambda asked: (200, b"classes") if asked.path.endswith(".jar") else (404, b""), context) as url:
+        no_bundle.setenv(fetch.MIRROR, url)
+        if trust in ("file", "folder"):
+            fetch._download([part], tmp_path / "target", Progress(), threading.Event())
+            assert (tmp_path / "target" / part.name).read_bytes() == b"classes"
+        else:
+            with pytest.raises(ConfigError) as caught:
+                fetch._download([part], tmp_path / "target", Progress(), threading.Event())
+            text = str(caught.value)
+            assert "certificate verify failed" in text, "the cause is shown"
+            assert "set SSL_CERT_FILE to a PEM file that has the authority of your TLS proxy" in text
+            assert f"trusted: {other.ca if trust == 'other' else ''}" in text
+            assert "\n" not in text
+    assert "REQUESTS_CA_BUNDLE" not in os.environ
+
+
+def test_a_bundle_for_requests_is_kept(no_bundle: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    no_bundle.setenv("REQUESTS_CA_BUNDLE", "mine.pem")
+    with fetch._system_authorities():
+        assert os.environ["REQUESTS_CA_BUNDLE"] == "mine.pem"
+    assert os.environ["REQUESTS_CA_BUNDLE"] == "mine.pem"
 
 
 @pytest.mark.broker

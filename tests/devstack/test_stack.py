@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -141,9 +142,11 @@ def test_resolve_prefers_the_environment_to_the_stack(stack: Stack) -> None:
     assert resolve(stack.name, home=stack.home, environ={}) == Urls(
         found.bootstrap_servers or "", found.schema_registry_url or ""
     )
-    named = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}
-    assert resolve(stack.name, home=stack.home, environ=named).bootstrap_servers == "kafka:9092"
-    assert resolve(stack.name, home=stack.home, environ=named).schema_registry_url == found.schema_registry_url
+    named = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092", "SCHEMA_REGISTRY_URL": "http://r"}
+    assert resolve(stack.name, home=stack.home, environ=named) == Urls("kafka:9092", "http://r")
+    for one, value in named.items():  # it would be combined with a server of this stack
+        with pytest.raises(ConfigError, match=f"{one} is set, but .* is not: set both, or unset {one}"):
+            resolve(stack.name, home=stack.home, environ={one: value})
 
 
 @pytest.mark.broker
@@ -224,10 +227,44 @@ def test_up_reports_an_external_server_that_does_not_answer(bare: pytest.MonkeyP
             up("never")
 
 
+@pytest.mark.parametrize(
+    ("options", "external", "refused"),
+    [
+        ({"kafka_port": 9092}, {"KAFKA_BOOTSTRAP_SERVERS"}, "--kafka-port 9092 has no effect, .*`unset KAFKA_BOOT"),
+        ({"registry_port": 8081}, {"SCHEMA_REGISTRY_URL"}, "--registry-port 8081 has no effect, .*`unset SCHEMA_REG"),
+        (
+            {"name": "other"},
+            {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"},
+            "--name other has no effect, .*`unset KAFKA_BOOTSTRAP_SERVERS SCHEMA_REGISTRY_URL`",
+        ),
+    ],
+)
+def test_up_refuses_options_without_effect(
+    bare: pytest.MonkeyPatch, options: dict[str, Any], external: set[str], refused: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        for variable in external:
+            bare.setenv(variable, f"http://{address}" if variable.endswith("URL") else address)
+        with pytest.raises(ConfigError, match=refused):
+            up(**options)
+
+
+@pytest.mark.parametrize(
+    "url", ["user:hunter2@127.0.0.1:1", "http://u:hunter2@127.0.0.1:1/?x=hunter2", "127.0.0.1:1/#hunter2"]
+)
+def test_up_never_shows_a_secret_of_the_environment(bare: pytest.MonkeyPatch, url: str) -> None:
+    bare.setenv("SCHEMA_REGISTRY_URL", url)
+    with pytest.raises(ConfigError) as caught:
+        up("never")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_resolve_without_servers_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as error:
-        resolve(home=tmp_path, environ={"SCHEMA_REGISTRY_URL": "http://r"})
-    assert "run `conference-pipeline up` or set KAFKA_BOOTSTRAP_SERVERS" in str(error.value)
+    with pytest.raises(
+        ConfigError, match=r"run `conference-pipeline up` or set KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REG"
+    ):
+        resolve(home=tmp_path, environ={})
     both = {"SCHEMA_REGISTRY_URL": "http://r", "KAFKA_BOOTSTRAP_SERVERS": "b:1"}
     assert resolve(home=tmp_path, environ=both) == Urls("b:1", "http://r")
     assert list(tmp_path.iterdir()) == []

@@ -129,5 +129,16 @@ def engine_lines() -> list[bytes]:
     return _demo(CAPTURE)
 
 
+def engine_texts() -> list[bytes]:
+    """Return texts of some of these events in the forms that an import reads."""
+    lines = engine_lines()[:4]
+    one = json.loads(lines[0])
+    plain = "".join(f"{name}: {value}\n" for name, value in one.items()).encode() + b"\n"
+    frame = b"Content-Length: %d\nContent-Type: text/event-json\n\n%b" % (len(lines[1]), lines[1])
+    envelope = json.dumps({"topic": "fs", "payload": lines[1].decode()}).encode()
+    pretty = json.dumps(one, indent=2).encode()
+    return [b"\n".join(lines), b"[" + b",".join(lines) + b"]", pretty, plain + plain, frame + frame, envelope]
+
+
 def _demo(name: str) -> list[bytes]:
     return [line for line in (files("pipeline.demo") / name).read_bytes().split(b"\n") if line]

@@ -6,6 +6,7 @@ the parsed value: encoded and parsed again, it is the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from random import Random
 from typing import Any
 
 from pipeline.core.merge import CutRecord, PackedError, Record
-from pipeline.engines.freeswitch.adapter import MAX_MEMBERS, Adapter, read_event
+from pipeline.engines.freeswitch.adapter import Adapter, EventReader, read_event
+from pipeline.engines.freeswitch.adapter.rooms import MAX_MEMBERS
 from pipeline.errors import SignalError
 from pipeline.kafka.stored_batch import StoredBatch, head_of
 from pipeline.model.codec import decode_json, decode_line, event_json, signal_json
@@ -113,11 +115,25 @@ class Engine:
         self.adapter = Adapter([("/var/lib/media", "https://cdn.example.com/audio"), ("/", "file:///")])
 
     def read(self, line: bytes) -> Any:
-        return self.adapter.signal(read_event(line))
+        return self.adapter.feed(read_event(line)).signals
 
-    def check(self, signal: Any) -> None:
-        assert len(self.adapter._room_of) <= MAX_MEMBERS
-        round_trips(signal)
+    def read_text(self, text: bytes) -> Any:
+        """Read text in any form; return the signals, and the errors."""
+        reader = EventReader()
+        found = [event for _, event in [*reader.push(text), *reader.end()]]
+        errors = [str(one) for one in found if isinstance(one, SignalError)]
+        assert all(len(text) < 400 and text.isprintable() for text in errors)
+        signals = []
+        for event in found:
+            if not isinstance(event, SignalError):
+                with contextlib.suppress(SignalError):
+                    signals += self.adapter.feed(event).signals
+        return signals
+
+    def check(self, signals: Any) -> None:
+        assert len(self.adapter._rooms._members) <= MAX_MEMBERS
+        for signal in signals:
+            round_trips(signal)
 
 
 def _event(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -199,6 +215,7 @@ def targets() -> list[Target]:
         Target("signal, foreign Avro", seeds.foreign(signals), _by_id(SignalDecoder(), theirs), round_trips),
         Target("signal, line of a file", spaced, decode_line, round_trips, text=True),
         Target("engine event", seeds.engine_lines(), engine.read, engine.check, text=True),
+        Target("engine events, any form", seeds.engine_texts(), engine.read_text, engine.check),
         Target(
             "event",
             seeds.wire(events),

@@ -197,7 +197,6 @@ async def test_subject_is_registered_first_when_the_registry_requires_it() -> No
     [
         ((422, b'{"error_code":42203,"message":"bad level"}'), (200, b'{"id":7}'), "did not set compatibility level FULL_TRANSITIVE on subject s: bad level"),
         ((200, b"{}"), (422, b'{"error_code":42201}'), "rejected the schema of subject s: 42201"),
-        ((200, b"{}"), (422, b'["a list"]'), "rejected the schema of subject s: ['a list']"),
     ],
 )  # fmt: skip
 async def test_rejection_is_reported_with_its_reason(level: Answer, version: Answer, expected: str) -> None:
@@ -227,21 +226,13 @@ async def test_unreachable_registry_is_down(url: str) -> None:
             await registry.ping()
 
 
-@pytest.mark.parametrize("url", ["localhost:8081", "registry", "ftp://registry/", "http://", "http://a:x"])
-async def test_invalid_url_is_a_config_error(url: str) -> None:
-    async with Registry(load(registry_url=url)) as registry:
-        with pytest.raises(ConfigError, match="SCHEMA_REGISTRY_URL") as caught:
-            await registry.ping()
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("options", "header"),
     [
         ({}, None),
         ({"registry_username": "u", "registry_password": "p"}, "Basic dTpw"),
+        ({"registry_username": "a:é", "registry_password": "ÿ€"}, "Basic YTrDqTrDv+KCrA=="),
         ({"registry_token": "secret"}, "Bearer secret"),
-        ({"registry_token": "secret", "registry_username": "u"}, "Bearer secret"),
     ],
 )
 async def test_credentials_are_sent(options: dict[str, str], header: str | None) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from pipeline.admin.setup import setup
 from pipeline.cli import build
+from pipeline.devstack import cache
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
@@ -32,6 +33,7 @@ from tests.support.secured import (
     Authority,
     Secured,
     few_at_a_time,
+    fitting,
     numbers,
     run,
     secured,
@@ -188,7 +190,11 @@ async def test_every_login_mechanism_works(site: Secured, mechanism: str) -> Non
         certificate, key, _ = site.authority.sign("by-certificate", password="of-the-key")
         site.allow("CN=by-certificate", wanted)
         env = site.env("reader") | {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_BOOTSTRAP_SERVERS": site.mutual}
-        env |= {"KAFKA_SSL_CERT": certificate, "KAFKA_SSL_KEY": key, "KAFKA_SSL_KEY_PASSWORD": "of-the-key"}
+        env = fitting(env) | {
+            "KAFKA_SSL_CERT": certificate,
+            "KAFKA_SSL_KEY": key,
+            "KAFKA_SSL_KEY_PASSWORD": "of-the-key",
+        }
     elif mechanism == "PLAIN":
         site.allow(PLAIN_USER, wanted)
         env = site.env("reader") | {
@@ -234,7 +240,7 @@ async def test_rejected_connections_are_explained(site: Secured, case: str, tmp_
         site.person("a-user", [])
     values = {"OTHER": Authority(tmp_path, "other").ca, "BARE": site.plain, "MUTUAL": site.mutual}
     values["OTHER NAME"] = site.sasl.replace("127.0.0.1", "127.1")
-    env = site.env("a-user") | {name: values.get(value, value) for name, value in changes.items()}
+    env = fitting(site.env("a-user") | {name: values.get(value, value) for name, value in changes.items()})
     found = settings(pipe, env)
 
     async def connect() -> None:
@@ -259,7 +265,7 @@ async def test_worker_ends_after_rejection_and_waits_after_closed_connection(sit
     with capture_logs() as lines:
         assert await asyncio.wait_for(Worker(wrong).run(), 30) == 2
     assert "rejected user 'rejected': check KAFKA_SASL_USERNAME" in lines[-1]["event"]
-    with pipe.worker(ready=False, **env | {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}) as worker:
+    with pipe.worker(ready=False, **fitting(env | {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"})) as worker:
         line = await asyncio.to_thread(worker.until_log, "waiting for Kafka")
         assert "if it requires TLS" in line["error"]
         assert await asyncio.to_thread(worker.stop) == 0
@@ -321,13 +327,15 @@ async def test_errors_of_commands_contain_no_secret(site: Secured) -> None:
         assert "Traceback" not in err
 
 
-def test_up_and_status_print_the_registry_without_its_password(site: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_and_status_print_the_registry_without_its_password(
+    site: Secured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(cache.ENV, str(tmp_path))
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", site.plain)
     monkeypatch.setenv("SCHEMA_REGISTRY_URL", site.registry.replace("//", "//reader:hunter2@"))
     command = typer.testing.CliRunner()
     text, as_json, status = (
-        command.invoke(build(), [*arguments, "--name", "none"])
-        for arguments in (["up"], ["up", "--json"], ["status", "--json"])
+        command.invoke(build(), arguments) for arguments in (["up"], ["up", "--json"], ["status", "--json"])
     )
     assert text.exit_code == 0
     assert text.stdout.splitlines() == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ssl
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -24,7 +25,7 @@ Answer = tuple[int, bytes]
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[Asked], Answer]) -> Iterator[str]:
+def serve(answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None) -> Iterator[str]:
     """Yield the URL of a server that answers every request with the status and JSON body that `answer` returns."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -44,10 +45,12 @@ def serve(answer: Callable[[Asked], Answer]) -> Iterator[str]:
             """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

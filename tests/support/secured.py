@@ -43,7 +43,7 @@ from pipeline.devstack import Stack, apicurio, fetch, jvm
 from pipeline.devstack.process import choose_port
 from pipeline.devstack.progress import Progress
 from pipeline.kafka.acls import Acl
-from pipeline.settings import Settings, load
+from pipeline.settings import VARIABLES, Settings, load
 from testkit import fork_server
 from testkit.pipe import Pipe
 from testkit.servers import PREFIX, Servers
@@ -220,12 +220,16 @@ class Secured:
         }
 
 
+def fitting(env: dict[str, str]) -> dict[str, str]:
+    """Return the environment without the variables that its security protocol makes ineffective."""
+    protocol = env["KAFKA_SECURITY_PROTOCOL"]
+    useless = [f"KAFKA_{kind}_" for kind in ("SASL", "SSL") if kind not in protocol.partition("_")[::2]]
+    return {name: value for name, value in env.items() if not name.startswith(tuple(useless))}
+
+
 def settings(pipe: Pipe, env: dict[str, str], **overrides: Any) -> Settings:
     """Return the settings of a process with this environment."""
-    variables: dict[str, str] = {
-        str(field.validation_alias.choices[0]): name  # type: ignore[union-attr]
-        for name, field in Settings.model_fields.items()
-    }
+    variables = {variable: name for name, variable in VARIABLES.items()}
     both = {**pipe.env, **env}
     return load(**{variables[key]: value for key, value in both.items() if key in variables}, **overrides)
 
@@ -334,9 +338,16 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
         "apicurio.auth.role-based-authorization": "true",
         **{f"{users}.users.{name}": password for name, password in passwords.items()},
     }
+    with registry_process(folder, settings, port + 0, inner):
+        yield f"https://{HOST}:{port}/apis/ccompat/v7"
+
+
+@contextlib.contextmanager
+def registry_process(folder: Path, settings: dict[str, Any], port: int, inner: int) -> Iterator[None]:
+    """Run the stack's registry with more settings; its log is in the folder."""
     app = fetch.registry_app(Progress(), threading.Event())
     machine = jvm.Jvm(jvm.server_archive("registry", [app]), 384, jvm.FAST_START)
-    command = apicurio.command(folder, app, machine, (port + 0, inner))
+    command = apicurio.command(folder, app, machine, (port, inner))
     at = command.index("-jar")
     command[at:at] = [f"-D{name}={value}" for name, value in settings.items()]
     with (folder / "registry.log").open("wb") as log:
@@ -349,7 +360,7 @@ def _registry(folder: Path, authority: Authority, port: int, inner: int, passwor
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # no threads yet
         )
     try:
-        yield f"https://{HOST}:{port}/apis/ccompat/v7"
+        yield
     finally:
         process.kill()  # an orderly stop would first write a class archive
         process.wait()

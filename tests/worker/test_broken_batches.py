@@ -212,7 +212,7 @@ async def test_a_position_inside_a_broken_batch_buries_it(pipe: Pipe) -> None:
         assert worker.stop() == 0
 
 
-async def test_records_without_append_time_get_the_time_of_the_record_before(pipe: Pipe) -> None:
+async def test_records_without_append_time_get_that_of_the_previous(pipe: Pipe) -> None:
     """One record stamped 2100 does not move the time of its partition: the watchdog still fires."""
     topic, number = pipe.topic("api.signals"), pipe.partition("room")
     year_2100 = 4_102_444_800_000

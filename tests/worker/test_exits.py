@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from pipeline.model import signals as s
 from testkit.pipe import Pipe
@@ -24,6 +26,28 @@ async def test_a_wrong_environment_ends_with_2_and_the_remedy(pipe: Pipe) -> Non
             assert await asyncio.to_thread(worker.wait, 30) == 2, worker.lines
             assert remedy in worker.log[-1]["msg"]
             assert not any("Traceback" in line for line in worker.lines)
+
+
+async def test_a_refusal_of_the_group_ends_with_2_at_once(pipe: Pipe) -> None:
+    stranger = AIOKafkaConsumer(pipe.topic("events"), **pipe.settings.kafka(), group_id=f"{pipe.prefix}-shared")
+    await stranger.start()
+    try:
+        cases = {
+            "the broker refuses a session timeout of 1 s: set PIPELINE_SESSION_TIMEOUT_SECONDS to a value between": {
+                "PIPELINE_SESSION_TIMEOUT_SECONDS": "1"
+            },
+            f"group '{pipe.prefix}-shared' has members that are no workers of this pipeline: stop them": {
+                "PIPELINE_GROUP_ID": f"{pipe.prefix}-shared"
+            },
+        }
+        for text, env in cases.items():
+            with pipe.worker(ready=False, **env) as worker:
+                began = time.monotonic()
+                assert await asyncio.to_thread(worker.wait, 40) == 2, worker.lines
+                assert time.monotonic() - began < 30, "not after the minute of a rebalance that never ends"
+                assert text in worker.log[-1]["msg"]
+    finally:
+        await stranger.stop()
 
 
 async def test_a_worker_waits_for_servers_that_are_away(pipe: Pipe) -> None:

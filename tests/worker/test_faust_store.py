@@ -71,6 +71,9 @@ async def test_a_load_ends_before_the_next_begins() -> None:
     class SlowRecovery:
         seconds = 0.0
 
+        def take_unclaimed(self) -> set[int]:
+            return set()
+
         async def load(self, numbers: list[int]) -> dict[int, PartitionTask]:
             nonlocal running, overlapped, ended
             overlapped |= running > 0

@@ -67,7 +67,7 @@ def test_records_are_deleted_when_both_topics_are_behind_the_barrier(
     assert [room for room in ("room", "next") if room not in task.partition.gone] == expected
 
 
-def test_an_unread_signal_of_the_last_moment_still_finds_the_room_gone(signals: SignalReader) -> None:
+def test_an_unread_signal_still_finds_its_room_gone(signals: SignalReader) -> None:
     task, unit = gone_rooms("room"), a_unit()
     echo = s.MemberLeft("e", "room", END, "alice")
     media, api = task.merge.media, task.merge.api
@@ -82,7 +82,7 @@ def test_an_unread_signal_of_the_last_moment_still_finds_the_room_gone(signals: 
     assert deleted(unit) == ["room"]
 
 
-def test_a_unit_deletes_a_bounded_number_and_the_next_goes_on(signals: SignalReader) -> None:
+def test_a_unit_deletes_some_and_the_next_goes_on(signals: SignalReader) -> None:
     task = gone_rooms(*(f"room-{n}" for n in range(2 * MAX_DELETED + 5)))
     task.merge.api.time = task.merge.media.time = OVER + SECOND
     counts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiokafka.structs import TopicPartition
@@ -13,7 +14,7 @@ from tests.support.worker import a_task
 async def test_a_slow_unit_gets_no_worker_fenced() -> None:
     """Only a transaction that stays open after a commit of this worker in its partition belongs to another one."""
     tp = TopicPartition("p.events", 0)
-    fenced: list[str] = []
+    ended_in: list[tuple[dict[TopicPartition, int], dict[int, str]]] = []
     included: list[set[TopicPartition]] = []
     ended: set[TopicPartition] = set()
 
@@ -22,16 +23,16 @@ async def test_a_slow_unit_gets_no_worker_fenced() -> None:
             return {tp: 5}
 
     class Ender:
-        async def fence(self, owner: str) -> None:
-            fenced.append(owner)
+        async def end_in_outputs(self, transactions: Mapping[TopicPartition, int], writers: Mapping[int, str]) -> None:
+            ended_in.append((dict(transactions), dict(writers)))
 
     offsets: Any = Offsets()
     ender: Any = Ender()
     tasks = {0: a_task(0, owner="before")}
-    monitor = HangingTransactionMonitor("own", offsets, ender, tasks, included.append, lambda: ended)
+    monitor = HangingTransactionMonitor(offsets, ender, tasks, included.append, lambda: ended)
     for _ in range(4):
         await monitor._check()
-    assert (fenced, included) == ([], [set(), {tp}, {tp}, {tp}])
+    assert (ended_in, included) == ([], [set(), {tp}, {tp}, {tp}])
     ended = {tp}
     await monitor._check()
-    assert (fenced, included[-1]) == (["before"], set())
+    assert (ended_in, included[-1]) == ([({tp: 5}, {0: "before"})], set())

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
@@ -35,7 +36,7 @@ T = 1_795_354_386_106_600
 CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
 FIRST = s.ConferenceVolume("v-1", "room", T, 1, "volume")
 SECOND = s.ConferenceVolume("v-2", "room", T, 2, "volume")
-ALL = ".events .rooms .signals.rejected .signals.dead"
+ALL = ".events .rooms .signals.rejected .signals.noops .signals.dead"
 
 
 def verify_partitions(servers: Servers, wanted: str) -> None:
@@ -164,6 +165,87 @@ async def test_a_lost_outcome_with_a_marker_needs_an_operator(pipe: Pipe, tmp_pa
     with pipe.worker(ready=False, PIPELINE_TRANSACTIONAL_ID=f"{pipe.prefix}-other") as worker:
         assert worker.wait(40) == 1
         assert "and its outcome is unknown: see docs/howto/runbook.md" in worker.lines[-1]
+
+
+LEAVES_OPEN = """
+import asyncio, os, signal, sys
+from aiokafka import AIOKafkaProducer
+
+async def main(servers, name, topic, partition):
+    producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=name, transaction_timeout_ms=60_000)
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_and_wait(topic, b"x", b"room", partition=int(partition))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def leave_open(pipe: Pipe, name: str, topic: str, partition: int = 0) -> None:
+    """Kill a producer with an open transaction that wrote one record to this partition and no position."""
+    place = [pipe.settings.bootstrap_servers, name, pipe.topic(topic), str(partition)]
+    done = await asyncio.create_subprocess_exec(sys.executable, "-c", LEAVES_OPEN, *place)
+    assert await done.wait() == -9
+
+
+async def open_in(pipe: Pipe, topic: str, partition: int = 0) -> bool:
+    """Whether a transaction is open there."""
+    tp = TopicPartition(pipe.topic(topic), partition)
+    ends = []
+    for level in ("read_committed", "read_uncommitted"):
+        async with AIOKafkaConsumer(**pipe.settings.kafka(), isolation_level=level) as reader:
+            ends.append((await reader.end_offsets([tp]))[tp])
+    return ends[0] < ends[1]
+
+
+async def until_ended(pipe: Pipe, topic: str, partition: int = 0) -> None:
+    limit = time.monotonic() + 40  # it takes 6 s; the transaction timeout is 60 s
+    while await open_in(pipe, topic, partition):
+        assert time.monotonic() < limit, "the transaction is still open"
+        await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("topic", ["signals.rejected", "events"])
+async def test_a_transaction_without_its_position_is_ended(pipe: Pipe, topic: str) -> None:
+    """Its position record did not reach the table, which may be on another broker (seed 259269924)."""
+    await leave_open(pipe, f"{pipe.settings.group_id}-dead", topic)
+    assert await open_in(pipe, topic)
+    with pipe.worker() as worker:
+        await until_ended(pipe, topic)
+        assert worker.until_log("end what another worker left open")["transactional_id"].endswith("-dead")
+        assert worker.metric("pipeline_fenced_owners") == 1
+        assert worker.stop() == 0
+
+
+async def test_the_healthy_last_owner_is_not_fenced(pipe: Pipe) -> None:
+    """It committed the last position of the partition. The open transaction is of another worker."""
+    healthy = await pipe.left_open(f"{pipe.settings.group_id}-healthy")
+    await healthy.commit_transaction()
+    number = pipe.partition("room")
+    await leave_open(pipe, f"{pipe.settings.group_id}-dead", "events", number)
+    with pipe.worker() as worker:
+        await until_ended(pipe, "events", number)
+        assert worker.metric("pipeline_fenced_owners") == 1
+    async with healthy.transaction():
+        await healthy.send_and_wait(pipe.topic("signals.dead"), b"x", partition=number)
+    await healthy.stop()
+
+
+async def test_the_transaction_of_no_worker_is_left_open(pipe: Pipe) -> None:
+    foreign = AIOKafkaProducer(**pipe.settings.kafka(), transactional_id=f"{pipe.prefix}-somebody")
+    await foreign.start()
+    await foreign.begin_transaction()
+    await foreign.send_and_wait(pipe.topic("events"), b"x", b"room", partition=0)
+    with pipe.worker() as worker:
+        line = worker.until_log("leave a transaction open that is not of a worker")
+        await asyncio.sleep(5)
+        assert (line["transactional_id"], line["partition"]) == (f"{pipe.prefix}-somebody", 0)
+        assert sum("leave a transaction open" in one["msg"] for one in worker.log) == 1
+        assert worker.metric("pipeline_fenced_owners") == 0
+        await foreign.commit_transaction()
+        assert worker.stop() == 0
+    await foreign.stop()
 
 
 async def write(writer: Transactions, rooms: TopicPartition, api: TopicPartition, number: int) -> None:

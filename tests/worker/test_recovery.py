@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import errors as Errors
-from aiokafka.structs import TopicPartition
 
-from pipeline.errors import FatalError, LossError
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.transaction_state import is_ending
+from pipeline.metrics import Metrics
 from pipeline.model import signals as s
-from pipeline.settings import Settings
 from pipeline.worker import hanging_transactions, table_log
 from pipeline.worker.hanging_transactions import TransactionEnder
 from pipeline.worker.recovery import Recovery
 from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
+from pipeline.worker.topic_watch import TopicWatch
 from pipeline.worker.transactions import Transactions
 from testkit.pipe import Pipe
 
@@ -44,7 +43,8 @@ async def loading(pipe: Pipe) -> AsyncIterator[Loader]:
         offsets, rows = LogOffsets(pipe.settings), TableRows(registry)
         transactions = Transactions(pipe.settings, offsets)
         ender = TransactionEnder(pipe.settings, offsets, rows, transactions)
-        recovery = Recovery(pipe.settings, offsets, TableLog(offsets, rows, ender))
+        watch = TopicWatch(pipe.settings, offsets, Metrics())
+        recovery = Recovery(pipe.settings, offsets, TableLog(offsets, rows, ender), watch)
         try:
             await offsets.start()
             yield Loader(recovery, offsets, ender)
@@ -175,15 +175,3 @@ async def _settles(reader: Any, transactional_id: str) -> bool:
             return True
         await asyncio.sleep(0.1)
     return False
-
-
-def test_a_position_outside_the_log_is_an_error(settings: Settings) -> None:
-    tp = TopicPartition("conference.api.signals", 3)
-    unused: Any = None
-    strict = Recovery(settings, unused, unused)
-    assert strict._checked_offset(tp, 5, 2, 9) == 5
-    with pytest.raises(FatalError, match="ends at offset 4, before the worker's position 5"):
-        strict._checked_offset(tp, 5, 0, 4)
-    with pytest.raises(LossError, match=r"2 signals of conference\.api\.signals partition 3 were deleted unread"):
-        strict._checked_offset(tp, 5, 7, 9)
-    assert Recovery(settings, unused, unused, accept_loss=True)._checked_offset(tp, 5, 7, 9) == 7

@@ -141,7 +141,8 @@ async def test_a_frozen_worker_is_fenced_when_it_wakes(pipe: Pipe) -> None:
             await asyncio.sleep(1)
         assert code == 3, frozen.lines
         assert "fenced" in frozen.log[-1]["msg"]
-        assert "restart it" in frozen.log[-1]["msg"]
+        # Either the group has expelled it, or the broker has ended its transaction: both errors name a remedy.
+        assert "restart" in frozen.log[-1]["msg"]
         await load.check()
 
 

@@ -115,7 +115,7 @@ def test_a_rejected_signal_carries_only_its_cause() -> None:
     assert [name for name, _ in headers] == ["ce_signal"]
 
 
-def test_each_api_signal_that_is_a_no_op_leaves_a_record() -> None:
+def test_each_no_op_of_the_api_leaves_a_record() -> None:
     """Contract §2: a no-op carries its cause alone; no-ops of media signals are only counted."""
     again = s.ConferenceCreate("c", "room", T, "app", "name")
     made = unit_of(BOTH, LIFE[0], again, s.ConferenceJoin("q", "room", T, "alice"), s.PlayProgress("e", "room", T))
@@ -147,14 +147,14 @@ def test_no_ops_count_as_bytes_of_the_unit() -> None:
     assert more > len(record.value) + len(signal_json(join))
 
 
-def test_a_room_that_ends_leaves_its_record_in_the_same_unit() -> None:
+def test_a_room_that_ends_leaves_a_gone_record() -> None:
     gone = Gone("room", T, signal_ids.of(["c", "d"]))
     assert rows(unit_of((), *LIFE)) == [
         (["gone", "room"], gone), (["member", "room", "alice"], None), (["room", "room"], None)
     ]  # fmt: skip
 
 
-def test_a_room_that_lives_again_deletes_the_record_in_the_same_unit() -> None:
+def test_a_room_that_lives_again_deletes_its_gone_record() -> None:
     partition = Partition(Rules())
     unit_of((), *LIFE, partition=partition)
     again = unit_of((), s.ConferenceCreate("again", "room", T, "app", "name"), partition=partition)
@@ -164,7 +164,7 @@ def test_a_room_that_lives_again_deletes_the_record_in_the_same_unit() -> None:
     assert room.recent == signal_ids.of(["c", "d", "again"])
 
 
-def test_also_an_old_record_is_deleted_when_its_room_lives_again() -> None:
+def test_a_room_that_lives_again_deletes_an_old_record() -> None:
     partition = Partition(Rules())
     unit_of((), *LIFE, partition=partition)
     again = unit_of((), LIFE[0], partition=partition, now=T + 60_000_000)

@@ -15,7 +15,7 @@ import pytest
 from pipeline.metrics import package_version
 from pipeline.model import signal_ids
 from pipeline.model import signals as s
-from pipeline.model.records import Member, Position, Room
+from pipeline.model.records import Gone, Member, Position, Room
 from pipeline.model.schema_resolution import decoder
 from pipeline.model.wire import DECODERS
 from testkit.pipe import Pipe
@@ -58,7 +58,7 @@ def row(record: Any) -> Any:
     """Decode a row of the table topic; None for a tombstone."""
     if record.value is None:
         return None
-    kind = {"room": Room, "member": Member, "position": Position}[json.loads(record.key)[0]]
+    kind = {"room": Room, "member": Member, "gone": Gone, "position": Position}[json.loads(record.key)[0]]
     return DECODERS[kind.RECORD](record.value, 5)
 
 
@@ -99,6 +99,8 @@ async def test_every_signal_is_counted(pipe: Pipe) -> None:
         assert worker.metric("pipeline_partitions") == pipe.settings.partitions
         python, version = platform.python_version(), package_version()
         assert worker.metric(f'pipeline_build_info{{python="{python}",version="{version}"}}') == 1
+    no_ops = [DECODERS["conference.NoOp"](r.value, 5) for r in await pipe.records("signals.noops")]
+    assert [(n.signal_id, n.reason) for n in no_ops] == [("c-2", "join"), ("c-5", "repeated"), ("c-9", "leave")]
     rejected = [DECODERS["conference.Rejected"](r.value, 5) for r in await pipe.records("signals.rejected")]
     assert sorted((r.signal_id, r.reason) for r in rejected) == [
         ("c-7", "volume_out_of_range"),
@@ -135,6 +137,8 @@ async def test_the_table_topic_shows_the_live_rooms(pipe: Pipe) -> None:
         await pipe.until_events(len(NAMES) + 4)
         assert worker.stop() == 0
     table = {record.key: row(record) for record in await pipe.records("rooms")}
+    gone = table.pop(b'["gone","gone"]')
+    assert remembered_ids(gone.recent) == tuple(f"c-{n}" for n in range(1, 11))
     live = {key: value for key, value in table.items() if value is not None and b"position" not in key}
     assert set(live) == {b'["room","stays"]', '["member","stays","odd \\"id\\", ünï"]'.encode()}
     room = live[b'["room","stays"]']
@@ -195,7 +199,8 @@ async def test_a_worker_answers_probes_and_stops_cleanly(pipe: Pipe) -> None:
     assert worker.log[-1]["msg"] == "stopped"
     assert all({"ts", "level", "msg"} <= set(line) for line in worker.log)
     logged = [line["msg"] for line in worker.log if "fine for development" not in line["msg"]]
-    assert logged == ["starting", "partitions assigned", "stopped"], "quiet by default"
+    assert logged == ["starting", "partitions assigned", "stopping", "stopped"], "quiet by default"
+    assert worker.log[-2]["signal"] == "SIGTERM"
 
 
 NOT_POLLING = """

@@ -119,6 +119,21 @@ final class Codec {
         }
     }
 
+    /** Reads a nullable long; null as such. */
+    static Long optionalLong(BinaryDecoder in) throws IOException {
+        if (in.readIndex() == 0) {
+            return null;
+        }
+        return in.readLong();
+    }
+
+    static void optionalLong(BinaryEncoder out, Long value) throws IOException {
+        out.writeIndex(value == null ? 0 : 1);
+        if (value != null) {
+            out.writeLong(value);
+        }
+    }
+
     static UncheckedIOException impossible(IOException error) {
         return new UncheckedIOException(error);
     }

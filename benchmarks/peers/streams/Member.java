@@ -5,7 +5,7 @@ import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 
 /** A row of the members: conference.Member. */
-record Member(String roomId, String session, String callerId, boolean muted, long sequence) {
+record Member(String roomId, String session, String callerId, boolean muted, long sequence, Long joinedAt, Long mutedAt) {
     static Serde<Member> serde(Codec.Ids ids) {
         int id = ids.id("conference.Member");
         Codec.Writer writer = new Codec.Writer();
@@ -24,6 +24,8 @@ record Member(String roomId, String session, String callerId, boolean muted, lon
             out.writeBoolean(muted);
             out.writeBoolean(false); // leaving
             out.writeLong(sequence);
+            Codec.optionalLong(out, joinedAt);
+            Codec.optionalLong(out, mutedAt);
             return writer.end();
         } catch (IOException error) {
             throw Codec.impossible(error);
@@ -38,7 +40,9 @@ record Member(String roomId, String session, String callerId, boolean muted, lon
             String callerId = in.readString();
             boolean muted = in.readBoolean();
             in.readBoolean();
-            return new Member(roomId, session, callerId, muted, in.readLong());
+            long sequence = in.readLong();
+            Long joinedAt = Codec.optionalLong(in);
+            return new Member(roomId, session, callerId, muted, sequence, joinedAt, Codec.optionalLong(in));
         } catch (IOException error) {
             throw Codec.impossible(error);
         }

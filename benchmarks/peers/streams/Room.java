@@ -17,9 +17,13 @@ final class Room {
     String status = "stopped";
     String operationId = "";
     List<String> urls = List.of();
-    String stoppedOperationId = "";
-    List<String> stoppedUrls = List.of();
-    int stoppedFilesLeft;
+    String endedOperationId = "";
+    String endedBy = "";
+    Long endedAt;
+    List<String> endedUrls = List.of();
+    Long createdAt;
+    Long lastEventAt;
+    Long startedAt;
     List<String> recent = new ArrayList<>();
 
     Room(String roomId) {
@@ -60,9 +64,13 @@ final class Room {
             out.writeInt(0); // files_finished
             out.writeIndex(0); // no deadline
             out.writeIndex(0); // no remaining time
-            out.writeString(stoppedOperationId);
-            Codec.strings(out, stoppedUrls);
-            out.writeInt(stoppedFilesLeft);
+            out.writeString(endedOperationId);
+            out.writeString(endedBy);
+            Codec.optionalLong(out, endedAt);
+            Codec.strings(out, endedUrls);
+            Codec.optionalLong(out, createdAt);
+            Codec.optionalLong(out, lastEventAt);
+            Codec.optionalLong(out, startedAt);
             Codec.strings(out, recent);
             return writer.end();
         } catch (IOException error) {
@@ -83,9 +91,13 @@ final class Room {
             in.readInt();
             in.readIndex();
             in.readIndex();
-            room.stoppedOperationId = in.readString();
-            room.stoppedUrls = Codec.strings(in);
-            room.stoppedFilesLeft = in.readInt();
+            room.endedOperationId = in.readString();
+            room.endedBy = in.readString();
+            room.endedAt = Codec.optionalLong(in);
+            room.endedUrls = Codec.strings(in);
+            room.createdAt = Codec.optionalLong(in);
+            room.lastEventAt = Codec.optionalLong(in);
+            room.startedAt = Codec.optionalLong(in);
             room.recent = Codec.strings(in);
             return room;
         } catch (IOException error) {

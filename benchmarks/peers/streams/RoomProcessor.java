@@ -20,6 +20,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     // The current signal: its common fields, its room, and its record.
     private String cause;
     private long occurredAt;
+    private long now;
     private Room room;
     private Record<byte[], byte[]> from;
 
@@ -49,9 +50,11 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         cause = in.readString();
         String roomId = in.readString();
         occurredAt = in.readLong();
+        now = from.timestamp() * 1000;
         room = rooms.get(roomId);
         if (room == null) {
             room = new Room(roomId);
+            room.createdAt = now;
         }
         boolean media = kind.startsWith("conference.signal.Member");
         if (!media && !room.remember(cause)) {
@@ -89,9 +92,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         room.status = "playing";
         room.operationId = operation;
         room.urls = urls;
-        room.stoppedOperationId = "";
-        room.stoppedUrls = List.of();
-        room.stoppedFilesLeft = 0;
+        room.startedAt = now;
         BinaryEncoder out = begin("conference.PlayStarted", "conference.play.started");
         out.writeString(room.roomId);
         Codec.strings(out, urls);
@@ -123,9 +124,11 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
             return;
         }
         String playback = room.operationId;
-        room.stoppedOperationId = playback;
-        room.stoppedUrls = room.urls;
-        room.stoppedFilesLeft = room.urls.size();
+        room.endedOperationId = playback;
+        room.endedBy = "stop";
+        room.endedAt = now;
+        room.endedUrls = room.urls;
+        room.startedAt = null;
         room.status = "stopped";
         room.operationId = "";
         room.urls = List.of();
@@ -153,7 +156,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         if (members.get(key) != null) {
             return;
         }
-        members.put(key, new Member(room.roomId, session, caller, muted, room.sequence + 1));
+        members.put(key, new Member(room.roomId, session, caller, muted, room.sequence + 1, now, muted ? now : null));
         BinaryEncoder out = begin("conference.MemberJoined", "conference.member.joined");
         out.writeString(session);
         out.writeString(room.roomId);
@@ -185,6 +188,7 @@ final class RoomProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     /** Appends `meta` and forwards the event. */
     private void publish(String event, BinaryEncoder out, String playback, boolean ends) throws IOException {
         room.sequence++;
+        room.lastEventAt = now;
         String id = identity.eventId(room.roomId, room.sequence, cause);
         out.writeString(id);
         out.writeLong(room.sequence);

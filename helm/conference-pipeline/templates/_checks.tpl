@@ -1,8 +1,6 @@
 {{- /* Fail the rendering when values are inconsistent, with an error that names the value to set. */}}
 {{- define "cp.checks" -}}
 {{- $v := .Values }}
-{{- $sasl := hasPrefix "SASL_" $v.kafka.securityProtocol }}
-{{- $tls := hasSuffix "SSL" $v.kafka.securityProtocol }}
 {{- $partitions := int $v.pipeline.partitions }}
 {{- $wrong := list }}
 {{- if not $v.kafka.bootstrapServers }}
@@ -25,23 +23,27 @@
 {{- if and (eq $v.autoscaling.mode "hpa") (not (dig "requests" "cpu" "" $v.resources)) }}
 {{- $wrong = append $wrong "autoscaling.mode is hpa, which measures CPU in per cent of the request: set resources.requests.cpu." }}
 {{- end }}
-{{- if and $sasl (not $v.kafka.sasl.existingSecret) }}
-{{- $wrong = append $wrong (printf "kafka.securityProtocol is %s: set kafka.sasl.existingSecret to the name of the secret with the password." $v.kafka.securityProtocol) }}
+{{- $wrong = concat $wrong (include "cp.rules" . | fromJsonArray) }}
+{{- range $path, $tls := dict "kafka.tls" $v.kafka.tls "registry.tls" $v.registry.tls }}
+{{- if and $tls.keyPasswordKey (not $tls.clientSecret) }}
+{{- $wrong = append $wrong (printf "%s.keyPasswordKey is set, but %s.clientSecret is not: set both or neither." $path $path) }}
 {{- end }}
-{{- if and $sasl (not $v.kafka.sasl.username) (not $v.kafka.sasl.usernameKey) }}
-{{- $wrong = append $wrong (printf "kafka.securityProtocol is %s: set kafka.sasl.username, or kafka.sasl.usernameKey if the secret contains it." $v.kafka.securityProtocol) }}
 {{- end }}
-{{- if and $v.kafka.sasl.existingSecret (not $sasl) }}
-{{- $wrong = append $wrong (printf "kafka.sasl.existingSecret is set, but kafka.securityProtocol is %s, which has no SASL: set the protocol to SASL_SSL or SASL_PLAINTEXT." $v.kafka.securityProtocol) }}
+{{- if and $v.kafka.sasl.awsRegion (eq $v.setup.mode "hook") $v.serviceAccount.create }}
+{{- $wrong = append $wrong "kafka.sasl.mechanism is AWS_MSK_IAM and setup.mode is hook, which runs before the service account with the role exists: set setup.mode to job, or serviceAccount.create to false and name one that exists." }}
 {{- end }}
-{{- if and (or $v.kafka.tls.caSecret $v.kafka.tls.clientSecret) (not $tls) }}
-{{- $wrong = append $wrong (printf "kafka.tls names a secret, but kafka.securityProtocol is %s, which has no TLS: set the protocol to SSL or SASL_SSL." $v.kafka.securityProtocol) }}
+{{- $oauth := $v.registry.auth.oauth }}
+{{- if and (eq $v.registry.auth.type "oauth") (not (and $oauth.tokenUrl $oauth.clientId)) }}
+{{- $wrong = append $wrong "registry.auth.type is oauth: set registry.auth.oauth.tokenUrl and registry.auth.oauth.clientId." }}
+{{- end }}
+{{- if and (ne $v.registry.auth.type "oauth") (or $oauth.tokenUrl $oauth.clientId $oauth.scope $oauth.audience $oauth.caSecret) }}
+{{- $wrong = append $wrong "registry.auth.oauth is set, but has no effect without registry.auth.type oauth." }}
 {{- end }}
 {{- if and (ne $v.registry.auth.type "none") (not $v.registry.auth.existingSecret) }}
 {{- $wrong = append $wrong (printf "registry.auth.type is %s: set registry.auth.existingSecret to the name of the secret with the credentials." $v.registry.auth.type) }}
 {{- end }}
 {{- if and $v.registry.auth.existingSecret (eq $v.registry.auth.type "none") }}
-{{- $wrong = append $wrong "registry.auth.existingSecret is set, but registry.auth.type is none: set the type to basic or bearer." }}
+{{- $wrong = append $wrong "registry.auth.existingSecret is set, but registry.auth.type is none: set the type to basic, bearer or oauth." }}
 {{- end }}
 {{- if and (or $v.strimzi.topics.enabled $v.strimzi.user.enabled) (not $v.strimzi.cluster) }}
 {{- $wrong = append $wrong "strimzi.cluster is empty: set it to the name of your Kafka resource." }}

@@ -60,8 +60,27 @@ KAFKA_BOOTSTRAP_SERVERS: {{ $kafka.bootstrapServers | quote }}
 KAFKA_SECURITY_PROTOCOL: {{ $kafka.securityProtocol }}
 {{- if hasPrefix "SASL_" $kafka.securityProtocol }}
 KAFKA_SASL_MECHANISM: {{ $kafka.sasl.mechanism }}
-{{- with $kafka.sasl.username }}
-KAFKA_SASL_USERNAME: {{ . | quote }}
+{{- if eq $kafka.sasl.mechanism "OAUTHBEARER" }}
+{{- with $kafka.sasl.oauth }}
+KAFKA_OAUTH_TOKEN_URL: {{ .tokenUrl | quote }}
+KAFKA_OAUTH_CLIENT_ID: {{ .clientId | quote }}
+{{- if .scope }}
+KAFKA_OAUTH_SCOPE: {{ .scope | quote }}
+{{- end }}
+{{- if .audience }}
+KAFKA_OAUTH_AUDIENCE: {{ .audience | quote }}
+{{- end }}
+{{- if .caSecret }}
+KAFKA_OAUTH_SSL_CA: /etc/conference-pipeline/kafka-oauth-ca/ca.crt
+{{- end }}
+{{- end }}
+{{- with $kafka.sasl.oauth.extensions }}
+KAFKA_OAUTH_EXTENSIONS: {{ . | quote }}
+{{- end }}
+{{- else if eq $kafka.sasl.mechanism "AWS_MSK_IAM" }}
+KAFKA_AWS_REGION: {{ $kafka.sasl.awsRegion }}
+{{- else if $kafka.sasl.username }}
+KAFKA_SASL_USERNAME: {{ $kafka.sasl.username | quote }}
 {{- end }}
 {{- end }}
 {{- if hasSuffix "SSL" $kafka.securityProtocol }}
@@ -77,6 +96,25 @@ KAFKA_SSL_KEY: /etc/conference-pipeline/kafka-client/tls.key
 SCHEMA_REGISTRY_URL: {{ .Values.registry.url | quote }}
 {{- if .Values.registry.tls.caSecret }}
 SCHEMA_REGISTRY_SSL_CA: /etc/conference-pipeline/registry-ca/ca.crt
+{{- end }}
+{{- if .Values.registry.tls.clientSecret }}
+SCHEMA_REGISTRY_SSL_CERT: /etc/conference-pipeline/registry-client/tls.crt
+SCHEMA_REGISTRY_SSL_KEY: /etc/conference-pipeline/registry-client/tls.key
+{{- end }}
+{{- if eq .Values.registry.auth.type "oauth" }}
+{{- with .Values.registry.auth.oauth }}
+SCHEMA_REGISTRY_OAUTH_TOKEN_URL: {{ .tokenUrl | quote }}
+SCHEMA_REGISTRY_OAUTH_CLIENT_ID: {{ .clientId | quote }}
+{{- if .scope }}
+SCHEMA_REGISTRY_OAUTH_SCOPE: {{ .scope | quote }}
+{{- end }}
+{{- if .audience }}
+SCHEMA_REGISTRY_OAUTH_AUDIENCE: {{ .audience | quote }}
+{{- end }}
+{{- if .caSecret }}
+SCHEMA_REGISTRY_OAUTH_SSL_CA: /etc/conference-pipeline/registry-oauth-ca/ca.crt
+{{- end }}
+{{- end }}
 {{- end }}
 PIPELINE_TOPIC_PREFIX: {{ $pipeline.topicPrefix | quote }}
 PIPELINE_GROUP_ID: {{ $pipeline.groupId | quote }}
@@ -107,18 +145,28 @@ PIPELINE_HTTP_PORT: {{ int $pipeline.httpPort | quote }}
 
 {{- define "cp.secretsEnv" -}}
 {{- $sasl := .Values.kafka.sasl }}{{ $tls := .Values.kafka.tls }}{{ $auth := .Values.registry.auth }}
-{{- if hasPrefix "SASL_" .Values.kafka.securityProtocol }}
+{{- if not (hasPrefix "SASL_" .Values.kafka.securityProtocol) }}
+{{- else if eq $sasl.mechanism "OAUTHBEARER" }}
+{{- include "cp.secretEnv" (list "KAFKA_OAUTH_CLIENT_SECRET" $sasl.existingSecret $sasl.oauth.clientSecretKey) }}
+{{- else if ne $sasl.mechanism "AWS_MSK_IAM" }}
 {{- if $sasl.usernameKey }}{{ include "cp.secretEnv" (list "KAFKA_SASL_USERNAME" $sasl.existingSecret $sasl.usernameKey) }}{{ end }}
 {{- include "cp.secretEnv" (list "KAFKA_SASL_PASSWORD" $sasl.existingSecret $sasl.passwordKey) }}
 {{- end }}
 {{- if and $tls.clientSecret $tls.keyPasswordKey }}
 {{- include "cp.secretEnv" (list "KAFKA_SSL_KEY_PASSWORD" $tls.clientSecret $tls.keyPasswordKey) }}
 {{- end }}
+{{- with .Values.registry.tls }}
+{{- if and .clientSecret .keyPasswordKey }}
+{{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_SSL_KEY_PASSWORD" .clientSecret .keyPasswordKey) }}
+{{- end }}
+{{- end }}
 {{- if eq $auth.type "basic" }}
 {{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_USERNAME" $auth.existingSecret $auth.usernameKey) }}
 {{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_PASSWORD" $auth.existingSecret $auth.passwordKey) }}
 {{- else if eq $auth.type "bearer" }}
 {{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_BEARER_TOKEN" $auth.existingSecret $auth.tokenKey) }}
+{{- else if eq $auth.type "oauth" }}
+{{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET" $auth.existingSecret $auth.oauth.clientSecretKey) }}
 {{- end }}
 {{- with .Values.extraEnv }}{{ toYaml . }}{{ end }}
 {{- end }}
@@ -134,6 +182,14 @@ kafka-client: {secret: {{ $tls.clientSecret }}, items: [{key: {{ $tls.certKey }}
 {{- end }}
 {{- if $registry.caSecret }}
 registry-ca: {secret: {{ $registry.caSecret }}, items: [{key: {{ $registry.caKey }}, path: ca.crt}]}
+{{- end }}
+{{- if $registry.clientSecret }}
+registry-client: {secret: {{ $registry.clientSecret }}, items: [{key: {{ $registry.certKey }}, path: tls.crt}, {key: {{ $registry.keyKey }}, path: tls.key}]}
+{{- end }}
+{{- range $name, $oauth := dict "kafka-oauth-ca" .Values.kafka.sasl.oauth "registry-oauth-ca" .Values.registry.auth.oauth }}
+{{- if $oauth.caSecret }}
+{{ $name }}: {secret: {{ $oauth.caSecret }}, items: [{key: {{ $oauth.caKey }}, path: ca.crt}]}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -6,7 +6,8 @@ import asyncio
 from typing import Final
 
 from pipeline.admin import setup
-from pipeline.admin.doctor.context import CheckContext, CheckResult, State
+from pipeline.admin.doctor.context import CheckContext, CheckResult, State, counted
+from pipeline.admin.replicas import START, below_minimum
 from pipeline.kafka import acls
 from pipeline.kafka.admin import describe_topics
 from pipeline.kafka.authorization import can_describe_transactions, denied_message, has_authorizer, missing_permissions
@@ -22,11 +23,16 @@ async def check_topics(context: CheckContext) -> list[CheckResult]:
         wrong = await setup.check_topics(admin, settings, warnings.append)
         names = [topic.full_name(settings.topic_prefix) for topic in TOPICS]
         described = (await describe_topics(admin, names)).topics
+        unwritable = await below_minimum(admin, names)
     results = [_split("wrong", line) for line in wrong]
     for name, topic in described.items():
         if not (topic.missing or topic.has_leaders):
             found = f"a partition of {name} has no leader"
-            results.append(CheckResult("wrong", found, "start the brokers that have its replicas"))
+            results.append(CheckResult("wrong", found, START))
+        if topic.under_replicated:
+            found = f"{counted(topic.under_replicated, 'partition')} of {name} has not all replicas in sync"
+            results.append(CheckResult("warning", found, START))
+    results += [CheckResult("wrong", f"{found}: nothing can be written", START) for found in unwritable]
     results += [_split("warning", line) for line in warnings]
     ok = f"{len(TOPICS)} topics with prefix {settings.topic_prefix}, {settings.partitions} partitions each, as expected"
     return results or [CheckResult("ok", ok)]
@@ -99,7 +105,7 @@ async def check_permissions(context: CheckContext) -> list[CheckResult]:
     results = [_denied(context, "wrong", "a worker", missing)] if missing else []
     if only_setup:
         results.append(_denied(context, "warning", "`setup`", only_setup))
-    who = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
+    who = f"user {settings.kafka_user!r}" if settings.kafka_user else "this client"
     ok = f"{who} has the permissions of a worker, as far as Kafka reports them"
     return results or [CheckResult("ok", ok)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,13 +12,15 @@ from typing import Final, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.structs import TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.core.merge import Record
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.kafka.admin import admin_client, describe_topics
+from pipeline.kafka.admin import TopicMetadata, admin_client, describe_topics
 from pipeline.kafka.batch_reader import by_batch
 from pipeline.kafka.log_offsets import assign_and_seek
+from pipeline.kafka.oauth import client_options
 from pipeline.kafka.record_reader import BatchError
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
@@ -79,7 +81,7 @@ class CheckContext:
     async def consumer(self, isolation: str = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
         """Open a consumer without a group and without an assignment, which returns batches. Raises KafkaError."""
         reader = AIOKafkaConsumer(
-            **self.settings.kafka(),
+            **client_options(self.settings),
             isolation_level=isolation,
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -92,19 +94,32 @@ class CheckContext:
         finally:
             await reader.stop()
 
-    async def partitions(self, topics: Iterable[Topic]) -> list[TopicPartition]:
-        """Return all partitions of these topics. Raises NotCheckedError when one can't be described."""
+    async def described(self, topics: Iterable[Topic]) -> dict[str, TopicMetadata]:
+        """Describe these topics, by full name. Raises NotCheckedError when one can't be described."""
         names = [topic.full_name(self.settings.topic_prefix) for topic in topics]
         async with self.admin() as admin:
             described = (await describe_topics(admin, names)).topics
         for name, topic in described.items():
             if topic.error.errno:
                 raise NotCheckedError(f"topic {name} does not exist, or this user may not describe it")
+        return described
+
+    async def partitions(self, topics: Iterable[Topic]) -> list[TopicPartition]:
+        """Return all partitions of these topics. Raises NotCheckedError when one can't be described."""
+        described = await self.described(topics)
         return [TopicPartition(name, n) for name, topic in described.items() for n in range(topic.partitions)]
 
     @cached_property
     def _last_records(self) -> asyncio.Task[dict[int, LastRecords]]:
         return asyncio.create_task(_read_last_records(self))
+
+    @cached_property
+    def _committed(self) -> asyncio.Task[dict[TopicPartition, OffsetAndMetadata]]:
+        return asyncio.create_task(_read_committed(self))
+
+    async def committed(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return the group's committed offsets, read once and before `last_records`; empty when unavailable."""
+        return await asyncio.shield(self._committed)
 
     async def last_records(self) -> dict[int, LastRecords]:
         """Return the last records of the table by partition; read once. Raises NotCheckedError, KafkaError."""
@@ -112,13 +127,15 @@ class CheckContext:
 
     async def close(self) -> None:
         """End the background read of the table, if any; its error was reported by the check that awaited it."""
-        if "_last_records" in vars(self):
-            self._last_records.cancel()
-            await asyncio.gather(self._last_records, return_exceptions=True)
+        for name in ("_last_records", "_committed"):
+            if (task := vars(self).get(name)) is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
 
 async def _read_last_records(context: CheckContext) -> dict[int, LastRecords]:
     """Read the end of the table: each unit writes a position record, and the rest may be large."""
+    await context.committed()  # later ones may be ahead of what is read here
     last: dict[TopicPartition, tuple[bytes | None, int]] = {}
     async with context.consumer() as reader:
         tables, window = await context.partitions([ROOMS]), WINDOW
@@ -133,6 +150,13 @@ async def _read_last_records(context: CheckContext) -> dict[int, LastRecords]:
         tp.partition: LastRecords(None if value is None else decoders.decode(value), time)
         for tp, (value, time) in last.items()
     }
+
+
+async def _read_committed(context: CheckContext) -> dict[TopicPartition, OffsetAndMetadata]:
+    with contextlib.suppress(KafkaError, ConfigError):
+        async with context.admin() as admin:
+            return await admin.list_consumer_group_offsets(context.settings.group_id)  # type: ignore[no-any-return]
+    return {}
 
 
 async def _read_windows(
@@ -176,11 +200,6 @@ async def decoders_for(values: Iterable[bytes], settings: Settings) -> Decoders:
             for schema_id in ids:
                 decoders.learn(schema_id, SCHEMAS[Position.RECORD])
     return decoders
-
-
-def partition_list(numbers: Sequence[int]) -> str:
-    """Return "partition 3" or "partitions 3, 4"."""
-    return f"partition{'s' if len(numbers) != 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def counted(number: int, noun: str) -> str:

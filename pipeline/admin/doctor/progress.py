@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.admin.doctor.context import (
     CheckContext,
@@ -19,12 +19,16 @@ from pipeline.admin.doctor.context import (
     LastRecords,
     counted,
     decoders_for,
-    partition_list,
     table_records,
 )
+from pipeline.admin.signal_loss import Log, judge
+from pipeline.admin.table_loss import lost_rows, lost_text, partition_list
+from pipeline.admin.topic_shape import RUNBOOK
 from pipeline.kafka.admin import describe_group
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.stored_batch import StoredBatch
+from pipeline.kafka.transaction_owners import ENDED, Owner, owners
+from pipeline.model.records import TopicPosition
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.settings import Settings
 from pipeline.topics import API, ROOMS, SIGNAL_TOPICS, TOPICS
@@ -68,25 +72,27 @@ async def check_group(context: CheckContext) -> list[CheckResult]:
 
 async def check_lag(context: CheckContext) -> list[CheckResult]:
     """Compare each input with the workers' position, which is in the table."""
-    inputs = await context.partitions(SIGNAL_TOPICS)
+    described = await context.described(SIGNAL_TOPICS)
+    inputs = [TopicPartition(name, n) for name, topic in described.items() for n in range(topic.partitions)]
     tables = await context.last_records()
     known = [input_ for last in tables.values() if last.position for input_ in last.position.positions]
-    recorded = {TopicPartition(input_.topic, input_.partition): input_.offset for input_ in known}
+    recorded = {TopicPartition(input_.topic, input_.partition): input_ for input_ in known}
     async with context.consumer() as reader:
         starts, ends = await reader.beginning_offsets(inputs), await reader.end_offsets(inputs)
-        positions = {tp: recorded.get(tp, start) for tp, start in starts.items()}
+        positions = {tp: recorded[tp].offset if tp in recorded else start for tp, start in starts.items()}
         unread = {tp: offset for tp, offset in positions.items() if starts[tp] <= offset < ends[tp]}
         first = await _first_times(reader, unread, ends)
-    committed = await _committed_offsets(context)
+    committed = await context.committed()
     # Markers of producers' transactions count, too.
     backlog = {tp: ends[tp] - positions[tp] for tp in first}
     age = max(0.0, time.time() - min(first.values(), default=0) / 1000)
-    most = max((abs(positions[tp] - offset) for tp, offset in committed.items() if tp in positions), default=0)
+    most = max((abs(positions[tp] - found.offset) for tp, found in committed.items() if tp in positions), default=0)
     committed_text = f"; the group's committed offsets, which workers do not read, differ by up to {most}"
+    logs = {tp: Log(described[tp.topic].topic_id, starts[tp], ends[tp]) for tp in inputs}
     return [
-        *(result for tp in inputs for result in _check_position(tp, positions[tp], starts[tp], ends[tp])),
-        *_check_writers(context.settings, tables),
-        *_check_lost_table(tables, committed, starts),
+        *(result for tp in inputs if tp in recorded for result in _check_position(tp, recorded[tp], logs[tp])),
+        *await _check_writers(context, tables),
+        *await _check_table(context, tables, committed),
         _check_backlog(len(inputs), backlog, age, committed_text if most else ""),
     ]
 
@@ -105,52 +111,49 @@ async def _first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets
     return times
 
 
-async def _committed_offsets(context: CheckContext) -> dict[TopicPartition, int]:
-    """Return the group's committed offsets, which only other tools read; empty when they are unavailable."""
-    try:
-        async with context.admin() as admin:
-            committed = await admin.list_consumer_group_offsets(context.settings.group_id)
-    except KafkaError:
-        return {}
-    return {tp: found.offset for tp, found in committed.items()}
-
-
-def _check_position(tp: TopicPartition, offset: int, start: int, end: int) -> list[CheckResult]:
-    """Report a position outside the log: the next worker that gets this partition ends."""
-    name = f"{tp.topic} partition {tp.partition}"
-    if offset < start:
-        found = f"{start - offset} signals of {name} were deleted unread (offsets {offset} to {start - 1})"
-        return [CheckResult("wrong", found, 'see docs/howto/deploy.md, "Signals were deleted unread"')]
-    if offset > end:
-        found = f"{name} ends at offset {end}, before the workers' position {offset}: it was recreated or truncated"
-        return [CheckResult("wrong", found, "restore the topic, or use another PIPELINE_TOPIC_PREFIX")]
-    return []
-
-
-def _check_writers(settings: Settings, tables: Mapping[int, LastRecords]) -> list[CheckResult]:
-    """Report partitions whose last writer is in another group: only workers of one group fence each other."""
-    group = settings.group_id
-    if settings.transactional_id and not settings.transactional_id.startswith(group):
-        return []  # the ids do not contain the group
-    last = {number: last.position.transactional_id for number, last in tables.items() if last.position}
-    others = {number: writer for number, writer in last.items() if not writer.startswith(group)}
-    if not others:
+def _check_position(tp: TopicPartition, known: TopicPosition, now: Log) -> list[CheckResult]:
+    """Report a position that the log does not have: the next worker that gets this partition ends."""
+    loss, _ = judge(tp, known, now)
+    if loss is None:
         return []
-    found = f"the last writer of {partition_list(sorted(others))} is {min(others.values())!r}, not of group {group!r}"
-    stop = "two groups with one PIPELINE_TOPIC_PREFIX publish each event twice: stop one of them"
-    wait = "after a change of the group, this ends with the next signal of each partition"
-    return [CheckResult("warning", found, f"{stop}; {wait}")]
+    found = f"{loss}; the position is {known.offset} on partition {tp.partition}"
+    return [CheckResult("wrong", found, f'{RUNBOOK}, "Signals were deleted unread"')]
 
 
-def _check_lost_table(tables: Mapping[int, LastRecords], committed: Offsets, starts: Offsets) -> list[CheckResult]:
-    """Report partitions for which the group has committed offsets, but the table has no position."""
-    worked = {tp.partition for tp, offset in committed.items() if offset > starts.get(tp, offset)}
-    lost = sorted(number for number in worked if number in tables and tables[number].position is None)
+async def _check_writers(context: CheckContext, tables: Mapping[int, LastRecords]) -> list[CheckResult]:
+    """Report partitions whose last writer is in another group: only workers of one group fence each other."""
+    own, by_group = context.settings.group_id, dict[str, list[int]]()
+    for number, last in tables.items():
+        if last.position is not None and last.position.group_id not in ("", own):
+            by_group.setdefault(last.position.group_id, []).append(number)
+    results = []
+    for group, numbers in by_group.items():
+        found = f"the last writer of {partition_list(numbers)} is in group {group!r}, not in {own!r}"
+        remedy = f'workers of {own!r} continue there; {RUNBOOK}, "Another group"'
+        async with context.admin() as admin:
+            try:
+                members = len((await describe_group(admin, group)).members)
+            except GroupAuthorizationFailedError:
+                results.append(CheckResult("wrong", found, f"allow this client Describe on group {group}"))
+                continue
+        if members:
+            remedy = f"set PIPELINE_GROUP_ID={group}, or stop them before workers of {own!r} start"
+            results.append(CheckResult("wrong", f"{found}, and that group has {counted(members, 'member')}", remedy))
+        else:
+            results.append(CheckResult("warning", f"{found}; that group has no members", remedy))
+    return results
+
+
+async def _check_table(
+    context: CheckContext, tables: Mapping[int, LastRecords], committed: Mapping[TopicPartition, OffsetAndMetadata]
+) -> list[CheckResult]:
+    """Report partitions of the table that have lost rows, as the group's committed offsets prove."""
+    [(name, table)] = (await context.described([ROOMS])).items()
+    positions = {number: last.position for number, last in tables.items() if last.position is not None}
+    lost = lost_rows(committed, positions, table.topic_id)
     if not lost:
         return []
-    found = f"the table was lost: it is empty for {partition_list(lost)}, where the group has committed offsets"
-    stop = "stop the workers, which would publish the events of all retained signals again"
-    return [CheckResult("wrong", found, f'{stop}; see docs/howto/runbook.md, "The table is lost"')]
+    return [CheckResult("wrong", lost_text(name, lost), f'stop all workers, and {RUNBOOK}, "The table is lost"')]
 
 
 def _check_backlog(inputs: int, backlog: Offsets, age: float, committed: str) -> CheckResult:
@@ -181,14 +184,9 @@ async def check_transactions(context: CheckContext) -> list[CheckResult]:
         if blocked:
             await asyncio.sleep(MAX_OPEN_SECONDS)
             blocked = dict(blocked.items() & (await open_transactions()).items())
-        # A worker may read only these topics.
-        readable = {topic.full_name(context.settings.topic_prefix) for topic in (*SIGNAL_TOPICS, ROOMS)}
-        first = {
-            tp: await _read_first(context.settings, uncommitted, tp, offset)
-            for tp, offset in blocked.items()
-            if tp.topic in readable
-        }
-    results = [_describe_open(context.settings, tp, offset, first) for tp, offset in sorted(blocked.items())]
+        first = {tp: await _read_first(context.settings, uncommitted, tp, offset) for tp, offset in blocked.items()}
+        known = await owners(uncommitted, blocked) or {}
+    results = [_describe_open(context.settings, tp, offset, first, known) for tp, offset in sorted(blocked.items())]
     ok = f"no transaction is open for longer than {MAX_OPEN_SECONDS:g} s on {len(partitions)} partitions"
     return results or [CheckResult("ok", ok)]
 
@@ -198,7 +196,7 @@ async def _read_first(
 ) -> tuple[float, str]:
     """Return when an open transaction wrote its first record, in seconds (0 when it has ended), and a worker's id.
 
-    The first record of a worker's transaction is a position, which names the transactional id.
+    The first record of a worker's transaction in the table is a position, which names the transactional id.
     """
     assign_and_seek(reader, {tp: offset})
     fetched: dict[TopicPartition, list[StoredBatch]] = await reader.getmany(tp, timeout_ms=2000)
@@ -216,19 +214,30 @@ async def _read_first(
 
 
 def _describe_open(
-    settings: Settings, tp: TopicPartition, offset: int, first: Mapping[TopicPartition, tuple[float, str]]
+    settings: Settings,
+    tp: TopicPartition,
+    offset: int,
+    first: Mapping[TopicPartition, tuple[float, str]],
+    known: Mapping[TopicPartition, Owner],
 ) -> CheckResult:
     prefix = settings.topic_prefix
-    in_table = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
-    began, owner = first.get(tp, in_table)
+    began, _ = first.get(tp, (0, ""))
+    is_signals = tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}
+    _, writer = first.get(TopicPartition(ROOMS.full_name(prefix), tp.partition), (0, ""))
+    if is_signals:
+        writer = ""  # workers do not write signals
+    producer, transactional_id = known.get(tp, Owner(ENDED, writer))
+    of = f" of {transactional_id!r}" if transactional_id else f" of producer {producer}" if producer != ENDED else ""
     since = f", since {datetime.fromtimestamp(began, UTC):%H:%M:%S}Z" if began else ""
     name = f"{tp.topic} partition {tp.partition}"
     abort = f"kafka-transactions.sh abort --topic {tp.topic} --partition {tp.partition} --start-offset {offset}"
-    if tp.topic in {topic.full_name(prefix) for topic in SIGNAL_TOPICS}:
-        hides = "an open transaction of a producer hides signals and delays timeouts"
-        found = f"{hides} of {name} from offset {offset} on{since}"
+    if is_signals:
+        found = f"an open transaction{of} hides signals and delays timeouts of {name} from offset {offset} on{since}"
         return CheckResult("warning", found, f"stop that producer, or run {abort}")
-    of = f" of {owner!r}" if owner else ""
     found = f"an open transaction{of} blocks readers of {name} at offset {offset}{since}"
+    named = settings.transactional_id.startswith(settings.group_id) or not settings.transactional_id
+    if producer != ENDED and named and transactional_id != writer and not settings.is_worker_id(transactional_id):
+        found += f"; its transactional id is not one of group {settings.group_id!r}, so workers leave it alone"
+        return CheckResult("wrong", found, f"only workers may write to this topic: stop that producer, or run {abort}")
     remedy = f"the partition's next worker ends it, or the broker after a minute; if it stays, run {abort}"
     return CheckResult("wrong", found, remedy)

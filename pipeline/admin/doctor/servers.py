@@ -5,22 +5,34 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from pipeline.admin.doctor.context import CheckContext, CheckResult, LastRecords, NotCheckedError, counted
+from pipeline.admin.topic_policy import FAR_AHEAD
+from pipeline.admin.topic_shape import RUNBOOK
 from pipeline.core.merge import GRACE
 from pipeline.errors import PipelineError
-from pipeline.kafka.admin import broker_addresses, controller_time, unsupported_apis
+from pipeline.kafka.admin import (
+    UnreachableBrokersError,
+    broker_addresses,
+    controller_time,
+    unreachable,
+    unsupported_apis,
+)
 from pipeline.kafka.schema_registry import Registry
-from pipeline.topics import ROOMS
+from pipeline.topics import ROOMS, SIGNAL_TOPICS
 
 MAX_LOCAL_OFFSET: Final = 1.0
 """Allowed difference of this machine's clock in seconds; only the times in logs depend on it."""
 MAX_BROKER_OFFSET: Final = GRACE / 1e6
 """Allowed difference between the brokers' clocks in seconds (contract §5)."""
+_LAST_SECOND: Final = 253_402_300_799
+"""The end of the year 9999, the last that a datetime holds."""
 SAMPLES: Final = 3
 """Requests for the controller's time; the fastest has the smallest error."""
 Offset = tuple[float, float] | None
@@ -37,8 +49,8 @@ async def check_brokers(context: CheckContext) -> list[CheckResult]:
     results = []
     for node, apis in unsupported.items():
         if apis is None:
-            found = f"broker {node} can't be reached at its advertised address {addresses[node]}"
-            results.append(CheckResult("wrong", found, "start it, or correct its advertised.listeners"))
+            text = unreachable(node, addresses[node])
+            results.append(CheckResult("wrong", text, UnreachableBrokersError.REMEDY))
         elif apis:
             found = f"broker {node} at {addresses[node]} is too old: {', '.join(apis)}"
             results.append(CheckResult("wrong", found, "use Kafka 2.5 or newer"))
@@ -46,8 +58,10 @@ async def check_brokers(context: CheckContext) -> list[CheckResult]:
         context.failed.add("broker")
     settings = context.settings
     login = "with a certificate" if settings.ssl_cert else "without a login"
-    if settings.sasl_username:
-        login = f"as user {settings.sasl_username!r}"
+    if settings.kafka_user:
+        login = f"as user {settings.kafka_user!r}"
+    elif settings.aws_region:
+        login = "with an AWS role's token"
     brokers = f"{counted(len(addresses), 'broker')} by {settings.security_protocol}, {login}"
     ok = CheckResult("ok", f"{brokers}; answers in {seconds * 1000:.0f} ms, has the required APIs")
     return results or [ok]
@@ -60,7 +74,7 @@ async def check_registry(context: CheckContext) -> list[CheckResult]:
         began = time.perf_counter()
         await registry.ping()
         seconds = time.perf_counter() - began
-    has_login = settings.registry_username or settings.registry_token.get_secret_value() or "@" in settings.registry_url
+    has_login = settings.registry_basic[0] or settings.registry_token.get_secret_value() or settings.registry_oauth()
     login = "with a login" if has_login else "without a login"
     return [CheckResult("ok", f"{settings.registry_shown} answers in {seconds * 1000:.0f} ms, {login}")]
 
@@ -77,7 +91,37 @@ async def check_clocks(context: CheckContext) -> list[CheckResult]:
     times = [records.time / 1000 for records in last.values() if records.time]
     reference = time.time() - (controller[0] if controller else 0.0)
     newest = max(times) - reference if times else None
-    return list(judge(controller, await _registry_offset(context), newest))
+    ahead = await _times_ahead(context, last, reference)
+    return [*ahead, *judge(controller, await _registry_offset(context), newest)]
+
+
+async def _times_ahead(context: CheckContext, last: dict[int, LastRecords], reference: float) -> list[CheckResult]:
+    """Report signals stamped far ahead of the controller's clock, `reference`, in seconds (contract §4)."""
+    limit = reference + FAR_AHEAD
+    known = [one for records in last.values() if records.position for one in records.position.positions]
+    applied = {TopicPartition(one.topic, one.partition): one for one in known}
+    results = []
+    for tp, one in sorted(applied.items()):
+        if one.time / 1e6 > limit:
+            found = f"the workers' time on {tp.topic} partition {tp.partition} is {_utc(one.time / 1e6)}"
+            effect = "ahead of the brokers' clock: until then no watchdog of that partition fires"
+            results.append(CheckResult("wrong", f"{found}, {effect}", f"{RUNBOOK}, ConferencePipelineTimeAhead"))
+    with contextlib.suppress(NotCheckedError, KafkaError):  # the check `lag` reports it
+        inputs = await context.partitions(SIGNAL_TOPICS)
+        async with context.consumer() as reader:
+            found_at = await reader.offsets_for_times(dict.fromkeys(inputs, round(limit * 1000)))
+        for tp, record in sorted((tp, at) for tp, at in found_at.items() if at is not None):
+            if record.offset >= (applied[tp].offset if tp in applied else 0):
+                place = f"offset {record.offset} of {tp.topic} partition {tp.partition}"
+                found = f"the unread signal at {place} is stamped {_utc(record.timestamp / 1000)}"
+                remedy = f"check message.timestamp.type and the brokers' clocks; {RUNBOOK}, ConferencePipelineTimeAhead"
+                results.append(CheckResult("warning", f"{found}, ahead of the brokers' clock", remedy))
+    return results
+
+
+def _utc(seconds: float) -> str:
+    """Return a time as text; producers may have set any."""
+    return f"{datetime.fromtimestamp(min(seconds, _LAST_SECOND), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def _controller_offset(context: CheckContext) -> Offset:

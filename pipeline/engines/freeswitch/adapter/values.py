@@ -1,0 +1,50 @@
+"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding; bounds of ids and memory."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final, TypeVar
+
+MAX_ID: Final = 255  # code points, contract §4
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_NO_CONTROLS: Final = b" " * 32 + bytes(range(32, 256))
+_HALF: Final = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+_ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def percent_decoded(text: str) -> str:
+    """Return `text` with each `%XX` replaced by its byte; a byte that is not UTF-8 becomes U+FFFD."""
+    return decoded_percent(text.encode("utf-8", "replace")) if "%" in text else text
+
+
+def decoded_percent(value: bytes) -> str:
+    """Return the text of percent-encoded bytes; a byte that is not UTF-8 becomes U+FFFD."""
+    return _ENCODED.sub(lambda found: bytes([int(found[1], 16)]), value).decode("utf-8", "replace")
+
+
+def repaired(text: bytes) -> bytes:
+    """Return JSON text without what a strict parser refuses, in headers that nobody reads as well.
+
+    Half of a surrogate pair becomes U+FFFD, a raw control character a space.
+    """
+    return _HALF.sub(lambda found: found[1] or b"\\ufffd", text.translate(_NO_CONTROLS))
+
+
+def bounded_id(text: str) -> str:
+    """Return `text`, or a digest of it if it is longer than an id may be."""
+    if len(text) <= MAX_ID:
+        return text
+    return hashlib.blake2b(text.encode(), digest_size=24).hexdigest()
+
+
+def remember(known: dict[_K, _V], key: _K, value: _V, most: int) -> _V:
+    """Add an entry as the newest; forget the oldest if there are more than `most`."""
+    known.pop(key, None)
+    known[key] = value
+    if len(known) > most:
+        del known[next(iter(known))]
+    return value
