@@ -14,14 +14,14 @@ COPY requirements/base.txt requirements/msk.txt requirements/build.txt requireme
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --only-binary :all: --require-hashes \
     -r "requirements/$REQUIREMENTS.txt"
+# Compile the hot path to C extensions; not with `--build-arg COMPILE=0`.
+ARG COMPILE=1
 RUN python -m pip install --only-binary :all: --require-hashes -r requirements/build.txt \
-    && python -m pip install --only-binary :all: --require-hashes -r requirements/compile.txt
+    && if [ "$COMPILE" = 1 ]; then python -m pip install --only-binary :all: --require-hashes -r requirements/compile.txt; fi
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && python -m pip --python /opt/venv/bin/python install --no-deps --no-index /dist/*.whl
-# Compile the hot path to C extensions; not with `--build-arg COMPILE=0`.
-ARG COMPILE=1
 COPY scripts/compile.sh scripts/
 RUN if [ "$COMPILE" = 1 ]; then scripts/compile.sh build/compiled /opt/venv/bin/python \
     && cp -R build/compiled/. "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"; fi

@@ -196,6 +196,24 @@ def _end(group: int) -> None:
 
 
 @pytest.mark.broker
+def test_the_readme_works_from_nothing(checkout: Path, shared: dict[str, str]) -> None:
+    """Its servers stay for the other pages: docs/start.md stops its own."""
+    (code,) = blocks(ROOT / "README.md", "python")
+    (checkout / "consumer.py").write_text(code)
+    text = script(ROOT / "README.md")
+    assert text.count("conference-pipeline down") == 1
+    consume = """
+        python -u consumer.py > printed &
+        until [ "$(grep -c '^r1 ' printed)" = 2 ]; do sleep 0.2; done
+    """
+    output = run(text.replace("conference-pipeline down", ":") + consume, checkout, shared)
+    assert "Traceback" not in output
+    assert '"event":"conference.created"' in output
+    printed = [line for line in (checkout / "printed").read_text().splitlines() if line.startswith("r1 ")]
+    assert printed == ["r1 1 conference.created", "r1 2 conference.member.joined"]
+
+
+@pytest.mark.broker
 @pytest.mark.parametrize("page", [page for page in SCRIPTED if named(page) not in INTRODUCTIONS], ids=named)
 def test_the_commands_of_a_page_work(page: Path, checkout: Path, shared: dict[str, str]) -> None:
     output = run(SERVERS + script(page), checkout, shared)
@@ -203,31 +221,13 @@ def test_the_commands_of_a_page_work(page: Path, checkout: Path, shared: dict[st
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize(("name", "printed"), [("README.md", ["created"]), ("docs/start.md", ["created", "destroyed"])])
-def test_an_introduction_works_from_nothing(name: str, printed: list[str], checkout: Path, tmp_path: Path) -> None:
+def test_the_first_page_works_from_nothing(checkout: Path, tmp_path: Path) -> None:
     assert set(INTRODUCTIONS) == {"README.md", "docs/start.md"}
     with servers_of_their_own(tmp_path) as variables:
-        output = run(script(ROOT / name), checkout, variables)
+        output = run(script(ROOT / "docs" / "start.md"), checkout, variables)
     assert "Traceback" not in output
-    assert all(f'"event":"conference.{event}"' in output for event in printed)
-    if name == "docs/start.md":
-        assert '"reason":"playback_inactive"' in output
-
-
-@pytest.mark.broker
-def test_the_consumer_of_the_readme_prints_events(checkout: Path, shared: dict[str, str]) -> None:
-    (code,) = blocks(ROOT / "README.md", "python")
-    (checkout / "consumer.py").write_text(code)
-    lines = [line for line in script(ROOT / "README.md").splitlines() if line.startswith('{"')]
-    (checkout / "signals.jsonl").write_text("\n".join(lines) + "\n")
-    commands = f"""
-        conference-pipeline send signals.jsonl
-        python -u consumer.py > printed &
-        until [ "$(grep -c '^r1 ' printed)" = {len(lines)} ]; do sleep 0.2; done
-    """
-    run(SERVERS + commands, checkout, shared)
-    printed = [line for line in (checkout / "printed").read_text().splitlines() if line.startswith("r1 ")]
-    assert printed == ["r1 1 conference.created", "r1 2 conference.member.joined"]
+    assert all(f'"event":"conference.{event}"' in output for event in ("created", "destroyed"))
+    assert '"reason":"playback_inactive"' in output
 
 
 # --- commands that are not run: their options exist -----------------------------------------------------------
