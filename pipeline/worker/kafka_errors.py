@@ -6,7 +6,7 @@ from typing import Final
 
 from aiokafka import errors as Errors
 
-from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError
+from pipeline.errors import ConfigError, DeniedError, FatalError, FencedError, LossError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import denied_message
 from pipeline.kafka.fenced_producer import LEFT_OUT
@@ -34,6 +34,10 @@ def fatal(error: BaseException, settings: Settings) -> FatalError:
     for cause in causes:
         if isinstance(cause, _DENIED):
             return _denied(cause, settings)
+        if isinstance(cause, Errors.OffsetOutOfRangeError):
+            return LossError(
+                f"signals were deleted unread while they were being read ({cause}): restart the worker to see how many"
+            )
         if isinstance(cause, Errors.InvalidSessionTimeoutError):
             return ConfigError(
                 f"the broker refuses a session timeout of {settings.session_timeout:g} s: set "

@@ -51,6 +51,8 @@ from pipeline.worker.transactions import Transactions
 
 STOP_SECONDS: Final = 4.0
 """Longest duration of a clean stop; then the process ends anyway."""
+EXPLAIN_SECONDS: Final = 15.0
+"""Longest time to find out whether the topics have changed, after an error."""
 LINGER_SECONDS: Final = 2.0
 """Longest time that the process may take to end after that."""
 log = structlog.get_logger("worker")
@@ -193,7 +195,7 @@ class Worker:
         parts.offsets.on_refresh(watch.look_soon)
         table: dict[str, Awaitable[None]] = {
             "faust": app.start(),
-            "crash": _raise_crash(app, watch, self._settings),
+            "crash": _raise_crash(app, self._settings),
             "engine": engine.run(),
             "barrier": parts.barrier.run(),
             "hanging transactions": parts.monitor.run(),
@@ -217,6 +219,7 @@ class Worker:
         try:
             await asyncio.wait({services, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if services.done():
+                await _raise_change(services.exception(), watch)
                 services.result()
         finally:
             await _close(app, engine, [*tasks, services, stopping])
@@ -252,22 +255,27 @@ async def _until_stopped(stop: asyncio.Event, work: Awaitable[None]) -> None:
     await asyncio.wait({task}, timeout=0.5)
 
 
-async def _raise_crash(app: Any, watch: TopicWatch, settings: Settings) -> None:
+async def _raise_crash(app: Any, settings: Settings) -> None:
     """Wait for a crash of the Faust app, and raise its cause."""
     await app._crashed.wait()
     error = app.crash_reason
     if isinstance(error, PipelineError):
         raise error
     if isinstance(error, Errors.KafkaError):
-        with contextlib.suppress(Errors.KafkaError):
-            await watch.check()  # the cause may be a topic that is gone, or is another
-    if isinstance(error, Errors.OffsetOutOfRangeError):
-        raise LossError(
-            f"signals were deleted unread while they were being read ({error}): restart the worker to see how many"
-        )
-    if isinstance(error, Errors.KafkaError):
         raise fatal(error, settings) from error
     raise FatalError(f"Faust crashed: {error!r}: restart the worker") from error
+
+
+async def _raise_change(error: BaseException | None, watch: TopicWatch) -> None:
+    """Raise what has happened to the topics, if that may be why a service has failed with `error`.
+
+    The clients of Kafka meet a topic that is gone, or is another one, before the watch is sure of it.
+    """
+    is_sure = isinstance(error, ConfigError | LossError) and error.__cause__ is None
+    if isinstance(error, Exception) and not is_sure:
+        with contextlib.suppress(Errors.KafkaError, TimeoutError):
+            async with asyncio.timeout(EXPLAIN_SECONDS):
+                await watch.check()
 
 
 async def _close(app: Any, engine: Engine, futures: list[asyncio.Future[Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from pipeline.admin.setup import setup
@@ -15,6 +16,7 @@ from pipeline.model import signals as s
 from pipeline.model.records import Position
 from pipeline.model.row_keys import POSITION_KEY
 from pipeline.model.wire import DECODERS, ENCODERS
+from pipeline.topics import TOPICS
 from testkit.pipe import Pipe, WorkerProcess
 
 T = 1_795_354_386_106_600
@@ -36,6 +38,16 @@ async def delete(pipe: Pipe, *names: str) -> None:
 async def recreate(pipe: Pipe, *names: str) -> None:
     await delete(pipe, *names)
     assert await setup(pipe.settings, lambda _: None) == []
+
+
+async def recreate_at_once(pipe: Pipe, name: str, partitions: int = 0) -> None:
+    """Delete a topic and create it again, with `partitions` (0: as many as before), before a worker misses it."""
+    [topic] = [topic for topic in TOPICS if topic.name == name]
+    new = NewTopic(pipe.topic(name), partitions or pipe.settings.partitions, 1, topic_configs=topic.config)
+    async with admin_client(pipe.settings) as admin, asyncio.timeout(60):
+        await admin.delete_topics([new.name])
+        while (await admin.create_topics([new])).topic_errors[0][1]:
+            pass
 
 
 async def alter(pipe: Pipe, name: str, config: dict[str, str]) -> None:

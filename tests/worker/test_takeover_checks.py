@@ -18,7 +18,7 @@ from pipeline.model.records import Position, TopicPosition
 from pipeline.topics import ROOMS
 from pipeline.worker.takeover import places
 from testkit.pipe import Pipe
-from tests.support.topics import T, alter, ended, positions, recreate, volumes, write_position
+from tests.support.topics import T, alter, ended, positions, recreate, recreate_at_once, volumes, write_position
 
 CREATE = s.ConferenceCreate("c", "room", T, "app", "name")
 TP = TopicPartition("api", 3)
@@ -119,7 +119,7 @@ async def test_a_table_created_again_ends_this_worker_and_the_next(pipe: Pipe) -
     with pipe.worker() as worker:
         await pipe.send(CREATE)
         await pipe.until_events(1)
-        await recreate(pipe, "rooms")
+        await recreate_at_once(pipe, "rooms")
         await pipe.send(*volumes(0, 2))
         code, message = await ended(worker)
     assert code == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions
 
 from pipeline.admin.doctor import examine
 from pipeline.devstack import Stack
@@ -24,7 +24,18 @@ from pipeline.worker.startup import unwritable
 from testkit.pipe import Pipe
 from testkit.servers import PREFIX, Servers
 from tests.support.eager import eager_worker
-from tests.support.topics import T, alter, delete, ended, positions, recreate, until_log, volumes, write_position
+from tests.support.topics import (
+    T,
+    alter,
+    delete,
+    ended,
+    positions,
+    recreate,
+    recreate_at_once,
+    until_log,
+    volumes,
+    write_position,
+)
 
 pytestmark = pytest.mark.broker
 YEAR_2100_US = 4_102_444_800_000_000
@@ -65,7 +76,7 @@ async def test_a_topic_created_again_at_once_stops_a_running_worker(pipe: Pipe) 
         await pipe.send(CREATE, *volumes(0, 5))
         await pipe.until_events(6)
         before = (await positions(pipe))[pipe.partition("room")]
-        await recreate(pipe, "api.signals")
+        await recreate_at_once(pipe, "api.signals")
         await pipe.send(*volumes(100, 20))
         code, message = await ended(worker)
     assert code == 4
@@ -96,7 +107,7 @@ async def test_an_output_topic_created_again_is_reported_and_written(pipe: Pipe)
     with pipe.worker() as worker:
         await pipe.send(CREATE)
         await pipe.until_events(1)
-        await recreate(pipe, "events")
+        await recreate_at_once(pipe, "events")
         assert (await until_log(worker, "what was in it is gone"))["topic"] == pipe.topic("events")
         await pipe.send(*volumes(0, 3))
         events = await pipe.until_events(3)
@@ -156,9 +167,7 @@ async def test_an_additional_partition_ends_the_worker(pipe: Pipe) -> None:
 
 async def test_fewer_partitions_end_the_worker(pipe: Pipe) -> None:
     with pipe.worker() as worker:
-        await delete(pipe, "media.signals")
-        async with admin_client(pipe.settings) as admin:
-            await admin.create_topics([NewTopic(pipe.topic("media.signals"), 2, 1)])
+        await recreate_at_once(pipe, "media.signals", partitions=2)
         code, message = await ended(worker)
     assert code == 2
     assert f"topic {pipe.topic('media.signals')} has 2 partitions, expected 4: " in message
