@@ -79,7 +79,6 @@ METHODS: dict[str, str] = {
     "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "self",
     "aiokafka.consumer.fetcher:Fetcher._proc_fetch_request": "self assignment node_id request",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "self partitions timeout max_records",
-    "aiokafka.consumer.fetcher:PartitionRecords._consumer_record": "self tp record",
     "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context": "self",
     "aiokafka.consumer.subscription_state:Assignment.state_value": "self tp",
     "aiokafka.producer.message_accumulator:BatchBuilder._set_producer_state": "self producer_id producer_epoch base_sequence",
@@ -129,8 +128,8 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.cluster:ClusterMetadata": "brokers",
     "aiokafka.consumer.consumer:AIOKafkaConsumer": "_client _closed _coordinator _fetcher",
     "aiokafka.consumer.fetcher:FetchResult": "_partition_records",
-    "aiokafka.consumer.fetcher:PartitionRecords": "_records next_fetch_offset",
-    "aiokafka.consumer.fetcher:Fetcher": "_closed _fetch_task _fetcher_timeout _records _subscriptions",
+    "aiokafka.consumer.fetcher:PartitionRecords": "_aborted_transactions next_fetch_offset",
+    "aiokafka.consumer.fetcher:Fetcher": "_client _closed _fetch_task _fetcher_timeout _records _subscriptions",
     "aiokafka.consumer.group_coordinator:GroupCoordinator": "member_id generation",
     "aiokafka.consumer.subscription_state:SubscriptionState": "subscription",
     "aiokafka.consumer.subscription_state:Subscription": "assignment",
@@ -160,7 +159,9 @@ INTERNAL: dict[str, str] = {
     "aiokafka.coordinator.protocol": "ConsumerProtocolMemberAssignment",
     "aiokafka.protocol.admin": "ApiVersionRequest DescribeAclsRequest DescribeGroupsResponse_v3",
     "aiokafka.protocol.api": "Request RequestStruct Response",
+    "aiokafka.protocol.fetch": "FetchRequest",
     "aiokafka.protocol.produce": "ProduceRequest",
+    "aiokafka.record.default_records": "DefaultRecordBatch",
     "aiokafka.protocol.types": "Array Boolean CompactArray CompactString Int16 Int32 Int64 Schema String TaggedFields",
 }
 """Internal module of a library to the names that are imported from it."""

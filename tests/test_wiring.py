@@ -12,8 +12,8 @@ PACKAGE = Path(pipeline.__file__).parent
 FOREIGN = {
     "admin/setup.py": "new.replication_factor",
     "devstack/fetch.py": "tar.extraction_filter",
-    "kafka/batch_reader.py": "consumer._fetcher._fetcher_timeout consumer._fetcher._records records._records "
-    "records._consumer_record",
+    "kafka/batch_reader.py": "consumer._fetcher._fetcher_timeout fetcher._client fetcher._records "
+    "result._partition_records",
     "kafka/fenced_producer.py": "response.errors",
     "kafka/fetch_pacing.py": "fetcher._proc_fetch_request",
     "logs.py": "root.handlers",

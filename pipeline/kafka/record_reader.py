@@ -52,12 +52,11 @@ class RecordReader:
     offset  its offset, or a lower one where compaction left a gap
     pos     where it begins in the unpacked bytes
     checked whether all records were checked before
-    quick   whether `quick_reader` can read them
     """
 
-    __slots__ = ("_base", "_headers", "_last", "_strict", "checked", "count", "index", "offset", "pos", "quick")
+    __slots__ = ("_base", "_headers", "_last", "_strict", "checked", "count", "index", "offset", "pos")
 
-    def __init__(self, base: int, last: int, count: int, pos: int, strict: bool) -> None:
+    def __init__(self, base: int, last: int, count: int, pos: int, strict: bool, checked: bool) -> None:
         """`base` and `last` are the batch's first and last offset, `count` is the number of records that it declares.
 
         `strict`: each offset has its record. Compaction removes some.
@@ -66,7 +65,7 @@ class RecordReader:
         self._last = last
         self._strict = strict
         self._headers = MAX_HEADERS
-        self.checked = self.quick = False
+        self.checked = checked
         self.count = count
         self.index = 0
         self.offset = base

@@ -82,8 +82,8 @@ def head_of(data: bytes) -> BatchHead | None:
     """Return the head of a batch, None if the batch is damaged: its checksum is wrong, or it is too short."""
     if len(data) < HEAD.size:
         old = len(data) >= _OLD_HEAD and data[_OLD_HEAD - 1] < _MAGIC
-        return BatchHead._make(HEAD.unpack(data.ljust(HEAD.size, b"\0"))) if old else None
-    head = BatchHead._make(HEAD.unpack_from(data))
+        return BatchHead(*HEAD.unpack(data.ljust(HEAD.size, b"\0"))) if old else None
+    head = BatchHead(*HEAD.unpack_from(data))
     if head.magic >= _MAGIC and google_crc32c.value(data[_CHECKED_FROM:]) != head.checksum:
         return None
     return head
@@ -100,8 +100,8 @@ class StoredBatch(Batch):
     """
 
     __slots__ = (
-        "_checked", "_codec", "_data", "_declared", "_fault", "_large", "_quick", "_raw", "_size", "_strict", "first",
-        "held", "last", "used_at", "written_at",
+        "_checked", "_codec", "_data", "_declared", "_fault", "_is_quick", "_large", "_quick",
+        "_quick_offset", "_raw", "_size", "_strict", "first", "held", "last", "used_at", "written_at",
     )  # fmt: skip
 
     def __init__(self, head: BatchHead, data: bytes, start: int, *, strict: bool) -> None:
@@ -123,8 +123,11 @@ class StoredBatch(Batch):
         self._raw: Any = None
         self._size = 0
         """The batch with its records unpacked, and its bytes. `_raw` may be larger."""
+        self._is_quick = False
+        """Whether aiokafka's reader serves for the records, once they were checked."""
         self._quick: Any = None
-        """An iterator over the records that were not read yet, while aiokafka's reader serves for them."""
+        self._quick_offset = self.first
+        """Its iterator, and the offset of the next record."""
         offset = max(start, head.base)
         self.written_at = head.highest_time * 1000
         time = self.written_at if head.attributes & _APPEND_TIME else 0
@@ -217,17 +220,17 @@ class StoredBatch(Batch):
 
     def _check(self, raw: Any, size: int) -> None:
         """Check all records. Raises BatchError."""
-        reader = self._reader()
+        quick = False
         if self._strict and isinstance(raw, bytes):
             records = quick_reader.begin(raw, HEAD.size, self._declared)
-            reader.quick = records is not None and quick_reader.check(records, self.first)
-        if not reader.quick:
+            quick = records is not None and quick_reader.check(records, self.first)
+        if not quick:
             self._reader().read_all(raw, size, 0, None)
-        reader.checked = True
-        self._checked = reader
+        self._is_quick = quick
+        self._checked = self._reader(checked=True)
 
-    def _reader(self) -> RecordReader:
-        return RecordReader(self.first, self.last, self._declared, HEAD.size, self._strict)
+    def _reader(self, *, checked: bool = False) -> RecordReader:
+        return RecordReader(self.first, self.last, self._declared, HEAD.size, self._strict, checked)
 
     def _next(self, time: int) -> list[Record]:
         """Return a slice of the unpacked records. Raises BatchError for the first one."""
@@ -266,17 +269,17 @@ class StoredBatch(Batch):
         reader, found = self._checked, list[Record]()
         assert reader is not None
         self.used_at = clock.monotonic()
-        if not reader.quick:
+        if not self._is_quick:
             reader.read(self._raw, self._size, time, SLICE_BYTES, SLICE_RECORDS, found)
             return found
         if self._quick is None:
             # aiokafka's iterator can't be used in a second loop.
             self._quick = iter(iter(DefaultRecordBatch(self._raw)).__next__, None)
-            for _ in range(reader.offset - self.first):
+            for _ in range(self._quick_offset - self.first):
                 next(self._quick)
-        quick = quick_reader.read(self._quick, reader.offset, time, SLICE_RECORDS, SLICE_BYTES)
+        quick = quick_reader.read(self._quick, self._quick_offset, time, SLICE_RECORDS, SLICE_BYTES)
         assert quick, "the records were checked"
-        reader.offset = quick[-1].offset + 1
+        self._quick_offset = quick[-1].offset + 1
         return quick
 
     def _letter(self, time: int, fault: str | None) -> CutRecord:

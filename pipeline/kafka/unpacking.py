@@ -24,6 +24,9 @@ _XERIAL: Final = b"\x82SNAPPY\0"
 _XERIAL_HEAD: Final = Struct(">8sii")  # magic, version, lowest compatible version
 _XERIAL_VERSION: Final = 1
 _LENGTH: Final = Struct(">i")
+_GZIP, _ZSTD = 1, 4
+_GZIP_SIZE: Final = 18  # head and trailer of a member
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
 def unpack_small(codec: int, data: bytes, head: bytes) -> bytes | None:
@@ -46,6 +49,8 @@ def unpack(codec: int, data: bytes, begin: int) -> tuple[mmap, int]:
 
     Pages that are not written take no memory. Closing the map returns them to the system at once.
     """
+    if _declared(codec, data) > MAX_UNPACKED:
+        raise BatchError(f"its {_CODECS[codec][0]} data unpack to more than {MAX_UNPACKED} bytes, or are broken")
     memory = mmap(-1, begin + MAX_UNPACKED)
     try:
         with memoryview(memory) as whole, whole[begin:] as view:
@@ -67,6 +72,20 @@ def _unpack(codec: int, data: bytes, into: Any) -> int:
         if "whole buffer" in text or text == _FULL:
             raise BatchError(f"its {name} data unpack to more than {len(into)} bytes") from None
         raise BatchError(f"its {name} data are broken ({text})") from None
+
+
+def _declared(codec: int, data: bytes) -> int:
+    """Return how much `data` say that they unpack to, 0 if they don't say it. If that is wrong, they are broken."""
+    if codec == _GZIP and len(data) >= _GZIP_SIZE:
+        return int.from_bytes(data[-4:], "little")  # of the last member (RFC 1952)
+    if codec == _ZSTD and data.startswith(_ZSTD_MAGIC) and len(data) > len(_ZSTD_MAGIC):
+        kind = data[
+            4
+        ]  # RFC 8878, 3.1.1.1: bit 5: no window; bits 6 and 7: size of the content size; 0 and 1: of the id
+        at = 5 + (not kind & 0x20) + (0, 1, 2, 4)[kind & 3]
+        size = (int(bool(kind & 0x20)), 2, 4, 8)[kind >> 6]
+        return int.from_bytes(data[at : at + size], "little") + (256 if size == 2 else 0)
+    return 0
 
 
 _FULL: Final = "full"

@@ -30,7 +30,7 @@ IDLE_POLL_SECONDS = 1.0
 """The same while nothing waits for an input: polls are half of what an idle worker does."""
 MAX_POLL_BATCHES = 500
 """Batches that a poll returns at most. Without a bound, one poll after a pause returned 315,000 records."""
-MAX_FETCH_BYTES = 8 << 20
+MAX_FETCH_BYTES = 4 << 20
 """Bytes that a broker returns at a time, of all partitions. The client holds a response several times."""
 HEARTBEAT_SECONDS = 0.5
 log = structlog.get_logger("consumer")

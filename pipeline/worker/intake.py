@@ -23,7 +23,7 @@ from pipeline.worker.task import PartitionTask
 QUEUE_RECORDS: Final = 8000
 QUEUE_BYTES: Final = 4 << 20
 """Records of one input, and bytes of their packed batches, that are queued before it is no longer polled."""
-TOTAL_BYTES: Final = 24 << 20
+TOTAL_BYTES: Final = 16 << 20
 """Bytes of packed batches of all inputs. Beyond it, an input is polled only if its partition waits for it."""
 
 

@@ -36,7 +36,7 @@ from pipeline.worker.output_encoder import (
 )
 
 MAX_SIGNALS: Final = 40_000
-MAX_BYTES: Final = 32 << 20
+MAX_BYTES: Final = 12 << 20
 """A unit that has reached one of these bounds takes in no more signals. The last signal may take the bytes beyond the
 bound: its output is never split."""
 MAX_DELETED: Final = 1_000

@@ -76,7 +76,7 @@ def test_records_are_read_in_slices(codec: str, count: int, size: int, usual: bo
         (BASE + n, b"k%d" % n, b"v" * size, 7) for n in range(count)
     ]
     assert {r.headers for r in records} == {(("h", b"v"),) if usual else b"\x02\x04\xff\xfe\x01"}
-    assert one._checked is None or one._checked.quick is usual
+    assert one._checked is None or one._is_quick is usual
     for records in found:
         assert len(records) <= (SLICE_RECORDS if one._checked else WHOLE_RECORDS)
         assert sum(len(r.value or b"") for r in records[:-1]) <= (SLICE_BYTES if one._checked else WHOLE_BYTES)
