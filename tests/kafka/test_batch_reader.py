@@ -111,7 +111,7 @@ def test_damaged_batch_raises_after_the_batches_before_it() -> None:
         next(ours)
 
 
-def test_damaged_batch_ends_the_response_and_the_position_stays_before_it() -> None:
+def test_a_damaged_batch_ends_the_response() -> None:
     seen: list[tuple[TopicPartition, int]] = []
     ours = by_batch(damaged() + batch(4, b"y"), 0, [], lambda tp, offset: seen.append((tp, offset)))
     assert [r.value for r in records_of(ours)] == [b"a"]
@@ -126,7 +126,7 @@ def test_batch_that_was_not_sent_whole_is_left_out() -> None:
     assert ours.next_fetch_offset == 3
 
 
-def test_an_old_message_format_is_a_batch_that_cannot_be_read() -> None:
+def test_an_old_message_format_cannot_be_read() -> None:
     old = bytearray(40)
     old[:8], old[8:12], old[16] = (5).to_bytes(8), (28).to_bytes(4), 1
     [one] = by_batch(bytes(old) + raw_batches.batch([raw_batches.Record(value=b"x")], base_offset=6), 6, [])

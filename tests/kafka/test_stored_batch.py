@@ -85,7 +85,7 @@ def test_records_are_read_in_slices(codec: str, count: int, size: int, usual: bo
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 @pytest.mark.parametrize("size", [10, 1000])
-def test_a_position_inside_a_batch_leaves_out_what_is_before_it(codec: str, size: int) -> None:
+def test_a_position_inside_a_batch_leaves_out_records(codec: str, size: int) -> None:
     data = batch(*[raw.Record(value=b"v" * size)] * 1000, codec=codec)
     for start in (BASE, BASE + 1, BASE + 998, BASE + 999):
         one = stored(data, start)
@@ -115,7 +115,7 @@ def test_an_unpacked_batch_can_be_dropped_between_two_slices(key: bytes | None) 
     assert [int((r.value or b"")[:7]) for r in found] == list(range(2000))
 
 
-def test_time_is_that_of_the_batch_if_the_broker_wrote_it() -> None:
+def test_time_is_that_of_the_broker() -> None:
     appended = stored(batch(raw.Record(timestamp_delta=5), attributes=raw.LOG_APPEND_TIME, max_timestamp=3))
     assert appended.time == 3000
     assert [r.time for r in appended.read(9)] == [3000]

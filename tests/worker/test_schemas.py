@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "REPEAT_SECONDS", (0.001, 0.001))
 
 
-async def test_an_unknown_id_is_looked_up_again_at_once_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_id_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = FakeRegistry()
     learner, decoder = learner_of(registry)
     assert decoder.unknown_id(VALUE) == 7
@@ -46,7 +46,7 @@ async def test_an_unknown_id_is_looked_up_again_at_once_and_later(monkeypatch: p
         decoder.decode(VALUE)
 
 
-async def test_an_id_that_the_registry_has_only_at_the_second_request_is_known() -> None:
+async def test_an_id_known_at_the_second_request_is_learnt() -> None:
     """A node of the registry that has just started answers 404."""
 
     class Late(FakeRegistry):
@@ -78,7 +78,7 @@ class Slow(FakeRegistry):
         return await super().schema(schema_id)
 
 
-async def test_many_ids_are_requested_in_parallel_and_few_of_them_again() -> None:
+async def test_many_ids_are_requested_in_parallel() -> None:
     registry = Slow()
     learner, decoder = learner_of(registry)
     await asyncio.gather(learner.learn(0, [*range(100)]), learner.learn(1, [*range(50, 150)]))
