@@ -43,8 +43,8 @@ MAX_DELETED: Final = 1_000
 """Records of gone rooms that one partition deletes in a unit, or as many as the unit has signals if that is more: so a
 load that only creates and destroys rooms does not leave ever more of them."""
 LETTER_WEIGHT: Final = 3
-"""A dead letter or a rejected signal counts as so many times its bytes. It carries a whole signal, and it is held several
-times while a unit is written: a third of a unit of them keeps the memory that bad bytes take within 256 MiB."""
+"""A dead letter or a rejected signal counts as so many times its bytes. It carries a whole signal, and is held several
+times while a unit is written. So bad bytes take less than 256 MiB of memory."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 
 
