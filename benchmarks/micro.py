@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 
 from benchmarks.shared import Row, parser, save, show
 from pipeline.core.lazy_rooms import deadline_of
@@ -24,6 +23,7 @@ from pipeline.core.merge import Input, Record
 from pipeline.core.room import decide
 from pipeline.core.watchdog import Rules
 from pipeline.kafka.record_batch import batches, encode, encode_row, header
+from pipeline.kafka.stored_batch import StoredBatch, head_of
 from pipeline.model import framing, signals
 from pipeline.model.codec import signal_json
 from pipeline.model.records import Position, Room, TopicPosition
@@ -132,20 +132,18 @@ def _of_batches(names: Any) -> Iterator[Step]:
     rows = [encode_row(b'["room","acW68-room-abc123"]', bytes(200))] * 1000
     for name, records in (("1,000 events, 8 headers", events), ("1,000 rows", rows)):
         yield "build a batch", name, partial(_batch, records)
-    data = BatchBuilder(900_000, 0)
-    for _ in range(1000):
-        data.append(timestamp=None, key=b"room-key", value=bytes(200), headers=[])
-    data.close()
-    raw = bytes(data._build())
-    yield "read a fetched batch", "1,000 records", lambda: _read(raw)
+    for name, codec, count in (("1,000 records", 0, 1000), ("1,000 records, lz4", 3, 1000), ("1 record", 0, 1)):
+        data = BatchBuilder(900_000, codec)
+        for _ in range(count):
+            data.append(timestamp=None, key=b"room-key", value=bytes(200), headers=[])
+        data.close()
+        yield "read a fetched batch", name, partial(_read, bytes(data._build()))
 
 
-def _read(raw: bytes) -> int:
-    records, number = MemoryRecords(raw), 0
-    while records.has_next():
-        for record in records.next_batch():
-            number += record.offset >= 0
-    return number
+def _read(raw: bytes) -> None:
+    head = head_of(raw)
+    assert head is not None
+    StoredBatch(head, raw, 0, strict=True).read(0)
 
 
 def whole(rounds: int) -> Iterator[Row]:

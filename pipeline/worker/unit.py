@@ -42,6 +42,9 @@ bound: its output is never split."""
 MAX_DELETED: Final = 1_000
 """Records of gone rooms that one partition deletes in a unit, or as many as the unit has signals if that is more: so a
 load that only creates and destroys rooms does not leave ever more of them."""
+LETTER_WEIGHT: Final = 3
+"""A dead letter or a rejected signal counts as so many times its bytes. It carries a whole signal, and is held several
+times while a unit is written. So bad bytes take less than 256 MiB of memory."""
 FAMILIES: Final = ("signals", "events", "rejected", "no_ops", "dead", "timeouts")
 
 
@@ -134,7 +137,7 @@ class Unit:
         elif decision.rejected:
             self.counts["rejected"][decision.rejected] += 1
             rejected = self._encoder.encode_rejected(source, record, signal, decision.rejected)
-            self.bytes += len(rejected)
+            self.bytes += LETTER_WEIGHT * len(rejected)
             output.rejected.add(rejected)
         elif decision.no_op:
             self.counts["no_ops"][decision.no_op] += 1
@@ -174,7 +177,7 @@ class Unit:
         self.signals += 1
         self.counts["dead"][source.topic] += 1
         letter = encode_dead_letter(source, record, error)
-        self.bytes += len(letter)
+        self.bytes += LETTER_WEIGHT * len(letter)
         output.dead.add(letter)
 
     def _publish(self, output: Output, key: bytes, events: tuple[Event, ...], own: list[bytes]) -> None:

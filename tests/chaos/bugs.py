@@ -266,13 +266,9 @@ def batch_dropped() -> None:
 def queue_lost_on_rebalance() -> None:
     """A rebalance drops the queued signals and does not read them again."""
 
-    def rewind(self: Any) -> None:
-        if self.queue:
-            self.offset = self.queue[-1].offset + 1
-        self.queue.clear()
-        self.size = 0
-        self.position = self.offset
-        self.end = self.probe = None
+    def rewind(self: Any, original: Any = Input.rewind) -> None:
+        self.offset = self.position
+        original(self)
 
     put(Input, "rewind", rewind)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from pipeline.kafka.event_reader import EventReader
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
 from pipeline.model import signals as s
@@ -233,4 +236,79 @@ async def test_records_without_append_time_get_that_of_the_previous(pipe: Pipe) 
         position = DECODERS[Position.RECORD](rows[-1], 5)
         [api] = [one for one in position.positions if one.topic == topic]
         assert api.time < year_2100 * 1000
+        assert worker.stop() == 0
+
+
+UNUSUAL = raw.batch([raw.Record(b"k", b"v", [(b"\xff\xfe", b"x")], attributes=0xFF)])
+TWISTED = raw.batch([A, create("b", offset_delta=40)])
+
+
+async def test_events_are_read_behind_broken_batches(pipe: Pipe) -> None:
+    number, lines = pipe.partition("room"), list[str]()
+    with raw.RawProducer(pipe.settings.bootstrap_servers) as producer:
+        for answer in producer.send_all([(pipe.topic("events"), number, data) for data in (TWISTED, UNUSUAL)]):
+            assert answer.stored
+    with pipe.worker() as worker:
+        await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"))
+        async with asyncio.timeout(30), EventReader(pipe.settings, lines.append, from_beginning=True) as reader:
+            async for event in reader:
+                assert event.room_id == "room"
+                break
+        assert worker.stop() == 0
+    topic = pipe.topic("events")
+    assert lines[0].startswith(f"{topic}/{number}/0: no events: the batch of offsets 0 to 1 can't be read: record 2")
+    assert lines[1].startswith(f"{topic}/{number}/2: no event: ")
+    assert len(lines) == 2
+
+
+async def doctor(pipe: Pipe) -> str:
+    command = (sys.executable, "-m", "pipeline", "doctor")
+    options: Any = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
+    process = await asyncio.create_subprocess_exec(*command, env=pipe.env, **options)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode in (0, 1), out
+    return re.sub(r"\s+", " ", out.decode())
+
+
+async def test_doctor_reads_behind_broken_batches(pipe: Pipe) -> None:
+    """The backlog is counted, whatever it consists of. A broken table is named."""
+    number = pipe.partition("room")
+    topics = [pipe.topic("api.signals"), pipe.topic("rooms")]
+    with raw.RawProducer(pipe.settings.bootstrap_servers) as producer:
+        producer.send_all([(topics[0], number, data) for data in (UNUSUAL, TWISTED)])
+        found = await doctor(pipe)
+        assert "backlog of at most 3 signals" in found
+        assert "Traceback" not in found
+        producer.send_all([(topics[1], number, data) for data in (UNUSUAL, TWISTED)])
+    found = await doctor(pipe)
+    assert f"{topics[1]} partition {number}: the batch of offsets 1 to 2 can't be read" in found
+    assert "Traceback" not in found
+
+
+async def test_a_worker_names_a_broken_batch_of_the_table(pipe: Pipe) -> None:
+    number = pipe.partition("room")
+    with raw.RawProducer(pipe.settings.bootstrap_servers) as producer:
+        producer.send(pipe.topic("rooms"), number, TWISTED)
+    with pipe.worker(ready=False) as worker:
+        assert worker.wait(60) == 1
+        text = "\n".join(worker.lines)
+        place = f"{pipe.topic('rooms')} partition {number}"
+        assert f"{place}: the batch of offsets 0 to 1 can't be read" in text
+        assert "Traceback" not in text
+
+
+async def test_a_flood_of_unknown_ids_delays_little(pipe: Pipe) -> None:
+    """3,000 of them took 15 s, one after another."""
+    topic, number = pipe.topic("api.signals"), pipe.partition("room")
+    records = [raw.Record(b"r", b"\0" + (10**6 + n).to_bytes(4) + b"x" * 50) for n in range(3000)]
+    with pipe.worker() as worker, raw.RawProducer(pipe.settings.bootstrap_servers) as producer:
+        sent = producer.send_all([(topic, number, data) for data in (raw.batch(records), raw.batch([create("room")]))])
+        await pipe.until_events(1)
+        [event] = await pipe.records()
+        delay = (event.timestamp - sent[-1].append_time_ms) / 1000
+        assert delay < 3.0, "1 s, and some for a busy machine"
+        letters = await pipe.records("signals.dead")
+        assert len(letters) == 3000
+        texts = {dict(one.headers)["__connect.errors.exception.message"].decode() for one in letters}
+        assert any("no schema with id" in text for text in texts)
         assert worker.stop() == 0
