@@ -215,7 +215,13 @@ def targets() -> list[Target]:
         Target("signal, foreign Avro", seeds.foreign(signals), _by_id(SignalDecoder(), theirs), round_trips),
         Target("signal, line of a file", spaced, decode_line, round_trips, text=True),
         Target("engine event", seeds.engine_lines(), engine.read, engine.check, text=True, cpu_limit=0.05),  # of 1 MiB
-        Target("engine events, any form", seeds.engine_texts(), engine.read_text, engine.check, cpu_limit=0.05),
+        Target(
+            "engine events, any form",
+            seeds.engine_texts(),
+            engine.read_text,
+            engine.check,
+            cpu_limit=1.0,  # its brackets and strings are searched
+        ),
         Target(
             "event",
             seeds.wire(events),
