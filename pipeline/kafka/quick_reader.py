@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from pipeline.core.merge import Record
-from pipeline.kafka.record_reader import varint
+from pipeline.kafka.record_reader import MAX_PART, varint
 
 MAX_RAW: Final = 4 << 20
 """Bytes of a batch that is read here."""
@@ -23,7 +23,8 @@ MAX_HEADERS: Final = 4
 def begin(raw: bytes, pos: int, count: int) -> Iterator[Any] | None:
     """Return the records of an unpacked batch, None if it is unusual. `raw` is the batch, `pos` where records begin.
 
-    aiokafka takes the attributes of a record for a number of several bytes, so they are looked at first.
+    aiokafka takes the attributes of a record for a number of several bytes, so they are looked at first. A record that
+    may have a part to cut is unusual.
     """
     if len(raw) > MAX_RAW:
         return None
@@ -40,7 +41,7 @@ def begin(raw: bytes, pos: int, count: int) -> Iterator[Any] | None:
                     pos += 2
                 else:
                     length, pos = varint(raw, pos)
-            if raw[pos] > 127 or length & 1:
+            if raw[pos] > 127 or length & 1 or length > 2 * MAX_PART:
                 return None
             pos += length >> 1
             number += 1

@@ -254,6 +254,16 @@ def test_parts_over_1_mib_are_cut() -> None:
         assert (none.key, none.value, none.headers, none.offset) == (None, None, b"", BASE + 4)
 
 
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("others", [0, 600])
+def test_parts_over_1_mib_are_cut_in_usual_batches(codec: str, others: int) -> None:
+    large, small = MIB + 1, [raw.Record(b"k", b"v")] * others
+    for made in (raw.Record(b"k" * large, b"v"), raw.Record(b"k", b"v" * large)):
+        found = [r for records in slices(stored(batch(*small, made, codec=codec))) for r in records]
+        assert isinstance(found[-1], CutRecord)
+        assert found[-1].key_size + found[-1].value_size == large
+
+
 def test_headers_of_a_batch_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_reader, "MAX_HEADERS", 1000)
     made = [raw.Record(b"k", b"v", [(b"", None)] * 500) for _ in range(3)]
