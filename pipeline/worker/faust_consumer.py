@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -218,7 +219,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if not cast(Consumer, self.consumer).flow_active:
             return []
         intake, fetcher = self.app.engine.intake, consumer._fetcher
-        by_batch(consumer, intake.damaged.add, strict=True)
+        by_batch(consumer, partial(self._put_off, consumer), strict=True)
         look_rarely(consumer)
         if consumer._closed or fetcher._closed:
             raise driver.ConsumerStoppedError
@@ -266,6 +267,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
             consumer.resume(*(tp for tp in assigned if tp in self._paused and tp not in unwanted))
             consumer.pause(*(tp for tp in assigned if tp in unwanted))
             self._paused = set(unwanted)
+
+    def _put_off(self, consumer: Any, tp: TopicPartition, offset: int) -> None:
+        """Pause an input whose next batch is damaged: one poll would fetch it again and again."""
+        self.app.engine.intake.damaged.add(tp, offset)
+        consumer.pause(tp)
+        self._paused.add(TP(*tp))
 
     def _in_place(self, fetcher: Any) -> Any:
         """Return the current assignment; None before its inputs were put at their positions.

@@ -192,7 +192,10 @@ async def test_a_damaged_batch_is_fetched_again(pipe: Pipe, monkeypatch: pytest.
         client = consumer._fetcher._client = Damaging(consumer._fetcher._client)
         consumer.seek(polls.tp, 0)
         polls.thread._placed, polls.thread._left[polls.tp] = _assignment(consumer), 0
+        poll = asyncio.create_task(polls.thread._fetch_records(polls.consumer, {polls.tp}, 1))
         await producer.send_and_wait(polls.topic, b"{}", partition=0)
+        await poll
+        assert 1 <= client.damaged <= 2, "the same within a poll"
         assert [fetch for fetch in await polls.during(2) if fetch.batches] == []
         assert 3 <= client.damaged <= 16, "twice per retry at most: one fetch is held until it is polled"
         client.on = False
