@@ -88,6 +88,9 @@ class Metrics:
             "partitions", "Partition numbers assigned to this worker; each is one partition of both signal topics."
         )
         self.lag = gauge("lag_records", "Backlog in records: appended and not yet applied.", ["topic", "partition"])
+        self.lag_seconds = gauge(
+            "lag_seconds", "Seconds that the oldest signal has waited that is not applied yet.", ["topic", "partition"]
+        )
         self.latency = Durations(
             "pipeline_latency_seconds",
             "Seconds from the append of a signal to the commit of its events, by the broker's clock.",
@@ -122,6 +125,10 @@ class Metrics:
         )
         self.topic_deviations = gauge(
             "topic_deviations", "Settings of the topics that break a promise and were changed after the start."
+        )
+        self.kafka_silent = gauge(
+            "kafka_silent_seconds",
+            "Seconds since Kafka last answered for this worker's partitions; it is asked every 5 s.",
         )
         self.recovery = gauge("recovery_seconds", "Seconds that the last load of assigned partitions took.")
         self.build = gauge(

@@ -49,8 +49,21 @@ ROWS: Final[dict[str, list[Panel]]] = {
         Panel(
             "Lag",
             "short",
-            {"{{topic}}": "sum by (topic) (pipeline_lag_records{#})"},
-            "Records appended but not yet applied.",
+            {"{{topic}} {{partition}}": "sum by (topic, partition) (pipeline_lag_records{#}) > 0"},
+            "Records appended but not yet applied, by partition.",
+            True,
+        ),
+        Panel(
+            "Oldest waiting signal",
+            "s",
+            {"{{topic}} {{partition}}": "max by (topic, partition) (pipeline_lag_seconds{#}) > 0"},
+            "Seconds that the oldest signal of each partition has waited.",
+        ),
+        Panel(
+            "Kafka",
+            "s",
+            {"{{instance}}": "pipeline_kafka_silent_seconds{#}"},
+            "Seconds since Kafka last answered each worker; it is asked every 5 s.",
         ),
         Panel(
             "Latency",

@@ -19,11 +19,11 @@ from pipeline.errors import FatalError, PipelineError
 from pipeline.metrics import Metrics
 from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.settings import Settings
-from pipeline.worker import statistics
 from pipeline.worker.damaged import DamagedBatches
 from pipeline.worker.intake import Intake
 from pipeline.worker.output_encoder import OutputEncoder
 from pipeline.worker.schemas import Learner
+from pipeline.worker.statistics import Gauges, count_unit
 from pipeline.worker.task import PartitionTask, SignalReader
 from pipeline.worker.transactions import SealedUnit, Transactions
 from pipeline.worker.unit import MAX_SIGNALS, Unit
@@ -50,6 +50,7 @@ class Engine:
     ) -> None:
         self._settings, self._encoder, self._learner = settings, encoder, learner
         self._transactions, self._metrics = transactions, metrics
+        self._gauges = Gauges(metrics)
         self._signals = SignalReader(settings, decoder, metrics)
         self.tasks: dict[int, PartitionTask] = {}
         """The tasks of this worker by partition number. The table's store adds and removes them."""
@@ -261,7 +262,7 @@ class Engine:
         await self._transactions.commit(sealed)
         self._began = None
         self._ended |= sealed.also_end
-        statistics.count_unit(self._metrics, unit, self._transactions.clock.now())
+        count_unit(self._metrics, unit, self._transactions.clock.now())
 
     def _seal(self) -> tuple[Unit, SealedUnit]:
         """Close the open unit, with the positions after it, and open the next.
@@ -301,5 +302,5 @@ class Engine:
 
     def update_gauges(self) -> None:
         """Set the gauges to their current values, before a scrape."""
-        statistics.update_gauges(self._metrics, list(self.tasks.values()))
+        self._gauges.update(list(self.tasks.values()), self._transactions.clock)
         self._metrics.renewed.set(self._transactions.renewed)

@@ -40,6 +40,7 @@ from pipeline.worker.engine import Engine
 from pipeline.worker.hanging_transactions import HangingTransactionMonitor, TransactionEnder
 from pipeline.worker.http import HttpServer
 from pipeline.worker.kafka_errors import fatal
+from pipeline.worker.kafka_watch import KafkaWatch
 from pipeline.worker.memory import keep_heap
 from pipeline.worker.output_encoder import OutputEncoder
 from pipeline.worker.recovery import Recovery
@@ -70,6 +71,7 @@ class Parts(NamedTuple):
     barrier: Barrier
     monitor: HangingTransactionMonitor
     watch: TopicWatch
+    kafka: KafkaWatch
 
 
 class Worker:
@@ -93,7 +95,7 @@ class Worker:
     def not_ready(self) -> str | None:
         if self._parts is None:
             return self._waiting_for
-        if problem := self._parts.watch.doubt or self._parts.watch.unwritable:
+        if problem := self._parts.kafka.lost or self._parts.watch.doubt or self._parts.watch.unwritable:
             return problem
         return None if self._parts.engine.intake.generation is not None else "waiting for partitions"
 
@@ -101,6 +103,7 @@ class Worker:
         if self._parts is not None:
             self._parts.engine.update_gauges()
             self._metrics.recovery.set(self._parts.recovery.seconds)
+            self._metrics.kafka_silent.set(self._parts.kafka.silent)
             self._metrics.fenced_owners.set(self._parts.ender.fenced)
             self._metrics.barrier_questions.set(self._parts.barrier.lookups)
             inputs, clock = self._parts.engine.intake.inputs(), self._parts.transactions.clock
@@ -188,7 +191,8 @@ class Worker:
         barrier = Barrier(offsets, transactions.clock, engine.tasks, engine.wake, engine.request_broker_time)
         monitor = HangingTransactionMonitor(offsets, ender, engine.tasks, engine.include, engine.take_ended)
         app = topology(engine, recovery, settings)
-        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor, watch)
+        kafka = KafkaWatch(settings, offsets)
+        return Parts(app, engine, offsets, recovery, ender, transactions, barrier, monitor, watch, kafka)
 
     async def _serve(self, parts: Parts, stop: asyncio.Event) -> None:
         """Run all services until `stop`, or until one raises."""
@@ -202,6 +206,7 @@ class Worker:
             "barrier": parts.barrier.run(),
             "hanging transactions": parts.monitor.run(),
             "topics": watch.run(intake.inputs, parts.transactions.clock),
+            "Kafka": parts.kafka.run(lambda: list(engine.tasks)),
             "garbage collection": _tune_gc(engine),
             "membership": liveness.check_membership(app.consumer.refusal),
             "polls": liveness.check_polls(lambda: intake.polled_at, lambda: intake.polling, app.consumer.poll_state),

@@ -1,4 +1,4 @@
-"""Workers that check their topics' settings and the signals' times after half a second."""
+"""Workers that check Kafka, their topics' settings and the signals' times after half a second."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from testkit.pipe import Pipe, WorkerProcess
 
 def check_often() -> None:
     """Shorten the intervals; the fork server calls this."""
-    from pipeline.worker import topic_watch
+    from pipeline.worker import kafka_watch, topic_watch
 
     for name in ("CHECK_SECONDS", "MIN_SECONDS", "SETTINGS_SECONDS"):
         setattr(topic_watch, name, 0.5)
+    for name, seconds in {"CHECK": 0.5, "LOG": 3, "LOST": 4}.items():
+        setattr(kafka_watch, f"{name}_SECONDS", seconds)
 
 
 @functools.cache
