@@ -10,7 +10,8 @@ PipelineError                 the base of all
 ├── DemoError                 the demo published other events than expected (pipeline.demo.worker_process)
 └── FatalError                the process must exit with a code other than 0; its restart recovers the state
     ├── ConfigError           topics, partitions, schemas or settings do not match: an operator must act
-    │   └── DeniedError       a permission is missing
+    │   ├── DeniedError       a permission is missing
+    │   └── UnavailableError  a server does not answer a command; it may later
     ├── FencedError           another worker took over the partitions or the transactional id
     └── LossError             signals, or their topic, were deleted unread (promise 6): `--accept-loss`
 """
@@ -30,6 +31,10 @@ class FatalError(PipelineError):
 
 class ConfigError(FatalError):
     """The environment does not match the settings. The text names the difference and the remedy."""
+
+
+class UnavailableError(ConfigError):
+    """A server does not answer. It may later."""
 
 
 class DeniedError(ConfigError):

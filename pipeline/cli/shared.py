@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import terminal
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from pipeline.devstack import StackStatus, Urls
@@ -64,7 +64,10 @@ def silence_kafka_client() -> None:
 
 @contextlib.contextmanager
 def kafka_errors(settings: Settings) -> Iterator[None]:
-    """Turn errors of the Kafka client into a ConfigError that names the broker and the remedy."""
+    """Turn errors of the Kafka client into one that names the broker and the remedy.
+
+    It is an UnavailableError when the broker does not answer or its answer may be another one later.
+    """
     from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
     silence_kafka_client()
@@ -82,4 +85,4 @@ def kafka_errors(settings: Settings) -> Iterator[None]:
             if isinstance(why, UnreachableBrokersError):
                 remedy = why.REMEDY
         text = str(next(iter(error.args), "")) or type(error).__name__
-        raise ConfigError(f"Kafka at {settings.bootstrap_servers}: {text}: {remedy}") from None
+        raise UnavailableError(f"Kafka at {settings.bootstrap_servers}: {text}: {remedy}") from None

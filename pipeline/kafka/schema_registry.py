@@ -16,6 +16,7 @@ import msgspec
 from pipeline.errors import ConfigError, DeniedError, PipelineError
 from pipeline.kafka.http_client import CertificateError, ExchangeError, Response, decoded, exchange, session, shorten
 from pipeline.kafka.oauth import TokenRejectedError, TokenUnavailableError, registry_authorization
+from pipeline.model.schema_resolution import OtherFormat
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 from pipeline.topics import TOPICS
@@ -183,11 +184,18 @@ class Registry:
 
     async def ping(self) -> None:
         """Check that the registry answers. Raises RegistryDownError, ConfigError."""
+        await self.subjects()
+
+    async def subjects(self) -> list[str]:
+        """Return the names of all subjects. Raises RegistryDownError, ConfigError."""
         response = await self._request("GET", "/subjects")
-        self._decoded("/subjects", response, list[str])
+        return self._decoded("/subjects", response, list[str])
 
     async def schema(self, schema_id: int) -> str | None:
-        """Return the Avro schema with this id as text, None if there is none. Raises RegistryDownError, ConfigError."""
+        """Return the schema with this id as text, None if there is none; OtherFormat for one that is not Avro.
+
+        Raises RegistryDownError, ConfigError.
+        """
         path = f"/schemas/ids/{schema_id}"
         response = await self._request("GET", path)
         if response.status == 404:
@@ -195,7 +203,7 @@ class Registry:
         if response.status != 200:
             raise self._error(f"rejected the request for schema id {schema_id}: {self._reason(response)}")
         found = self._decoded(path, response, _Schema)
-        return found.schema if found.schemaType == "AVRO" else None
+        return found.schema if found.schemaType == "AVRO" else OtherFormat(found.schemaType)
 
     async def schema_ids(self, prefix: str) -> dict[str, int]:
         """Map full record names to the ids of this program's schemas. Raises ConfigError if one is missing."""
@@ -228,6 +236,21 @@ class Registry:
         if result.status != 200:
             return "outdated"  # the registry does not judge it
         return "outdated" if self._decoded(path, result, _Compatibility).is_compatible else "incompatible"
+
+    async def versions(self, subject: str) -> dict[int, str]:
+        """Return the schemas of a subject by version; none if it is unknown. Raises RegistryDownError, ConfigError."""
+        path = f"/subjects/{subject}/versions"
+        response = await self._request("GET", path)
+        if response.status == 404:
+            return {}
+        if response.status != 200:
+            raise self._error(f"does not list the versions of subject {subject}: {self._reason(response)}")
+        found = {}
+        for number in self._decoded(path, response, list[int]):
+            one = await self._request("GET", f"{path}/{number}")
+            if one.status == 200:  # else it was deleted meanwhile
+                found[number] = self._decoded(f"{path}/{number}", one, _Schema).schema
+        return found
 
     async def register(self, subject: str, record: str) -> bool:
         """Register a schema of this program; return whether it is new. Raises RegistryDownError, ConfigError."""

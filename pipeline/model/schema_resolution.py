@@ -13,6 +13,7 @@ from pipeline.model import signal_ids
 from pipeline.model.avro_reader import Reader
 from pipeline.model.error_text import fault, one_line, shorten
 from pipeline.model.framing import HEAD
+from pipeline.model.likely_cause import nearest
 from pipeline.model.records import Recent
 from pipeline.model.signals import Micros
 from pipeline.model.times import FIRST_TIME, LAST_TIME
@@ -23,6 +24,10 @@ MAX_SCHEMA: Final = 1 << 17
 Decode = Callable[[bytes], Any]  # a decoder of framed values; raises SignalError
 
 
+class OtherFormat(str):
+    """The type of a schema in the registry that is not Avro: JSON or PROTOBUF."""
+
+
 def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decode:
     """Return a decoder of framed values of the writer's schema `text` (None: the registry has no such id).
 
@@ -31,6 +36,8 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decod
     """
     if text is None:
         return _refusing(f"the registry has no schema with id {schema_id}")
+    if isinstance(text, OtherFormat):
+        return _refusing(f"schema id {schema_id} is of type {one_line(text, 40)}: use the serializer of Avro")
     if len(text) > MAX_SCHEMA:
         return _refusing(f"schema id {schema_id}: a schema of {len(text)} characters, more than {MAX_SCHEMA}")
     try:
@@ -42,7 +49,9 @@ def decoder(schema_id: int, text: str | None, known: Mapping[str, Any]) -> Decod
         name = f"{schema.get('namespace', '')}.{name}".lstrip(".")
     if name not in known:
         found = one_line(name, 120) or "no record"
-        return _refusing(f"schema id {schema_id}: expected a record of this topic, found {found}")
+        meant = nearest(name, tuple(known))
+        hint = f"; do you mean {meant}?" if meant else ""
+        return _refusing(f"schema id {schema_id}: expected a record of this topic, found {found}{hint}")
     if is_current_schema(schema, name):
         return DECODERS[name]
     return resolving(schema, known[name])

@@ -36,6 +36,7 @@ CONTRACT: dict[str, dict[str, str]] = {
 }
 """Contract §2, copied by hand; all topics also have LogAppendTime."""
 LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
+NOTHING = "nothing was changed: change what differs first"
 ONE_BROKER = "warning: 1 broker, one replica: fine for development, but a lost disk loses all records; use 3 brokers in production"
 
 
@@ -148,11 +149,12 @@ async def test_deviating_topics_are_named_and_left_unchanged(site: Site) -> None
     names = ("events", "rooms", "api.signals")
     before = await site.configs(*names)
     code, out, err = site.setup()
-    assert code == 1
-    assert len(out.splitlines()) == 4 + 36
+    assert (code, out) == (2, "")
+    assert await site.topics() == dict.fromkeys(names, 3), "nothing is created either"
     assert sorted(err.splitlines()) == sorted(
         [
             ONE_BROKER,
+            NOTHING,
             f"differs: topic {site.prefix}.api.signals has message.timestamp.type=CreateTime, expected LogAppendTime: "
             "signals and the watchdog depend on the broker's clock; kafka-configs.sh --alter --entity-type "
             f"topics --entity-name {site.prefix}.api.signals --add-config message.timestamp.type=LogAppendTime",
@@ -166,7 +168,7 @@ async def test_deviating_topics_are_named_and_left_unchanged(site: Site) -> None
     )
     assert await site.configs(*names) == before
     code, out, err = site.setup("--json")
-    assert (code, err) == (1, "")
+    assert (code, err) == (2, "")
     found = json.loads(out)
     assert found["done"] == []
     assert len(found["differences"]) == 3
@@ -174,40 +176,90 @@ async def test_deviating_topics_are_named_and_left_unchanged(site: Site) -> None
 
 async def test_wrong_number_of_partitions_is_named_and_left_unchanged(site: Site) -> None:
     await site.create("media.signals", partitions=5, message_timestamp_type="CreateTime")
-    code, _, err = site.setup()
-    assert code == 1
+    code, out, err = site.setup()
+    assert (code, out) == (2, "")
+    assert await site.topics() == {"media.signals": 5}, "no topic is created with another number"
     assert f"{site.prefix}.media.signals has 5 partitions, expected 3: " in err
     assert 'see docs/howto/runbook.md, "Another number of partitions"' in err
     assert "message.timestamp.type=CreateTime" in err, "all deviations are reported at once"
-    assert (await site.topics())["media.signals"] == 5
+    assert site.setup("--force")[0] == 2, "no option makes that right"
+    assert await site.topics() == {"media.signals": 5}
 
 
-async def test_incompatible_subject_is_an_error_of_one_line(site: Site) -> None:
-    record = "conference.MemberLeft"
+async def add(site: Site, record: str, level: str, **changes: Any) -> str:
+    """Register another version of a record's schema, at this compatibility level; return the subject."""
     subject = f"{site.prefix}.events-{record}"
-    theirs = json.loads(SCHEMAS[record])
-    theirs["fields"] = [{"name": "reason", "type": "int"}]
-    await site.request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(theirs)})
-    code, _, err = site.setup()
-    assert code == 2
-    assert len(err.splitlines()) == 1
-    assert err.startswith(
-        f"error: subject {subject} has a version with which this program's schema of {record} is not FULL_TRANSITIVE compatible ("
+    await site.request("PUT", f"/config/{subject}", {"compatibility": level})
+    await site.request(
+        "POST", f"/subjects/{subject}/versions", {"schema": json.dumps(json.loads(SCHEMAS[record]) | changes)}
     )
-    assert "PIPELINE_TOPIC_PREFIX" in err
+    await site.request("PUT", f"/config/{subject}", {"compatibility": level})
+    return subject
+
+
+@pytest.mark.parametrize("level", ["FULL_TRANSITIVE", "NONE"])
+async def test_incompatible_subject_is_found_before_anything_changes(site: Site, level: str) -> None:
+    record = "conference.MemberLeft"
+    subject = await add(site, record, level, fields=[{"name": "reason", "type": "int"}])
+    code, out, err = site.setup()
+    assert (code, out) == (2, "")
+    line, last = err.splitlines()
+    assert last == NOTHING
+    assert line.startswith(
+        f"differs: version 1 of subject {subject} is not FULL_TRANSITIVE compatible with this program's schema of {record} "
+        "(this program can't read what is written with that version: "
+    )
+    assert line.endswith(
+        ": if you changed the schema, give new fields a default, and keep the old ones that have none; "
+        "else use another PIPELINE_TOPIC_PREFIX, or a program version that fits"
+    )
     assert await site.request("GET", f"/subjects/{subject}/versions") == [1]
+    assert await site.request("GET", f"/config/{subject}") == {"compatibilityLevel": level}
+    assert await site.topics() == {}
+    assert f"{site.prefix}.api.signals-conference.signal.Create" not in await site.request("GET", "/subjects")
+
+
+async def test_a_changed_compatibility_level_is_reset_and_reported(site: Site) -> None:
+    assert site.setup()[0] == 0
+    subject = f"{site.prefix}.events-conference.MemberLeft"
+    await site.request("PUT", f"/config/{subject}", {"compatibility": "NONE"})
+    line = f"set the compatibility level of {subject} to FULL_TRANSITIVE\n"
+    assert site.setup("--dry-run")[:2] == (3, f"would {line}")
+    assert site.setup()[:2] == (0, line)
+    assert await site.request("GET", f"/config/{subject}") == {"compatibilityLevel": "FULL_TRANSITIVE"}
+
+
+async def test_a_compatible_older_version_gets_a_newer_one(site: Site) -> None:
+    record = "conference.MemberLeft"
+    more = [*json.loads(SCHEMAS[record])["fields"], {"name": "later", "type": "string", "default": ""}]
+    subject = await add(site, record, "FULL_TRANSITIVE", fields=more)
+    code, out, _ = site.setup()
+    assert code == 0
+    assert f"registered {subject}" in out.splitlines()
+    assert await site.request("GET", f"/subjects/{subject}/versions") == [1, 2]
+
+
+async def test_dry_run_shows_the_plan_and_changes_nothing(site: Site) -> None:
+    code, out, err = site.setup("--dry-run")
+    assert (code, err) == (3, "")
+    wanted = {f"would create topic {site.prefix}.{name} with 3 partitions" for name in CONTRACT}
+    assert wanted < set(out.splitlines())
+    assert len(out.splitlines()) == 7 + 36
+    assert await site.topics() == {}
+    code, out, _ = site.setup("--dry-run", "--json")
+    assert (code, len(json.loads(out)["plan"]), json.loads(out)["done"]) == (3, 7 + 36, [])
+    assert site.setup()[0] == 0
+    assert site.setup("--dry-run")[:2] == (0, "nothing to do: topics and schemas are as they must be\n")
 
 
 @pytest.mark.parametrize(
     ("env", "text"),
     [
-        ({"SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"}, "check SCHEMA_REGISTRY_URL and that it runs"),
         (
             {"SCHEMA_REGISTRY_URL": "127.0.0.1:8081"},
             "SCHEMA_REGISTRY_URL: expected a URL that begins with http:// or https:// and a host",
         ),
         ({"SCHEMA_REGISTRY_URL": "page"}, "SCHEMA_REGISTRY_URL must name the Confluent-compatible API"),
-        ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "check KAFKA_BOOTSTRAP_SERVERS and that it runs"),
         ({"PIPELINE_PARTITIONS": "0", "PIPELINE_TOPIC_PREFIX": "a.b"}, "PIPELINE_PARTITIONS"),
     ],
 )
@@ -222,12 +274,27 @@ async def test_errors_name_the_remedy(site: Site, env: dict[str, str], text: str
     assert not any("Traceback" in one for one in more)
 
 
+@pytest.mark.parametrize(
+    ("env", "text"),
+    [
+        ({"SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"}, "check SCHEMA_REGISTRY_URL and that it runs"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "check KAFKA_BOOTSTRAP_SERVERS and that it runs"),
+    ],
+)
+async def test_a_server_that_does_not_answer_is_exit_code_1(site: Site, env: dict[str, str], text: str) -> None:
+    code, out, err = site.setup(**env)
+    assert (code, out) == (1, "")
+    [line] = err.splitlines()
+    assert line.startswith("error: ")
+    assert text in line
+
+
 async def test_concurrent_runs_create_each_topic_once(site: Site) -> None:
-    created: list[str] = []
     settings = site.pipe.settings
-    await asyncio.gather(*(setup._create_topics(site.admin, settings, created.append) for _ in range(2)))
+    new = await setup._missing_topics(site.admin, settings, False)
+    created = await asyncio.gather(*(setup._create_topics(site.admin, new, settings) for _ in range(2)))
     assert await setup.check_topics(site.admin, settings) == []
-    assert sorted(created) == sorted(f"created topic {site.prefix}.{name}" for name in CONTRACT)
+    assert sorted([*created[0], *created[1]]) == sorted(f"{site.prefix}.{name}" for name in CONTRACT)
 
 
 async def test_concurrent_setups_succeed(site: Site) -> None:
@@ -240,7 +307,7 @@ async def test_concurrent_setups_succeed(site: Site) -> None:
 
 
 async def test_topic_that_the_broker_rejects_is_named(site: Site) -> None:
-    with pytest.raises(ConfigError, match=r"did not create topic \S+: InvalidReplicationFactorError"):
+    with pytest.raises(ConfigError, match=r"does not create topic \S+: InvalidReplicationFactorError"):
         await setup.setup(site.pipe.settings.model_copy(update={"replication": 999}), lambda _: None)
     assert await site.topics() == {}
 

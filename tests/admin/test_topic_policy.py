@@ -188,7 +188,7 @@ async def test_required_settings_stop_setup_and_worker_unless_forced(pipe: Pipe)
     }
     texts = [f"topic {pipe.topic(name)} has {what}: " for name, what in expected]
     done = run_setup(pipe)
-    assert done.returncode == 1
+    assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert sorted(line.partition(" has ")[0] for line in lines if line.startswith("differs: ")) == sorted(
         f"differs: topic {pipe.topic(name)}" for name, _ in expected
