@@ -12,9 +12,11 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from pipeline.admin.doctor.configuration import check_permissions, check_schemas, check_topics
+from pipeline.admin.doctor.configuration import check_permissions, check_topics
 from pipeline.admin.doctor.context import CheckContext, CheckResult, NotCheckedError, State
+from pipeline.admin.doctor.letters import check_letters
 from pipeline.admin.doctor.progress import check_group, check_lag, check_transactions
+from pipeline.admin.doctor.schemas import check_schemas
 from pipeline.admin.doctor.servers import check_brokers, check_clocks, check_registry
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
@@ -31,6 +33,7 @@ CHECKS: Final[dict[str, tuple[Check, str]]] = {
     "group": (check_group, "broker"),
     "lag": (check_lag, "broker"),
     "transactions": (check_transactions, "broker"),
+    "letters": (check_letters, "broker"),
     "clock": (check_clocks, "broker"),
 }
 """Name to the check, and the server that it requires."""

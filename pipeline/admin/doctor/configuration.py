@@ -1,9 +1,6 @@
-"""Whether topics, schemas and permissions are as `setup` and `worker` require them."""
+"""Whether topics and permissions are as `setup` and `worker` require them."""
 
 from __future__ import annotations
-
-import asyncio
-from typing import Final
 
 from pipeline.admin import setup
 from pipeline.admin.doctor.context import CheckContext, CheckResult, State, counted
@@ -11,7 +8,6 @@ from pipeline.admin.replicas import START, below_minimum
 from pipeline.kafka import acls
 from pipeline.kafka.admin import describe_topics
 from pipeline.kafka.authorization import can_describe_transactions, denied_message, has_authorizer, missing_permissions
-from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, SchemaStatus
 from pipeline.topics import TOPICS
 
 
@@ -44,46 +40,6 @@ def _split(state: State, line: str) -> CheckResult:
     if not separator:
         found, _, remedy = line.rpartition(": ")
     return CheckResult(state, found, remedy)
-
-
-_SETUP: Final = "run `conference-pipeline setup` of this version"
-_PROBLEMS: Final[dict[SchemaStatus, tuple[State, str, str]]] = {
-    "missing": ("wrong", "not registered", _SETUP),
-    "outdated": ("wrong", "registered without this version's schema, which is compatible", _SETUP),
-    "incompatible": (
-        "wrong",
-        "registered with a version that is incompatible with this version's schema",
-        "use another PIPELINE_TOPIC_PREFIX, or a program version that fits",
-    ),
-    "other level": (
-        "warning",
-        f"registered without compatibility level {COMPATIBILITY}: others may register incompatible versions",
-        _SETUP,
-    ),
-}
-
-
-async def check_schemas(context: CheckContext) -> list[CheckResult]:
-    """Compare each subject with the schema of this program version."""
-    subjects = [pair for topic in TOPICS for pair in topic.subjects(context.settings.topic_prefix).items()]
-    async with Registry(context.settings) as registry:
-        found = await asyncio.gather(*(registry.subject_status(*pair) for pair in subjects))
-    by_status: dict[SchemaStatus, list[str]] = {}
-    for (subject, _), status in zip(subjects, found, strict=True):
-        by_status.setdefault(status, []).append(subject)
-    results = [
-        CheckResult(state, f"{_shortened(by_status[status])} {problem}", remedy)
-        for status, (state, problem, remedy) in _PROBLEMS.items()
-        if status in by_status
-    ]
-    ok = f"{len(subjects)} subjects have the schemas of this version, {COMPATIBILITY}"
-    return results or [CheckResult("ok", ok)]
-
-
-def _shortened(names: list[str]) -> str:
-    """Return at most three names and the verb of a sentence."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
 async def check_permissions(context: CheckContext) -> list[CheckResult]:
