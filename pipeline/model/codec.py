@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.errors import SignalError
-from pipeline.model.error_text import fault, one_line, shorten
+from pipeline.model.error_text import UNKNOWN_TYPE, fault, one_line, shorten
 from pipeline.model.events import Event
+from pipeline.model.likely_cause import nearest
 from pipeline.model.signals import SIGNALS, AnySignal, Micros
 from pipeline.model.times import format_time, parse_time
 
@@ -48,7 +49,8 @@ def decode_json(value: bytes) -> AnySignal:
             value = _reduced(value)
         return _from_json(value)
     except msgspec.ValidationError as error:
-        raise SignalError(fault(str(error), partial(_found, value))) from None
+        text = fault(str(error), partial(_found, value))
+        raise SignalError(text + _meant(text)) from None
     except UnicodeDecodeError as error:
         raise SignalError(f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -58,6 +60,13 @@ def decode_json(value: bytes) -> AnySignal:
         if any(words in str(error) for words in _AT_SURROGATE) and _SURROGATE.search(value):
             raise SignalError("the text holds a lone surrogate (\\ud800 to \\udfff without its pair)") from None
         raise SignalError(f"no JSON object (RFC 8259): {error}") from None
+
+
+def _meant(text: str) -> str:
+    """Return the end of an error's text about a type that no signal has: the nearest known one."""
+    _, of_type, found = text.partition(f"{UNKNOWN_TYPE} '")
+    meant = nearest(found, _TYPES) if of_type else ""
+    return f"; do you mean {meant!r}?" if meant else ""
 
 
 def decode_line(line: bytes) -> AnySignal:
@@ -74,6 +83,7 @@ def decode_line(line: bytes) -> AnySignal:
     return decode_json(text)
 
 
+_TYPES: Final = tuple(signal.TYPE for signal in SIGNALS)
 _FIELDS: Final = {signal.TYPE: ("type", *signal.__struct_fields__) for signal in SIGNALS}
 _IDS: Final = {"signal_id", "room_id", "app_id", "operation_id", "session_uuid"}
 _HOLLOW: Final = {0x5B: b"[]", 0x7B: b"{}"}

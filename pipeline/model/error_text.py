@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 SHOWN: Final = 40  # characters of a bad value that an error message shows
+UNKNOWN_TYPE: Final = "Expected the type of a signal, got"
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -31,7 +32,7 @@ def fault(message: str, find: Callable[[str, str], str], prefix: str = "") -> st
     what, path = message.rsplit(" - at `$", 1) if " - at `$" in message else (message, "")
     what, path = one_line(what).replace("`", ""), path.rstrip("`").lstrip(".")
     if what.startswith("Invalid value "):  # of the tag: the only field with a fixed list of values
-        what = "Expected the type of a signal, got " + what.removeprefix("Invalid value ")
+        what = f"{UNKNOWN_TYPE} " + what.removeprefix("Invalid value ")
     elif path and what.startswith("Expected") and ", got" not in what:
         field, _, index = path.partition("[")
         what = f"{what}, got {find(field, index)}"

@@ -15,6 +15,7 @@ from pipeline.core.partition import Partition
 from pipeline.errors import SignalError
 from pipeline.metrics import Metrics
 from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
+from pipeline.model.likely_cause import likely_cause
 from pipeline.model.signals import AnySignal, ConferenceCreate, MemberJoined
 from pipeline.settings import Settings
 from pipeline.topics import API
@@ -42,7 +43,10 @@ class SignalReader:
         """
         if isinstance(record, CutRecord) and record.fault:
             raise SignalError(record.fault)
-        signal = self._decoder.decode(record.value)
+        try:
+            signal = self._decoder.decode(record.value)
+        except SignalError as error:
+            raise SignalError(f"{error}{likely_cause(record.value or b'', record.headers)}") from None
         topic = "api" if source.topic == self._api else "media"
         if topic != signal.TOPIC:
             raise SignalError(f"{signal.TYPE} belongs on the {signal.TOPIC} topic, not on {source.topic}")
@@ -70,7 +74,8 @@ class SignalReader:
             return None
         return SignalError(
             f"room {signal.room_id[:60]!r} belongs on partition {right}, this is {source.partition}: signals must be "
-            "produced with the murmur2 partitioner of the Java client (librdkafka: partitioner=murmur2_random)"
+            "produced with the murmur2 partitioner of the Java client (librdkafka: partitioner=murmur2_random; others: "
+            "docs/howto/connect-an-engine.md)"
         )
 
     def count_barrier_wait(self) -> None:
