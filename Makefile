@@ -1,6 +1,6 @@
 # Needs Python >= 3.11 and make; uses uv if it is on PATH. Java and Docker are not needed.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check events docs bench fuzz lock clean
+.PHONY: help install demo test test-chaos check events docs bench fuzz lock clean
 
 BIN := .venv/bin
 BENCH_STAMP := .venv-bench/.installed-bench
@@ -17,8 +17,12 @@ install: $(DEV_STAMP) ## create .venv with the pinned requirements
 demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 	@$(BIN)/conference-pipeline demo
 
-test: $(DEV_STAMP) ## run all tests with coverage; starts Kafka and a registry
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=$(COVERAGE)
+test: $(DEV_STAMP) ## run all tests but test-chaos, with coverage; starts Kafka and a registry
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
+		--cov --cov-report=term --cov-fail-under=$(COVERAGE)
+
+test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for four minutes
+	@$(BIN)/python -m pytest tests/chaos/test_chaos.py
 
 check: $(DEV_STAMP) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .

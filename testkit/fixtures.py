@@ -38,19 +38,15 @@ from testkit.pipe import Pipe
 from testkit.servers import BROKER, SHARED, NoServersError, Servers, own_stack, sweep
 from testkit.servers import servers as find_servers
 
-PROCESSES = 3
-"""Tests with a broker mostly wait: one process more than the cores of the smallest supported machine."""
+PROCESSES = 5
+"""Tests with a broker mostly wait: three more than the cores of the smallest supported machine."""
 FIRST = (
-    "chaos", "security", "doctor", "checker", "takeover", "demo", "image", "hanging_transactions", "add_an_event",
-    "bugs", "stack", "operations", "watchdog", "setup", "commands", "interop", "worker", "doctor_secured",
-    "schema_registry", "writers_schemas", "topic_policy", "fetch", "exits", "loss", "trace_context", "bad_input",
-    "room_rules", "fuzz", "hostile", "raw_load", "raw_batches",
+    "topic_watch", "hanging_transactions", "commands", "security", "demo", "doctor", "operations", "image",
+    "takeover", "worker", "kafka_watch", "doctor_secured", "takeover_checks", "watchdog", "setup", "fuzz", "terminal",
+    "oauth", "transaction_owners", "wire", "stack", "import", "process", "bugs", "broken_batches", "exits",
+    "topic_policy", "recovery", "add_an_event", "doctor_topics", "doctor_letters", "fetch",
 )  # fmt: skip
-"""Test files (test_NAME.py) to start first, the longest first; then all others.
-
-The scheduler gives a process its next file before the current one ends. A file given to the process that runs
-test_chaos.py waits for its last tests, so it must be short.
-"""
+"""Test files (test_NAME.py) to start first, the longest first; then all others."""
 _USED: list[str] = []
 
 

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions
 
-from pipeline.kafka.admin import admin_client
+from pipeline.kafka.admin import admin_client, describe_topics
 from pipeline.kafka.group_offsets import committed_offsets
 from pipeline.model import framing
 from pipeline.model import signals as s
@@ -64,6 +64,8 @@ async def test_a_signal_topic_is_replaced_without_a_loss(pipe: Pipe) -> None:
         await pipe.until_events(2 * len(ROOMS))
         async with admin_client(pipe.settings) as admin:
             await admin.create_partitions({topic: NewPartitions(pipe.settings.partitions + 1)})
+            while (await describe_topics(admin, [topic])).topics[topic].partitions == pipe.settings.partitions:
+                await asyncio.sleep(0.05)
         await send_to_all_partitions(pipe, volumes("b"))
         assert (await ended(worker))[0] == 2
     await send_to_all_partitions(pipe, volumes("c"))

@@ -13,10 +13,12 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from pipeline.errors import PipelineError
+from testkit.pipe import ROOT
 from testkit.servers import Servers
-from tests.chaos import bugs, bugs_rules, patches
+from tests.chaos import bite, bugs, bugs_rules, patches
 from tests.chaos.bug_scenarios import SCENARIOS, Stage, a_death, a_unit, other_offsets
 from tests.chaos.bugs import BUGS
+from tests.chaos.faults import FAULTS
 
 KAFKA = (a_death, a_unit, other_offsets)
 EXPECTED = (PipelineError, KafkaError, TimeoutError, asyncio.CancelledError)
@@ -104,3 +106,10 @@ async def test_each_bug_changes_the_result_on_a_broker(
     name: str, monkeypatch: pytest.MonkeyPatch, servers: Servers
 ) -> None:
     await bites(name, monkeypatch, lambda: servers)
+
+
+def test_bite_names_existing_bugs_faults_and_tests() -> None:
+    assert BUGS.keys() >= {*bite.SHOWN_BY, *bite.NODES, *bite.IN_THE_CORE}
+    shown_by = {name for plan in (*bite.SHOWN_BY.values(), bite.OTHERS) for name in plan.split(",")}
+    assert {fault.name for fault in FAULTS} >= shown_by
+    assert [name for name in bite.CORE_TESTS if not (ROOT / "tests" / name).is_file()] == []
