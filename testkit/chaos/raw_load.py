@@ -19,7 +19,7 @@ from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaException
 
 from testkit.chaos.load import POISON, SLOW_ACK_US, Rooms, Signal
-from testkit.chaos.logs import API, MEDIA, POISON_HEADER
+from testkit.chaos.logs import API, MEDIA, POISON_HEADER, topic_of
 from testkit.raw_batches import CODECS, NO_ANSWER, RawProducer, Record, batch, compress, gzip, snappy
 
 HEADER_KEYS: Final = (b"\xff\xfe", b"", b"ce_signal", b"content-type", b"last-offset", b"traceparent", b"x" * 3000)
@@ -114,14 +114,14 @@ class RawLoad(threading.Thread):
             signal = self._heads.pop(place, None) or self._rooms.next(place)
             if signal is None:
                 break
-            if chosen and (_name(signal), signal["room_id"]) != (_name(chosen[0]), chosen[0]["room_id"]):
+            if chosen and (topic_of(signal), signal["room_id"]) != (topic_of(chosen[0]), chosen[0]["room_id"]):
                 self._heads[place] = signal
                 break
             chosen.append(signal)
         if chosen:
             records = [self._record(signal) for signal in chosen]
             room_id = chosen[0]["room_id"]
-            self._send((self._topic(_name(chosen[0])), self.partition(room_id)), self._batch(records), len(records))
+            self._send((self._topic(topic_of(chosen[0])), self.partition(room_id)), self._batch(records), len(records))
 
     def partition(self, room_id: str) -> int:
         """Return the room's partition by the Java client's default partitioner."""
@@ -226,10 +226,6 @@ class RawLoad(threading.Thread):
         if answer.stored and now - answer.append_time_ms * 1000 > SLOW_ACK_US:
             for offset in range(answer.base_offset, answer.base_offset + records):
                 self.late[*place, offset] = now
-
-
-def _name(signal: Signal) -> str:
-    return API if signal["type"].startswith("conference.") else MEDIA
 
 
 def _moved(record: Record, delta: int) -> Record:

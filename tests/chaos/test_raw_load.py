@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from pipeline.kafka.schema_registry import Registry
+from testkit import raw_batches
 from testkit.chaos.encode import encoder
 from testkit.chaos.load import RoomLife, Rooms
 from testkit.chaos.logs import API, MEDIA, POISON_HEADER, Reader
 from testkit.chaos.raw_load import RawLoad
 from testkit.pipe import Pipe
-from testkit.raw_batches import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP
-from testkit.raw_fetch import BrokenBatchError, RawReader, StoredRecord
+from testkit.raw_batches import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, Record
+from testkit.raw_fetch import BrokenBatchError, RawReader, StoredBatch, StoredRecord
 
 
 @pytest.mark.broker
@@ -92,3 +93,12 @@ def test_rooms_live_again_at_once_and_later() -> None:
     ]
     assert min(distances) < 5
     assert max(distances) > 20
+
+
+@pytest.mark.parametrize(("topic", "is_signal"), [("x.api.signals", True), ("x.media.signals", False)])
+def test_the_checker_expects_a_type_on_its_topic(topic: str, is_signal: bool) -> None:
+    """Brokers repair some broken batches, and those hold API signals for either topic."""
+    destroy = b'{"type": "conference.destroy", "signal_id": "s", "room_id": "r", "occurred_at": "2026-11-22T00:00:00Z"}'
+    reader = Reader("127.0.0.1:1", "http://127.0.0.1:1", str, "none")
+    [signal] = reader._signals(topic, 0, [StoredBatch(raw_batches.batch([Record(b"r", destroy)]))])
+    assert (signal.value is not None) is is_signal
