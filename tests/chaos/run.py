@@ -30,6 +30,8 @@ SLOW_RECOVERY: Final = 25.0
 """Seconds, in addition to the session timeout, that a recovery may take on a busy machine."""
 OUT_OF_STEP: Final = 2.0
 """Seconds by which one signal topic may be ahead of the other under gentle faults: one or two polls."""
+STRAGGLERS: Final = 2
+"""Media no-ops of a run whose reason may be another than the checker's."""
 ENOUGH: Final = 10
 """Violations after which the remaining partitions are not checked."""
 LONGEST_SILENCE: Final = 30.0
@@ -169,14 +171,27 @@ def _counters(testbed: Testbed) -> Counter[tuple[str, str]]:
     return +counted
 
 
+def counters_fault(metrics: Counter[tuple[str, str]], counts: Counter[tuple[str, str]]) -> str:
+    """Return how the workers' counters differ from the checker's; "" if they do not.
+
+    A no-op of a media signal leaves no record. So the checker can't see that one came late, behind a signal of the
+    other topic, and had another reason for it: STRAGGLERS of them may differ.
+    """
+    too_many, missing = metrics - counts, counts - metrics
+    if not too_many and not missing:
+        return ""
+    only_reasons = {name for name, _ in (*too_many, *missing)} == {"no_ops"}
+    if only_reasons and too_many.total() == missing.total() <= STRAGGLERS:
+        return ""
+    return f"the counters differ: {too_many} too many, {missing} missing"
+
+
 def _result(
     testbed: Testbed, verdict: Verdict, metrics: Counter[tuple[str, str]] | None, loaded: float, settle: bool
 ) -> dict[str, Any]:
     config = testbed.config
-    if metrics is not None and metrics != +verdict.counts:
-        verdict.violations.append(
-            f"the counters differ: {metrics - verdict.counts} too many, {verdict.counts - metrics} missing"
-        )
+    if metrics is not None and (fault := counters_fault(metrics, verdict.counts)):
+        verdict.violations.append(fault)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),

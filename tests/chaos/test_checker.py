@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from testkit.chaos.checker import Verdict, check
 from testkit.chaos.logs import API, MEDIA, PartitionLog, Signal
 from testkit.model import GONE_US, Model
 from tests.chaos.made_logs import FOREVER, START, WATCHDOG, made, publish, set_positions, set_rows, valid
+from tests.chaos.run import counters_fault
 from tests.chaos.wrong_logs import WRONGS
 
 
@@ -154,3 +156,16 @@ def test_late_acknowledgement_excuses_an_early_end_of_a_gone_room() -> None:
     assert (result.violations, result.excused) == ([], 1)
     echo.unstamped = True
     assert verdict(log).violations == []
+
+
+def test_only_reasons_of_few_no_ops_may_differ() -> None:
+    counts = Counter({("events", "a"): 5, ("no_ops", "room_gone"): 5, ("no_ops", "join"): 5})
+    assert counters_fault(counts, counts) == ""
+    late = Counter({("events", "a"): 5, ("no_ops", "room_gone"): 4, ("no_ops", "join"): 6})
+    assert counters_fault(late, counts) == ""
+    for wrong in (
+        {("events", "a"): 5, ("no_ops", "room_gone"): 2, ("no_ops", "join"): 8},
+        {("events", "a"): 5, ("no_ops", "room_gone"): 4, ("no_ops", "join"): 5},
+        {("events", "a"): 4, ("no_ops", "room_gone"): 6, ("no_ops", "join"): 5},
+    ):
+        assert "the counters differ" in counters_fault(Counter(wrong), counts)
