@@ -10,6 +10,7 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     lines                                        lines of an input, in bounded memory
     replay                                       the rules applied to a file, without Kafka
     kafka                                        clients of Kafka and of the schema registry
+    view                                         the rooms as they are now, and the outcomes of signals
     worker                                       one Faust process: one Kafka transaction per unit of work
     engines                                      media engines' events to signals
     admin, devstack, demo                        setup and doctor; local servers; a recorded conference

@@ -7,6 +7,7 @@ PipelineError                 the base of all
 ├── PackedError               a large batch must be unpacked first (pipeline.core.merge)
 ├── UnknownSchemaError        a value's schema id was not looked up yet (pipeline.model.decoders)
 ├── RegistryDownError         the schema registry is unavailable: retry (pipeline.kafka.schema_registry)
+├── StaleViewError            the rooms view is not current: retry (pipeline.view.rooms_view)
 ├── DemoError                 the demo published other events than expected (pipeline.demo.worker_process)
 └── FatalError                the process must exit with a code other than 0; its restart recovers the state
     ├── ConfigError           topics, partitions, schemas or settings do not match: an operator must act

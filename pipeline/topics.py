@@ -50,6 +50,8 @@ NOOPS: Final = Topic("signals.noops", "delete", True, ("conference.NoOp",))
 DEAD: Final = Topic("signals.dead", "delete", True)
 
 SIGNAL_TOPICS: Final = (API, MEDIA)
+OUTCOMES: Final = (EVENTS, REJECTED, NOOPS, DEAD)
+"""The topics whose records name the signal that caused them, in the header `ce_signal`."""
 TOPICS: Final = (API, MEDIA, EVENTS, ROOMS, REJECTED, NOOPS, DEAD)
 
 

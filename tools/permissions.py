@@ -18,6 +18,11 @@ ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
     "setup": ("`setup`", lambda: acls.setup(DEFAULTS)),
     "producer": ("A producer of signals, `send`", lambda: acls.producer(DEFAULTS)),
     "consumer": (f"A consumer of events in the group `{GROUP}`", lambda: acls.consumer(DEFAULTS, GROUP)),
+    "viewer": ("The rooms view, `rooms`", lambda: acls.viewer(DEFAULTS)),
+    "requester": (
+        "`signal`, which sends one and shows its outcome",
+        lambda: acls.producer(DEFAULTS) + acls.outcomes(DEFAULTS),
+    ),
 }
 """User name in the examples to title and permissions."""
 

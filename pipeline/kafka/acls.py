@@ -1,4 +1,4 @@
-"""Least privilege: the permissions that each of the four roles needs, and no others.
+"""Least privilege: the permissions that each role needs, and no others.
 
 The documentation, the check at start-up, the tests and the charts read this list. Without any one entry, the role ends
 with an error that names it. Read and Write include Describe (Kafka's rule), so Describe is listed only without them.
@@ -91,6 +91,17 @@ def consumer(settings: Settings, group: str = "") -> list[Acl]:
     """Return the permissions of `events`, or with `group` of another consumer of events."""
     events = Acl("topic", topics.EVENTS.full_name(settings.topic_prefix), "Read", "to read events")
     return [events, Acl("group", group, "Read", "partitions and offsets")] if group else [events]
+
+
+def viewer(settings: Settings) -> list[Acl]:
+    """Return the permissions of the rooms view."""
+    return [Acl("topic", topics.ROOMS.full_name(settings.topic_prefix), "Read", "to read the rooms")]
+
+
+def outcomes(settings: Settings) -> list[Acl]:
+    """Return the permissions to learn the outcomes of signals."""
+    names = [topic.full_name(settings.topic_prefix) for topic in topics.OUTCOMES]
+    return [Acl("topic", name, "Read", "to learn what became of a signal") for name in names]
 
 
 def commands(acls: Iterable[Acl], principal: str) -> list[str]:

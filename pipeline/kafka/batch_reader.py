@@ -24,6 +24,8 @@ LOOK_SECONDS: Final = 1.0
 """Time after which an idle fetch task wakes without a reason."""
 OnCorrupt = Callable[[TopicPartition, int], None]
 """Called with the first offset of a batch whose checksum is wrong. The batch will be fetched again."""
+OnAnswer = Callable[[TopicPartition], object]
+"""Called when a partition's leader has answered a fetch, also with nothing."""
 
 
 class _Client:
@@ -32,8 +34,8 @@ class _Client:
     aiokafka's own container of them does not give them away.
     """
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, on_answer: OnAnswer | None) -> None:
+        self._client, self._on_answer = client, on_answer
         self.fetched: dict[TopicPartition, bytes] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -43,8 +45,11 @@ class _Client:
         response = await self._client.send(node_id, request, **options)
         if isinstance(request, FetchRequest):
             for topic, partitions in response.topics:
-                for number, *_, records in partitions:
-                    self.fetched[TopicPartition(topic, number)] = records
+                for number, error, *_, records in partitions:
+                    tp = TopicPartition(topic, number)
+                    self.fetched[tp] = records
+                    if self._on_answer is not None and not error:
+                        self._on_answer(tp)
         return response
 
 
@@ -114,14 +119,20 @@ def _raise(tp: TopicPartition, offset: int) -> None:
     raise CorruptRecordException(f"{tp.topic} partition {tp.partition}: wrong checksum of the batch at offset {offset}")
 
 
-def by_batch(consumer: AIOKafkaConsumer, on_corrupt: OnCorrupt = _raise, *, strict: bool = False) -> None:
+def by_batch(
+    consumer: AIOKafkaConsumer,
+    on_corrupt: OnCorrupt = _raise,
+    *,
+    strict: bool = False,
+    on_answer: OnAnswer | None = None,
+) -> None:
     """Make a started consumer return each batch as a StoredBatch. Unreturned results are fetched again.
 
     `on_corrupt` raises CorruptRecordException by default. `strict`: see StoredBatch.
     """
     fetcher = consumer._fetcher
     if not isinstance(fetcher._records, _FetchedBatches):
-        client = fetcher._client = _Client(fetcher._client)
+        client = fetcher._client = _Client(fetcher._client, on_answer)
         fetcher._records = _FetchedBatches(client.fetched, on_corrupt, strict)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as Errors
@@ -39,6 +39,29 @@ def assign_and_seek(reader: AIOKafkaConsumer, offsets: Mapping[TopicPartition, i
         reader.seek(tp, offset)
 
 
+def batch_consumer(settings: Settings, isolation: str, reset: str = "earliest") -> AIOKafkaConsumer:
+    """Return a consumer without a group, for `start_batch_consumer`. Raises ConfigError.
+
+    `reset`: where to go on when an offset is out of range; "none" raises OffsetOutOfRangeError.
+    """
+    return AIOKafkaConsumer(
+        **client_options(settings),
+        isolation_level=isolation,
+        auto_offset_reset=reset,
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=4 << 20,
+        # A request waits behind a fetch that finds nothing, as it does before an open transaction.
+        fetch_max_wait_ms=50,
+    )
+
+
+async def start_batch_consumer(consumer: AIOKafkaConsumer, **options: Any) -> None:
+    """Connect a consumer that returns batches; `options` are those of `by_batch`. Raises KafkaError."""
+    await consumer.start()
+    by_batch(consumer, **options)
+    look_rarely(consumer)
+
+
 class LogOffsets:
     """Offsets of the topics of one pipeline.
 
@@ -56,23 +79,11 @@ class LogOffsets:
 
     async def start(self) -> None:
         """Connect both consumers."""
-        self.committed, self.uncommitted = self._consumer("read_committed"), self._consumer("read_uncommitted")
-        self._consumers = self.committed, self.uncommitted
-        await asyncio.gather(*(consumer.start() for consumer in self._consumers))
-        for consumer in self._consumers:
-            by_batch(consumer)
-            look_rarely(consumer)
-
-    def _consumer(self, isolation: str) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **client_options(self._settings),
-            isolation_level=isolation,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=4 << 20,
-            # A request waits behind a fetch that finds nothing, as it does before an open transaction.
-            fetch_max_wait_ms=50,
+        self.committed, self.uncommitted = (
+            batch_consumer(self._settings, isolation) for isolation in ("read_committed", "read_uncommitted")
         )
+        self._consumers = self.committed, self.uncommitted
+        await asyncio.gather(*map(start_batch_consumer, self._consumers))
 
     async def stop(self) -> None:
         """Disconnect both consumers."""

@@ -1,0 +1,191 @@
+"""Reads partitions read_committed and follows them: what has been applied so far, and whose leaders are silent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from pipeline.core.merge import Record
+from pipeline.kafka.batch_reader import check_tasks
+from pipeline.kafka.log_offsets import assign_and_seek, batch_consumer, start_batch_consumer
+from pipeline.kafka.schema_registry import Registry, RegistryDownError
+from pipeline.kafka.stored_batch import StoredBatch
+from pipeline.settings import Settings
+
+IDLE_MS: Final = 250
+"""Milliseconds to wait for records while nobody waits for a position."""
+AWAITED_MS: Final = 10
+"""The same while somebody does: markers and aborted records move a position without a record."""
+RECORDS_PER_TURN: Final = 250
+"""Records applied without yielding to the loop."""
+REGISTRY_SECONDS: Final = 1.0
+"""Seconds between two requests to a registry that is down."""
+Apply = Callable[[TopicPartition, list[Record]], Awaitable[None]]
+"""Applies records of a partition, in their order."""
+OnBadBatch = Callable[[TopicPartition, StoredBatch, str], object]
+Notice = Callable[[str], object]
+"""Receives one line of text about something that a person may want to know."""
+
+
+class Follower:
+    """Follows partitions from given offsets on.
+
+    Args:
+        apply: called with all committed records.
+        on_bad_batch: called with a partition, a batch of it that can't be read, and the reason; then it is skipped.
+        notice: receives lines of text for a log.
+    """
+
+    def __init__(self, settings: Settings, apply: Apply, on_bad_batch: OnBadBatch, notice: Notice) -> None:
+        self._settings, self._apply, self._on_bad_batch, self._notice = settings, apply, on_bad_batch, notice
+        self._positions: dict[TopicPartition, int] = {}
+        self._answered: dict[TopicPartition, float] = {}
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._failure: BaseException | None = None
+        self._interruption: Exception | None = None
+        self.consumer: AIOKafkaConsumer = None
+
+    async def start(self) -> None:
+        """Connect. Raises ConfigError, KafkaError."""
+        self.consumer = batch_consumer(self._settings, "read_committed", "none")
+        await start_batch_consumer(self.consumer, on_corrupt=self._corrupt, on_answer=self.answered)
+
+    def _corrupt(self, tp: TopicPartition, offset: int) -> None:
+        self._notice(f"{tp.topic}/{tp.partition}/{offset}: wrong checksum of a batch: fetching it again")
+
+    async def stop(self) -> None:
+        """Disconnect, and end all waiting."""
+        self.fail(ConnectionError("the reader was closed"))
+        await self.consumer.stop()
+
+    def begin(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Follow these partitions from these offsets on, and no others."""
+        assign_and_seek(self.consumer, offsets)
+        self._positions = dict(offsets)
+        now = time.monotonic()
+        self._answered = dict.fromkeys(offsets, now)
+
+    def answered(self, tp: TopicPartition) -> None:
+        """Note that the leader of a partition has answered."""
+        self._answered[tp] = time.monotonic()
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the leader answered whose last answer is the oldest; infinity before `begin`."""
+        return time.monotonic() - min(self._answered.values(), default=-float("inf"))
+
+    @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The next offset of each partition: everything before it that is committed has been applied."""
+        return self._positions
+
+    async def turn(self) -> bool:
+        """Apply what has come, or wait a little; return whether a position moved.
+
+        Raises KafkaError, FatalError, what `apply` and `on_bad_batch` raise, and the error given to `interrupt`.
+        """
+        if (interruption := self._interruption) is not None:
+            self._interruption = None
+            raise interruption
+        fetched = await self.consumer.getmany(timeout_ms=AWAITED_MS if self._waiting else IDLE_MS)
+        for tp, batches in fetched.items():
+            for batch in batches:
+                await self._read(tp, batch)
+        if not fetched:
+            check_tasks(self.consumer)
+        before = self._positions
+        # Only after the records are applied: the consumer's position is behind all that it has returned.
+        self._positions = {tp: await self.consumer.position(tp) for tp in before}
+        self.wake()
+        return self._positions != before
+
+    async def _read(self, tp: TopicPartition, batch: StoredBatch) -> None:
+        try:
+            records = batch.read_all()
+        except Exception as error:  # BatchError; whatever else a codec raises on foreign bytes
+            self._on_bad_batch(tp, batch, str(error))
+            return
+        for begin in range(0, len(records), RECORDS_PER_TURN):
+            await self._apply(tp, records[begin : begin + RECORDS_PER_TURN])
+            await asyncio.sleep(0)
+
+    async def until(self, check: Callable[[], bool]) -> None:
+        """Wait until `check` returns true; it is called after each turn. Raises the error that ended the reading."""
+        if self._failure is not None:
+            raise self._failure
+        if check():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((check, future))
+        try:
+            await future
+        finally:
+            self._waiting = [one for one in self._waiting if one[1] is not future]
+
+    def wake(self) -> None:
+        """Let those go on whose check returns true now."""
+        for check, future in self._waiting:
+            if not future.done() and check():
+                future.set_result(None)
+
+    def interrupt(self, error: Exception) -> None:
+        """Raise this error in the next turn."""
+        self._interruption = error
+
+    def fail(self, error: BaseException) -> None:
+        """Give all that wait, now or later, this error."""
+        self._failure = error
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+
+
+async def learn_schemas(registry: Registry, table: Any, records: Iterable[Record], notice: Notice) -> None:
+    """Teach a table of `pipeline.view.tables` the schemas of these records. While the registry is down, wait."""
+    for schema_id in table.unknown(records):
+        while True:
+            try:
+                text = await registry.schema(schema_id)
+                break
+            except RegistryDownError as error:
+                notice(f"waiting for the registry: {error}")
+                await asyncio.sleep(REGISTRY_SECONDS)
+        table.learn(schema_id, text)
+
+
+class LogEnds:
+    """Asks for the ends of logs. Calls for a partition that come while a request is under way share the next one."""
+
+    def __init__(self, ask: Callable[[TopicPartition], Awaitable[int]]) -> None:
+        self._ask = ask
+        self._running: dict[TopicPartition, asyncio.Task[int]] = {}
+        self._next: dict[TopicPartition, asyncio.Task[int]] = {}
+
+    async def after_now(self, tp: TopicPartition) -> int:
+        """Return the end of a log, asked for after this call. Raises KafkaError."""
+        task = self._next.get(tp)
+        if task is None:
+            task = self._next[tp] = asyncio.create_task(self._request(tp, self._running.get(tp)))
+        return await asyncio.shield(task)
+
+    async def _request(self, tp: TopicPartition, before: asyncio.Task[int] | None) -> int:
+        if before is not None:
+            await asyncio.wait([before])
+        task = self._running[tp] = self._next.pop(tp)
+        try:
+            return await self._ask(tp)
+        finally:
+            if self._running.get(tp) is task:
+                del self._running[tp]
+
+    async def stop(self) -> None:
+        """End all requests."""
+        tasks = [*self._running.values(), *self._next.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

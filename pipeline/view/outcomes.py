@@ -1,0 +1,178 @@
+"""Waits for the outcomes of signals: follows the topics of events, rejections, no-ops and dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Self
+
+from aiokafka.structs import TopicPartition
+
+from pipeline import topics
+from pipeline.core.merge import Record
+from pipeline.errors import SignalError
+from pipeline.kafka import acls
+from pipeline.kafka.authorization import require_topics
+from pipeline.kafka.schema_registry import Registry
+from pipeline.kafka.stored_batch import StoredBatch
+from pipeline.settings import Settings
+from pipeline.view.follower import Follower, Notice, learn_schemas
+from pipeline.view.tables.outcomes_table import KEEP_SECONDS, Outcome, OutcomesTable, Place
+
+EXPIRE_SECONDS: Final = 1.0
+"""Seconds between two looks for outcomes that are too old."""
+
+
+class Outcomes:
+    """What became of signals that are appended after entering. An asynchronous context manager.
+
+    Args:
+        partitions: the partition numbers to read; None: all.
+        media: also keep the outcomes of media signals. They have none when the signal had no effect.
+        keep: seconds for which an outcome is kept after it was read.
+        back: also read the records of the last `back` seconds; `loaded` waits for them.
+        notice: receives lines of text for a log: what is no outcome, the registry is down.
+
+    Entering raises ConfigError, KafkaError.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        partitions: Iterable[int] | None = None,
+        media: bool = False,
+        keep: float = KEEP_SECONDS,
+        back: float = 0.0,
+        notice: Notice = lambda _: None,
+    ) -> None:
+        self._settings, self._partitions, self._back, self._notice = settings, partitions, back, notice
+        names = topics.signal_topics(settings.topic_prefix)
+        self._table = OutcomesTable(names.values() if media else [names["api"]], keep)
+        self._dead = topics.DEAD.full_name(settings.topic_prefix)
+        self._follower = Follower(settings, self._apply, self._bad_batch, notice)
+        self._waiting: dict[Place, set[asyncio.Future[Outcome]]] = {}
+        self._failure: BaseException | None = None
+        self._open = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        found = await require_topics(self._settings, acls.outcomes(self._settings))
+        async with contextlib.AsyncExitStack() as opened:
+            self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
+            opened.push_async_callback(self._follower.stop)
+            await self._follower.start()
+            numbers = None if self._partitions is None else set(self._partitions)
+            followed = [
+                TopicPartition(name, number)
+                for name, count in found.items()
+                for number in range(count)
+                if numbers is None or number in numbers
+            ]
+            self._ends = await self._follower.consumer.end_offsets(followed)
+            self._follower.begin(await self._starts(followed))
+            self._task = asyncio.create_task(self._run())
+            opened.push_async_callback(self._cancel)
+            self._open = opened.pop_all()
+        return self
+
+    async def _starts(self, followed: list[TopicPartition]) -> dict[TopicPartition, int]:
+        if not self._back:
+            return dict(self._ends)
+        since = int((time.time() - self._back) * 1000)
+        found = await self._follower.consumer.offsets_for_times(dict.fromkeys(followed, since))
+        return {tp: self._ends[tp] if at is None else min(at.offset, self._ends[tp]) for tp, at in found.items()}
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def _cancel(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._fail(ConnectionError("the reader of outcomes was closed"))
+
+    async def _run(self) -> None:
+        checked = 0.0
+        try:
+            while True:
+                await self._follower.turn()
+                now = time.monotonic()
+                if now - checked > EXPIRE_SECONDS:
+                    self._table.expire(now)
+                    checked = now
+        except Exception as error:
+            self._follower.fail(error)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _apply(self, tp: TopicPartition, records: list[Record]) -> None:
+        letter, now = tp.topic == self._dead, time.monotonic()
+        if not letter:
+            await learn_schemas(self._registry, self._table, records, self._notice)
+        for record in records:
+            try:
+                place = self._table.apply(tp.topic, tp.partition, record, now, letter=letter)
+            except (SignalError, ValueError) as error:
+                self._notice(f"{tp.topic}/{tp.partition}/{record.offset}: no outcome: {error}; skipped")
+                continue
+            if place is not None and self._waiting:
+                self._resolve(place)
+
+    def _resolve(self, place: Place) -> None:
+        outcome, last = self._table.get(place), self._table.covered(place)
+        places = [place] if last == place.offset else _within(self._waiting, place, last)
+        for one in places:
+            for future in self._waiting.get(one, ()):
+                if not future.done() and outcome is not None:
+                    future.set_result(outcome)
+
+    def _bad_batch(self, tp: TopicPartition, batch: StoredBatch, fault: str) -> None:
+        self._notice(f"{tp.topic}/{tp.partition}/{batch.first}: no outcomes: {fault}; skipped")
+
+    async def loaded(self) -> None:
+        """Wait until everything has been read that was there on entering. Raises KafkaError, FatalError."""
+        positions = self._follower
+        await positions.until(lambda: all(positions.positions[tp] >= end for tp, end in self._ends.items()))
+
+    async def outcome(self, place: Place) -> Outcome:
+        """Wait for the outcome of the signal at this place. Set a time limit: nothing may come, and means nothing.
+
+        Raises the error that ended the reading.
+        """
+        if (known := self._table.get(place)) is not None:
+            return known
+        if self._failure is not None:
+            raise self._failure
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(place, set()).add(future)
+        try:
+            return await future
+        finally:
+            self._waiting[place].discard(future)
+            if not self._waiting[place]:
+                del self._waiting[place]
+
+    def get(self, place: Place) -> Outcome | None:
+        """Return the outcome of the signal at this place if it is known. None does not mean that it had none."""
+        return self._table.get(place)
+
+    def find(self, signal_id: str) -> Outcome | None:
+        """Return the outcome of a signal by its signal_id if it is known; of a repeated one that of the first."""
+        return self._table.find(signal_id)
+
+
+def _within(waiting: Iterable[Place], first: Place, last: int) -> list[Place]:
+    """Return the places of one partition from `first` to the offset `last`."""
+    return [one for one in waiting if one[:2] == first[:2] and first.offset <= one.offset <= last]
+
+
+def place_of(metadata: Any) -> Place:
+    """Return the place that a producer's acknowledgement names."""
+    return Place(metadata.topic, metadata.partition, metadata.offset)
