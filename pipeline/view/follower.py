@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -25,6 +25,10 @@ RECORDS_PER_TURN: Final = 250
 """Records applied without yielding to the loop."""
 REGISTRY_SECONDS: Final = 1.0
 """Seconds between two requests to a registry that is down."""
+STALE_SECONDS: Final = 5.0
+"""Seconds without an answer of a partition's leader after which what was read is stale."""
+GAP_SECONDS: Final = 5.0
+"""Seconds without progress, while leaders answer, after which only a compaction gap is left before the end."""
 Apply = Callable[[TopicPartition, list[Record]], Awaitable[None]]
 """Applies records of a partition, in their order."""
 OnBadBatch = Callable[[TopicPartition, StoredBatch, str], object]
@@ -103,6 +107,19 @@ class Follower:
         self._positions = {tp: await self.consumer.position(tp) for tp in before}
         self.wake()
         return self._positions != before
+
+    async def up_to(self, ends: Mapping[TopicPartition, int]) -> AsyncIterator[int]:
+        """Take turns until these ends are reached. Yield how many offsets are missing, before each turn.
+
+        Compaction may leave no record between a position and an open transaction; then the end is not awaited.
+        """
+        moved = time.monotonic()
+        while missing := sum(max(0, ends[tp] - at) for tp, at in self._positions.items()):
+            yield missing
+            if await self.turn():
+                moved = time.monotonic()
+            elif time.monotonic() - moved > GAP_SECONDS and self.silent < STALE_SECONDS:
+                return
 
     async def _read(self, tp: TopicPartition, batch: StoredBatch) -> None:
         try:

@@ -116,14 +116,18 @@ class Outcomes:
         letter, now = tp.topic == self._dead, time.monotonic()
         if not letter:
             await learn_schemas(self._registry, self._table, records, self._notice)
+        complete: dict[Place, None] = {}
         for record in records:
             try:
                 place = self._table.apply(tp.topic, tp.partition, record, now, letter=letter)
             except (SignalError, ValueError) as error:
                 self._notice(f"{tp.topic}/{tp.partition}/{record.offset}: no outcome: {error}; skipped")
                 continue
-            if place is not None and self._waiting:
-                self._resolve(place)
+            if place is not None:
+                complete[place] = None
+        # Only now: the events of a joined that is muted are two.
+        for place in complete if self._waiting else ():
+            self._resolve(place)
 
     def _resolve(self, place: Place) -> None:
         outcome, last = self._table.get(place), self._table.covered(place)

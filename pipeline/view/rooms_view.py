@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from pipeline import topics
 from pipeline.core.merge import Record
 from pipeline.errors import FatalError, PipelineError
+from pipeline.gc_pause import gc_paused
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.log_offsets import LogOffsets
@@ -20,14 +21,10 @@ from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model.records import Member, Position, Room
 from pipeline.settings import Settings
-from pipeline.view.follower import Follower, LogEnds, Notice, learn_schemas
+from pipeline.view.follower import STALE_SECONDS, Follower, LogEnds, Notice, learn_schemas
 from pipeline.view.tables.outcomes_table import Place
 from pipeline.view.tables.rooms_table import Counts, RoomsTable
 
-STALE_SECONDS: Final = 5.0
-"""Seconds without an answer of a partition's leader after which the view is stale."""
-GAP_SECONDS: Final = 5.0
-"""Seconds without progress, while leaders answer, after which only a compaction gap is left before the end."""
 TOPIC_SECONDS: Final = 30.0
 """Seconds between two looks whether the topic was deleted and created again."""
 RETRY_SECONDS: Final = 0.2
@@ -132,16 +129,10 @@ class RoomsView:
         )
         self._topic_id = await self._current_topic_id()
         self._follower.begin(starts)
-        total = sum(ends.values()) - sum(starts.values())
-        moved = asyncio.get_running_loop().time()
-        while missing := sum(max(0, ends[tp] - at) for tp, at in self._follower.positions.items()):
-            self._fraction = 1 - missing / total
-            now = asyncio.get_running_loop().time()
-            if await self._follower.turn():
-                moved = now
-            elif now - moved > GAP_SECONDS and self._follower.silent < STALE_SECONDS:
-                break
-            self._table.changed.clear()
+        with gc_paused():  # rows make no cycles, and a collection would look at all of them
+            async for missing in self._follower.up_to(ends):
+                self._fraction = 1 - missing / max(1, sum(ends.values()) - sum(starts.values()))
+                self._table.changed.clear()
         self._fraction, self._is_loaded = 1.0, True
         self._table.changed.clear()
         self._follower.wake()

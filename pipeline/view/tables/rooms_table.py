@@ -245,17 +245,18 @@ class RoomsTable:
 
         Do not apply records before the end.
         """
-        chosen: Iterable[str]
+        wanted: list[set[str]] = []
         if app is not None:
-            chosen = self._apps.get(app, ())
-        elif node is not None:
-            chosen = self._nodes.get(node, ())
-        elif live:
-            chosen = self._live
-        else:
-            chosen = (room_id for room_id, entry in self._entries.items() if entry.row is not None)
-        for room_id in chosen:
-            if (node is None or node_of(room_id) == node) and (live is None or (room_id in self._live) == live):
+            wanted.append(self._apps.get(app, set()))
+        if node is not None:
+            wanted.append(self._nodes.get(node, set()))
+        if live:
+            wanted.append(self._live)
+        wanted.sort(key=len)
+        for room_id in wanted[0] if wanted else self._entries:
+            if not wanted and self._entries[room_id].row is None:
+                continue
+            if all(room_id in one for one in wanted[1:]) and not (live is False and room_id in self._live):
                 yield room_id
 
     def gone_since(self, room_id: str) -> int | None:
