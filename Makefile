@@ -53,6 +53,8 @@ bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/resul
 	$(BIN)/python -m benchmarks.recovery --save
 	$(BIN)/python -m benchmarks.scale --save
 	$(BIN)/python -m benchmarks.fencing --save
+	$(BIN)/python -m benchmarks.view --save
+	$(BIN)/python -m benchmarks.outcomes --save
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py

@@ -212,7 +212,10 @@ TABLES: Final[dict[str, Callable[[], Rows]]] = {
     "growth": lambda: measured("growth"),
     "gone": lambda: measured("gone"),
     "micro": lambda: measured("micro"),
+    "view": lambda: measured("view"),
+    "outcomes": lambda: measured("outcomes"),
 }
 TEXTS: Final[dict[str, Callable[[], str]]] = {
-    f"{name}-where": lambda name=name: where(name) for name in ("recovery", "scale", "growth", "micro")
+    f"{name}-where": lambda name=name: where(name)
+    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes")
 }

@@ -52,7 +52,6 @@ def list_(
     failed, 130 Ctrl-C.
 
     [dim]$ conference-pipeline rooms list
-    $ conference-pipeline rooms list --app my-app --playing
     $ conference-pipeline rooms list --output jsonl | jq -r .room_id[/dim]
     """
     settings = server_settings()

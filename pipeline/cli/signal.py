@@ -98,7 +98,6 @@ def signal(
     unknown, 130 Ctrl-C.
 
     [dim]$ conference-pipeline signal create --room r1 --app my-app --name Standup
-    $ conference-pipeline signal play --room r1 --url https://example.com/a.wav
     $ conference-pipeline signal pause --room r1
     $ conference-pipeline signal joined --room r1 --session s1 --caller +1555[/dim]
     """

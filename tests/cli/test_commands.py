@@ -30,6 +30,8 @@ from testkit.fork_server import run
 from testkit.pipe import ROOT, Pipe
 from tests.support.commands import CREATE, PROGRAM, START, line, no_servers
 
+PAUSE = ["signal", "pause", "--room", "r"]
+
 # --- help and errors -----------------------------------------------------------------------------------------
 
 
@@ -42,7 +44,7 @@ def help_lines(command: str) -> list[str]:
     return text.splitlines()
 
 
-@pytest.mark.parametrize("command", [*cli.COMMANDS, "import freeswitch"])
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "import freeswitch", "rooms list", "rooms show"])
 def test_help_of_each_command_has_an_example(command: str) -> None:
     shown = CliRunner().invoke(cli.build(), [*command.split(), "--help"])
     assert shown.exit_code == 0
@@ -51,7 +53,7 @@ def test_help_of_each_command_has_an_example(command: str) -> None:
     assert all(line.strip() in shown.output for line in examples)
 
 
-@pytest.mark.parametrize("command", [*cli.COMMANDS, "import freeswitch"])
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "import freeswitch", "rooms list", "rooms show"])
 def test_help_fits_80_columns(command: str) -> None:
     """A longer line of a docstring is broken in the middle of a sentence."""
     assert max(map(len, help_lines(command))) <= 78
@@ -88,7 +90,9 @@ def test_one_command_does_not_import_the_others() -> None:
     assert done.stdout.strip() == b""
 
 
-@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
+@pytest.mark.parametrize(
+    "command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["rooms", "list"], PAUSE]
+)
 def test_missing_servers_give_a_one_line_remedy(tmp_path: Path, command: list[str]) -> None:
     done = run(*command, env=no_servers(tmp_path))
     assert done.returncode == 2
@@ -108,7 +112,9 @@ def test_invalid_setting_gives_a_one_line_error(tmp_path: Path, command: list[st
     assert b"PIPELINE_SESSION_TIMEOUT_SECONDS" in done.stderr
 
 
-@pytest.mark.parametrize("command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"]])
+@pytest.mark.parametrize(
+    "command", [["setup"], ["worker"], ["doctor"], ["send", "-"], ["events"], ["rooms", "list"], PAUSE]
+)
 @pytest.mark.parametrize("only", ["KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"])
 def test_one_server_of_two_is_an_error(tmp_path: Path, command: list[str], only: str) -> None:
     """Else it would be combined with the other one of `up`."""

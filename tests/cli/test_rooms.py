@@ -20,7 +20,7 @@ from pipeline.model import signals as s
 from pipeline.model.signals import SIGNALS
 from pipeline.view.one_room import nearest_ids, partition_of
 from testkit.fork_server import run
-from testkit.pipe import Pipe
+from testkit.pipe import ROOT, Pipe
 from testkit.servers import Servers
 from tests.cli.test_terminal import HOSTILE, RAW, is_safe, on_terminal
 from tests.support.commands import PROGRAM
@@ -177,6 +177,14 @@ def test_unknown_room_is_one_line_with_the_nearest(site: Pipe, room: str, text: 
     done = run("rooms", "show", room, env=site.env)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
     assert text in done.stderr.decode()
+
+
+def test_documentation_names_each_json_field(site: Pipe) -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "rooms.md").read_text()))
+    room = json.loads(run("rooms", "show", "b-room-2", env=site.env).stdout)
+    _, result = signal(site, "join", "--room", "plain", "--session", "x")
+    shown = {*listed(site)[0], *room, *room["members"][0], *room["playback"], *result}
+    assert shown <= documented
 
 
 # --- signal ---

@@ -85,6 +85,9 @@ KIND = {**event(""), "Event-Name": HOSTILE}
         (["import", "freeswitch", "-", "--media-map", HOSTILE], b""),
         (["events", "--type", HOSTILE], b""),
         (["status", "--name", HOSTILE], b""),
+        (["signal", HOSTILE.replace("\x00", ""), "--room", "r"], b""),
+        (["signal", "play", "--room", "r", "--url", HOSTILE.replace("\x00", "")], b""),
+        (["rooms", "list", "--output", HOSTILE.replace("\x00", "")], b""),
         (["down", "--name", HOSTILE], b""),
     ],
 )  # fmt: skip
