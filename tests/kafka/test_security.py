@@ -139,7 +139,7 @@ async def test_setup_names_a_missing_permission(site: Secured) -> None:
     assert await setup(settings(pipe, env), lambda _: None) == [], "existing topics need no Create"
 
 
-@pytest.mark.parametrize("needed", [acls.producer, acls.consumer])
+@pytest.mark.parametrize("needed", [acls.producer, acls.consumer, acls.viewer, acls.outcomes])
 async def test_producers_and_consumers_name_a_missing_permission(
     site: Secured, needed: Callable[[Settings], list[Acl]]
 ) -> None:

@@ -49,6 +49,13 @@ def check_rooms(table: RoomsTable, model: Model) -> None:
     assert set(table.room_ids(live=False)) == set(model.rooms) - live
     members_of_all = sum(len(room["members"]) for room in model.rooms.values())
     assert table.counts == Counts(len(model.rooms), members_of_all, len(live))
+    for session in ("a", "b", "c", "nobody"):
+        own = {
+            room_id
+            for room_id, room in model.rooms.items()
+            if session in {member["session_uuid"] for member in room["members"]}
+        }
+        assert set(table.rooms_of(session)) == own
     apps = {room["app_id"] for room in model.rooms.values()}
     for app in apps | {"other"}:
         of_app = {room_id for room_id, room in model.rooms.items() if room["app_id"] == app}
@@ -84,7 +91,7 @@ def without_timeouts(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @settings(max_examples=60, deadline=None)
 @given(HISTORIES, st.randoms(use_true_random=False))
 def test_view_equals_the_model_after_each_unit(history: list[Any], chance: random.Random) -> None:
-    log, table = UnitLog(START), RoomsTable()
+    log, table = UnitLog(START), RoomsTable(sessions=True)
     for signal, step in history:
         log.feed(signal, step)
         if chance.random() < 0.6:
@@ -99,7 +106,7 @@ def test_view_equals_the_model_after_each_unit(history: list[Any], chance: rando
 
 @pytest.mark.parametrize("seed", range(4))
 def test_view_of_a_long_history_equals_the_model(seed: int) -> None:
-    log, table = UnitLog(START), RoomsTable()
+    log, table = UnitLog(START), RoomsTable(sessions=True)
     for signal, step in random_history(seed, 1500):
         log.feed(signal, step)
         put_rows(table, log.commit()["rooms"])
@@ -116,7 +123,7 @@ def test_compaction_changes_nothing(seed: int) -> None:
     rows = log.logs["rooms"]
     last = {record.key: n for n, record in enumerate(rows)}
     for end in (len(rows) // 2, len(rows)):
-        table = RoomsTable()
+        table = RoomsTable(sessions=True)
         kept = [record for n, record in enumerate(rows) if n >= end or last[record.key] == n]
         put_rows(table, kept)
         check_rooms(table, log.model)

@@ -59,10 +59,11 @@ class RoomsTable:
     """Rooms, members, gone rooms and positions.
 
     Give each partition's records to `apply`, in their order, after the schemas that `unknown` names were given to
-    `learn`. `changed` holds the room_ids whose rooms or members have changed; the caller clears it.
+    `learn`. `changed` holds the room_ids whose rooms or members have changed; the caller clears it. With `sessions`
+    it also knows the rooms of each session, which takes 170 bytes of memory for each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sessions: bool = False) -> None:
         self.changed: set[str] = set()
         self._decoders = Decoders((Room, Member, Gone, Position))
         self._heads: set[bytes] = set()
@@ -77,6 +78,8 @@ class RoomsTable:
         self._names: dict[bytes, str] = {}
         """One string per app, which all its rooms share."""
         self._live: set[str] = set()
+        self._sessions: dict[str, Any] | None = {} if sessions else None
+        """session_uuid → its room_id, or a set of several; None: not wanted."""
         self._rooms = self._members = 0
 
     # --- rows ------------------------------------------------------------------------------------------------
@@ -187,12 +190,28 @@ class RoomsTable:
         members = entry.members
         if members is None:
             entry.members = row
-            self._members += 1
+            self._joined(room_id, session)
             return
         if isinstance(members, bytes):
             members = entry.members = {decode_member(members).session_uuid: members}
-        self._members += session not in members
+        if session not in members:
+            self._joined(room_id, session)
         members[session] = row
+
+    def _joined(self, room_id: str, session: str) -> None:
+        self._members += 1
+        if self._sessions is not None:
+            known = self._sessions.get(session)
+            others = known if isinstance(known, set) else set() if known is None else {known}
+            self._sessions[session] = {*others, room_id} if others else room_id
+
+    def _left(self, room_id: str, session: str) -> None:
+        self._members -= 1
+        if self._sessions is not None:
+            known = self._sessions.pop(session)
+            if isinstance(known, set):
+                known.discard(room_id)
+                self._sessions[session] = known if len(known) > 1 else known.pop()
 
     def _drop_member(self, room_id: str, entry: _Entry, session: str) -> None:
         members = entry.members
@@ -202,7 +221,7 @@ class RoomsTable:
             members = {decode_member(members).session_uuid: members}
         if members.pop(session, None) is None:
             return
-        self._members -= 1
+        self._left(room_id, session)
         if not members:
             entry.members = None
             if entry.row is None:
@@ -239,6 +258,19 @@ class RoomsTable:
         if entry is None or entry.row is None or entry.members is None:
             return 0
         return 1 if isinstance(entry.members, bytes) else len(entry.members)
+
+    def rooms_of(self, session: str) -> tuple[str, ...]:
+        """Return the rooms that a session is in. Needs `sessions`."""
+        assert self._sessions is not None, "made without sessions=True"
+        known = self._sessions.get(session, ())
+        return tuple(
+            room_id for room_id in ((known,) if isinstance(known, str) else sorted(known)) if self.has(room_id)
+        )
+
+    def has(self, room_id: str) -> bool:
+        """Return whether there is such a room."""
+        entry = self._entries.get(room_id)
+        return entry is not None and entry.row is not None
 
     def room_ids(self, *, app: str | None = None, node: str | None = None, live: bool | None = None) -> Iterator[str]:
         """Yield the ids of all rooms, or of those of an app, of a node, with or without a live playback.
