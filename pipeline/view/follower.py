@@ -29,6 +29,8 @@ STALE_SECONDS: Final = 5.0
 """Seconds without an answer of a partition's leader after which what was read is stale."""
 GAP_SECONDS: Final = 5.0
 """Seconds without progress, while leaders answer, after which only a compaction gap is left before the end."""
+RETRY_SECONDS: Final = 0.2
+"""Seconds before a request is sent again that may succeed later."""
 Apply = Callable[[TopicPartition, list[Record]], Awaitable[None]]
 """Applies records of a partition, in their order."""
 OnBadBatch = Callable[[TopicPartition, StoredBatch, str], object]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
+from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
@@ -18,7 +19,7 @@ from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.settings import Settings
-from pipeline.view.follower import Follower, Notice, learn_schemas
+from pipeline.view.follower import RETRY_SECONDS, Follower, Notice, learn_schemas
 from pipeline.view.tables.outcomes_table import KEEP_SECONDS, Outcome, OutcomesTable, Place
 
 EXPIRE_SECONDS: Final = 1.0
@@ -96,7 +97,7 @@ class Outcomes:
         checked = 0.0
         try:
             while True:
-                await self._follower.turn()
+                await self._turn()
                 now = time.monotonic()
                 if now - checked > EXPIRE_SECONDS:
                     self._table.expire(now)
@@ -104,6 +105,21 @@ class Outcomes:
         except Exception as error:
             self._follower.fail(error)
             self._fail(error)
+
+    async def _turn(self) -> None:
+        """Take a turn. What was deleted unread is left out: then the outcomes of some signals stay unknown."""
+        try:
+            await self._follower.turn()
+        except Errors.OffsetOutOfRangeError as error:
+            self._notice(f"records were deleted before they were read: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
+            partitions = list(self._follower.positions)
+            self._follower.begin(await self._follower.consumer.beginning_offsets(partitions))
+        except Errors.KafkaError as error:
+            if not error.retriable:
+                raise
+            self._notice(f"reading outcomes: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error

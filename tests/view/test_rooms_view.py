@@ -298,6 +298,27 @@ async def test_a_topic_that_was_made_anew_is_read_again(pipe: Pipe, monkeypatch:
     assert any("replaced" in notice or "from its beginning" in notice for notice in notices)
 
 
+async def test_outcomes_go_on_after_their_topic_was_made_anew(pipe: Pipe) -> None:
+    notices: list[str] = []
+    places = [Place(pipe.topic("api.signals"), 0, n) for n in range(2)]
+
+    async def letter(place: Place) -> None:
+        async with AIOKafkaProducer(**pipe.settings.kafka()) as producer:
+            header = [("ce_signal", str(place).encode())]
+            await producer.send_and_wait(pipe.topic("signals.dead"), b"x", b"r", 0, headers=header)
+
+    async with Outcomes(pipe.settings, notice=notices.append) as outcomes:
+        await letter(places[0])
+        await soon(outcomes.outcome(places[0]))
+        await recreate(pipe, "signals.dead")
+        async with asyncio.timeout(SECONDS):
+            while not any("deleted before they were read" in notice for notice in notices):
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+        await letter(places[1])
+        assert (await soon(outcomes.outcome(places[1]))).kind == "dead"
+
+
 async def test_records_that_are_no_outcomes_are_reported_and_skipped(pipe: Pipe) -> None:
     notices: list[str] = []
     place = Place(pipe.topic("api.signals"), 0, 7)

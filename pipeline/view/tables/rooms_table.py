@@ -263,9 +263,8 @@ class RoomsTable:
         """Return the rooms that a session is in. Needs `sessions`."""
         assert self._sessions is not None, "made without sessions=True"
         known = self._sessions.get(session, ())
-        return tuple(
-            room_id for room_id in ((known,) if isinstance(known, str) else sorted(known)) if self.has(room_id)
-        )
+        rooms = (known,) if isinstance(known, str) else sorted(known)
+        return tuple(room_id for room_id in rooms if self.has(room_id))
 
     def has(self, room_id: str) -> bool:
         """Return whether there is such a room."""
@@ -284,6 +283,9 @@ class RoomsTable:
             wanted.append(self._nodes.get(node, set()))
         if live:
             wanted.append(self._live)
+        if len(wanted) == 1 and live is not False:
+            yield from wanted[0]
+            return
         wanted.sort(key=len)
         for room_id in wanted[0] if wanted else self._entries:
             if not wanted and self._entries[room_id].row is None:
