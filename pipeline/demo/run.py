@@ -115,7 +115,7 @@ class DemoRun:
 
     async def _listen(self, reader: EventReader) -> None:
         try:
-            async for event in reader:
+            async for event, _ in reader:
                 self._arrived.put_nowait(event)
         except Exception as error:  # raised by _show
             self._arrived.put_nowait(error)

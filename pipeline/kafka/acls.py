@@ -104,6 +104,11 @@ def outcomes(settings: Settings) -> list[Acl]:
     return [Acl("topic", name, "Read", "to learn what became of a signal") for name in names]
 
 
+def reader(settings: Settings, read: Iterable[topics.Topic]) -> list[Acl]:
+    """Return the permissions of a command that reads these topics."""
+    return [Acl("topic", topic.full_name(settings.topic_prefix), "Read", "to read it") for topic in read]
+
+
 def commands(acls: Iterable[Acl], principal: str) -> list[str]:
     """Return the calls of `kafka-acls.sh`, without server and credentials, that add `acls` to `principal`."""
     operations: defaultdict[tuple[Kind, str, bool], list[str]] = defaultdict(list)

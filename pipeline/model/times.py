@@ -14,6 +14,8 @@ FIRST_TIME: Final = -62_135_596_800_000_000  # the first microsecond of the year
 LAST_TIME: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999, UTC
 LONGEST_EXACT_TIME: Final = len("2026-01-01T00:00:00.123456Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AGO: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])")
+_UNITS: Final = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _FINER: Final = re.compile(r"(.{19}\.[0-9]{6})[0-9]+")
 
 
@@ -41,6 +43,20 @@ def _parse_time(text: str) -> int:
     if not FIRST_TIME <= micros <= LAST_TIME:
         raise ValueError("its year in UTC is not 1 to 9999")
     return micros
+
+
+def parse_moment(text: str, now: int) -> int:
+    """Return the microseconds of a time that a person gives: RFC 3339, or a time before `now`, such as `10m`.
+
+    Raises ValueError, whose text names the valid forms.
+    """
+    if ago := _AGO.fullmatch(text):
+        return max(now - round(float(ago[1]) * _UNITS[ago[2]]), FIRST_TIME)
+    try:
+        return parse_time(text)
+    except (ValueError, OverflowError):
+        forms = "30s, 10m, 2h or 1d before now, or RFC 3339 such as 2026-11-22T13:33:06Z"
+        raise ValueError(f"expected {forms}, got {text!r}") from None
 
 
 def format_time(micros: int) -> str:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiokafka.partitioner import murmur2
-
 from pipeline.core.deadlines import NEVER
 from pipeline.core.merge import CutRecord, Input, Merge, Record
 from pipeline.core.partition import Partition
 from pipeline.errors import SignalError
+from pipeline.kafka.partitioning import partition_of
 from pipeline.metrics import Metrics
 from pipeline.model.decoders import SignalDecoder, UnknownSchemaError
 from pipeline.model.likely_cause import likely_cause
@@ -66,7 +65,7 @@ class SignalReader:
 
         Counts each signal of an unknown room on a wrong partition. Those that create no room are rejected anyway.
         """
-        right = (murmur2(record.key) & 0x7FFFFFFF) % self._partitions
+        right = partition_of(record.key or b"", self._partitions)
         if right == source.partition:
             return None
         self._metrics.wrong_partition.inc()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SignalError
 from pipeline.model.codec import decode_json
-from pipeline.model.times import FIRST_TIME, LAST_TIME, format_time, parse_time
+from pipeline.model.times import FIRST_TIME, LAST_TIME, format_time, parse_moment, parse_time
 from tests.model.test_codec import VOLUME, raw
 
 YEAR_1, YEAR_9999 = -62_135_596_800_000_000, 253_402_300_799_999_999
@@ -72,3 +72,24 @@ def test_times_before_the_year_1000_have_four_digits() -> None:
     assert format_time(YEAR_1) == "0001-01-01T00:00:00.000000Z"
     assert format_time(YEAR_1 + 86_400_000_000 * 365 * 40 - 1) == "0040-12-21T23:59:59.999999Z"
     assert format_time(YEAR_9999) == "9999-12-31T23:59:59.999999Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    {
+        "0s": 10_000_000_000_000,
+        "1.5m": 9_999_910_000_000,
+        "2h": 9_992_800_000_000,
+        "1d": 9_913_600_000_000,
+        "999999999d": FIRST_TIME,
+        "1970-01-01T00:00:01Z": 1_000_000,
+    }.items(),
+)
+def test_moments_are_times_or_ages(text: str, micros: int) -> None:
+    assert parse_moment(text, 10_000_000_000_000) == micros
+
+
+@pytest.mark.parametrize("text", ["", "now", "10", "10 m", "-1h", "1w", "2026-01-01", "2026-01-01T00:00:00", "٣m"])
+def test_a_wrong_moment_names_the_valid_forms(text: str) -> None:
+    with pytest.raises(ValueError, match="expected 30s, 10m, 2h or 1d before now, or RFC 3339"):
+        parse_moment(text, 0)

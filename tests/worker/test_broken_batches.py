@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from pipeline.kafka.event_reader import EventReader
+from pipeline.kafka.ranges import OLDEST, Span
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
 from pipeline.model import signals as s
@@ -250,13 +251,16 @@ async def test_events_are_read_behind_broken_batches(pipe: Pipe) -> None:
             assert answer.stored
     with pipe.worker() as worker:
         await pipe.send(s.ConferenceCreate("c", "room", T, "app", "name"))
-        async with asyncio.timeout(30), EventReader(pipe.settings, lines.append, from_beginning=True) as reader:
-            async for event in reader:
+        async with (
+            asyncio.timeout(30),
+            EventReader(pipe.settings, lines.append, span=Span(OLDEST, follow=True)) as reader,
+        ):
+            async for event, _ in reader:
                 assert event.room_id == "room"
                 break
         assert worker.stop() == 0
     topic = pipe.topic("events")
-    assert lines[0].startswith(f"{topic}/{number}/0: no events: the batch of offsets 0 to 1 can't be read: record 2")
+    assert lines[0].startswith(f"{topic}/{number}/0: the batch of offsets 0 to 1 can't be read: record 2")
     assert lines[1].startswith(f"{topic}/{number}/2: no event: ")
     assert len(lines) == 2
 
