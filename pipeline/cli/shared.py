@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,15 @@ from pipeline.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from pipeline.devstack import StackStatus, Urls
+    from pipeline.kafka.ranges import Span
     from pipeline.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")]
 Force = Annotated[
     bool, typer.Option("--force", metavar="", help="Only warn about topic settings that break a guarantee.")
 ]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="Start at this append time: 10m, 2h or RFC 3339.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Stop before this append time: 10m, 2h or RFC 3339.")]
 StackName = Annotated[
     str, typer.Option("--name", metavar="NAME", help="Name of the local stack; several can run side by side.")
 ]
@@ -55,6 +59,24 @@ def with_urls(settings: Settings, found: Urls | StackStatus) -> Settings:
         "registry_url": settings.registry_url or registry,
     }
     return settings.model_copy(update=urls)
+
+
+def span_of(since: str | None, until: str | None, *, follow: bool = False) -> Span:
+    """Return the range of append times that `--since`, `--until` and `--follow` name. Raises BadParameter."""
+    from pipeline.kafka.ranges import Span
+
+    if follow and until is not None:
+        raise typer.BadParameter("--until has no effect with --follow: leave one out")
+    return Span(_moment("--since", since), _moment("--until", until), follow)
+
+
+def _moment(option: str, text: str | None) -> int | None:
+    from pipeline.model.times import parse_moment
+
+    try:
+        return None if text is None else parse_moment(text, time.time_ns() // 1000)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
 
 
 def silence_kafka_client() -> None:

@@ -1,4 +1,4 @@
-"""The command line: help, options, exit codes, one-line errors; `send` and `events` on real servers."""
+"""The command line: help, options, exit codes, one-line errors; `send` on real servers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ from typing import Any
 
 import pytest
 import typer.main
-from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner, murmur2
 from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.demo.scenario import steps
-from pipeline.model import framing
-from pipeline.model.codec import signal_json
-from pipeline.model.events import EVENTS, Created, Meta
-from pipeline.model.signals import SIGNALS, AnySignal, ConferenceCreate, ConferenceDestroy, MemberJoined
-from pipeline.model.wire import ENCODERS, SCHEMAS
+from pipeline.model.events import EVENTS
+from pipeline.model.signals import SIGNALS, ConferenceCreate
+from pipeline.model.wire import ENCODERS
 from testkit.fork_server import run
 from testkit.pipe import ROOT, Pipe
 from tests.support.commands import CREATE, PROGRAM, START, line, no_servers
@@ -169,7 +166,7 @@ def test_conflicting_options_and_unknown_events_are_errors(tmp_path: Path) -> No
     assert b"member.joined" in done.stderr
 
 
-# --- send and events -----------------------------------------------------------------------------------------
+# --- send --------------------------------------------------------------------------------------------------
 
 
 def test_default_partitioner_is_murmur2_like_the_java_client() -> None:
@@ -291,89 +288,6 @@ async def test_missing_topics_give_a_one_line_remedy(pipe: Pipe) -> None:
         assert done.returncode == 2
         assert done.stderr.startswith((b"error: no topic", b"sent 0 (api 0, media 0), skipped 0\nerror: no topic"))
         assert b"run `conference-pipeline setup`" in done.stderr
-
-
-@pytest.mark.broker
-async def test_events_equal_replay_and_can_be_filtered(pipe: Pipe, tmp_path: Path) -> None:
-    rooms = [f"room-{n}" for n in range(8)]
-    signals: list[AnySignal] = []
-    for n, room in enumerate(rooms):
-        signals += [
-            ConferenceCreate(f"c{n}", room, 10, "app", "näme"),
-            MemberJoined(f"j{n}", room, 11, "s", "+1"),
-            ConferenceDestroy(f"d{n}", room, 12),
-        ]
-    (tmp_path / "s").write_bytes(b"".join(map(signal_json, signals)))
-    wanted = run("replay", str(tmp_path / "s")).stdout.splitlines()
-    with pipe.worker():
-        await pipe.send(*signals)
-        await pipe.until_events(32)
-    done = run("events", "--from-beginning", "--max", "32", "--timeout", "30", env=pipe.env)
-    assert done.returncode == 0, done.stderr
-    got = done.stdout.splitlines()
-    assert sorted(got) == sorted(wanted)
-    for room in rooms:
-        assert [one for one in got if f'"{room}"'.encode() in one] == [
-            one for one in wanted if f'"{room}"'.encode() in one
-        ]
-    chosen = run(
-        *("events", "--from-beginning", "--room", "room-3", "--max", "2"),
-        *("--type", "member.left", "--type", "conference.member.joined"),
-        env=pipe.env,
-    )
-    assert [json.loads(one)["event"] for one in chosen.stdout.splitlines()] == [
-        "conference.member.joined",
-        "conference.member.left",
-    ]
-    late = run("events", "--max", "1", "--timeout", "2", env=pipe.env)
-    assert (late.returncode, late.stdout) == (3, b"")
-    assert late.stderr == b"fewer than 1 events in 2 s\n"
-    assert run("events", "--timeout", "1", env=pipe.env).returncode == 0
-
-
-@pytest.mark.broker
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_events_follows_until_a_signal_ends_it(pipe: Pipe, number: signal.Signals, code: int) -> None:
-    with (
-        pipe.worker(),
-        subprocess.Popen(  # noqa: ASYNC220
-            [*PROGRAM, "events", "--from-beginning"],
-            cwd=ROOT,
-            env=pipe.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as following,
-    ):
-        try:
-            await pipe.send(ConferenceCreate("c", "room", 10, "app", "name"))
-            assert following.stdout
-            assert json.loads(following.stdout.readline())["event"] == "conference.created"
-            following.send_signal(number)
-            rest = following.communicate(timeout=10)
-            assert (following.returncode, *rest) == (code, b"", b"")
-        finally:
-            following.kill()
-
-
-@pytest.mark.broker
-async def test_events_reads_newer_schemas_and_reports_other_records(pipe: Pipe) -> None:
-    from pipeline.kafka.schema_registry import Registry
-
-    newer = json.loads(SCHEMAS["conference.Created"])
-    newer["fields"].append({"name": "colour", "type": "string", "default": ""})
-    event = Created("app", "room", "name", Meta("e", 1, 5, "app", "c", None, False, False))
-    async with Registry(pipe.settings) as registry:
-        subject = f"{pipe.topic('events')}-conference.Created"
-        response = await registry._request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(newer)})
-    assert response.status == 200, response
-    value = framing.head(int(json.loads(response.body)["id"])) + ENCODERS[Created](event, b"") + b"\x06red"
-    async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
-        await producer.send_and_wait(pipe.topic("events"), b"{}", b"room")
-        await producer.send_and_wait(pipe.topic("events"), value, b"room")
-    done = run("events", "--from-beginning", "--max", "1", "--timeout", "20", env=pipe.env)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["name"] == "name"
-    assert b"not in the registry's wire format: expected magic byte 0, found 0x7b; skipped" in done.stderr
 
 
 @pytest.mark.broker
