@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.progress import Show, progress, size_if_terminal
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import ConfigError, SignalError
 from pipeline.lines import CHUNK, CutLine, Lines
@@ -26,12 +27,8 @@ if TYPE_CHECKING:
     from pipeline.model.signals import AnySignal
     from pipeline.settings import Settings
 
-PROGRESS_AFTER: Final = 1.0  # seconds after which a progress bar is shown
-
 Due = Callable[["AnySignal", int], float]
 """(signal, number of signals before it) → seconds after the start at which it is due."""
-Show = Callable[[int, str], None]
-"""Reports progress: (bytes read since the last call, summary)."""
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Signals, one JSON object per line; - is standard input.")]
 Avro = Annotated[
@@ -84,7 +81,7 @@ def send(
         handle, size = open_input(file, files)
         job = SendJob(settings, strict=strict, avro=avro, bulk=bulk, due=due)
         try:
-            with kafka_errors(settings), _progress(size if sys.stderr.isatty() else None) as show:
+            with kafka_errors(settings), progress("sending", size_if_terminal(size)) as show:
                 asyncio.run(job.run(handle, show))
         except BaseException:  # Ctrl-C, or the connection was lost
             if job.sent:
@@ -150,37 +147,6 @@ class SendJob:
         refused = f", refused {self.refused}" if self.refused else ""
         topics = f"api {self.sent['api']}, media {self.sent['media']}"
         return f"sent {self.sent.total()} ({topics}), skipped {self.skipped}{refused}"
-
-
-@contextlib.contextmanager
-def _progress(size: int | None) -> Iterator[Show]:
-    """Yield what moves a progress bar. `size`: total in bytes, 0 when unknown, None without a terminal."""
-    if size is None:
-        yield lambda done, text: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("sending"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("", total=size or None)
-    began, shown, total = time.monotonic(), 0.0, 0
-
-    def show(done: int, text: str) -> None:
-        nonlocal shown, total
-        total += done
-        now = time.monotonic()
-        if now - began < PROGRESS_AFTER or now - shown < 0.1:
-            return
-        if not shown:
-            bar.start()
-        shown = now
-        bar.update(task, completed=total, description=text)
-
-    try:
-        yield show
-    finally:
-        bar.stop()
 
 
 def _report(job: SendJob, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pipeline import topics
 from pipeline.errors import SignalError
+from pipeline.kafka.partitioning import room_key
 from pipeline.kafka.ranges import FROM_NOW, Found, RangeReader, Span
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.value_reader import ValueReader
@@ -43,7 +44,7 @@ class EventReader:
         room: str | None = None,
     ) -> None:
         self._settings, self._on_bad_record = settings, on_bad_record
-        self._key = None if room is None else room.encode("utf-8", "surrogatepass")
+        self._key = None if room is None else room_key(room)
         self._range = RangeReader(settings, [topics.EVENTS], span, room=room, on_bad_batch=on_bad_record)
         self._open = contextlib.AsyncExitStack()
 

@@ -22,7 +22,7 @@ from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.batch_reader import by_batch, check_tasks
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.oauth import client_options
-from pipeline.kafka.partitioning import partition_of
+from pipeline.kafka.partitioning import partition_of, room_key
 from pipeline.kafka.record_reader import BatchError, all_headers, find_headers
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.settings import Settings
@@ -48,7 +48,9 @@ class Found(NamedTuple):
     @property
     def headers(self) -> dict[str, str | None]:
         """The headers as text; of several with one name the last counts."""
-        return {name: None if value is None else value.decode("utf-8", "replace") for name, value in self._pairs()}
+        return {
+            name: None if value is None else value.decode("utf-8", "replace") for name, value in self.header_pairs()
+        }
 
     @property
     def signal(self) -> str:
@@ -60,7 +62,8 @@ class Found(NamedTuple):
         values = [value for name, value in headers if name == "ce_signal"]
         return (values[-1] or b"").decode("utf-8", "replace") if values else ""
 
-    def _pairs(self) -> Iterable[tuple[str, bytes | None]]:
+    def header_pairs(self) -> Iterable[tuple[str, bytes | None]]:
+        """Return the headers in their order."""
         headers = self.record.headers
         return all_headers(headers) if isinstance(headers, bytes) else headers
 
@@ -180,7 +183,7 @@ class RangeReader:
     def _numbers(self) -> Iterable[int]:
         if self._room is None:
             return range(self.partitions)
-        return (partition_of(self._room.encode("utf-8", "surrogatepass"), self.partitions),)
+        return (partition_of(room_key(self._room), self.partitions),)
 
     async def _look_up(self) -> None:
         """Find the offsets at which the range begins and ends."""

@@ -68,6 +68,11 @@ class BatchHead(NamedTuple):
         return self.base + self.last_delta if self.magic >= _MAGIC and self.last_delta > 0 else self.base
 
     @property
+    def codec(self) -> int:
+        """Its compression; `unpacking.codec_name` names it."""
+        return self.attributes & _CODEC
+
+    @property
     def control(self) -> bool:
         """Whether it is a marker of a transaction."""
         return self.magic >= _MAGIC and bool(self.attributes & _CONTROL)
@@ -112,7 +117,7 @@ class StoredBatch(Batch):
         self.held = 0
         self.used_at = 0.0
         self._data = data
-        self._codec = head.attributes & _CODEC
+        self._codec = head.codec
         self._large = False
         self._fault: str | None = _fault_of(head, strict)
         """Why the batch can't be read; "" if it can, None if that is not known yet."""

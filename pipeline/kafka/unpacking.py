@@ -127,3 +127,10 @@ _CODECS: Final[dict[int, tuple[str, Callable[[bytes, Any], int]]]] = {
     3: ("lz4", cramjam.lz4.decompress_into),
     4: ("zstd", cramjam.zstd.decompress_into),
 }
+
+
+def codec_name(codec: int) -> str:
+    """Return the name of a batch's compression."""
+    if not codec:
+        return "none"
+    return _CODECS[codec][0] if codec in _CODECS else f"unknown ({codec})"

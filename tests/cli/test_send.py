@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
-from pipeline.cli import send
+from pipeline.cli import progress, send
 from pipeline.errors import ConfigError, SignalError
 from pipeline.model.codec import MAX_VALUE, decode_line
 from pipeline.model.signals import ConferenceDestroy
@@ -111,14 +111,14 @@ async def test_chunk_after_cancellation_is_dropped() -> None:
 @pytest.mark.parametrize("seconds", [0.5, 5.0])
 def test_progress_bar_appears_after_one_second(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     now = [100.0]
-    monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     leader, follower = os.openpty()
     try:
         with open(follower, "w", buffering=1) as terminal:
             monkeypatch.setattr("sys.stderr", terminal)
-            with send._progress(100) as show:
+            with progress.progress("sending", 100) as show:
                 show(25, "too soon")
                 now[0] += seconds
                 show(25, "sent 2")
@@ -132,4 +132,4 @@ def test_progress_bar_appears_after_one_second(monkeypatch: pytest.MonkeyPatch, 
     finally:
         os.close(leader)
     assert "too soon" not in shown
-    assert ("sent 2" in shown) is ("sending" in shown) is (seconds > send.PROGRESS_AFTER)
+    assert ("sent 2" in shown) is ("sending" in shown) is (seconds > progress.AFTER)

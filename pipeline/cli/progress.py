@@ -1,0 +1,63 @@
+"""A progress bar on standard error, for commands that take longer than a second."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pipeline.kafka.ranges import Found, RangeReader
+
+AFTER: Final = 1.0  # seconds after which a bar is shown
+EVERY: Final = 0.1  # seconds between two updates
+
+Show = Callable[[int, str], None]
+"""Reports progress: (amount done since the last call, text beside the bar)."""
+
+
+def size_if_terminal(size: int) -> int | None:
+    """Return `size` if standard error is a terminal, else None: no bar."""
+    return size if sys.stderr.isatty() else None
+
+
+@contextlib.contextmanager
+def progress(title: str, size: int | None) -> Iterator[Show]:
+    """Yield what moves a bar. `size`: the total, 0 when unknown, None without a terminal."""
+    if size is None:
+        yield lambda done, text: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=size or None)
+    began, shown, total = time.monotonic(), 0.0, 0
+
+    def show(done: int, text: str) -> None:
+        nonlocal shown, total
+        total += done
+        now = time.monotonic()
+        if now - began < AFTER or now - shown < EVERY:
+            return
+        if not shown:
+            bar.start()
+        shown = now
+        bar.update(task, completed=total, description=text)
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+async def watched(reader: RangeReader, show: Show) -> AsyncIterator[Found]:
+    """Yield the records of a range, and report the progress. The bar's size is the reader's `total`."""
+    before = 0
+    async for found in reader:
+        show(reader.read - before, f"{reader.read:,} of {reader.total:,} records")
+        before = reader.read
+        yield found
