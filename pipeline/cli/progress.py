@@ -18,11 +18,6 @@ Show = Callable[[int, str], None]
 """Reports progress: (amount done since the last call, text beside the bar)."""
 
 
-def size_if_terminal(size: int) -> int | None:
-    """Return `size` if standard error is a terminal, else None: no bar."""
-    return size if sys.stderr.isatty() else None
-
-
 @contextlib.contextmanager
 def progress(title: str, size: int | None) -> Iterator[Show]:
     """Yield what moves a bar. `size`: the total, 0 when unknown, None without a terminal."""
@@ -54,10 +49,11 @@ def progress(title: str, size: int | None) -> Iterator[Show]:
         bar.stop()
 
 
-async def watched(reader: RangeReader, show: Show) -> AsyncIterator[Found]:
-    """Yield the records of a range, and report the progress. The bar's size is the reader's `total`."""
-    before = 0
-    async for found in reader:
-        show(reader.read - before, f"{reader.read:,} of {reader.total:,} records")
-        before = reader.read
-        yield found
+async def scan(reader: RangeReader, *, visible: bool) -> AsyncIterator[Found]:
+    """Yield the records of a range, with a progress bar if it is to be `visible` and standard error is a terminal."""
+    with progress("reading", reader.total if visible and sys.stderr.isatty() else None) as show:
+        before = 0
+        async for found in reader:
+            show(reader.read - before, f"{reader.read:,} of {reader.total:,} records")
+            before = reader.read
+            yield found

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.progress import Show, progress, size_if_terminal
+from pipeline.cli.progress import Show, progress
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import ConfigError, SignalError
 from pipeline.lines import CHUNK, CutLine, Lines
@@ -81,7 +81,7 @@ def send(
         handle, size = open_input(file, files)
         job = SendJob(settings, strict=strict, avro=avro, bulk=bulk, due=due)
         try:
-            with kafka_errors(settings), progress("sending", size_if_terminal(size)) as show:
+            with kafka_errors(settings), progress("sending", size if sys.stderr.isatty() else None) as show:
                 asyncio.run(job.run(handle, show))
         except BaseException:  # Ctrl-C, or the connection was lost
             if job.sent:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
-from pipeline.cli.progress import progress, size_if_terminal, watched
+from pipeline.cli.progress import scan
 from pipeline.terminal import printable, warn
 
 if TYPE_CHECKING:
@@ -58,12 +58,9 @@ class Listing:
             line += "\n"
         self._write(line)
 
-    async def scan(self, reader: RangeReader) -> AsyncIterator[Found]:
+    def scan(self, reader: RangeReader) -> AsyncIterator[Found]:
         """Yield the records of a range, with a progress bar unless rows are printed to the terminal meanwhile."""
-        visible = self._form != "table" and sys.stdout.isatty()
-        with progress("reading", None if visible else size_if_terminal(reader.total)) as show:
-            async for found in watched(reader, show):
-                yield found
+        return scan(reader, visible=self._form == "table" or not sys.stdout.isatty())
 
     def end(self) -> None:
         """Print what is left."""
