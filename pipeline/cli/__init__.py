@@ -20,8 +20,8 @@ from pipeline.errors import PipelineError
 from pipeline.terminal import SafeFormatter, excepthook, printable, warn
 
 COMMANDS: Final = (
-    "demo", "up", "down", "status", "setup", "worker", "doctor", "send", "signal", "events", "rooms", "timeline",
-    "rejected", "dead", "replay", "import",
+    "demo", "up", "down", "status", "setup", "worker", "doctor", "send", "signal", "signals", "events", "rooms",
+    "timeline", "rejected", "dead", "replay", "import",
 )  # fmt: skip
 """The commands in the order of `--help`."""
 
