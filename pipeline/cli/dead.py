@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipeline.cli.dead_redrive import redrive
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.cli.tables import Column, Listing, Output, short_time
 from pipeline.errors import ConfigError
@@ -23,6 +24,7 @@ HELP: Final = """Show the records that are no valid signals, and send them again
 [dim]$ conference-pipeline dead list --since 1d[/dim]
 """
 dead = typer.Typer(help=HELP, no_args_is_help=True)
+dead.command("redrive")(redrive)
 
 DUMPED: Final = 128
 """Bytes of a value that `dead show` prints."""
