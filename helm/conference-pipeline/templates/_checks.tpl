@@ -39,8 +39,23 @@
 {{- if and (ne $v.registry.auth.type "oauth") (or $oauth.tokenUrl $oauth.clientId $oauth.scope $oauth.audience $oauth.caSecret) }}
 {{- $wrong = append $wrong "registry.auth.oauth is set, but has no effect without registry.auth.type oauth." }}
 {{- end }}
-{{- if and (ne $v.registry.auth.type "none") (not $v.registry.auth.existingSecret) }}
-{{- $wrong = append $wrong (printf "registry.auth.type is %s: set registry.auth.existingSecret to the name of the secret with the credentials." $v.registry.auth.type) }}
+{{- $credentials := dict "none" list "basic" (list "SCHEMA_REGISTRY_USERNAME" "SCHEMA_REGISTRY_PASSWORD") "bearer" (list "SCHEMA_REGISTRY_BEARER_TOKEN") "oauth" (list "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET") }}
+{{- $missing := list }}
+{{- range get $credentials $v.registry.auth.type }}
+{{- if not (or $v.registry.auth.existingSecret (include "cp.isExtra" (list $ .))) }}{{ $missing = append $missing . }}{{ end }}
+{{- end }}
+{{- if $missing }}
+{{- $wrong = append $wrong (printf "registry.auth.type is %s: set registry.auth.existingSecret to the name of the secret with the credentials, or %s by extraEnv or extraEnvFrom." $v.registry.auth.type (join " and " $missing)) }}
+{{- end }}
+{{- if and $v.kafka.sasl.usernameKey (not $v.kafka.sasl.existingSecret) }}
+{{- $wrong = append $wrong "kafka.sasl.usernameKey is set, but kafka.sasl.existingSecret is not: set both or neither." }}
+{{- end }}
+{{- if eq $v.autoscaling.mode "keda" }}
+{{- range $v.extraEnv }}
+{{- if has .name (list "KAFKA_SSL_CA" "KAFKA_SSL_CERT" "KAFKA_SSL_KEY") }}
+{{- $wrong = append $wrong (printf "autoscaling.mode is keda, which can't read the file of %s in extraEnv: set kafka.tls.caSecret and kafka.tls.clientSecret instead, or autoscaling.mode to hpa." .name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and $v.registry.auth.existingSecret (eq $v.registry.auth.type "none") }}
 {{- $wrong = append $wrong "registry.auth.existingSecret is set, but registry.auth.type is none: set the type to basic, bearer or oauth." }}

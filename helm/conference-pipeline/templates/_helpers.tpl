@@ -143,9 +143,17 @@ PIPELINE_HTTP_PORT: {{ int $pipeline.httpPort | quote }}
   valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
 {{ end }}
 
+{{- /* Whether extraEnv or extraEnvFrom may set a variable: "true" or "". Arguments: (list . name) */}}
+{{- define "cp.isExtra" -}}
+{{- $values := (index . 0).Values }}
+{{- if $values.extraEnvFrom }}true{{ end }}
+{{- range $values.extraEnv }}{{ if eq .name (index $ 1) }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- /* Without existingSecret, the credentials come from extraEnv or extraEnvFrom. */}}
 {{- define "cp.secretsEnv" -}}
 {{- $sasl := .Values.kafka.sasl }}{{ $tls := .Values.kafka.tls }}{{ $auth := .Values.registry.auth }}
-{{- if not (hasPrefix "SASL_" .Values.kafka.securityProtocol) }}
+{{- if or (not (hasPrefix "SASL_" .Values.kafka.securityProtocol)) (not $sasl.existingSecret) }}
 {{- else if eq $sasl.mechanism "OAUTHBEARER" }}
 {{- include "cp.secretEnv" (list "KAFKA_OAUTH_CLIENT_SECRET" $sasl.existingSecret $sasl.oauth.clientSecretKey) }}
 {{- else if ne $sasl.mechanism "AWS_MSK_IAM" }}
@@ -160,7 +168,8 @@ PIPELINE_HTTP_PORT: {{ int $pipeline.httpPort | quote }}
 {{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_SSL_KEY_PASSWORD" .clientSecret .keyPasswordKey) }}
 {{- end }}
 {{- end }}
-{{- if eq $auth.type "basic" }}
+{{- if not $auth.existingSecret }}
+{{- else if eq $auth.type "basic" }}
 {{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_USERNAME" $auth.existingSecret $auth.usernameKey) }}
 {{- include "cp.secretEnv" (list "SCHEMA_REGISTRY_PASSWORD" $auth.existingSecret $auth.passwordKey) }}
 {{- else if eq $auth.type "bearer" }}
@@ -203,6 +212,7 @@ registry-client: {secret: {{ $registry.clientSecret }}, items: [{key: {{ $regist
     defaultMode: 0440
     items: {{ toJson $file.items }}
 {{- end }}
+{{- with .Values.extraVolumes }}{{ toYaml . | nindent 0 }}{{ end }}
 {{- end }}
 
 {{- define "cp.mounts" -}}
@@ -210,6 +220,7 @@ registry-client: {secret: {{ $registry.clientSecret }}, items: [{key: {{ $regist
 {{- range $name, $_ := include "cp.files" . | fromYaml }}
 - {name: {{ $name }}, mountPath: /etc/conference-pipeline/{{ $name }}, readOnly: true}
 {{- end }}
+{{- with .Values.extraVolumeMounts }}{{ toYaml . | nindent 0 }}{{ end }}
 {{- end }}
 
 {{- /* Pod spec shared by workers, setup and test. */}}
@@ -228,6 +239,21 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /*
+With autoscaling, the live number of workers: Kubernetes sets a field that is no longer rendered to 1. Empty before the
+first install, and for tools that do not ask the cluster.
+*/}}
+{{- define "cp.replicas" -}}
+{{- if eq .Values.autoscaling.mode "none" }}{{ .Values.replicaCount }}
+{{- else }}
+{{- $live := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "cp.fullname" .) }}
+{{- if hasKey (default dict $live.spec) "replicas" }}{{ int $live.spec.replicas }}{{ end }}
 {{- end }}
 {{- end }}
 

@@ -56,11 +56,11 @@
 {{- if and $v.registry.auth.oauth.caSecret (not (or (and (has (splitList "://" (toString $v.registry.auth.oauth.tokenUrl) | first) (list "https"))))) }}
 {{- $wrong = append $wrong "registry.auth.oauth.caSecret is set, but has no effect without an https:// URL in registry.auth.oauth.tokenUrl." }}
 {{- end }}
-{{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512"))) (not (or $v.kafka.sasl.username $v.kafka.sasl.usernameKey)) }}
-{{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512: set kafka.sasl.username or kafka.sasl.usernameKey." }}
+{{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512"))) (not (or $v.kafka.sasl.username $v.kafka.sasl.usernameKey (include "cp.isExtra" (list $ "KAFKA_SASL_USERNAME")))) }}
+{{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512: set kafka.sasl.username or kafka.sasl.usernameKey, or KAFKA_SASL_USERNAME by extraEnv or extraEnvFrom." }}
 {{- end }}
-{{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512"))) (not (or $v.kafka.sasl.existingSecret)) }}
-{{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512: set kafka.sasl.existingSecret." }}
+{{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "PLAIN" "SCRAM-SHA-256" "SCRAM-SHA-512"))) (not (or $v.kafka.sasl.existingSecret (include "cp.isExtra" (list $ "KAFKA_SASL_PASSWORD")))) }}
+{{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512: set kafka.sasl.existingSecret, or KAFKA_SASL_PASSWORD by extraEnv or extraEnvFrom." }}
 {{- end }}
 {{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "OAUTHBEARER"))) (not (or $v.kafka.sasl.oauth.tokenUrl)) }}
 {{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism OAUTHBEARER: set kafka.sasl.oauth.tokenUrl." }}
@@ -68,8 +68,8 @@
 {{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "OAUTHBEARER"))) (not (or $v.kafka.sasl.oauth.clientId)) }}
 {{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism OAUTHBEARER: set kafka.sasl.oauth.clientId." }}
 {{- end }}
-{{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "OAUTHBEARER"))) (not (or $v.kafka.sasl.existingSecret)) }}
-{{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism OAUTHBEARER: set kafka.sasl.existingSecret." }}
+{{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "OAUTHBEARER"))) (not (or $v.kafka.sasl.existingSecret (include "cp.isExtra" (list $ "KAFKA_OAUTH_CLIENT_SECRET")))) }}
+{{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism OAUTHBEARER: set kafka.sasl.existingSecret, or KAFKA_OAUTH_CLIENT_SECRET by extraEnv or extraEnvFrom." }}
 {{- end }}
 {{- if and (and (has $v.kafka.securityProtocol (list "SASL_SSL" "SASL_PLAINTEXT")) (has $v.kafka.sasl.mechanism (list "AWS_MSK_IAM"))) (not (or $v.kafka.sasl.awsRegion)) }}
 {{- $wrong = append $wrong "kafka.securityProtocol SASL_SSL or SASL_PLAINTEXT and kafka.sasl.mechanism AWS_MSK_IAM: set kafka.sasl.awsRegion." }}
