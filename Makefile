@@ -37,12 +37,15 @@ docs: $(DEV_STAMP) ## generate the sections of README.md and docs/, and the char
 	$(BIN)/python tools/docs.py
 	$(BIN)/python tools/chart_rules.py
 
-.PHONY: chart chart-full chart-docs
+.PHONY: chart chart-full chart-api chart-docs
 chart: $(DEV_STAMP) ## check the chart and the Dockerfile; the first run builds the tools (minutes)
 	@scripts/chart.sh fast
 
 chart-full: $(DEV_STAMP) ## the same with more tools; writes helm/conference-pipeline/tests/full.txt
 	@scripts/chart.sh full
+
+chart-api: $(DEV_STAMP) ## install the chart on a real API server with fake nodes; writes helm/conference-pipeline/tests/api.txt
+	@scripts/chart.sh api
 
 chart-docs: $(DEV_STAMP) ## generate the chart's README.md and dashboard
 	@scripts/chart.sh docs

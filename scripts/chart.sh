@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Checks the chart and the Dockerfile. Usage: scripts/chart.sh docs|fast|full|golden
+# Checks the chart and the Dockerfile. Usage: scripts/chart.sh docs|fast|full|golden|api
 #   docs    write README.md and the dashboard of the chart
 #   golden  write the rendered resources of each variant
-#   fast    lint, template, schemas of two Kubernetes versions, unit tests, hadolint; for every merge
-#   full    fast, and helm 3, goldens, kube-score, promtool, docker compose config; writes tests/full.txt
+#   fast    lint, template, schemas of two Kubernetes versions, unit tests, promtool, hadolint; for every merge
+#   full    fast, and helm 3, goldens, kube-score, docker compose config; writes tests/full.txt
+#   api     installs on a real API server with fake nodes (scripts/chart_api.py); writes tests/api.txt
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 what=${1:-fast}
 chart=helm/conference-pipeline
 golden=$chart/tests/golden
 kubernetes=(1.27 1.37) # the oldest that the chart allows, and the newest with schemas
-case $what in fast | full) tools=$what ;; *) tools=fast ;; esac
+case $what in fast | full | api) tools=$what ;; *) tools=fast ;; esac
 bin=$(scripts/chart_tools.sh "$tools")
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -66,6 +67,9 @@ fast() {
     done
     step "helm-unittest"
     "$bin/helm-unittest" --strict "$chart"
+    step "promtool"
+    "$bin/promtool" check rules "$chart/files/alerts.yaml"
+    "$bin/promtool" test rules "$chart/tests/promtool.yaml"
 }
 
 full() {
@@ -86,9 +90,6 @@ full() {
         --ignore-test statefulset-has-host-podantiaffinity "$out/helm4-secure.yaml" >"$out/score" ||
         die "$(grep -v '^\[\(OK\|SKIPPED\)\]' "$out/score")"
     echo "$(grep -c '^\[OK\]' "$out/score") checks passed"
-    step "promtool"
-    "$bin/promtool" check rules "$chart/files/alerts.yaml"
-    "$bin/promtool" test rules "$chart/tests/promtool.yaml"
     step "docker compose config"
     "$bin/docker-compose" --profile '*' config --quiet
 }
@@ -111,5 +112,9 @@ case $what in
         { full && echo "chart: all checks passed"; } 2>&1 | tee "$out/full.txt"
         grep -v '^Time:' "$out/full.txt" >"$chart/tests/full.txt"
         ;;
-    *) die "usage: scripts/chart.sh docs|fast|full|golden" ;;
+    api)
+        "${PYTHON:-.venv/bin/python}" scripts/chart_api.py "$bin" | tee "$out/api.txt"
+        cp "$out/api.txt" "$chart/tests/api.txt"
+        ;;
+    *) die "usage: scripts/chart.sh docs|fast|full|golden|api" ;;
 esac

