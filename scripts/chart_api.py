@@ -38,10 +38,6 @@ def prepare(api: Api, crds: Path | None) -> set[str]:
     priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}}
     wrong = api.create({**priority, "value": 1})  # a variant uses it
     assert wrong is None, wrong
-    for name in ("demo-conference-pipeline", "conferences"):  # of the dry runs' pods
-        metadata = {"name": name, "namespace": DRY}
-        wrong = api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
-        assert wrong is None, wrong
     kinds = set()
     for file in sorted(crds.glob("*.yaml")) if crds else ():
         for resource in filter(None, yaml.safe_load_all(file.read_text())):
@@ -69,7 +65,7 @@ def check(api: Api, helm: Path, values: Path, kinds: set[str]) -> list[str]:
     options = ["--namespace", DRY, "--values", str(values), "--kube-version", "1.37"]
     command = [str(helm), "template", "demo", str(CHART), *options]
     rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    wrong, done, left = [], 0, []
+    wrong, done, left, made = [], 0, [], []
     for resource in filter(None, yaml.safe_load_all(rendered)):
         if "." in resource["apiVersion"].partition("/")[0].removesuffix(".k8s.io") and resource["kind"] not in kinds:
             left.append(resource["kind"])
@@ -77,8 +73,13 @@ def check(api: Api, helm: Path, values: Path, kinds: set[str]) -> list[str]:
         for one in (resource, *pods(resource)):
             done += 1
             one["metadata"].setdefault("namespace", DRY)
-            if problem := api.create(one, "?dryRun=All&fieldValidation=Strict"):
+            dry = "" if one["kind"] == "ServiceAccount" else "&dryRun=All"  # pods need their account
+            if problem := api.create(one, f"?fieldValidation=Strict{dry}"):
                 wrong.append(f"{one['kind']} {one['metadata']['name']}: {problem}")
+        if resource["kind"] == "ServiceAccount":
+            made.append(resource["metadata"]["name"])
+    for account in made:
+        api.call(f"/api/v1/namespaces/{DRY}/serviceaccounts/{account}", method="DELETE")
     name = values.name.removesuffix("-values.yaml")
     print(f"{name}: {done} resources and pods" + (f", skipped {', '.join(sorted(set(left)))}" if left else ""))
     return [f"{name}: {text}" for text in wrong]

@@ -22,7 +22,7 @@ Object = dict[str, Any]
 NAMESPACE: Final = "voice"
 PLURALS: Final = {"NetworkPolicy": "networkpolicies", "PriorityClass": "priorityclasses"}
 OF_THE_CLUSTER: Final = {"Namespace", "CustomResourceDefinition", "PriorityClass", "Node"}
-OFF: Final = ("node-lifecycle-controller", "node-ipam-controller", "cloud-node-lifecycle-controller")
+OFF: Final = ("node-lifecycle-controller", "node-ipam-controller")
 """Controllers of nodes: nothing but scripts/chart_kubelet.py decides what nodes do."""
 
 
@@ -96,10 +96,11 @@ class Api:
         return file
 
 
-def _until(api: Api, path: str, log: Path, seconds: float = 120) -> None:
+def _until(api: Api, path: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+    """Wait until the path answers; end the program with the server's log if that ends, or does not answer."""
     limit = time.monotonic() + seconds
     while api.call(path)[0] != 200:
-        if time.monotonic() > limit:
+        if time.monotonic() > limit or process.poll() is not None:
             sys.exit(log.read_text()[-3000:])
         time.sleep(0.5)
 
@@ -129,8 +130,9 @@ def servers(binaries: Path, folder: Path) -> Iterator[Api]:
             stack.callback(process.wait)
             stack.callback(process.terminate)
             if name == "kube-apiserver":
-                _until(api, "/readyz", folder / f"{name}.log")
+                _until(api, "/readyz", process, folder / f"{name}.log")
         # The controllers create this account; without it no pod is admitted.
-        _until(api, "/api/v1/namespaces/default/serviceaccounts/default", folder / "kube-controller-manager.log")
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        _until(api, account, process, folder / "kube-controller-manager.log")
         print(f"Kubernetes {api.call('/version')[1]['gitVersion']}: API server and controllers run")
         yield api

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +33,8 @@ class Ending:
 
     code: int = 0
     log: str = ""
+    meanwhile: Callable[[], object] = bool
+    """Called while it runs."""
 
 
 @dataclass
@@ -173,6 +175,7 @@ class FakeKubelet:
             self._report(pod, path, "Running", {"running": {"startedAt": _now()}}, ready=True)
             return
         ending = self._endings.popleft() if self._endings else Ending()
+        ending.meanwhile()
         self._logs[pod["metadata"]["name"]] = ending.log
         phase = "Failed" if ending.code else "Succeeded"
         self._report(pod, path, phase, {"terminated": {"exitCode": ending.code, "finishedAt": _now()}})

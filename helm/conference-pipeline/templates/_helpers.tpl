@@ -246,14 +246,21 @@ dnsConfig: {{- toYaml . | nindent 2 }}
 {{- end }}
 
 {{- /*
-With autoscaling, the live number of workers: Kubernetes sets a field that is no longer rendered to 1. Empty before the
-first install, and for tools that do not ask the cluster.
+With autoscaling, the live number of workers: Kubernetes sets a field that is no longer rendered to 1. Nothing before the
+first install, and for tools that do not ask the cluster. Nothing either when Helm 4 applies on the server and an
+autoscaler has set the number: the server keeps it, and a number that is old when it is applied would be a conflict.
 */}}
 {{- define "cp.replicas" -}}
 {{- if eq .Values.autoscaling.mode "none" }}{{ .Values.replicaCount }}
 {{- else }}
 {{- $live := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "cp.fullname" .) }}
-{{- if hasKey (default dict $live.spec) "replicas" }}{{ int $live.spec.replicas }}{{ end }}
+{{- $applied := false }}{{ $scaled := false }}
+{{- range dig "metadata" "managedFields" list $live }}
+{{- if and (eq .manager "helm") (eq .operation "Apply") }}{{ $applied = true }}{{ end }}
+{{- if and (eq (default "" .subresource) "scale") (hasKey (dig "f:spec" dict (default dict .fieldsV1)) "f:replicas") }}{{ $scaled = true }}{{ end }}
+{{- end }}
+{{- $kept := and $applied $scaled (not (hasPrefix "v3" .Capabilities.HelmVersion.Version)) }}
+{{- if and (hasKey (dig "spec" dict $live) "replicas") (not $kept) }}{{ int $live.spec.replicas }}{{ end }}
 {{- end }}
 {{- end }}
 
