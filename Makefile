@@ -28,6 +28,7 @@ check: $(DEV_STAMP) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd clients/python && ../../$(BIN)/mypy --cache-dir ../../.mypy_cache/clients conference_events tests
 	$(BIN)/lint-imports
 
 events: $(DEV_STAMP) ## generate the classes and codecs from avro/

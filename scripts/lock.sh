@@ -8,6 +8,7 @@
 #   compile.txt  mypyc, for the image
 #   chart.txt    linters and schemas for `make chart`
 #   go.txt       Go
+#   clients.txt  tests of clients/python on its own
 #   bench.txt    peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
@@ -30,4 +31,5 @@ compile build requirements/build.in --constraints requirements/dev.txt "$@"
 compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"
 compile go requirements/go.in "$@"
+compile clients requirements/clients.in --constraints requirements/dev.txt "$@"
 compile bench requirements/bench.in "$@"

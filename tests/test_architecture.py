@@ -16,16 +16,20 @@ import pytest
 from testkit.fixtures import FIRST
 
 ROOT = Path(__file__).parent.parent
-ROOTS = ("pipeline", "testkit", "tests", "benchmarks", "tools")
+ROOTS = ("pipeline", "testkit", "tests", "benchmarks", "tools", "clients", "examples")
 MAY_NOT_IMPORT = {
     "pipeline": {"testkit", "tests", "benchmarks"},
+    "clients": {"testkit", "benchmarks", "pipeline"},
+    "examples": {"testkit", "tests", "benchmarks", "pipeline"},
     "testkit": {"tests", "benchmarks"},
     "tests": {"benchmarks"},
     "benchmarks": {"tests"},
 }
 MAX_LINES = 400
 MAX_WORDS = 10
-GENERATED = {f"pipeline/model/{name}.py" for name in ("events", "records", "signals", "wire")}
+GENERATED = {f"pipeline/model/{name}.py" for name in ("events", "records", "signals", "wire")} | {
+    f"clients/python/conference_events/{name}.py" for name in ("events", "records", "signals")
+}
 
 
 def sources(*roots: str) -> Iterator[Path]:
@@ -118,7 +122,7 @@ def test_tests_and_benchmarks_share_only_testkit() -> None:
 def test_names_of_tests_have_at_most_ten_words() -> None:
     long = [
         f"{name(path)}:{node.lineno}: {node.name}"
-        for path in sources("tests", "benchmarks/tests")
+        for path in sources("tests", "benchmarks/tests", "clients")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and re.match("test_", node.name)
@@ -134,5 +138,5 @@ def test_no_file_is_too_long() -> None:
 
 
 def test_files_to_run_first_exist() -> None:
-    names = {path.stem.removeprefix("test_") for path in sources("tests", "benchmarks/tests")}
+    names = {path.stem.removeprefix("test_") for path in sources("tests", "benchmarks/tests", "clients")}
     assert set(FIRST) <= names

@@ -1,5 +1,7 @@
 """Write pipeline/model/events.py, signals.py, records.py and wire.py from the schemas in avro/ (`make events`).
 
+The classes and schemas of the package for other services, clients/python, are written too (tools/emit_client.py).
+
 The schema gives a record's kind: a first field with a "const" makes it an event, the attributes "signal" and "topic"
 make it a signal, and all other records except conference.Meta belong to the tables. So these modules need no edit for
 a new event: one more file in avro/ is enough. Attributes of JSON Schema ("minLength", "pattern", "minItems", ...)
@@ -17,7 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import emit_client
 import emit_wire
+from python_text import docstring, roster, union
 from schemas import PACKED, Record, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,28 +163,6 @@ def struct(record: Record, base: str, options: str, constants: dict[str, str]) -
     return "\n".join(lines) + "\n"
 
 
-def docstring(text: str) -> list[str]:
-    """Return the lines of `text` as a docstring, wrapped at 110 columns."""
-    raw = "r" if "\\" in text else ""
-    words, lines = f'{raw}"""{text}'.split(" "), [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) > 104:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    lines[-1] = lines[-1][:-1] + '\\""""' if text.endswith('"') else lines[-1] + '"""'
-    return [f"    {line}" for line in lines]
-
-
-def union(name: str, records: list[Record], doc: str) -> str:
-    members = "".join(f"\n    {'| ' if i else ''}{r.name}" for i, r in enumerate(records))
-    return f'\n{name}: TypeAlias = ({members}\n)\n"""{doc}"""\n'
-
-
-def roster(name: str, base: str, records: list[Record], doc: str) -> str:
-    members = "".join(f"\n    {r.name}," for r in records)
-    return f'\n{name}: tuple[type[{base}], ...] = ({members}\n)\n"""{doc}"""\n'
-
-
 def events_module(records: list[Record]) -> str:
     meta = next(r for r in records if r.kind == "meta")
     events = [r for r in records if r.kind == "event"]
@@ -224,6 +206,7 @@ def modules() -> dict[str, str]:
         "pipeline/model/signals.py": signals_module(records),
         "pipeline/model/records.py": records_module(records),
         "pipeline/model/wire.py": emit_wire.module(records, HEADER),
+        **emit_client.files(records, HEADER),
     }
 
 
@@ -247,6 +230,7 @@ def main(arguments: list[str]) -> int:
         if check:
             print(f"{path} does not match avro/: run `make events` and commit the result")
         else:
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
             (ROOT / path).write_text(text, encoding="utf-8")
             print(f"wrote {path}")
     return 1 if check and changed else 0

@@ -23,7 +23,7 @@ STEP = re.compile(
 )
 """The sentence before a block: where the block goes. An anchor is a line without its indentation."""
 COPIED = (
-    "Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml", "avro", "benchmarks", "docs", "examples",
+    "Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml", "avro", "benchmarks", "clients", "docs", "examples",
     "helm", "pipeline", "testkit", "tests", "tools",
 )  # fmt: skip
 LAST = {"line": 1, "three lines": 3}

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted({*docs.pages(), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"})
 WRITTEN = [page for page in PAGES if "results" not in page.parts and "helm" not in page.parts]
 """Pages that are written by hand, but for their generated sections."""
-FOLDERS = "avro|pipeline|tools|tests|testkit|examples|docs|requirements|scripts|benchmarks|helm|\\.ci"
+FOLDERS = "avro|clients|pipeline|tools|tests|testkit|examples|docs|requirements|scripts|benchmarks|helm|\\.ci"
 PATH = re.compile(rf"`((?:{FOLDERS})/[^`\s*]*|Makefile|[A-Z]+\.md)`")
 TO_BE_ADDED = {"avro/conference.Renamed.avsc", "avro/conference.signal.ConferenceRename.avsc"}
 """Files that docs/howto/add-an-event.md creates."""
@@ -46,6 +46,7 @@ SOURCES = [
         "tests",
         "benchmarks",
         "examples",
+        "clients",
         "avro",
     )
     for path in sorted((ROOT / folder).rglob("*"))
@@ -85,7 +86,7 @@ def test_every_section_is_on_a_page_and_closed() -> None:
 
 def test_check_names_a_stale_page_and_writing_fixes_it(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    for name in ("pipeline", "tools", "docs", "examples", "benchmarks", "testkit", "helm"):
+    for name in ("pipeline", "tools", "docs", "examples", "benchmarks", "testkit", "helm", "clients"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, copy)

@@ -1,0 +1,1 @@
+"""Clients in other packages and languages."""
