@@ -4,7 +4,7 @@
     python examples/consume.py --max 10
 
 It needs `pip install 'confluent-kafka[avro,schemaregistry]'`, but not the pipeline's package. (1) to (5) mark the
-rules that every consumer has to follow.
+rules that every consumer has to follow. At the end it prints who is in which room.
 """
 
 from __future__ import annotations
@@ -19,9 +19,28 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+KNOWN = {
+    "conference.created",
+    "conference.destroyed",
+    "conference.member.joined",
+    "conference.member.left",
+    "conference.member.muted",
+    "conference.member.unmuted",
+    "conference.play.started",
+    "conference.play.paused",
+    "conference.play.resumed",
+    "conference.play.stopped",
+    "conference.play.volume_changed",
+    "conference.play.finished",
+    "conference.play.failed",
+}
+"""(3) Ignore names that you don't know, before you decode the value: new events may be added."""
+
 
 class Rooms:
-    """The last sequence of each room. (1) Within one life of a room the sequence has no gaps and no repeats.
+    """The last sequence of each room, and its members.
+
+    (1) Within one life of a room the sequence has no gaps and no repeats.
 
     In memory, as here, it detects gaps. (2) After a crash, events whose offset was not committed arrive again. Store
     the sequence in the database transaction of your own write, so that they have no second effect.
@@ -29,11 +48,13 @@ class Rooms:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, str]] = {}
+        self.members: dict[str, set[str]] = {}
         self.gaps = 0
 
     def forget(self, *_: object) -> None:
         """Forget all rooms after a rebalance: another consumer may have handled their events in between."""
         self._seen.clear()
+        self.members.clear()
 
     def new(self, event: dict[str, Any]) -> bool:
         """Return whether the event was not seen before. Print a message if events are missing before it."""
@@ -41,6 +62,7 @@ class Rooms:
         last, first_id = self._seen.get(room, (0, ""))
         if sequence == 1 and event_id != first_id:  # a life of the room begins
             first_id = event_id
+            self.members[room] = set()
         elif sequence <= last:
             return False
         elif last and sequence > last + 1:
@@ -49,13 +71,22 @@ class Rooms:
         self._seen[room] = sequence, first_id
         return True
 
+    def apply(self, name: str, event: dict[str, Any]) -> None:
+        """Keep the table of who is in which room."""
+        members = self.members.setdefault(event["room_id"], set())
+        if name == "conference.member.joined":
+            members.add(event["session_uuid"])
+        elif name == "conference.member.left":
+            members.discard(event["session_uuid"])
+
 
 def handle(name: str, event: dict[str, Any]) -> None:
-    """Do the work of your service. (3) Ignore names that you don't know: new events may be added."""
+    """Do the work of your service. `occurred_at` is a datetime in UTC."""
     fields = {key: value for key, value in event.items() if key not in ("event", "room_id", "meta")}
     meta = event["meta"]
     guess = " (inferred)" if meta["synthetic"] else ""
-    print(f"{event['room_id']} #{meta['sequence']} {name}{guess} {fields}", flush=True)
+    moment = meta["occurred_at"].isoformat(timespec="microseconds")
+    print(f"{event['room_id']} #{meta['sequence']} {name} {moment}{guess} {fields}", flush=True)
 
 
 def consume(topic: str, group: str, most: int | None) -> int:
@@ -81,15 +112,22 @@ def consume(topic: str, group: str, most: int | None) -> int:
                 continue
             if message.error():
                 raise KafkaException(message.error())
-            event = decode(message.value(), context)
-            if rooms.new(event):
-                handle(dict(message.headers())["ce_type"].decode(), event)
+            name = dict(message.headers())["ce_type"].decode()
+            event = decode(message.value(), context) if name in KNOWN else None
+            if event is None:
+                print(f"ignored {name}", flush=True)
+            elif rooms.new(event):
+                handle(name, event)
+                rooms.apply(name, event)
                 seen += 1
             consumer.store_offsets(message)
     except KeyboardInterrupt:
         pass
     finally:
         consumer.close()  # commits the stored offsets
+    for room, members in rooms.members.items():
+        if members:
+            print(f"in {room}: {', '.join(sorted(members))}")
     return rooms.gaps
 
 

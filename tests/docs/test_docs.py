@@ -28,7 +28,8 @@ import states
 import docs
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted({*docs.pages(), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"})
+OTHERS = {page for glob in ("examples/*.md", "examples/*/*.md", "clients/*/*.md") for page in ROOT.glob(glob)}
+PAGES = sorted({*docs.pages(), *OTHERS, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"})
 WRITTEN = [page for page in PAGES if "results" not in page.parts and "helm" not in page.parts]
 """Pages that are written by hand, but for their generated sections."""
 FOLDERS = "avro|clients|pipeline|tools|tests|testkit|examples|docs|requirements|scripts|benchmarks|helm|\\.ci"

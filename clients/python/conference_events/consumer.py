@@ -91,7 +91,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def __anext__(self) -> AnyEvent:
         """Return the next new event. Raises InvalidDataError, RegistryError, and aiokafka's KafkaError."""
-        self._finish()
+        self.done()
         while True:
             if time.monotonic() - self._committed_at >= self._commit_seconds:
                 await self.commit()
@@ -105,7 +105,14 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self.record = self._queue.popleft()
             if event is not None and self._is_new(event, self.record.partition):
                 return event
-            self._finish()
+            self.done()
+
+    def done(self) -> None:
+        """Count the current event as done. Call it only to leave the loop; the loop itself does it otherwise."""
+        if self.record is not None:
+            partition = TopicPartition(self.record.topic, self.record.partition)
+            self._done[partition] = self.record.offset + 1
+            self.record = None
 
     async def commit(self) -> None:
         """Commit the offsets of the events that are done."""
@@ -132,12 +139,6 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Do nothing: the consumer goes on at the committed offsets."""
-
-    def _finish(self) -> None:
-        if self.record is not None:
-            partition = TopicPartition(self.record.topic, self.record.partition)
-            self._done[partition] = self.record.offset + 1
-            self.record = None
 
     async def _decoded(self, record: ConsumerRecord) -> AnyEvent | None:
         """Return the event of a record, None for a type that this version does not know."""
