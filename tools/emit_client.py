@@ -1,5 +1,7 @@
 """Emit the generated files of clients/python for tools/generate.py: events, signals, records and their schemas.
 
+The same stand-alone schemas are written to docs/reference/schemas, and from there packed into the pipeline's wheel.
+
 They differ from the pipeline's own classes where a service wants something else than a worker: a time is a `datetime`,
 a signal makes its own ids and time, and an array is a tuple of strings.
 """
@@ -88,7 +90,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="typ
 
 def files(records: list[Record], header: str) -> dict[str, str]:
     """Return the generated files: path in the repository → text."""
-    schemas = {f"{FOLDER}/schemas/{r.full}.avsc": schema_text(r) for r in records if not _is_part(r)}
+    folders = (f"{FOLDER}/schemas", "docs/reference/schemas")
+    schemas = {f"{folder}/{r.full}.avsc": schema_text(r) for folder in folders for r in records if not _is_part(r)}
     return {
         f"{FOLDER}/events.py": _events(records, header),
         f"{FOLDER}/signals.py": _signals(records, header),

@@ -93,6 +93,7 @@ def test_following_the_page_gives_a_repository_whose_tests_pass(copy: Path) -> N
                     run(copy, sys.executable, "tools/generate.py")
                 case ["make", "docs"]:
                     run(copy, sys.executable, "tools/docs.py")
+                    run(copy, sys.executable, "tools/asyncapi.py")
                 case ["sed", *arguments]:
                     run(copy, "sed", *arguments)
                 case [".venv/bin/pytest", *arguments]:
@@ -112,6 +113,7 @@ def test_following_the_page_gives_a_repository_whose_tests_pass(copy: Path) -> N
                     )
                     run(copy, sys.executable, "tools/generate.py", "--check")
                     run(copy, sys.executable, "tools/docs.py", "--check")
+                    run(copy, sys.executable, "tools/asyncapi.py", "--check")
                 case _:
                     pytest.fail(f"no test runs {line!r}")
     assert tested
