@@ -214,7 +214,7 @@ def _fields(made: AnySignal, result: _Result) -> dict[str, Any]:
         "offset": None if place is None else place.offset,
         "outcome": result.kind,
         "reason": None if outcome is None or not outcome.reason else outcome.reason,
-        "events": [] if outcome is None else [msgspec.Raw(event_json(event)) for event in outcome.events],
+        "events": [] if outcome is None else [msgspec.Raw(event_json(event)[:-1]) for event in outcome.events],
         "members_left": 0 if outcome is None else outcome.left,
         "record": None if outcome is None else str(outcome.place),
         "milliseconds": round(result.milliseconds, 1),

@@ -193,7 +193,8 @@ def test_documentation_names_each_json_field(site: Pipe) -> None:
 def signal(pipe: Pipe, *words: str) -> tuple[int, dict[str, Any]]:
     done = run("signal", *words, env=pipe.env)
     assert done.stderr == b""
-    return done.returncode, json.loads(done.stdout)
+    [line] = done.stdout.splitlines()
+    return done.returncode, json.loads(line)
 
 
 def test_outcome_decides_the_exit_code(site: Pipe) -> None:
