@@ -66,9 +66,13 @@ class Api:
             return 0, {"message": str(error)}, []
 
     def items(self, path: str) -> list[Object]:
-        """Return the objects of a list; none if the server does not answer."""
-        found: list[Object] = self.call(path)[1].get("items", [])
-        return found
+        """Return the objects of a list. Raises AssertionError if the server does not answer in three attempts."""
+        for _ in range(3):  # each has 30 s
+            status, answer, _ = self.call(path)
+            if status == 200:
+                found: list[Object] = answer["items"]
+                return found
+        raise AssertionError(f"{path}: {status} {answer}")
 
     def create(self, resource: Object, query: str = "") -> str | None:
         """Create a resource; return the error or warnings, None if there are none."""

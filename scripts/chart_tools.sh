@@ -90,7 +90,7 @@ api() {
     for command in kube-apiserver kube-controller-manager; do
         if [ ! -x "$cache/$command-v$version" ] && [ ${#replacements[@]} = 0 ]; then
             [ -n "${go_found:-}" ] || { find_go; go_found=yes; }
-            parts=$(cd "$(mktemp -d)" && go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
+            parts=$(cd "$cache" && go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
             for part in $(sed -n 's,^\s*\(k8s.io/[a-z0-9-]*\) => \./staging.*,\1,p' "$parts"); do
                 replacements+=("$part=$part@v0.${version#1.}")
             done

@@ -188,5 +188,6 @@ def test_rules_between_values_are_generated_from_those_between_settings() -> Non
     assert fields - DERIVED.keys() <= chart_rules.VALUES.keys()
     names = {name for name, _ in leaves(VALUES)}
     assert {value for values in chart_rules.VALUES.values() for value in values} <= names
+    assert {field for _, needed in REQUIRED for field in needed} >= chart_rules.EXTRA
     for name, default in chart_rules.DEFAULTS.items():
         assert str(dict(leaves(VALUES))[name]).lower() == default
