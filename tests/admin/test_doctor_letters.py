@@ -69,5 +69,5 @@ async def test_foreign_subjects_and_versions_are_reported(pipe: Pipe) -> None:
     assert subject.found == f"{foreign} is not of this version: a producer may register schemas of its own"
     assert version.found == (
         f"version 2 of {left} has another schema than this version of the program: consumers with that version can't "
-        "read what this program writes: reader field missing default value: x"
+        "read what this program writes: `x` is missing and has no default"
     )

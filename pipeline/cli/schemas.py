@@ -1,0 +1,115 @@
+"""`schemas`: what is registered, and whether schemas fit it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from pipeline.cli.shared import server_settings
+from pipeline.terminal import printable, show
+
+HELP: Final = """Show the registered schemas, and check whether a change fits them.
+
+[dim]$ conference-pipeline schemas check avro[/dim]
+"""
+
+schemas = typer.Typer(help=HELP, no_args_is_help=True)
+
+
+class Form(StrEnum):
+    """How a list is printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+
+
+Output = Annotated[Form | None, typer.Option(help="Form of the output. Default: table on a terminal, jsonl in a pipe.")]
+Folder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[DIR]",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+        help="Folder with .avsc files. Default: the schemas of this program.",
+    ),
+]
+
+
+@schemas.command("list")
+def list_(output: Output = None) -> None:
+    """List the subjects of the pipeline's topics, with their versions.
+
+    The status is current, other level (not FULL_TRANSITIVE), missing, outdated
+    (only other versions, which fit), incompatible, or foreign (no record of
+    this program).
+
+    Exit codes: 0 printed the list, 2 the registry failed.
+
+    [dim]$ conference-pipeline schemas list
+    $ conference-pipeline schemas list --output json | jq '.[].status'[/dim]
+    """
+    from pipeline.admin.schema_check import registered
+
+    rows = asyncio.run(registered(server_settings()))
+    _print([row._asdict() for row in rows], output)
+
+
+@schemas.command("check")
+def check(folder: Folder = None, output: Output = None) -> None:
+    """Check whether schemas fit all versions that are registered.
+
+    Old consumers must read what is written with the new schema, and new
+    consumers what was written with each old version. For each misfit it names
+    who would fail, and the field. It writes nothing.
+
+    Exit codes: 0 all fit, 1 at least one does not fit, 2 a file or the registry
+    failed.
+
+    [dim]$ conference-pipeline schemas check
+    $ conference-pipeline schemas check avro --output jsonl[/dim]
+    """
+    from pipeline.admin import schema_check
+
+    texts = schema_check.read_folder(folder) if folder else schema_check.own_schemas()
+    rows = asyncio.run(schema_check.check(server_settings(), texts))
+    _print([row._asdict() for row in rows], output)
+    if any(row.state == "misfit" for row in rows):
+        raise typer.Exit(1)
+
+
+def _print(rows: list[dict[str, Any]], output: Form | None) -> None:
+    form = output or (Form.table if sys.stdout.isatty() else Form.jsonl)
+    if form is Form.json:
+        show(json.dumps(rows, ensure_ascii=False))
+    elif form is Form.jsonl:
+        for row in rows:
+            show(json.dumps(row, ensure_ascii=False))
+    else:
+        _table(rows)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    """Print a table; below it the reasons, a line each, because they are long."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    names = [name for name in rows[0] if name != "reasons"] if rows else []
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        cells = (", ".join(map(str, row[n])) if isinstance(row[n], list) else row[n] for n in names)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    Console().print(table)
+    for row in rows:
+        for reason in row.get("reasons", ()):
+            show(f"{row['subject']}: {reason}")
