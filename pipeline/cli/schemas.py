@@ -53,8 +53,7 @@ def list_(output: Output = None) -> None:
 
     Exit codes: 0 printed the list, 2 the registry failed.
 
-    [dim]$ conference-pipeline schemas list
-    $ conference-pipeline schemas list --output json | jq '.[].status'[/dim]
+    [dim]$ conference-pipeline schemas list --output json | jq '.[].status'[/dim]
     """
     from pipeline.admin.schema_check import registered
 
@@ -66,15 +65,13 @@ def list_(output: Output = None) -> None:
 def check(folder: Folder = None, output: Output = None) -> None:
     """Check whether schemas fit all versions that are registered.
 
-    Old consumers must read what is written with the new schema, and new
-    consumers what was written with each old version. For each misfit it names
-    who would fail, and the field. It writes nothing.
+    Old and new consumers must read all versions. For each misfit it names who
+    would fail, and the field. It writes nothing.
 
     Exit codes: 0 all fit, 1 at least one does not fit, 2 a file or the registry
     failed.
 
-    [dim]$ conference-pipeline schemas check
-    $ conference-pipeline schemas check avro --output jsonl[/dim]
+    [dim]$ conference-pipeline schemas check avro[/dim]
     """
     from pipeline.admin import schema_check
 
