@@ -24,8 +24,8 @@ NEW = {"signal_id": "new_id", "operation_id": "new_id", "occurred_at": "now"}
 IMPORTS = "from datetime import datetime\nfrom typing import TYPE_CHECKING, ClassVar, TypeAlias\n\nimport msgspec\n"
 EVENT_BASE = '''
 
-class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
-    """One event. In JSON its name is the first field, `event`."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event"):
+    """One event; all its fields are keyword arguments. In JSON its name is the first field, `event`."""
 
     EVENT: ClassVar[str]
     """Name of the event: `conference.member.joined`, for example."""
@@ -113,10 +113,10 @@ def _events(records: list[Record], header: str) -> str:
     meta = next(r for r in records if r.kind == "meta")
     events = [r for r in records if r.kind == "event"]
     text = header.format(title="The events, and `Meta`, which every event carries.") + IMPORTS
-    text += _struct(meta, "msgspec.Struct, frozen=True, gc=False", {"RECORD": meta.full}) + EVENT_BASE
+    text += _struct(meta, "msgspec.Struct, frozen=True, kw_only=True, gc=False", {"RECORD": meta.full}) + EVENT_BASE
     for r in events:
         constants = {"EVENT": r.const, "RECORD": r.full}
-        text += _struct(r, f'Event, frozen=True, gc=False, tag="{r.const}"', constants)
+        text += _struct(r, f'Event, frozen=True, kw_only=True, gc=False, tag="{r.const}"', constants)
     text += "\n" + union("AnyEvent", events, "Any event; msgspec decodes this union by `event`.")
     return text + roster("EVENTS", "Event", events, "All events.")
 
@@ -143,8 +143,10 @@ def _records(records: list[Record], header: str) -> str:
 def _struct(record: Record, bases: str, constants: dict[str, str]) -> str:
     lines = [f"\n\nclass {record.name}({bases}):", *docstring(record.doc), ""]
     lines += [f'    {name}: ClassVar[str] = "{value}"' for name, value in constants.items()] + [""]
-    for one in record.arguments:
-        signal = record.kind == "signal"
+    signal = record.kind == "signal"
+    # Only in the rows of tables are arguments positional, and defaults must come last.
+    fields = record.arguments if record.kind == "record" else [f for f in record.fields if "const" not in f]
+    for one in fields:
         lines.append(f"    {one['name']}: {_annotation(one['type'], one, signal)}{_default(one, signal)}")
         lines += docstring(one["doc"].replace(UNIT, ""))
     return "\n".join(lines) + "\n"

@@ -43,13 +43,9 @@ Folder = Annotated[
 ]
 
 
-@schemas.command("list")
+@schemas.command("list")  # a status is a SchemaStatus, or "foreign"
 def list_(output: Output = None) -> None:
-    """List the subjects of the pipeline's topics, with their versions.
-
-    The status is current, other level (not FULL_TRANSITIVE), missing, outdated
-    (only other versions, which fit), incompatible, or foreign (no record of
-    this program).
+    """List the subjects of the pipeline's topics with versions and status.
 
     Exit codes: 0 printed the list, 2 the registry failed.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import msgspec
 
 
-class Meta(msgspec.Struct, frozen=True, gc=False):
+class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What every event carries besides the fields of its own: its identity, its place in the life of its
     room, and its cause."""
 
@@ -30,7 +30,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False):
     cause: str
     """signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the
     playback."""
-    playback_id: str | None
+    playback_id: str | None = None
     """operation_id of the live playback that a conference.play.* event concerns. Null on all other events,
     and where no live playback is concerned."""
     ends_playback: bool
@@ -40,8 +40,8 @@ class Meta(msgspec.Struct, frozen=True, gc=False):
     being told by a signal."""
 
 
-class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
-    """One event. In JSON its name is the first field, `event`."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event"):
+    """One event; all its fields are keyword arguments. In JSON its name is the first field, `event`."""
 
     EVENT: ClassVar[str]
     """Name of the event: `conference.member.joined`, for example."""
@@ -56,7 +56,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
         def meta(self) -> Meta: ...
 
 
-class Created(Event, frozen=True, gc=False, tag="conference.created"):
+class Created(Event, frozen=True, kw_only=True, gc=False, tag="conference.created"):
     """A conference room was created, by POST /api/v1/conferences."""
 
     EVENT: ClassVar[str] = "conference.created"
@@ -72,7 +72,7 @@ class Created(Event, frozen=True, gc=False, tag="conference.created"):
     """Identity, order and cause of the event."""
 
 
-class Destroyed(Event, frozen=True, gc=False, tag="conference.destroyed"):
+class Destroyed(Event, frozen=True, kw_only=True, gc=False, tag="conference.destroyed"):
     """A conference room was deleted, by DELETE /api/v1/conferences/{room_id}. It is the last event of the
     room's life: its playback was stopped and its members have left before."""
 
@@ -87,7 +87,7 @@ class Destroyed(Event, frozen=True, gc=False, tag="conference.destroyed"):
     """Identity, order and cause of the event."""
 
 
-class MemberJoined(Event, frozen=True, gc=False, tag="conference.member.joined"):
+class MemberJoined(Event, frozen=True, kw_only=True, gc=False, tag="conference.member.joined"):
     """A call joined a conference room. The media engine confirmed it; the join command alone does not fire
     this event."""
 
@@ -104,7 +104,7 @@ class MemberJoined(Event, frozen=True, gc=False, tag="conference.member.joined")
     """Identity, order and cause of the event."""
 
 
-class MemberLeft(Event, frozen=True, gc=False, tag="conference.member.left"):
+class MemberLeft(Event, frozen=True, kw_only=True, gc=False, tag="conference.member.left"):
     """A call left a conference room: by the leave command, kicked, hung up, or because the room was
     destroyed."""
 
@@ -125,7 +125,7 @@ class MemberLeft(Event, frozen=True, gc=False, tag="conference.member.left"):
     """Identity, order and cause of the event."""
 
 
-class MemberMuted(Event, frozen=True, gc=False, tag="conference.member.muted"):
+class MemberMuted(Event, frozen=True, kw_only=True, gc=False, tag="conference.member.muted"):
     """A conference member was muted."""
 
     EVENT: ClassVar[str] = "conference.member.muted"
@@ -141,7 +141,7 @@ class MemberMuted(Event, frozen=True, gc=False, tag="conference.member.muted"):
     """Identity, order and cause of the event."""
 
 
-class MemberUnmuted(Event, frozen=True, gc=False, tag="conference.member.unmuted"):
+class MemberUnmuted(Event, frozen=True, kw_only=True, gc=False, tag="conference.member.unmuted"):
     """A conference member was unmuted."""
 
     EVENT: ClassVar[str] = "conference.member.unmuted"
@@ -157,7 +157,7 @@ class MemberUnmuted(Event, frozen=True, gc=False, tag="conference.member.unmuted
     """Identity, order and cause of the event."""
 
 
-class PlayFailed(Event, frozen=True, gc=False, tag="conference.play.failed"):
+class PlayFailed(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.failed"):
     """A playback can't complete: the media engine reported a failure, or nothing ended it within 10 seconds
     of its dispatch. The room accepts a new play."""
 
@@ -178,7 +178,7 @@ class PlayFailed(Event, frozen=True, gc=False, tag="conference.play.failed"):
     """Identity, order and cause of the event."""
 
 
-class PlayFinished(Event, frozen=True, gc=False, tag="conference.play.finished"):
+class PlayFinished(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.finished"):
     """An audio file played to its natural end (not stopped). A playback of several files fires one for each;
     the last has meta.ends_playback."""
 
@@ -196,7 +196,7 @@ class PlayFinished(Event, frozen=True, gc=False, tag="conference.play.finished")
     """Identity, order and cause of the event."""
 
 
-class PlayPaused(Event, frozen=True, gc=False, tag="conference.play.paused"):
+class PlayPaused(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.paused"):
     """Playback was paused: POST /api/v1/conferences/{room_id}/pause while it was playing. Pause is a toggle,
     the next one resumes."""
 
@@ -212,7 +212,7 @@ class PlayPaused(Event, frozen=True, gc=False, tag="conference.play.paused"):
     """Identity, order and cause of the event."""
 
 
-class PlayResumed(Event, frozen=True, gc=False, tag="conference.play.resumed"):
+class PlayResumed(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.resumed"):
     """Playback was resumed: POST /api/v1/conferences/{room_id}/pause while it was paused."""
 
     EVENT: ClassVar[str] = "conference.play.resumed"
@@ -229,7 +229,7 @@ class PlayResumed(Event, frozen=True, gc=False, tag="conference.play.resumed"):
     """Identity, order and cause of the event."""
 
 
-class PlayStarted(Event, frozen=True, gc=False, tag="conference.play.started"):
+class PlayStarted(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.started"):
     """Playback in a conference room began, by POST /api/v1/conferences/{room_id}/play."""
 
     EVENT: ClassVar[str] = "conference.play.started"
@@ -245,7 +245,7 @@ class PlayStarted(Event, frozen=True, gc=False, tag="conference.play.started"):
     """Identity, order and cause of the event."""
 
 
-class PlayStopped(Event, frozen=True, gc=False, tag="conference.play.stopped"):
+class PlayStopped(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.stopped"):
     """Playback was stopped, by POST /api/v1/conferences/{room_id}/stop or because the room was destroyed. It
     ends the playback."""
 
@@ -261,7 +261,7 @@ class PlayStopped(Event, frozen=True, gc=False, tag="conference.play.stopped"):
     """Identity, order and cause of the event."""
 
 
-class PlayVolumeChanged(Event, frozen=True, gc=False, tag="conference.play.volume_changed"):
+class PlayVolumeChanged(Event, frozen=True, kw_only=True, gc=False, tag="conference.play.volume_changed"):
     """The playback volume of a room was changed, by POST /api/v1/conferences/{room_id}/volume."""
 
     EVENT: ClassVar[str] = "conference.play.volume_changed"

@@ -336,10 +336,10 @@ class PlayFinished(Signal, frozen=True, kw_only=True, gc=False, tag="play.finish
     """The conference room. The record key must be the same string in UTF-8."""
     occurred_at: Time = field(default_factory=now)
     """When it happened at its source; a time in the years 1 to 9999."""
-    url: Annotated[str, msgspec.Meta(max_length=2048)]
-    """The file that ended, as the engine names it, up to 2048 code points."""
     operation_id: Id | None = None
     """The playback's operation. Null if the engine does not know it: then the url tells."""
+    url: Annotated[str, msgspec.Meta(max_length=2048)]
+    """The file that ended, as the engine names it, up to 2048 code points."""
 
 
 class PlayProgress(Signal, frozen=True, kw_only=True, gc=False, tag="play.progress"):

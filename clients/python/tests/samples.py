@@ -27,7 +27,7 @@ def meta(sequence: int = 1, event_id: str = "") -> Meta:
 
 
 def joined(sequence: int = 1, room: str = "räum-☎", event_id: str = "") -> events.MemberJoined:
-    return events.MemberJoined("alice", room, "+1555", meta(sequence, event_id))
+    return events.MemberJoined(session_uuid="alice", room_id=room, caller_id="+1555", meta=meta(sequence, event_id))
 
 
 def example(kind: type[events.Event]) -> Any:
