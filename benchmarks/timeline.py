@@ -3,13 +3,15 @@
     python -m benchmarks.timeline [--signals 1000000] [--rounds 5] [--save]
 
 A worker processes the signals of 10,000 rooms: creates, then mutes and unmutes of a member that each room has. Printed
-is the time of each command from its start to its end, and of `events --since 10m` to its first line; the medians, and
-the bytes that the network interface `lo` carried meanwhile, which other processes on the machine add to.
+is the time of each command from its start to its end, and of `events --since 10m` to its first line; its processor
+time; and the bytes that the network interface `lo` carried meanwhile, which other processes on the machine add to.
+Medians.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import statistics
 import subprocess
 import sys
@@ -83,9 +85,15 @@ def received() -> int:
     return next((int(line.split(":")[1].split()[0]) for line in lines if line.strip().startswith("lo:")), 0)
 
 
-def one_run(pipe: Pipe, *command: str, first: bool = False) -> tuple[float, float, int]:
-    """Return seconds and megabytes of one command, and its lines; with `first`, to its first line only."""
-    began, before = time.monotonic(), received()
+def cpu() -> float:
+    """Return the processor seconds of the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def one_run(pipe: Pipe, *command: str, first: bool = False) -> tuple[float, float, float, int]:
+    """Return seconds, processor seconds, megabytes and lines of one command; with `first`, up to its first line."""
+    began, before, cpu_before = time.monotonic(), received(), cpu()
     with subprocess.Popen(
         [sys.executable, "-m", "pipeline", *command], cwd=ROOT, env=pipe.env, stdout=subprocess.PIPE
     ) as process:
@@ -97,7 +105,7 @@ def one_run(pipe: Pipe, *command: str, first: bool = False) -> tuple[float, floa
         else:
             lines = len(process.stdout.read().splitlines())
             seconds = time.monotonic() - began
-    return seconds, (received() - before) / 1e6, lines
+    return seconds, cpu() - cpu_before, (received() - before) / 1e6, lines
 
 
 def main() -> None:
@@ -118,9 +126,10 @@ def main() -> None:
         asyncio.run(until_idle(pipe))
         for name, (command, first) in commands.items():
             found = [one_run(pipe, *command, first=first) for _ in range(given.rounds)]
-            seconds = [took for took, _, _ in found]
-            row = {"command": name, "median, s": statistics.median(seconds), "max, s": max(seconds)}
-            rows.append({**row, "MB": statistics.median(size for _, size, _ in found), "lines": found[0][2]})
+            took, used, sizes, lines = zip(*found, strict=True)
+            row = {"command": name, "median, s": statistics.median(took), "max, s": max(took)}
+            more = {"processor, s": statistics.median(used), "MB": statistics.median(sizes), "lines": lines[0]}
+            rows.append({**row, **more})
     show(f"{given.signals:,} signals on {PARTITIONS} partitions, {given.rounds} rounds", rows)
     if given.save:
         save("timeline", signals=given.signals, rounds=given.rounds, rows=rows)

@@ -21,7 +21,7 @@ from pipeline.terminal import SafeFormatter, excepthook, printable, warn
 
 COMMANDS: Final = (
     "demo", "up", "down", "status", "setup", "worker", "doctor", "send", "signal", "signals", "events", "rooms",
-    "timeline", "rejected", "dead", "replay", "import", "schemas",
+    "timeline", "rejected", "dead", "verify", "replay", "import", "schemas",
 )  # fmt: skip
 """The commands in the order of `--help`."""
 

@@ -29,8 +29,12 @@ from pipeline.settings import Settings
 from pipeline.topics import Topic
 
 POLL_MS: Final = 200
-FETCH_WAIT_MS: Final = 100
-"""Longest time that a broker holds a fetch that finds nothing: the next fetch waits behind it."""
+FETCH_WAIT_MS: Final = 20
+"""Longest time that a broker holds a fetch that finds nothing while a range is read: the next one waits behind it."""
+FOLLOW_WAIT_MS: Final = 500
+FETCH_BYTES: Final = 64 << 20
+MOST_FETCH_BYTES, LEAST_FETCH_BYTES = 8 << 20, 1 << 20
+"""Bytes of a fetch: of all topic-partitions together, and the bounds of one."""
 
 
 class Found(NamedTuple):
@@ -94,6 +98,7 @@ class RangeReader:
         topics: the topics to read; their order decides at equal append times.
         span: which records to read.
         room: read only the partition of this room. Its other rooms' records come, too.
+        partition: read only this partition.
         on_bad_batch: called with one line of text for each batch that can't be read; it is skipped.
 
     `partitions` is the number of partitions of the topics, `total` the number of offsets in the range and `read` how
@@ -110,9 +115,11 @@ class RangeReader:
         span: Span = ALL,
         *,
         room: str | None = None,
+        partition: int | None = None,
         on_bad_batch: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._settings, self._span, self._room, self._on_bad_batch = settings, span, room, on_bad_batch
+        self._partition = partition
         self._topics = [topic.full_name(settings.topic_prefix) for topic in topics]
         self._acls = acls.reader(settings, topics)
         self._open = contextlib.AsyncExitStack()
@@ -123,18 +130,19 @@ class RangeReader:
     async def __aenter__(self) -> RangeReader:
         found = await require_topics(self._settings, self._acls)
         self.partitions = self._common(found)
+        self._all = [TopicPartition(topic, number) for topic in self._topics for number in self._numbers()]
         async with contextlib.AsyncExitStack() as opened:
             self._consumer: Any = AIOKafkaConsumer(
                 **client_options(self._settings),
                 isolation_level="read_committed",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",  # records may be deleted before they are read
-                fetch_max_wait_ms=FETCH_WAIT_MS,
+                fetch_max_wait_ms=FOLLOW_WAIT_MS if self._span.follow else FETCH_WAIT_MS,
+                max_partition_fetch_bytes=max(LEAST_FETCH_BYTES, min(MOST_FETCH_BYTES, FETCH_BYTES // len(self._all))),
             )
             opened.push_async_callback(self._consumer.stop)
             await self._consumer.start()
             by_batch(self._consumer)
-            self._all = [TopicPartition(topic, number) for topic in self._topics for number in self._numbers()]
             await self._look_up()
             self._open = opened.pop_all()
         return self
@@ -181,6 +189,8 @@ class RangeReader:
         return next(iter(found.values()))
 
     def _numbers(self) -> Iterable[int]:
+        if self._partition is not None:
+            return (self._partition,)
         if self._room is None:
             return range(self.partitions)
         return (partition_of(room_key(self._room), self.partitions),)

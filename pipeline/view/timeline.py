@@ -126,6 +126,11 @@ class Timeline:
         self._now = max(self._now, time)
         self._insert(Entry("batch", time, place)).ended("dead", reason, time)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the first open entry has no outcome, so that the progress of other rooms matters."""
+        return bool(self._open) and self._open[0].outcome_at is None
+
     def complete(self) -> Iterator[Entry]:
         """Yield the entries that get no more records, in the order in which they took effect."""
         number = 0

@@ -113,7 +113,7 @@ class TimelineReader:
         timeline, key, inputs, add = self._timeline, self._key, self._inputs, self._add
         async for found in self._scan(self.range):
             record = found.record
-            if found.topic not in inputs:
+            if timeline.waits and found.topic not in inputs:
                 timeline.add_progress(found.signal, record.time)
             if record.key == key or record.key is None:
                 await add[found.topic](found)
