@@ -20,6 +20,7 @@ RUN python -m pip install --only-binary :all: --require-hashes -r requirements/b
     && if [ "$COMPILE" = 1 ]; then python -m pip install --only-binary :all: --require-hashes -r requirements/compile.txt; fi
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
+COPY docs/reference/schemas docs/reference/schemas
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && python -m pip --python /opt/venv/bin/python install --no-deps --no-index /dist/*.whl
 COPY scripts/compile.sh scripts/

@@ -12,6 +12,7 @@ import typer
 
 from pipeline.cli.output import Form, Output, ago, form_of, print_json_rows, print_table, time_text, with_progress
 from pipeline.cli.shared import kafka_errors, server_settings
+from pipeline.cli.timeline import last_lines
 from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ HELP: Final = """Show the rooms as they are now, from the topic of the rooms.
 $ conference-pipeline rooms show ROOM[/dim]
 """
 STATUS_COLOURS: Final = {"playing": "green", "paused": "yellow"}
+LINES: Final = 20
+"""Lines of the timeline that `rooms show` prints."""
 TITLES: Final = ("ROOM", "NAME", "APP", "MEMBERS", "PLAYBACK", "SINCE", "LAST EVENT")
 
 rooms = typer.Typer(help=HELP, no_args_is_help=True)
@@ -131,7 +134,8 @@ def _sentence(cells: Sequence[str]) -> str:
 def show_(room: RoomId, as_json: Json = False) -> None:
     """Show one room: members, playback, files done, deadline.
 
-    It reads the room's partition only. Times are those of the broker.
+    It reads the room's partition only. Times are those of the broker. On a
+    terminal the last 20 lines of its timeline follow.
 
     Exit codes: 0 shown, 1 there is no such room, 2 Kafka or the registry
     failed, 130 Ctrl-C.
@@ -142,15 +146,20 @@ def show_(room: RoomId, as_json: Json = False) -> None:
     settings = server_settings()
     with kafka_errors(settings):
         found, near = asyncio.run(_read(settings, room))
+        for_people = found.room is not None and not as_json and sys.stdout.isatty()
+        lines = asyncio.run(last_lines(settings, room, LINES)) if for_people else []
     if found.room is None:
         ended = "" if found.gone_since is None else f", it ended at {time_text(found.gone_since)}"
         meant = f"; the nearest: {', '.join(near)}" if near else ""
         warn(f"error: no room {room!r}{ended}{meant}")
         raise typer.Exit(1)
-    if as_json or not sys.stdout.isatty():
-        print_json_rows([_details(found)], Form.JSONL)
-    else:
+    if for_people:
         _print(found.room, found.members, time.time_ns() // 1000)
+        show(f"timeline  the last {len(lines)} lines, UTC")
+        for line in lines:
+            typer.echo(line)
+    else:
+        print_json_rows([_details(found)], Form.JSONL)
 
 
 async def _read(settings: Settings, room_id: str) -> tuple[OneRoom, list[str]]:

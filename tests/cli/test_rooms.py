@@ -161,6 +161,7 @@ def test_show_on_a_terminal_tells_members_and_playback(site: Pipe) -> None:
     assert "playing, 1 of 2 files done" in shown
     assert "deadline 20" in shown
     assert re.search(r"session-1 +\+15551 +muted", shown)
+    assert re.search(r"timeline  the last \d+ lines, UTC\r?\n[\d:.]+ +create +→ created", shown)
     assert is_safe(on_terminal(*PROGRAM, "rooms", "show", "b-room-3", env=site.env))
 
 
