@@ -279,8 +279,8 @@ async def test_missing_event_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_error_of_the_event_reader_ends_the_demo() -> None:
-    async def events() -> AsyncIterator[Event]:
-        yield first
+    async def events() -> AsyncIterator[tuple[Event, None]]:
+        yield first, None
         raise KafkaConnectionError("gone")
 
     [first, *_] = (event for one in plan(1.0, "room") for event in one.events)
