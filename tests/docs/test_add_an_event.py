@@ -59,19 +59,24 @@ def edit(root: Path, sentence: str, block: str) -> None:
     file.write_text("".join([*lines[:at], block, *lines[at:]]))
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository to which the edits of the page were applied; its commands are still to be run."""
-    made = tmp_path_factory.mktemp("event") / "copy"
+def copied(made: Path) -> Path:
+    """Copy the repository, to apply the edits of a page to it."""
     made.mkdir()
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, made / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+            ignored = shutil.ignore_patterns("__pycache__", "results", "node_modules", "target")
+            shutil.copytree(source, made / name, ignore=ignored)
         else:
             shutil.copy(source, made)
     (made / "docs" / "results").symlink_to(ROOT / "docs" / "results")
     return made
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository to which the edits of the page were applied; its commands are still to be run."""
+    return copied(tmp_path_factory.mktemp("event") / "copy")
 
 
 def run(copy: Path, *command: str) -> None:
