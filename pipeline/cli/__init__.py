@@ -20,8 +20,8 @@ from pipeline.errors import PipelineError
 from pipeline.terminal import SafeFormatter, excepthook, printable, warn
 
 COMMANDS: Final = (
-    "demo", "up", "down", "status", "setup", "worker", "doctor", "send", "signal", "signals", "events", "rooms",
-    "timeline", "rejected", "dead", "verify", "replay", "import", "schemas",
+    "demo", "up", "down", "stack", "status", "setup", "worker", "doctor", "send", "signal", "signals", "events",
+    "rooms", "timeline", "rejected", "dead", "verify", "replay", "import", "schemas",
 )  # fmt: skip
 """The commands in the order of `--help`."""
 

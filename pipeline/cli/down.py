@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.shared import Json, StackName
-from pipeline.cli.status import print_json
+from pipeline.cli.stack_status import print_json
 from pipeline.devstack import Stack
 from pipeline.terminal import show
 

@@ -1,41 +1,75 @@
-"""`status`: show the local broker and registry (contract §7)."""
+"""`status`: the state of the pipeline."""
 
 from __future__ import annotations
 
-import msgspec
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated, Final
+
 import typer
 
-from pipeline.cli.shared import Json, StackName
-from pipeline.devstack import Stack, StackStatus
+from pipeline.cli.shared import Json, kafka_errors, server_settings
+from pipeline.cli.tables import Column, print_table
+from pipeline.errors import UnavailableError
 from pipeline.terminal import show
 
+if TYPE_CHECKING:
+    from pipeline.admin.status import Status
+    from pipeline.settings import Settings
 
-def status(name: StackName = "default", as_json: Json = False) -> None:
-    """Show the local broker and registry: state, URLs, memory, logs.
+Quick = Annotated[bool, typer.Option("--quick", metavar="", help="Don't count rooms; then the table is not read.")]
 
-    Exit codes: 0 all processes run, 3 the stack is stopped or a process died.
+COLUMNS: Final = (
+    Column("partition", lambda row: str(row["partition"]), fixed=True),
+    Column("lag, signals", lambda row: f"{row['lag_signals']:,}", fixed=True),
+    Column("lag, s", lambda row: f"{row['lag_seconds']:.1f}", fixed=True),
+    Column("worker's host", lambda row: row["host"] or "none"),
+)
+
+
+def status(quick: Quick = False, as_json: Json = False) -> None:
+    """Show the pipeline: workers, partitions, lag, rates, rooms, letters.
+
+    Lag is what workers have not processed: an upper bound in signals, and
+    the age of the oldest. Rates are of the last minute, letters and
+    rejections of the last 24 hours. `doctor` names remedies; the local
+    servers are shown by `stack status`.
+
+    Exit codes: 0 all partitions have a worker, 2 Kafka or the registry
+    failed, 3 a partition has no worker.
 
     [dim]$ conference-pipeline status
-    $ conference-pipeline status --json | jq -r .bootstrap_servers[/dim]
+    $ conference-pipeline status --quick --json | jq .partitions[/dim]
     """
-    found = Stack(name).status()
+    settings = server_settings()
+    with kafka_errors(settings):
+        found = asyncio.run(_read(settings, quick))
     if as_json:
-        print_json(found)
+        show(json.dumps(found.fields(), ensure_ascii=False))
     else:
-        show(f"local stack {name!r}: {found.state}")
-        for process in found.processes:
-            memory = f", {process.rss / 2**20:.0f} MiB" if process.rss else ""
-            show(f"  {process.name:<9} {process.state:<8} pid {process.pid}{memory}  {process.url}  {process.log}")
-            if process.last_log:
-                show(f"            last lines of its log: {process.last_log}")
-        if found.state != "running":
-            option = "" if name == "default" else f" --name {name}"
-            show(f"start it with: conference-pipeline up{option}")
-    if found.state != "running":
+        _print(found)
+    if not all(one.host for one in found.partitions):
         raise typer.Exit(3)
 
 
-def print_json(found: StackStatus, **changes: str | None) -> None:
-    """Print a stack's status as one JSON object, with the fields in `changes` replaced."""
-    fields = msgspec.to_builtins(found, enc_hook=str)
-    show(msgspec.json.encode({**fields, **changes}).decode())
+async def _read(settings: Settings, quick: bool) -> Status:
+    from pipeline.admin.doctor.context import NotCheckedError
+    from pipeline.admin.status import read_status
+
+    try:
+        return await read_status(settings, count_rooms=not quick)
+    except NotCheckedError as error:
+        raise UnavailableError(f"{error}: run `conference-pipeline setup`, or set PIPELINE_TOPIC_PREFIX") from None
+
+
+def _print(found: Status) -> None:
+    hosts = ", ".join(f"{host} ({number})" for host, number in found.workers)
+    show(f"workers   {len(found.workers)} in group {found.group!r}, {found.group_state}; partitions by host: {hosts}")
+    lag = sum(one.lag_signals for one in found.partitions)
+    oldest = max((one.lag_seconds for one in found.partitions), default=0.0)
+    show(f"lag       {lag:,} signals, the oldest {oldest:.1f} s")
+    show(f"rates     {found.signals_per_second:g} signals/s, {found.events_per_second:g} events/s")
+    if found.rooms is not None:
+        show(f"rooms     {found.rooms:,}")
+    show(f"in 24 h   {found.dead:,} dead letters, {found.rejected:,} rejected signals")
+    print_table(COLUMNS, [one._asdict() for one in found.partitions])

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.shared import Json, StackName
-from pipeline.cli.status import print_json
+from pipeline.cli.stack_status import print_json
 from pipeline.devstack import Stack, terminal_progress
 from pipeline.devstack.stack import BROKER, REGISTRY
 from pipeline.errors import ConfigError

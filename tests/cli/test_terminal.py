@@ -84,10 +84,10 @@ KIND = {**event(""), "Event-Name": HOSTILE}
         (["import", "freeswitch", HOSTILE], b""),
         (["import", "freeswitch", "-", "--media-map", HOSTILE], b""),
         (["events", "--type", HOSTILE], b""),
-        (["status", "--name", HOSTILE], b""),
         (["signal", HOSTILE.replace("\x00", ""), "--room", "r"], b""),
         (["signal", "play", "--room", "r", "--url", HOSTILE.replace("\x00", "")], b""),
         (["rooms", "list", "--output", HOSTILE.replace("\x00", "")], b""),
+        (["stack", "status", "--name", HOSTILE], b""),
         (["down", "--name", HOSTILE], b""),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from pipeline.cli.down import down
-from pipeline.cli.status import status
+from pipeline.cli.stack_status import stack_status
 from pipeline.cli.up import up
 from pipeline.devstack import Stack, Urls, cache, process, resolve
 from pipeline.errors import ConfigError
@@ -193,7 +193,7 @@ def test_up_status_and_down(
     import typer
 
     with pytest.raises(typer.Exit) as stopped:
-        status("cli")
+        stack_status("cli")
     assert stopped.value.exit_code == 3
     capsys.readouterr()
     bare.setenv("KAFKA_BOOTSTRAP_SERVERS", f"PLAINTEXT://{stack.up().bootstrap_servers}")
@@ -208,9 +208,9 @@ def test_up_status_and_down(
         bare.setenv("SCHEMA_REGISTRY_URL", registry.partition("=")[2])
         up("cli", as_json=True)
         assert json.loads(capsys.readouterr().out)["schema_registry_url"] == registry.partition("=")[2]
-        status("cli", as_json=True)
+        stack_status("cli", as_json=True)
         assert json.loads(capsys.readouterr().out)["state"] == "running"
-        status("cli")
+        stack_status("cli")
         assert "registry  running" in capsys.readouterr().out
     finally:
         down("cli")

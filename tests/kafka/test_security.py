@@ -335,7 +335,7 @@ def test_up_and_status_print_the_registry_without_its_password(
     monkeypatch.setenv("SCHEMA_REGISTRY_URL", site.registry.replace("//", "//reader:hunter2@"))
     command = typer.testing.CliRunner()
     text, as_json, status = (
-        command.invoke(build(), arguments) for arguments in (["up"], ["up", "--json"], ["status", "--json"])
+        command.invoke(build(), arguments) for arguments in (["up"], ["up", "--json"], ["stack", "status", "--json"])
     )
     assert text.exit_code == 0
     assert text.stdout.splitlines() == [

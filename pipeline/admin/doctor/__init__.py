@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from pipeline.admin.doctor.configuration import check_permissions, check_topics
-from pipeline.admin.doctor.context import CheckContext, CheckResult, NotCheckedError, State
+from pipeline.admin.doctor.context import CheckContext, CheckResult, NotCheckedError, State, retried
 from pipeline.admin.doctor.letters import check_letters
 from pipeline.admin.doctor.progress import check_group, check_lag, check_transactions
 from pipeline.admin.doctor.schemas import check_schemas
@@ -21,8 +22,6 @@ from pipeline.admin.doctor.servers import check_brokers, check_clocks, check_reg
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 
-RETRIES: Final = 6
-"""Retries of a check, every 0.5 s, while Kafka returns retriable errors."""
 Check = Callable[[CheckContext], Awaitable[list[CheckResult]]]
 SERVERS: Final[dict[str, Check]] = {"broker": check_brokers, "registry": check_registry}
 """Run first: the checks of an unavailable server are skipped."""
@@ -64,7 +63,7 @@ async def _run(context: CheckContext, name: str, check: Check, server: str = "")
     try:
         if server in context.failed:
             raise NotCheckedError(f"the {server} is unavailable")
-        results = await asyncio.wait_for(_retry(context, check), context.seconds)
+        results = await asyncio.wait_for(retried(partial(check, context)), context.seconds)
     except NotCheckedError as error:
         results = [CheckResult("warning", f"not checked: {error}", "fix that first")]
     except Exception as error:
@@ -72,18 +71,6 @@ async def _run(context: CheckContext, name: str, check: Check, server: str = "")
         results = [_failure(context, error)]
     redacted = context.settings.redacted
     return [Line(name, state, redacted(found), redacted(remedy)) for state, found, remedy in results]
-
-
-async def _retry(context: CheckContext, check: Check) -> list[CheckResult]:
-    """Run a check; retry it after retriable errors of Kafka, as a broker returns them shortly after its start."""
-    for _ in range(RETRIES):
-        try:
-            return await check(context)
-        except KafkaError as error:
-            if isinstance(error, KafkaConnectionError) or not error.retriable:
-                raise
-        await asyncio.sleep(0.5)
-    return await check(context)
 
 
 def _failure(context: CheckContext, error: Exception) -> CheckResult:

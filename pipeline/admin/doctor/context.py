@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.core.merge import Record
@@ -34,6 +34,10 @@ from pipeline.topics import ROOMS, Topic
 
 WINDOW: Final = 500
 """Offsets before the end of the table that are read first; eight times as many while no position is among them."""
+RETRIES: Final = 6
+RETRY_SECONDS: Final = 0.5
+"""Retries of a call, and the time before each, while Kafka returns retriable errors."""
+_T = TypeVar("_T")
 State = Literal["ok", "warning", "wrong"]
 
 
@@ -200,6 +204,18 @@ async def decoders_for(values: Iterable[bytes], settings: Settings) -> Decoders:
             for schema_id in ids:
                 decoders.learn(schema_id, SCHEMAS[Position.RECORD])
     return decoders
+
+
+async def retried(call: Callable[[], Awaitable[_T]]) -> _T:
+    """Call; retry after retriable errors of Kafka, as a broker returns them shortly after its start."""
+    for _ in range(RETRIES):
+        try:
+            return await call()
+        except KafkaError as error:
+            if isinstance(error, KafkaConnectionError) or not error.retriable:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
+    return await call()
 
 
 def counted(number: int, noun: str) -> str:

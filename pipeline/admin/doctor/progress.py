@@ -81,7 +81,7 @@ async def check_lag(context: CheckContext) -> list[CheckResult]:
         starts, ends = await reader.beginning_offsets(inputs), await reader.end_offsets(inputs)
         positions = {tp: recorded[tp].offset if tp in recorded else start for tp, start in starts.items()}
         unread = {tp: offset for tp, offset in positions.items() if starts[tp] <= offset < ends[tp]}
-        first = await _first_times(reader, unread, ends)
+        first = await first_times(reader, unread, ends)
     committed = await context.committed()
     # Markers of producers' transactions count, too.
     backlog = {tp: ends[tp] - positions[tp] for tp in first}
@@ -97,7 +97,7 @@ async def check_lag(context: CheckContext) -> list[CheckResult]:
     ]
 
 
-async def _first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
+async def first_times(reader: AIOKafkaConsumer, offsets: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
     """Return the append time of the first record from each offset on, in milliseconds, if there is a record."""
     times: dict[TopicPartition, int] = {}
     if offsets:
