@@ -104,7 +104,7 @@ def _unmet(settings: Any, when: When, variables: Mapping[str, str]) -> str:
 
 # --- misspelt variables ------------------------------------------------------------------------------------------
 
-OTHERS: Final = ("CONFERENCE_PIPELINE_CACHE", "CONFERENCE_PIPELINE_MAVEN_URL")
+OTHERS: Final = ("CONFERENCE_PIPELINE_CACHE", "CONFERENCE_PIPELINE_MAVEN_URL", "CONFERENCE_PIPELINE_PROFILES")
 """Variables of this program that are no settings."""
 _LIKENESS: Final = 0.86
 """Least similarity of names (difflib): one letter more in the shortest, or three more in the longest."""

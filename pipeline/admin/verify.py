@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from aiokafka.structs import TopicPartition
@@ -45,17 +44,18 @@ class Wrong(NamedTuple):
     difference: Difference
 
 
-@dataclass
 class Report:
-    """What was compared. `signals` and `events` are those of checked rooms; `waiting` signals are not processed yet."""
+    """What was compared.
 
-    rooms: int = 0
-    skipped: int = 0
-    signals: int = 0
-    events: int = 0
-    waiting: int = 0
-    undecided: int = 0
-    wrong: list[Wrong] = field(default_factory=list)
+    `counts` has the numbers of `rooms`, `signals` and `events` that were compared, of rooms `skipped` because they were
+    born before the range, of signals `waiting` to be processed, and of rooms `undecided`. `wrong` are the rooms with a
+    difference.
+    """
+
+    def __init__(self) -> None:
+        names = ("rooms", "signals", "events", "skipped", "waiting", "undecided")
+        self.counts: dict[str, int] = dict.fromkeys(names, 0)
+        self.wrong: list[Wrong] = []
 
 
 class _Partition:
@@ -172,7 +172,7 @@ class Verifier:
         async with RangeReader(self._settings, OUTPUTS, Span(early), **options) as outputs:
             async for found in self._scan(outputs):
                 await self._add_output(part, found)
-        self.report.waiting += part.waiting
+        self.report.counts["waiting"] += part.waiting
         reached = None
         if until is None and len(inputs) == 2:
             reached = min(one.time for one in inputs) - LATE_SECONDS * 1_000_000
@@ -227,17 +227,17 @@ class Verifier:
             return
         events = await self._events(part, key, {one.place for one in order})
         if key in part.before or not _begins_unknown(order, events):
-            report.skipped += 1
+            report.counts["skipped"] += 1
             return
-        report.rooms += 1
-        report.signals += len(order)
-        report.events += len(events)
+        report.counts["rooms"] += 1
+        report.counts["signals"] += len(order)
+        report.counts["events"] += len(events)
         search = Explanation(room_id, by_topic[self._api], by_topic[self._media], events, self._settings.rules)
         difference = search.difference(reached)
         if difference is None or (self._span.until is not None and difference.time >= self._span.until):
             return
         if difference.undecided:
-            report.undecided += 1
+            report.counts["undecided"] += 1
         else:
             report.wrong.append(Wrong(room_id, difference))
 

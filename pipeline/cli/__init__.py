@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -24,6 +25,8 @@ COMMANDS: Final = (
     "rooms", "timeline", "rejected", "dead", "verify", "replay", "import", "schemas",
 )  # fmt: skip
 """The commands in the order of `--help`."""
+GLOBAL_OPTIONS: Final = ("--profile", "--brokers", "--registry", "--prefix")
+"""Options in front of the command; each takes a value."""
 
 
 class SafeGroup(TyperGroup):
@@ -89,8 +92,31 @@ def _root(
     version: bool = typer.Option(
         False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version, metavar=""
     ),
+    profile: str | None = typer.Option(None, metavar="NAME", help="Use the settings of this profile."),
+    brokers: str | None = typer.Option(None, metavar="HOST:PORT", help="Kafka brokers; needs --registry."),
+    registry: str | None = typer.Option(None, metavar="URL", help="Schema registry; needs --brokers."),
+    prefix: str | None = typer.Option(None, metavar="PREFIX", help="Prefix of the names of the topics."),
 ) -> None:
-    pass
+    if profile is not None:
+        from pipeline.profiles import use_profile
+        from pipeline.settings import VARIABLES
+
+        use_profile(profile, os.environ, VARIABLES.values())
+    if any(one is not None for one in (brokers, registry, prefix)):
+        from pipeline.profiles import use_options
+
+        use_options(os.environ, brokers=brokers, registry=registry, prefix=prefix)
+
+
+def _named(arguments: list[str]) -> str | None:
+    """Return the command, behind the options in front of it; None if there is none, or help is asked for."""
+    left = iter(arguments)
+    for one in left:
+        if one in GLOBAL_OPTIONS:
+            next(left, None)
+        elif one.partition("=")[0] not in GLOBAL_OPTIONS:
+            return one if one in COMMANDS else None
+    return None
 
 
 def main() -> None:
@@ -101,9 +127,8 @@ def main() -> None:
     """
     if logging.lastResort is not None:  # prints the warnings of libraries where no handler is configured
         logging.lastResort.setFormatter(SafeFormatter())
-    first = sys.argv[1] if len(sys.argv) > 1 else None
     try:
-        build(first if first in COMMANDS else None)()
+        build(_named(sys.argv[1:]))()
     except PipelineError as error:
         warn(f"error: {error}")
         sys.exit(2)

@@ -52,7 +52,7 @@ def verify(since: Since = None, until: Until = None, as_json: AsJson = False) ->
             _print(report)
             if report.wrong:
                 asyncio.run(_print_first(settings, span, report.wrong[0]))
-    if report.wrong or report.undecided:
+    if report.wrong or report.counts["undecided"]:
         raise typer.Exit(1)
 
 
@@ -70,21 +70,21 @@ async def _run(settings: Settings, span: Span) -> Report:
 
 def _fields(report: Report) -> dict[str, object]:
     wrong = [{"room_id": one.room_id, **one.difference._asdict()} for one in report.wrong]
-    names = ("rooms", "signals", "events", "skipped", "waiting", "undecided")
-    return {**{name: getattr(report, name) for name in names}, "wrong": wrong}
+    return {**report.counts, "wrong": wrong}
 
 
 def _print(report: Report) -> None:
-    show(f"{report.rooms} rooms, {report.signals} signals and {report.events} events compared")
-    if report.skipped:
-        show(f"{report.skipped} rooms skipped: they were born before the range")
-    if report.waiting:
-        show(f"{report.waiting} signals are not processed yet")
-    if report.undecided:
-        show(f"{report.undecided} rooms undecided: too many orders of their signals are possible")
+    counts = report.counts
+    show(f"{counts['rooms']} rooms, {counts['signals']} signals and {counts['events']} events compared")
+    if counts["skipped"]:
+        show(f"{counts['skipped']} rooms skipped: they were born before the range")
+    if counts["waiting"]:
+        show(f"{counts['waiting']} signals are not processed yet")
+    if counts["undecided"]:
+        show(f"{counts['undecided']} rooms undecided: too many orders of their signals are possible")
     if report.wrong:
         show(f"{len(report.wrong)} rooms differ; the first:", colour="red")
-    elif not report.undecided:
+    elif not counts["undecided"]:
         show("no difference", colour="green")
 
 

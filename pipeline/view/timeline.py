@@ -56,6 +56,15 @@ class Entry:
         if self.outcome_at is None:
             self.outcome_at = at
 
+    def passed(self, at: int) -> None:
+        """Note that a record of this append time shows that the signal was processed."""
+        if self.passed_at is None:
+            self.passed_at = at
+
+    def without_effect(self) -> None:
+        """Note that the signal was processed, and that no record tells of an effect."""
+        self.outcome = "none"
+
     @property
     def delay(self) -> int | None:
         """Microseconds from the append of the signal, or the deadline, to that of its outcome."""
@@ -163,7 +172,7 @@ class Timeline:
         if entry.outcome_at is not None:
             return self._now > entry.outcome_at + SETTLE
         if entry.passed_at is None and self._was_passed(entry):
-            entry.passed_at = self._now
+            entry.passed(self._now)
         return entry.passed_at is not None and self._now > entry.passed_at + SETTLE
 
     def _was_passed(self, entry: Entry) -> bool:
@@ -174,5 +183,5 @@ class Timeline:
         if entry.place:
             self._by_place.pop(entry.place, None)
         if entry.outcome == "unknown" and self._was_passed(entry):
-            entry.outcome = "none"
+            entry.without_effect()
         return entry

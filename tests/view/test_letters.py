@@ -24,7 +24,7 @@ def letter(*headers: tuple[str, bytes | None], key: bytes | None = b"room", valu
     return letter_of(Found("t.signals.dead", 3, Record(1_000_000, 17, key, value, headers)))
 
 
-def test_the_last_header_of_a_name_counts_and_redrives_are_kept() -> None:
+def test_the_last_header_counts_and_redrives_are_kept() -> None:
     found = letter(
         (MESSAGE, b"first"),
         ("ce_signal", b"t.api.signals/3/1"),
