@@ -19,6 +19,13 @@ EXIT_CODES: Final = re.compile(r"(?:The exit code is|Exit codes?:?) (.*?)\.(?=\s
 CODE: Final = re.compile(r"(?:(?<=^)|(?<=, ))(\d+) ")
 
 
+GROUPS: Final = {
+    "read": {"events", "timeline", "rooms", "rejected", "dead", "verify"},
+    "write": {"send", "signal", "signals", "replay", "import", "schemas"},
+}
+"""Pages of commands by the first word; all others are on the page of those that operate the pipeline."""
+
+
 class Help(NamedTuple):
     """A command's help text in parts. `exits` lists the exit codes, empty if the text has no such sentence."""
 
@@ -58,9 +65,16 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _leaves(f"{name} {word}".strip(), found)
 
 
-def sections() -> str:
-    """Return a section per command: description, usage, arguments and options, examples."""
-    return "\n\n".join(_section(name, command) for name, command in commands())
+def sections(group: str) -> str:
+    """Return a section per command of a group: description, usage, arguments and options, examples."""
+    chosen = [(name, command) for name, command in commands() if group_of(name) == group]
+    return "\n\n".join(_section(name, command) for name, command in chosen)
+
+
+def group_of(name: str) -> str:
+    """Return the page of a command's section: "operate", "read" or "write"."""
+    first = name.partition(" ")[0]
+    return next((group for group, words in GROUPS.items() if first in words), "operate")
 
 
 def _section(name: str, command: Any) -> str:

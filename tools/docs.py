@@ -284,7 +284,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "metrics": metrics,
     "example": example,
-    "commands": commands.sections,
+    **{f"commands-{group}": lambda group=group: commands.sections(group) for group in ("operate", *commands.GROUPS)},
     "exit-codes": commands.exits,
     "permissions": lambda: permissions.sections(table),
     "faults": lambda: table(*results.faults()),

@@ -33,6 +33,10 @@ class PartitionStatus(NamedTuple):
     lag_signals: int
     lag_seconds: float
 
+    def fields(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return self._asdict()
+
 
 class Status(NamedTuple):
     """The state of one pipeline. `workers` maps each host to the number of its partitions.
@@ -56,7 +60,7 @@ class Status(NamedTuple):
         return {
             **self._asdict(),
             "workers": [{"host": host, "partitions": number} for host, number in self.workers],
-            "partitions": [one._asdict() for one in self.partitions],
+            "partitions": [one.fields() for one in self.partitions],
         }
 
 
