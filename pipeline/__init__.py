@@ -7,11 +7,13 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     core                                         the rules of a room, as a pure function of state and signal
     settings, settings_rules                     configuration, and which settings belong together
     topics, metrics, logs, terminal              the seven topics, what operators and users see
+    management                                   the port with the probes and the metrics of a process
     lines                                        lines of an input, in bounded memory
     replay                                       the rules applied to a file, without Kafka
     kafka                                        clients of Kafka and of the schema registry
     view                                         the rooms as they are now, and the outcomes of signals
     worker                                       one Faust process: one Kafka transaction per unit of work
+    gateway                                      the REST endpoints
     engines                                      media engines' events to signals
     admin, devstack, demo                        setup and doctor; local servers; a recorded conference
     cli                                          the commands

@@ -3,7 +3,8 @@
 #   base.txt     production
 #   msk.txt      base and the login to Amazon MSK by IAM
 #   local.txt    base, `up` and the build backend
-#   dev.txt      local, msk, tests and tools
+#   web.txt      base and the gateway
+#   dev.txt      local, msk, web, tests and tools
 #   build.txt    build backend, for the image
 #   compile.txt  mypyc, for the image
 #   chart.txt    linters and schemas for `make chart`
@@ -23,10 +24,11 @@ compile() {
 }
 
 # dev first: it constrains the smaller sets, so that all have the same versions
-compile dev pyproject.toml --extra local --extra msk --extra dev requirements/build.in "$@"
+compile dev pyproject.toml --extra local --extra msk --extra web --extra dev requirements/build.in "$@"
 compile local pyproject.toml --extra local requirements/build.in --constraints requirements/dev.txt "$@"
 compile base pyproject.toml --constraints requirements/dev.txt "$@"
 compile msk pyproject.toml --extra msk --constraints requirements/dev.txt "$@"
+compile web pyproject.toml --extra web --constraints requirements/dev.txt "$@"
 compile build requirements/build.in --constraints requirements/dev.txt "$@"
 compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"

@@ -56,11 +56,11 @@ class ForkServer:
             )
         self._lock = threading.Lock()
 
-    def spawn(self, env: dict[str, str], options: tuple[str, ...] = ()) -> Forked:
-        """Fork a worker with this environment and these options of the `worker` command."""
+    def spawn(self, env: dict[str, str], options: tuple[str, ...] = (), command: str = "worker") -> Forked:
+        """Fork a worker, or another command that runs until it is stopped, with this environment and these options."""
         err, worker_err = os.pipe()
         with open(os.devnull, "r+b") as null:
-            made = self._fork(env, ("worker", *options), null.fileno(), null.fileno(), worker_err)
+            made = self._fork(env, (command, *options), null.fileno(), null.fileno(), worker_err)
         os.close(worker_err)
         made.stderr = os.fdopen(err, "r", encoding="utf-8", errors="replace")
         return made

@@ -185,12 +185,26 @@ class Pipe:
             env: additional environment variables.
         """
         process = WorkerProcess(shared().spawn({**self.env, **env}, options))
-        try:
-            if ready:
-                process.until_ready()
+        with _ending(process, ready=ready):
             yield process
-        finally:
-            process.end()
+
+    @contextlib.contextmanager
+    def gateway(self, apps_file: Path, *, ready: bool = True, **env: str) -> Iterator[WorkerProcess]:
+        """Run a gateway process on a free port (`api`), ready for requests, and stop it at the end."""
+        own = {"GATEWAY_HTTP_HOST": "127.0.0.1", "GATEWAY_HTTP_PORT": "0", "GATEWAY_APPS_FILE": str(apps_file)}
+        process = WorkerProcess(shared().spawn({**self.env, **own, **env}, (), "gateway"))
+        with _ending(process, ready=ready):
+            yield process
+
+
+@contextlib.contextmanager
+def _ending(process: WorkerProcess, *, ready: bool) -> Iterator[None]:
+    try:
+        if ready:
+            process.until_ready()
+        yield
+    finally:
+        process.end()
 
 
 class WorkerProcess:
@@ -224,6 +238,11 @@ class WorkerProcess:
     def port(self) -> int:
         """The HTTP port."""
         return int(self.until_log("starting")["http_port"])
+
+    @property
+    def api(self) -> str:
+        """The URL of a gateway's API."""
+        return f"http://127.0.0.1:{self.until_log('serving')['port']}"
 
     def until_log(self, message: str, seconds: float = READY_SECONDS) -> dict[str, Any]:
         """Return the first log line whose `msg` contains `message`; fail after `seconds` or if the worker ends."""

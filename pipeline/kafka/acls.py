@@ -109,6 +109,12 @@ def reader(settings: Settings, read: Iterable[topics.Topic]) -> list[Acl]:
     return [Acl("topic", topic.full_name(settings.topic_prefix), "Read", "to read it") for topic in read]
 
 
+def gateway(settings: Settings) -> list[Acl]:
+    """Return the permissions of a gateway."""
+    write = Acl("topic", topics.API.full_name(settings.topic_prefix), "Write", "to send signals")
+    return [write, *viewer(settings), *outcomes(settings)]
+
+
 def commands(acls: Iterable[Acl], principal: str) -> list[str]:
     """Return the calls of `kafka-acls.sh`, without server and credentials, that add `acls` to `principal`."""
     operations: defaultdict[tuple[Kind, str, bool], list[str]] = defaultdict(list)

@@ -16,11 +16,12 @@ from pipeline.core.merge import Record
 from pipeline.errors import SignalError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
+from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.settings import Settings
-from pipeline.view.follower import RETRY_SECONDS, Follower, Notice, learn_schemas
-from pipeline.view.tables.outcomes_table import KEEP_SECONDS, Outcome, OutcomesTable, Place
+from pipeline.view.follower import RETRY_SECONDS, Follower, LogEnds, Notice, learn_schemas
+from pipeline.view.tables.outcomes_table import KEEP_SECONDS, REPEATED, Outcome, OutcomesTable, Place
 
 EXPIRE_SECONDS: Final = 1.0
 """Seconds between two looks for outcomes that are too old."""
@@ -55,6 +56,10 @@ class Outcomes:
         self._dead = topics.DEAD.full_name(settings.topic_prefix)
         self._follower = Follower(settings, self._apply, self._bad_batch, notice)
         self._waiting: dict[Place, set[asyncio.Future[Outcome]]] = {}
+        self._named: dict[str, set[asyncio.Future[Outcome]]] = {}
+        """The same by signal_id."""
+        self._offsets = LogOffsets(settings)
+        self._log_ends = LogEnds(self._end)
         self._failure: BaseException | None = None
         self._open = contextlib.AsyncExitStack()
 
@@ -62,8 +67,10 @@ class Outcomes:
         found = await require_topics(self._settings, acls.outcomes(self._settings))
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
+            opened.push_async_callback(self._offsets.stop)
             opened.push_async_callback(self._follower.stop)
-            await self._follower.start()
+            await asyncio.gather(self._offsets.start(), self._follower.start())
+            opened.push_async_callback(self._log_ends.stop)
             numbers = None if self._partitions is None else set(self._partitions)
             followed = [
                 TopicPartition(name, number)
@@ -123,7 +130,7 @@ class Outcomes:
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
-        for futures in self._waiting.values():
+        for futures in (*self._waiting.values(), *self._named.values()):
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
@@ -142,11 +149,15 @@ class Outcomes:
             if place is not None:
                 complete[place] = None
         # Only now: the events of a joined that is muted are two.
-        for place in complete if self._waiting else ():
+        for place in complete if self._waiting or self._named else ():
             self._resolve(place)
 
     def _resolve(self, place: Place) -> None:
         outcome, last = self._table.get(place), self._table.covered(place)
+        if outcome is not None and outcome.reason != REPEATED:
+            for future in self._named.get(outcome.signal_id, ()):
+                if not future.done():
+                    future.set_result(outcome)
         places = [place] if last == place.offset else _within(self._waiting, place, last)
         for one in places:
             for future in self._waiting.get(one, ()):
@@ -170,14 +181,48 @@ class Outcomes:
             return known
         if self._failure is not None:
             raise self._failure
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(place, set()).add(future)
-        try:
-            return await future
-        finally:
-            self._waiting[place].discard(future)
-            if not self._waiting[place]:
-                del self._waiting[place]
+        return await _resolved(self._waiting, place)
+
+    async def first(self, signal_id: str) -> Outcome:
+        """Wait for the outcome of a signal by its signal_id: of several the one that is no `repeated`.
+
+        It does not need the acknowledgement. Dead letters have no signal_id. Raises like `outcome`.
+        """
+        known = self._table.find(signal_id)
+        if known is not None and known.reason != REPEATED:
+            return known
+        if self._failure is not None:
+            raise self._failure
+        return await _resolved(self._named, signal_id)
+
+    async def _end(self, tp: TopicPartition) -> int:
+        """Return the end of a partition, open transactions included. Retries while its leader is away."""
+        while True:
+            try:
+                return (await self._offsets.ends([tp]))[tp]
+            except Errors.KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def read_end(self, partition: int | None = None) -> None:
+        """Wait until a partition number (None: all) was read to the ends that its topics have after this call.
+
+        Then a signal has no outcome that was there at the call, unless it is known. Raises KafkaError.
+        """
+        tps = [tp for tp in self._ends if partition in (None, tp.partition)]
+        ends = dict(zip(tps, await asyncio.gather(*map(self._log_ends.after_now, tps)), strict=True))
+        positions = self._follower
+        await positions.until(lambda: all(positions.positions.get(tp, -1) >= end for tp, end in ends.items()))
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that ended the reading, None while it goes on."""
+        return self._failure
+
+    def place(self, signal_id: str) -> Place | None:
+        """Return the place of the signal whose outcome `find` returns."""
+        return self._table.place(signal_id)
 
     def get(self, place: Place) -> Outcome | None:
         """Return the outcome of the signal at this place if it is known. None does not mean that it had none."""
@@ -186,6 +231,18 @@ class Outcomes:
     def find(self, signal_id: str) -> Outcome | None:
         """Return the outcome of a signal by its signal_id if it is known; of a repeated one that of the first."""
         return self._table.find(signal_id)
+
+
+async def _resolved(waiting: dict[Any, set[asyncio.Future[Outcome]]], name: Any) -> Outcome:
+    """Wait for an outcome under a name."""
+    future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    waiting.setdefault(name, set()).add(future)
+    try:
+        return await future
+    finally:
+        waiting[name].discard(future)
+        if not waiting[name]:
+            del waiting[name]
 
 
 def _within(waiting: Iterable[Place], first: Place, last: int) -> list[Place]:

@@ -196,6 +196,11 @@ class RoomsView:
         return bool(self.why_stale)
 
     @property
+    def failure(self) -> BaseException | None:
+        """The error that ended the reading, None while it goes on."""
+        return self._failure
+
+    @property
     def fraction(self) -> float:
         """How much of the first copy has been read, from 0 to 1."""
         return self._fraction

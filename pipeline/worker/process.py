@@ -29,6 +29,7 @@ from pipeline.kafka import acls
 from pipeline.kafka.authorization import refine_denied_error
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
+from pipeline.management import HttpServer
 from pipeline.metrics import Metrics, package_version
 from pipeline.model.decoders import SignalDecoder
 from pipeline.model.wire import SCHEMAS
@@ -38,7 +39,6 @@ from pipeline.worker.app import PipelineApp, topology
 from pipeline.worker.barrier import Barrier
 from pipeline.worker.engine import Engine
 from pipeline.worker.hanging_transactions import HangingTransactionMonitor, TransactionEnder
-from pipeline.worker.http import HttpServer
 from pipeline.worker.kafka_errors import fatal
 from pipeline.worker.kafka_watch import KafkaWatch
 from pipeline.worker.memory import keep_heap
@@ -75,7 +75,7 @@ class Parts(NamedTuple):
 
 
 class Worker:
-    """One worker, from the first connection to the exit code. It answers the probes (http.Health)."""
+    """One worker, from the first connection to the exit code. It answers the probes (management.Health)."""
 
     def __init__(self, settings: Settings, *, accept_loss: bool = False, force: bool = False) -> None:
         """`accept_loss`: continue where signals or rows of the table were lost. `force`: only warn of unsafe topic
@@ -117,7 +117,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, stop, number)
-        server = HttpServer(self, self._metrics, self._settings.http_host, self._settings.http_port)
+        server = HttpServer(self, self._metrics.registry, self._settings.http_host, self._settings.http_port)
         try:
             port = await server.start()
             log.info(

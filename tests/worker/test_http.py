@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.management import MAX_CONNECTIONS, HttpServer
 from pipeline.metrics import Metrics
 from pipeline.worker import http as module
-from pipeline.worker.http import MAX_CONNECTIONS, HttpServer
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -40,7 +40,7 @@ class Health:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    server = HttpServer(Health(), Metrics(), "127.0.0.1", 0)
+    server = HttpServer(Health(), Metrics().registry, "127.0.0.1", 0)
     try:
         yield await server.start()
     finally:
@@ -198,7 +198,7 @@ async def test_metrics_take_at_most_a_tenth_of_the_time(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(module, "generate_latest", render)
     health = Health()
-    server = HttpServer(health, Metrics(), "127.0.0.1", 0)
+    server = HttpServer(health, Metrics().registry, "127.0.0.1", 0)
     port = await server.start()
     try:
         replies = [await answer(port, get("/metrics")) for _ in range(20)]
@@ -213,7 +213,7 @@ async def test_metrics_take_at_most_a_tenth_of_the_time(monkeypatch: pytest.Monk
 
 
 async def test_it_stops_at_once_with_open_connections() -> None:
-    server = HttpServer(Health(), Metrics(), "127.0.0.1", 0)
+    server = HttpServer(Health(), Metrics().registry, "127.0.0.1", 0)
     port = await server.start()
     async with connections(port, 5) as held:
         held[0][1].write(b"GET /livez HTTP/1.1\r\n")
@@ -234,7 +234,7 @@ async def read(port: int, path: str) -> tuple[int, str]:
 async def test_probes_distinguish_a_start_from_a_stall() -> None:
     health = Health()
     health.reason = "waiting for Kafka"
-    server = HttpServer(health, Metrics(), "127.0.0.1", 0)
+    server = HttpServer(health, Metrics().registry, "127.0.0.1", 0)
     port = await server.start()
     try:
         assert await read(port, "/readyz") == (503, '{"ready": false, "reason": "waiting for Kafka"}')
@@ -249,6 +249,6 @@ async def test_probes_distinguish_a_start_from_a_stall() -> None:
         assert 'pipeline_rejected_total{reason="room_unknown"} 0.0' in body
         assert health.refreshed == 1
         with pytest.raises(ConfigError, match="PIPELINE_HTTP_PORT"):
-            await HttpServer(health, Metrics(), "127.0.0.1", port).start()
+            await HttpServer(health, Metrics().registry, "127.0.0.1", port).start()
     finally:
         await server.stop()

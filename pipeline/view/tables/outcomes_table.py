@@ -176,6 +176,10 @@ class OutcomesTable:
         signal = self._by_id.get(signal_id)
         return None if signal is None else self._outcomes.get(signal)
 
+    def place(self, signal_id: str) -> Place | None:
+        """Return the place of the signal whose outcome `find` returns."""
+        return self._by_id.get(signal_id)
+
     def covered(self, signal: Place) -> int:
         """Return the last offset that the outcome at this place covers: more than its own for a batch's letter."""
         for letter in self._letters.get((signal.topic, signal.partition), ()):

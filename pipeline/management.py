@@ -1,6 +1,6 @@
-"""`/livez`, `/readyz` and `/metrics`, read-only, and served before Kafka is reachable.
+"""`/livez`, `/readyz` and `/metrics` of a worker or a gateway, read-only, and served before Kafka is reachable.
 
-The port shares the worker's loop, so the cost of a request is bounded: connections in number and duration, heads in
+The port shares the process's loop, so the cost of a request is bounded: connections in number and duration, heads in
 size; bodies are not read, and metrics are rendered for at most a tenth of the time.
 """
 
@@ -11,10 +11,9 @@ import time
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from pipeline.errors import ConfigError
-from pipeline.metrics import Metrics
 
 STALLED_SECONDS = 60.0
 """Duration of a unit, or time without a poll, after which the worker counts as stalled. An unreachable broker causes
@@ -34,23 +33,23 @@ LIMITS: Final[dict[str, Any]] = {
 
 
 class Health(Protocol):
-    """The worker's answers to the probes."""
+    """A process's answers to the probes."""
 
     def stalled(self) -> float:
-        """Return the seconds without progress of the worker's loops."""
+        """Return the seconds without progress of the process's loops."""
 
     def not_ready(self) -> str | None:
-        """Return why the worker takes no signals yet; None when it does."""
+        """Return why the process does no work yet; None when it does."""
 
     def refresh(self) -> None:
         """Set the gauges to their current values."""
 
 
 class HttpServer:
-    """The HTTP server of one worker."""
+    """The management port of one process."""
 
-    def __init__(self, health: Health, metrics: Metrics, host: str, port: int) -> None:
-        self._health, self._metrics = health, metrics
+    def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
+        self._health, self._registry = health, registry
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -103,7 +102,7 @@ class HttpServer:
         began = time.monotonic()
         if began >= self._again_at:
             self._health.refresh()
-            self._rendered = generate_latest(self._metrics.registry)
+            self._rendered = generate_latest(self._registry)
             now = time.monotonic()
             self._again_at = now + 9 * (now - began)
         return web.Response(body=self._rendered, headers={"Content-Type": CONTENT_TYPE_LATEST})
