@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from aiokafka import errors as Errors
@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, FatalError, PipelineError, UnavailableE
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
 from pipeline.gateway.apps import Apps
+from pipeline.gateway.event_feed import EventFeed
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.operations import FOLLOW_SECONDS, Operations
@@ -39,6 +40,16 @@ from pipeline.view import Outcomes, RoomsView
 
 RETRY_SECONDS: Final = 1.0
 log = structlog.get_logger("gateway")
+
+
+class Parts(NamedTuple):
+    """What a gateway reads from and writes to."""
+
+    view: RoomsView
+    outcomes: Outcomes
+    producer: SignalProducer
+    sessions: SessionCheck
+    feed: EventFeed
 
 
 class Gateway:
@@ -109,8 +120,9 @@ class Gateway:
             )
             producer = await opened.enter_async_context(SignalProducer(self._settings, keep_order=False, linger_ms=0))
             sessions = await opened.enter_async_context(SessionCheck(self._own.session_check_url))
+            feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics.slow.inc))
             await asyncio.gather(view.loaded(), outcomes.loaded())
-            await self._serve(stop, view, outcomes, producer, sessions)
+            await self._serve(stop, Parts(view, outcomes, producer, sessions, feed))
 
     async def _wait_for_servers(self) -> None:
         """Wait until Kafka has the topics for this gateway. Raises ConfigError."""
@@ -128,17 +140,17 @@ class Gateway:
                 log.warning("waiting for Kafka", error=str(next(iter(why.args), why)))
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _serve(
-        self, stop: asyncio.Event, view: RoomsView, outcomes: Outcomes, producer: SignalProducer, sessions: SessionCheck
-    ) -> None:
+    async def _serve(self, stop: asyncio.Event, parts: Parts) -> None:
+        view, outcomes, producer, sessions, feed = parts
         rooms = Rooms(view, self._own, sessions)
         operations = Operations(view, outcomes, producer, self._metrics, self._own.max_pending, rooms.settled)
         self._view, self._operations = view, operations
-        streams = Streams()
+        streams = Streams(feed, self._own, self._metrics)
         app = make_app(Api(rooms, operations, outcomes, streams, self._own))
         server = ApiServer(Guard(app, self._apps, self._own, self._metrics), self._own)
         jobs = {
             "names": rooms.names.follow(),
+            "events": feed.run(),
             "apps": self._apps.watch(log.warning),
             "readers": _raise_failure(view, outcomes),
         }
@@ -151,6 +163,7 @@ class Gateway:
                 await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 self._waiting_for = "stopping"
                 log.info("stopping")
+                feed.close()
         finally:
             ended = [task for task in tasks if task.done()]
             for task in (*tasks, stopping):

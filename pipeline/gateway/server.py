@@ -1,7 +1,7 @@
 """The HTTP server of the API: uvicorn with h11, which refuses heads over 16 KiB and ambiguous lengths.
 
-uvicorn has no time limit for the head of a request, so a slow client could hold a connection for ever; `TimedProtocol`
-closes it.
+uvicorn has no time limits for a client that sends the head of a request slowly or does not read its answer;
+`TimedProtocol` closes such connections.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pipeline.gateway.settings import GatewaySettings
 
 HEAD_SECONDS: Final = 10.0
 """Longest time for the head of a request to come, from its first byte or the connection on."""
+READ_SECONDS: Final = 30.0
+"""Longest time for which a client may read nothing while an answer waits for it."""
 HEAD_BYTES: Final = 16_384
 STOP_SECONDS: Final = 5
 """Seconds for open requests to end when the gateway stops."""
@@ -33,6 +35,7 @@ class TimedProtocol(H11Protocol):
         """Begin."""
         super().connection_made(transport)
         self._head_since: float | None = time.monotonic()
+        self._full_since: float | None = None
         self._timer = self.loop.call_later(HEAD_SECONDS / 2, self._check)
 
     def data_received(self, data: bytes) -> None:
@@ -53,8 +56,13 @@ class TimedProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _check(self) -> None:
-        since = self._head_since
-        if since is not None and self._is_idle() and time.monotonic() - since > HEAD_SECONDS:
+        now, since = time.monotonic(), self._head_since
+        if not self.flow.write_paused:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+        unread = self._full_since is not None and now - self._full_since > READ_SECONDS
+        if unread or (since is not None and self._is_idle() and now - since > HEAD_SECONDS):
             self.transport.abort()
             return
         self._timer = self.loop.call_later(HEAD_SECONDS / 2, self._check)
