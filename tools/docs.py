@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import capacity
 import commands
+import http_docs
 import peers
 import permissions
 import results
@@ -209,11 +210,11 @@ def topics() -> str:
     return table(("topic", "direction", "records", "required configuration"), *listed)
 
 
-def settings() -> str:
-    """Return every environment variable of `Settings`."""
+def settings(of: Any = Settings) -> str:
+    """Return every environment variable of a class of settings."""
     listed = []
-    meaning = _field_docstrings()
-    for name, field in Settings.model_fields.items():
+    meaning = _field_docstrings(of)
+    for name, field in of.model_fields.items():
         alias: Any = field.validation_alias
         default = field.default
         secret = isinstance(default, SecretStr)
@@ -223,9 +224,9 @@ def settings() -> str:
     return table(("variable", "type", "default", "meaning"), *listed)
 
 
-def _field_docstrings() -> dict[str, str]:
-    """Return the docstring of each field of `Settings`, by name."""
-    [node] = ast.parse(inspect.getsource(Settings)).body
+def _field_docstrings(of: Any) -> dict[str, str]:
+    """Return the docstring of each field of a class of settings, by name."""
+    [node] = ast.parse(inspect.getsource(of)).body
     assert isinstance(node, ast.ClassDef)
     return {
         field.target.id: " ".join(text.value.value.split())
@@ -247,10 +248,10 @@ def _setting_type(field: Any) -> str:
     return name
 
 
-def metrics() -> str:
-    """Return every metric of a worker."""
+def metrics(of: Any = None) -> str:
+    """Return every metric of a worker, or of another process."""
     listed = []
-    for metric in vars(Metrics()).values():
+    for metric in vars(of or Metrics()).values():
         if not hasattr(metric, "describe"):
             continue
         labels = getattr(metric, "_labelnames", ())
@@ -293,6 +294,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     **{name: lambda make=make: table(*make()) for name, make in {**capacity.TABLES, **peers.TABLES}.items()},
     **capacity.TEXTS,
     **peers.TEXTS,
+    **http_docs.sections(settings, metrics),
 }
 
 
@@ -320,6 +322,10 @@ def filled(text: str, page: str = "the text") -> str:
     return MARK.sub(fill, text)
 
 
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def main(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     check = arguments == ["--check"]
@@ -335,6 +341,10 @@ def main(arguments: list[str]) -> int:
                 stale.append(str(page.relative_to(ROOT)))
                 if not check:
                     page.write_text(after)
+        if http_docs.OPENAPI.parent.exists() and (text := http_docs.document_text()) != _text(http_docs.OPENAPI):
+            stale.append(str(http_docs.OPENAPI.relative_to(ROOT)))
+            if not check:
+                http_docs.OPENAPI.write_text(text)
     except DocsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

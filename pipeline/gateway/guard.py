@@ -25,6 +25,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 OPEN_PATHS: Final = frozenset(("/openapi.json", "/docs"))
 BODY_SECONDS: Final = 10.0
 """Longest time for a body to come."""
+HEAD_BYTES: Final = 16_384
+"""Bytes of a request's path and headers."""
 STREAM: Final = "events"
 """The endpoint whose answers have no end."""
 
@@ -52,6 +54,9 @@ class Guard:
             await send(message)
 
         try:
+            # h11 limits only a head that comes in parts.
+            if len(path) + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+                raise Problem(400, "invalid_request", f"the head of a request may have {HEAD_BYTES} bytes")
             if path not in OPEN_PATHS:
                 inner["state"]["app"], inner["state"]["limits"] = self._caller(scope)
             if scope["method"] not in ("GET", "HEAD"):

@@ -17,13 +17,13 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import ConfigError
+from pipeline.gateway.guard import HEAD_BYTES
 from pipeline.gateway.settings import GatewaySettings
 
 HEAD_SECONDS: Final = 10.0
 """Longest time for the head of a request to come, from its first byte or the connection on."""
 READ_SECONDS: Final = 30.0
 """Longest time for which a client may read nothing while an answer waits for it."""
-HEAD_BYTES: Final = 16_384
 STOP_SECONDS: Final = 5
 """Seconds for open requests to end when the gateway stops."""
 

@@ -29,6 +29,8 @@ async def test_a_room_lives_through_its_requests(pipe: Pipe, tmp_path: Path) -> 
             assert made.headers["Idempotency-Key"] == "k1"
             assert (await client.call("POST", ROOMS, {"name": "Team Standup"}, idempotency_key="k1")).body == made.body
 
+            assert (await client.call("GET", f"{ROOMS}/%FF")).status == 400
+            assert (await client.call("GET", f"{ROOMS}/no%2Froom")).status == 404
             path = f"{ROOMS}/{room}"
             shown = await client.call("GET", path)
             assert (shown.status, shown.body["playback"]["status"], shown.body["members"]) == (200, "stopped", [])
