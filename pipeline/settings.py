@@ -67,11 +67,11 @@ class Settings(BaseSettings):
     registry_url: str = _env("SCHEMA_REGISTRY_URL", "", repr=False)  # it may contain a password
     """Base URL of the schema registry's Confluent-compatible API. Default: the registry started by `up`."""
     topic_prefix: str = _env("PIPELINE_TOPIC_PREFIX", "conference", pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
-    """Prefix of the names of the seven topics, before the first dot."""
+    """Prefix of the names of the topics, before the first dot."""
     group_id: str = _env("PIPELINE_GROUP_ID", "conference-pipeline", min_length=1)
     """Consumer group of the workers."""
     partitions: int = _env("PIPELINE_PARTITIONS", 12, ge=1, le=10_000)
-    """Number of partitions of each of the seven topics. It can't be changed once the topics exist."""
+    """Number of partitions of each topic but `engines`, which has one. It can't be changed once the topics exist."""
     replication: int = _env("PIPELINE_REPLICATION_FACTOR", -1, ge=-1)
     """Replication factor of the topics that `setup` creates. -1: 3 if there are 3 brokers, else their default."""
     watchdog_seconds: Annotated[float, Field(gt=0, le=86_400)] = _env("PIPELINE_WATCHDOG_SECONDS", 10.0)

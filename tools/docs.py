@@ -39,7 +39,7 @@ from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MARK: Final = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -205,7 +205,7 @@ def topics() -> str:
             str(len(topic.records) or "none: unchanged bytes"),
             ", ".join(f"`{key}={value}`" for key, value in topic.config.items()),
         )
-        for topic in TOPICS
+        for topic in ALL_TOPICS
     ]
     return table(("topic", "direction", "records", "required configuration"), *listed)
 

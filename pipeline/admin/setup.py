@@ -49,10 +49,14 @@ class Plan(NamedTuple):
     def steps(self) -> list[str]:
         """One line for each change."""
         return [
-            *(f"create topic {new.name} with {new.num_partitions} partitions" for new in self.topics),
+            *(f"create topic {new.name} with {_partitions(new.num_partitions)}" for new in self.topics),
             *(f"register {subject}" for subject in self.schemas),
             *(f"set the compatibility level of {subject} to {COMPATIBILITY}" for subject in self.levels),
         ]
+
+
+def _partitions(count: int) -> str:
+    return "1 partition" if count == 1 else f"{count} partitions"
 
 
 async def plan(settings: Settings, *, force: bool = False) -> Plan:

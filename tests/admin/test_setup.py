@@ -18,7 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS
 from testkit import fork_server
 from testkit.pipe import Pipe
 from testkit.servers import Servers
@@ -33,6 +33,7 @@ CONTRACT: dict[str, dict[str, str]] = {
     "signals.rejected": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "signals.noops": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
     "signals.dead": {"cleanup.policy": "delete", "max.message.bytes": "4194304"},
+    "engines": {"cleanup.policy": "compact"},
 }
 """Contract §2, copied by hand; all topics also have LogAppendTime."""
 LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
@@ -59,7 +60,7 @@ class Site:
             return await answer.json(content_type=None)
 
     async def create(self, name: str, partitions: int = 3, **config: str) -> None:
-        """Create one of the seven topics with this configuration."""
+        """Create one of the topics with this configuration."""
         config = {key.replace("_", "."): value for key, value in config.items()}
         new = NewTopic(f"{self.prefix}.{name}", partitions, 1, topic_configs=config)
         answer = await self.admin.create_topics([new])
@@ -102,12 +103,12 @@ async def test_first_run_creates_everything_and_second_nothing(site: Site) -> No
     level = await site.request("GET", "/config")
     code, out, err = site.setup()
     assert (code, err) == (0, f"{ONE_BROKER}\n")
-    subjects = {s: r for topic in TOPICS for s, r in topic.subjects(site.prefix).items()}
-    assert len(subjects) == len(SIGNALS) + len(EVENTS) + 4 + 2  # 4 rows, Rejected and NoOp
+    subjects = {s: r for topic in ALL_TOPICS for s, r in topic.subjects(site.prefix).items()}
+    assert len(subjects) == len(SIGNALS) + len(EVENTS) + 4 + 3  # 4 rows, Rejected, NoOp and Engine
     made = {f"created topic {site.prefix}.{name}" for name in CONTRACT} | {f"registered {s}" for s in subjects}
     assert sorted(out.splitlines()) == sorted(made)
 
-    assert await site.topics() == dict.fromkeys(CONTRACT, 3)
+    assert await site.topics() == dict.fromkeys(CONTRACT, 3) | {"engines": 1}
     configs = await site.configs(*CONTRACT)
     for name, wanted in CONTRACT.items():
         assert (wanted | LOG_APPEND).items() <= configs[name].items(), name
@@ -242,12 +243,13 @@ async def test_a_compatible_older_version_gets_a_newer_one(site: Site) -> None:
 async def test_dry_run_shows_the_plan_and_changes_nothing(site: Site) -> None:
     code, out, err = site.setup("--dry-run")
     assert (code, err) == (3, "")
-    wanted = {f"would create topic {site.prefix}.{name} with 3 partitions" for name in CONTRACT}
+    counts = dict.fromkeys(CONTRACT, "3 partitions") | {"engines": "1 partition"}
+    wanted = {f"would create topic {site.prefix}.{name} with {count}" for name, count in counts.items()}
     assert wanted < set(out.splitlines())
-    assert len(out.splitlines()) == 7 + 36
+    assert len(out.splitlines()) == 8 + 37
     assert await site.topics() == {}
     code, out, _ = site.setup("--dry-run", "--json")
-    assert (code, len(json.loads(out)["plan"]), json.loads(out)["done"]) == (3, 7 + 36, [])
+    assert (code, len(json.loads(out)["plan"]), json.loads(out)["done"]) == (3, 8 + 37, [])
     assert site.setup()[0] == 0
     assert site.setup("--dry-run")[:2] == (0, "nothing to do: topics and schemas are as they must be\n")
 
@@ -314,7 +316,7 @@ async def test_topic_that_the_broker_rejects_is_named(site: Site) -> None:
 
 async def test_check_names_missing_topics_and_setup(site: Site) -> None:
     [line] = await setup.check_topics(site.admin, site.pipe.settings)
-    assert all(f"{site.prefix}.{name}" in line for name in CONTRACT)
+    assert all(f"{site.prefix}.{name}" in line for name in CONTRACT if name != "engines")
     assert line.endswith("do not exist: run `conference-pipeline setup`")
     with pytest.raises(ConfigError, match=r"configuration of topic \S+ can't be read: UnknownTopic"):
         await setup.topic_configs(site.admin, [f"{site.prefix}.events"])

@@ -255,7 +255,7 @@ async def test_three_brokers_get_three_replicas_and_one_is_an_error(three: Serve
     with pytest.raises(ConfigError, match=r"^PIPELINE_REPLICATION_FACTOR=1 on 3 brokers: .* --force$"):
         await setup(one, lambda _: None)
     assert await setup(one, lambda _: None, warnings.append, force=True) == []
-    assert sum("has replication factor=1, expected at least 3: there are 3 brokers" in w for w in warnings) == 7
+    assert sum("has replication factor=1, expected at least 3: there are 3 brokers" in w for w in warnings) == 8
     admin = AIOKafkaAdminClient(**bad.settings.kafka())
     await admin.start()
     broken = await check_topics(admin, bad.settings)

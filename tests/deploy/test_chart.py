@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pipeline.kafka import acls
 from pipeline.settings import Settings
 from pipeline.settings_rules import DERIVED, EFFECTIVE, REQUIRED
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS
 from tools import chart_rules
 
 CHART = Path(__file__).parent.parent.parent / "helm" / "conference-pipeline"
@@ -140,7 +140,10 @@ def test_values_have_the_defaults_and_limits_of_settings(setting: str, name: str
 
 def test_strimzi_topics_match_the_code() -> None:
     found = yaml.safe_load((CHART / "files" / "topics.yaml").read_text())["topics"]
-    assert found == [{"name": topic.name, "config": topic.config} for topic in TOPICS]
+    fixed = [{"partitions": topic.fixed_partitions} if topic.fixed_partitions else {} for topic in ALL_TOPICS]
+    assert found == [
+        {"name": topic.name, "config": topic.config, **own} for topic, own in zip(ALL_TOPICS, fixed, strict=True)
+    ]
 
 
 def granted(entries: list[dict[str, Any]]) -> set[tuple[str, str, str]]:

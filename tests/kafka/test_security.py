@@ -25,7 +25,7 @@ from pipeline.kafka.schema_registry import Registry
 from pipeline.model import signals as s
 from pipeline.model.codec import signal_json
 from pipeline.settings import Settings
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS
 from pipeline.worker.process import Worker
 from tests.support.secured import (
     PLAIN_PASSWORD,
@@ -64,7 +64,7 @@ async def test_roles_work_with_exactly_their_permissions_even_after_a_kill(site:
     to_follow = pipe.env | site.person("a-consumer", acls.consumer(pipe.settings))
     code, out, err = await run("setup", env=to_set_up)
     assert code == 0, err
-    assert len(out.splitlines()) == len(TOPICS) + 36
+    assert len(out.splitlines()) == len(ALL_TOPICS) + 37
 
     create = s.ConferenceCreate("c", "room", T, "app", "name")
     join = s.MemberJoined("j", "room", T, "session", "caller")
@@ -131,7 +131,7 @@ async def test_setup_names_a_missing_permission(site: Secured) -> None:
         assert f" lacks {acl}: `kafka-acls.sh" in str(caught.value)
         if acl.operation == "Create":
             async with admin_client(pipe.settings) as admin:
-                await admin.delete_topics([topic.full_name(pipe.prefix) for topic in TOPICS])
+                await admin.delete_topics([topic.full_name(pipe.prefix) for topic in ALL_TOPICS])
                 while not (await describe_topics(admin, [acl.name])).topics[acl.name].missing:
                     await asyncio.sleep(0.05)
     await pipe.set_up()
