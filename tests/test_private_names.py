@@ -165,7 +165,7 @@ INTERNAL: dict[str, str] = {
     "aiokafka.producer.sender": "AddOffsetsToTxnHandler AddPartitionsToTxnHandler BACKOFF_OVERRIDE Sender TxnOffsetCommitHandler",
     "aiokafka.coordinator.protocol": "ConsumerProtocolMemberAssignment",
     "aiokafka.protocol.admin": "ApiVersionRequest DescribeAclsRequest DescribeGroupsResponse_v3",
-    "aiokafka.protocol.commit": "OffsetFetchRequest",
+    "aiokafka.protocol.commit": "OffsetCommitRequest OffsetFetchRequest",
     "aiokafka.protocol.api": "Request RequestStruct Response",
     "aiokafka.protocol.fetch": "FetchRequest",
     "aiokafka.protocol.produce": "ProduceRequest",

@@ -120,7 +120,9 @@ def test_every_record_of_the_contract_has_a_file() -> None:
     for event in FIELDS:
         name = re.sub(r"[._](.)", lambda m: m[1].upper(), event.removeprefix("conference"))
         expected.add(f"conference.{name}")
-    expected |= {f"conference.{name}" for name in ("Meta", "Room", "Member", "Gone", "Position", "Rejected", "NoOp")}
+    expected |= {
+        f"conference.{name}" for name in ("Meta", "Room", "Member", "Gone", "Position", "Rejected", "NoOp", "Engine")
+    }
     assert {file.stem for file in FILES} == expected
     assert set(SCHEMAS) == set(DECODERS) == {c.RECORD for c in ENCODERS} == expected | {"conference.TopicPosition"}
 
