@@ -22,7 +22,7 @@ from pipeline.engines.engine import Engine
 from pipeline.engines.rules.ids import Node
 from pipeline.errors import ConfigError, FencedError, PipelineError, UnavailableError
 from pipeline.settings import Settings
-from pipeline.worker.http import HttpServer
+from pipeline.management import HttpServer
 
 log = structlog.get_logger("bridge")
 
@@ -56,7 +56,7 @@ async def _serve(settings: Settings, node: Node, engine: Engine, away_seconds: f
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     bridge = Bridge(settings, node, engine, log.info, away_seconds=away_seconds)
-    server = HttpServer(bridge, bridge.metrics, settings.http_host, settings.http_port)
+    server = HttpServer(bridge, bridge.metrics.registry, settings.http_host, settings.http_port)
     port = await server.start()
     log.info("started", node=node.name, engine=engine.kind, port=port)
     try:

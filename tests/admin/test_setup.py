@@ -136,7 +136,7 @@ async def test_only_missing_topics_are_created(site: Site) -> None:
     code, out, _ = site.setup("--json")
     assert code == 0, out
     done = json.loads(out)["done"]
-    assert sum(line.startswith("created topic") for line in done) == 6
+    assert sum(line.startswith("created topic") for line in done) == 7
     assert f"created topic {site.prefix}.events" not in done
     assert await site.configs("events") == before, "larger limits and other retentions are allowed"
 

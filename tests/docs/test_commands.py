@@ -262,7 +262,7 @@ def check(program: str, *arguments: str) -> None:
         assert set(named) <= targets, f"make {named}"
         return
     if program == "conference-pipeline":
-        path = list(arguments[: 2 if arguments[:1] in (("import",), ("rooms",)) else 1])
+        path = list(arguments[: 2 if arguments[:1] in (("import",), ("rooms",), ("engine",)) else 1])
         base = [sys.executable, "-m", "pipeline"]
     elif program == "python" and arguments[:1] == ("-m",):
         path, base = [], [sys.executable, "-m", arguments[1]]

@@ -143,12 +143,11 @@ class FakeFreeSwitch:
 
     def join(self, room: str, call: str, number: str = "+15550100201", *, muted: bool = False) -> None:
         """Let a call enter a conference."""
+        if call in self.calls:
+            self.leave(call, answered=True)
         if room not in self.rooms:
             self.rooms[room] = Conference()
             self.fire("conference-create", room)
-        if (old := self.calls.get(call)) is not None:
-            self.leave(call, answered=True)
-            assert old not in self.rooms or call not in self.rooms[old].members
         member = {"id": next(self.rooms[room].numbers), "number": number, "speak": not muted}
         self.rooms[room].members[call] = member
         self.calls[call] = room

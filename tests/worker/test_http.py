@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.management import MAX_CONNECTIONS, HttpServer
 from pipeline.metrics import Metrics
-from pipeline.worker import http as module
+from pipeline import management as module
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
