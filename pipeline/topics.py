@@ -1,4 +1,4 @@
-"""The seven topics: names, configuration, records (contract §2). All other code uses this list."""
+"""The topics: names, configuration, records (contract §2). All other code uses these lists."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ MAX_OUTPUT: Final = 4 << 20
 
 
 class Topic(NamedTuple):
-    """A topic without its prefix: its `cleanup.policy`, whether workers write it, and the full names of its records."""
+    """A topic without its prefix: its `cleanup.policy`, whether workers write it, and the full names of its records.
+
+    `fixed_partitions` is the number of partitions of a topic that is exempt from the setting; 0 for all others.
+    """
 
     name: str
     cleanup: str
     output: bool
     records: tuple[str, ...] = ()
+    fixed_partitions: int = 0
 
     def full_name(self, prefix: str) -> str:
         """Return its name in Kafka."""
@@ -30,6 +34,10 @@ class Topic(NamedTuple):
         if self.output:
             config["max.message.bytes"] = str(MAX_OUTPUT)
         return config
+
+    def partitions(self, setting: int) -> int:
+        """Return its number of partitions, where `setting` is PIPELINE_PARTITIONS."""
+        return self.fixed_partitions or setting
 
     def subjects(self, prefix: str) -> dict[str, str]:
         """Map each subject (TopicRecordNameStrategy) to its full record name."""
@@ -53,6 +61,11 @@ SIGNAL_TOPICS: Final = (API, MEDIA)
 OUTCOMES: Final = (EVENTS, REJECTED, NOOPS, DEAD)
 """The topics whose records name the signal that caused them, in the header `ce_signal`."""
 TOPICS: Final = (API, MEDIA, EVENTS, ROOMS, REJECTED, NOOPS, DEAD)
+"""The topics of the workers."""
+ENGINES: Final = Topic("engines", "compact", False, ("conference.Engine",), fixed_partitions=1)
+"""The claims of the engine bridges. Workers neither read nor write it."""
+ALL_TOPICS: Final = (*TOPICS, ENGINES)
+"""What `setup` creates."""
 
 
 def signal_topics(prefix: str) -> dict[str, str]:

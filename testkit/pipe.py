@@ -33,7 +33,7 @@ from pipeline.model.row_keys import POSITION_KEY
 from pipeline.model.signals import AnySignal
 from pipeline.model.wire import DECODERS, ENCODERS
 from pipeline.settings import Settings, load
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS
 from testkit.fork_server import Forked, shared
 from testkit.servers import Servers
 
@@ -72,16 +72,21 @@ class Pipe:
     async def set_up(self) -> None:
         """Create topics and schemas as the command `setup` does, but with a quarter of its requests: without look-ups
         and without the subjects' compatibility levels."""
-        names = [topic.full_name(self.prefix) for topic in TOPICS]
+        names = [topic.full_name(self.prefix) for topic in ALL_TOPICS]
         async with admin_client(self.settings) as admin, Registry(self.settings) as registry:
             replicas = min(3, len(admin._client.cluster.brokers()))
             made = [
-                NewTopic(topic.full_name(self.prefix), self.settings.partitions, replicas, topic_configs=topic.config)
-                for topic in TOPICS
+                NewTopic(
+                    topic.full_name(self.prefix),
+                    topic.partitions(self.settings.partitions),
+                    replicas,
+                    topic_configs=topic.config,
+                )
+                for topic in ALL_TOPICS
             ]
             response = await admin.create_topics(made)
             assert {code for _, code, *_ in response.topic_errors} <= {0, TopicAlreadyExistsError.errno}, response
-            for topic in TOPICS:
+            for topic in ALL_TOPICS:
                 for subject, record in topic.subjects(self.prefix).items():
                     await registry._add_version(subject, record)
             while not all(topic.has_leaders for topic in (await describe_topics(admin, names)).topics.values()):
@@ -97,12 +102,12 @@ class Pipe:
         admin = AIOKafkaAdminClient(**self.settings.kafka())
         await admin.start()
         try:
-            await admin.delete_topics([topic.full_name(self.prefix) for topic in TOPICS])
+            await admin.delete_topics([topic.full_name(self.prefix) for topic in ALL_TOPICS])
         finally:
             await admin.close()
 
     def topic(self, name: str) -> str:
-        """Return the full name of a topic such as `api.signals` (all six: pipeline.topics.TOPICS)."""
+        """Return the full name of a topic such as `api.signals` (all: pipeline.topics.ALL_TOPICS)."""
         return f"{self.prefix}.{name}"
 
     def partition(self, room_id: str) -> int:

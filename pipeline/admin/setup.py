@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import errors
@@ -18,7 +18,7 @@ from pipeline.kafka.admin import ClusterMetadata, admin_client, describe_topics
 from pipeline.kafka.authorization import denied_message, require_permissions
 from pipeline.kafka.schema_registry import COMPATIBILITY, Registry
 from pipeline.settings import Settings
-from pipeline.topics import TOPICS, Topic
+from pipeline.topics import ALL_TOPICS, TOPICS, Topic
 
 Report = Callable[[str], None]
 """Takes one line of text."""
@@ -70,7 +70,7 @@ async def plan(settings: Settings, *, force: bool = False) -> Plan:
         needed = [acl for acl in acls.setup(settings) if acl.operation != "Create"]
         await require_permissions(admin, needed, settings)
         new = await _missing_topics(admin, settings, force)
-        faults = await check_topics(admin, settings, warnings.append, force=force, missing_too=False)
+        faults = await check_topics(admin, settings, warnings.append, force=force, missing_too=False, topics=ALL_TOPICS)
         await _create_topics(admin, new, settings, only_validate=True)
         schemas, levels, misfits = await _schema_steps(registry, settings)
     return Plan(new, schemas, levels, [*faults, *misfits], warnings)
@@ -101,8 +101,8 @@ async def apply(
     async with admin_client(settings) as admin:
         for name in await _create_topics(admin, planned.topics, settings):
             report(f"created topic {name}")
-        await _wait_for_topics(admin, [topic.full_name(settings.topic_prefix) for topic in TOPICS])
-        differences = await check_topics(admin, settings, warn, force=force)
+        await _wait_for_topics(admin, [topic.full_name(settings.topic_prefix) for topic in ALL_TOPICS])
+        differences = await check_topics(admin, settings, warn, force=force, topics=ALL_TOPICS)
     async with Registry(settings) as registry:
         for subject, record in planned.schemas.items():
             if await registry.register(subject, record):
@@ -114,7 +114,7 @@ async def apply(
 
 
 async def _missing_topics(admin: Any, settings: Settings, force: bool) -> list[NewTopic]:
-    names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
+    names = {topic.full_name(settings.topic_prefix): topic for topic in ALL_TOPICS}
     cluster = await describe_topics(admin, names)
     missing = [topic for name, topic in names.items() if cluster.topics[name].missing]
     if not missing:
@@ -148,7 +148,7 @@ async def _create_topics(
 
 async def _schema_steps(registry: Registry, settings: Settings) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Return the subjects to register in, those whose level is to be set, and a line for each misfit."""
-    subjects = [item for topic in TOPICS for item in topic.subjects(settings.topic_prefix).items()]
+    subjects = [item for topic in ALL_TOPICS for item in topic.subjects(settings.topic_prefix).items()]
     statuses = await asyncio.gather(*(registry.subject_status(*subject) for subject in subjects))
     schemas, levels, misfits = dict[str, str](), dict[str, str](), list[str]()
     for (subject, record), status in zip(subjects, statuses, strict=True):
@@ -180,7 +180,7 @@ def _new_topic(topic: Topic, settings: Settings, replicas: int) -> NewTopic:
         config["min.insync.replicas"] = str(MIN_IN_SYNC)  # the brokers' default is 1
     new = NewTopic(
         name=topic.full_name(settings.topic_prefix),
-        num_partitions=settings.partitions,
+        num_partitions=topic.partitions(settings.partitions),
         replication_factor=1,
         topic_configs=config,
     )
@@ -206,14 +206,15 @@ async def check_topics(
     *,
     force: bool = False,
     missing_too: bool = True,
+    topics: Iterable[Topic] = TOPICS,
 ) -> list[str]:
     """Return a line with the remedy for each deviation of the topics that breaks a promise.
 
     Recommendations go to `warn`; with `force`, deviations that break a promise do, too, except missing topics and a
     wrong number of partitions: most rooms' signals would become dead letters. `missing_too`: whether a missing topic is
-    a deviation. Raises ConfigError, KafkaError.
+    a deviation. `topics`: those to check; by default the workers'. Raises ConfigError, KafkaError.
     """
-    names = {topic.full_name(settings.topic_prefix): topic for topic in TOPICS}
+    names = {topic.full_name(settings.topic_prefix): topic for topic in topics}
     cluster = await describe_topics(admin, names)
     unforceable = await _unforceable(cluster, settings, missing_too)
     configs = await topic_configs(admin, [name for name in names if not cluster.topics[name].missing])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from pipeline.topics import MAX_OUTPUT, ROOMS, SIGNAL_TOPICS, Topic
+from pipeline.topics import ENGINES, MAX_OUTPUT, ROOMS, SIGNAL_TOPICS, Topic
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
@@ -130,6 +130,8 @@ def _check_replication(observed: ObservedTopic, brokers: int) -> list[Deviation]
 def _check_retention(observed: ObservedTopic) -> Iterator[Deviation]:
     """Check how long records are kept that consumers may not have read yet."""
     name, config = observed.name, observed.config
+    if observed.topic is ENGINES:
+        return
     if observed.topic is ROOMS:
         kept = observed.number("delete.retention.ms", DAY)
         if kept < HOUR:

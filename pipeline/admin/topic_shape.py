@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 from pipeline.kafka.admin import TopicMetadata
 from pipeline.kafka.oauth import client_options
 from pipeline.settings import Settings
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS, TOPICS
 
 RUNBOOK: Final = "see docs/howto/runbook.md"
 
@@ -23,10 +23,11 @@ def missing(topics: Mapping[str, TopicMetadata]) -> list[str]:
 
 def other_partitions(topics: Mapping[str, TopicMetadata], expected: int) -> dict[str, int]:
     """Return the existing topics that have another number of partitions, with that number."""
+    fixed = {f".{topic.name}": topic.fixed_partitions for topic in ALL_TOPICS if topic.fixed_partitions}
     return {
         name: topic.partitions
         for name, topic in topics.items()
-        if topic.error.errno == 0 and topic.partitions != expected
+        if topic.error.errno == 0 and topic.partitions != fixed.get(name[name.find(".") :], expected)
     }
 
 

@@ -165,10 +165,10 @@ async def _delete_all(settings: Settings) -> None:
     """Delete the topics and schemas of this run. Kafka deletes the empty consumer group later."""
     from pipeline.kafka.admin import admin_client
     from pipeline.kafka.schema_registry import Registry
-    from pipeline.topics import TOPICS
+    from pipeline.topics import ALL_TOPICS
 
     async with admin_client(settings) as admin:
-        await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
+        await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in ALL_TOPICS])
     async with Registry(settings) as registry:
-        subjects = [subject for topic in TOPICS for subject in topic.subjects(settings.topic_prefix)]
+        subjects = [subject for topic in ALL_TOPICS for subject in topic.subjects(settings.topic_prefix)]
         await asyncio.gather(*(registry.delete(subject) for subject in subjects))

@@ -21,8 +21,8 @@ from pipeline.engines.bridge import Bridge
 from pipeline.engines.engine import Engine
 from pipeline.engines.rules.ids import Node
 from pipeline.errors import ConfigError, FencedError, PipelineError, UnavailableError
-from pipeline.settings import Settings
 from pipeline.management import HttpServer
+from pipeline.settings import Settings
 
 log = structlog.get_logger("bridge")
 

@@ -77,7 +77,7 @@ def setup(settings: Settings) -> list[Acl]:
         ("Describe", "to see whether it exists, its partitions and replicas"),
         ("DescribeConfigs", "to check its settings"),
     )
-    names = [topic.full_name(settings.topic_prefix) for topic in topics.TOPICS]
+    names = [topic.full_name(settings.topic_prefix) for topic in topics.ALL_TOPICS]
     return [Acl("topic", name, operation, why) for name in names for operation, why in reasons]
 
 
@@ -113,6 +113,29 @@ def gateway(settings: Settings) -> list[Acl]:
     """Return the permissions of a gateway."""
     write = Acl("topic", topics.API.full_name(settings.topic_prefix), "Write", "to send signals")
     return [write, *viewer(settings), *outcomes(settings)]
+
+
+def bridge(settings: Settings, group: str) -> list[Acl]:
+    """Return the permissions of an engine bridge that commits its offsets as `group`."""
+    prefix = settings.topic_prefix
+    return [
+        Acl("topic", topics.MEDIA.full_name(prefix), "Write", "to send what the engine reports"),
+        Acl("topic", topics.API.full_name(prefix), "Read", "to audit only a view that has all requests"),
+        Acl("topic", topics.EVENTS.full_name(prefix), "Read", "to perform what was decided"),
+        Acl("topic", topics.NOOPS.full_name(prefix), "Read", "to perform joins and leaves"),
+        *viewer(settings),
+        *announcer(settings),
+        Acl("group", group, "Read", "offsets of what has been performed"),
+    ]
+
+
+def announcer(settings: Settings) -> list[Acl]:
+    """Return the permissions to hold a node's claim."""
+    name = topics.ENGINES.full_name(settings.topic_prefix)
+    return [
+        Acl("topic", name, "Read", "to see other bridges of the node"),
+        Acl("topic", name, "Write", "to hold the node's claim"),
+    ]
 
 
 def commands(acls: Iterable[Acl], principal: str) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import errors as Errors
 from aiokafka.client import CoordinationType
-from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 ANSWER_SECONDS: Final = 5.0
@@ -58,3 +59,28 @@ async def _fetch(
     if failed := next(filter(None, codes), 0):
         raise Errors.for_code(failed)(group)
     return found
+
+
+async def commit_offsets(client: Any, group: str, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    """Commit offsets of a group that has no members, and wait for the answer; retry while it has no coordinator.
+
+    `client` is an admin client or a consumer. Raises KafkaError.
+    """
+    by_topic: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for (topic, number), (offset, metadata) in offsets.items():
+        by_topic[topic].append((number, offset, metadata))
+    request = OffsetCommitRequest(group, -1, "", -1, list(by_topic.items()))
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                try:
+                    node = await client._client.coordinator_lookup(CoordinationType.GROUP, group)
+                    response = await client._client.send(node, request)
+                    codes = [code for _, answers in response.topics for _, code in answers]
+                    if failed := next(filter(None, codes), 0):
+                        raise Errors.for_code(failed)(group)
+                    return
+                except Errors.KafkaError as error:
+                    if not error.retriable:
+                        raise
+        await asyncio.sleep(RETRY_SECONDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from pipeline.kafka.oauth import TokenRejectedError, TokenUnavailableError, regi
 from pipeline.model.schema_resolution import OtherFormat
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
-from pipeline.topics import TOPICS
+from pipeline.topics import TOPICS, Topic
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 _NO_SUBJECT = 40401  # the Confluent API's error code
@@ -205,9 +205,9 @@ class Registry:
         found = self._decoded(path, response, _Schema)
         return found.schema if found.schemaType == "AVRO" else OtherFormat(found.schemaType)
 
-    async def schema_ids(self, prefix: str) -> dict[str, int]:
+    async def schema_ids(self, prefix: str, topics: Iterable[Topic] = TOPICS) -> dict[str, int]:
         """Map full record names to the ids of this program's schemas. Raises ConfigError if one is missing."""
-        subjects = [item for topic in TOPICS for item in topic.subjects(prefix).items()]
+        subjects = [item for topic in topics for item in topic.subjects(prefix).items()]
         found = await asyncio.gather(*(self._find(subject, record) for subject, record in subjects))
         ids = {}
         for (subject, record), response in zip(subjects, found, strict=True):

@@ -22,6 +22,26 @@ else:
         __slots__ = ()
 
 
+class Engine(msgspec.Struct, frozen=True, gc=False):
+    """A bridge between a media engine and the pipeline, written every 10 s; the record key is the node."""
+
+    RECORD: ClassVar[str] = "conference.Engine"
+
+    kind: str
+    """The kind of the engine, such as freeswitch or janus."""
+    version: str
+    """The engine's version; empty while it is unknown."""
+    capabilities: tuple[str, ...]
+    """What the engine can do: create, destroy, join, leave, mute, play, pause, stop, volume."""
+    rooms: int
+    """Number of rooms in the engine."""
+    epoch: int
+    """The offset of the bridge's own first record; -1 in that one. The highest epoch of a node holds its
+    claim."""
+    since: int
+    """When the bridge was started."""
+
+
 class Gone(msgspec.Struct, frozen=True, gc=False):
     """A room that was forgotten less than 60 s ago: the row of the table under the key ["gone",room_id]."""
 

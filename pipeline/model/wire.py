@@ -40,6 +40,7 @@ from pipeline.model.events import (
     PlayVolumeChanged,
 )
 from pipeline.model.records import (
+    Engine,
     Gone,
     Member,
     NoOp,
@@ -71,6 +72,7 @@ from pipeline.model.signals import (
 SCHEMAS: dict[str, str] = {
     'conference.Created': '{"type":"record","name":"Created","namespace":"conference","doc":"A conference room was created, by POST /api/v1/conferences.","fields":[{"name":"event","type":"string","const":"conference.created","doc":"Name of the event, always \\"conference.created\\"."},{"name":"app_id","type":"string","doc":"The application that owns the conference."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"name","type":"string","doc":"Name of the room for people to read."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
     'conference.Destroyed': '{"type":"record","name":"Destroyed","namespace":"conference","doc":"A conference room was deleted, by DELETE /api/v1/conferences/{room_id}. It is the last event of the room\'s life: its playback was stopped and its members have left before.","fields":[{"name":"event","type":"string","const":"conference.destroyed","doc":"Name of the event, always \\"conference.destroyed\\"."},{"name":"app_id","type":"string","doc":"The application that owned the conference. Empty if no create had named it."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
+    'conference.Engine': '{"type":"record","name":"Engine","namespace":"conference","doc":"A bridge between a media engine and the pipeline, written every 10 s; the record key is the node.","fields":[{"name":"kind","type":"string","doc":"The kind of the engine, such as freeswitch or janus."},{"name":"version","type":"string","default":"","doc":"The engine\'s version; empty while it is unknown."},{"name":"capabilities","type":{"type":"array","items":"string"},"default":[],"doc":"What the engine can do: create, destroy, join, leave, mute, play, pause, stop, volume."},{"name":"rooms","type":"int","default":0,"doc":"Number of rooms in the engine."},{"name":"epoch","type":"long","default":-1,"doc":"The offset of the bridge\'s own first record; -1 in that one. The highest epoch of a node holds its claim."},{"name":"since","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the bridge was started."}]}',
     'conference.Gone': '{"type":"record","name":"Gone","namespace":"conference","doc":"A room that was forgotten less than 60 s ago: the row of the table under the key [\\"gone\\",room_id].","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"forgotten_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"The time of the signal or deadline that ended the room."},{"name":"recent","type":{"type":"array","items":"string"},"default":[],"doc":"signal_id of the last 16 API signals of the room, oldest first: those that are repeated have no effect."}]}',
     'conference.Member': '{"type":"record","name":"Member","namespace":"conference","doc":"A session that is in a room now: the row of the table under the key [\\"member\\",room_id,session_uuid].","fields":[{"name":"room_id","type":"string","doc":"The conference room."},{"name":"session_uuid","type":"string","doc":"The member\'s session."},{"name":"caller_id","type":"string","default":"","doc":"Caller ID of the member."},{"name":"muted","type":"boolean","default":false,"doc":"True while the member is muted."},{"name":"leaving","type":"boolean","default":false,"doc":"True after a leave was accepted: when the member\'s end comes without a reason, the reason is removed."},{"name":"sequence","type":"long","default":0,"doc":"meta.sequence of the event that the member joined with; it orders the members of a room."},{"name":"joined_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal with which the member joined."},{"name":"muted_at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null,"doc":"The time of the signal that muted the member. Null unless muted."}]}',
     'conference.MemberJoined': '{"type":"record","name":"MemberJoined","namespace":"conference","doc":"A call joined a conference room. The media engine confirmed it; the join command alone does not fire this event.","fields":[{"name":"event","type":"string","const":"conference.member.joined","doc":"Name of the event, always \\"conference.member.joined\\"."},{"name":"session_uuid","type":"string","doc":"Session of the joining member."},{"name":"room_id","type":"string","doc":"The conference room, prefixed with the hash of its node. Also the record key."},{"name":"caller_id","type":"string","doc":"Caller ID of the joining member."},{"name":"meta","type":{"type":"record","name":"Meta","namespace":"conference","doc":"What every event carries besides the fields of its own: its identity, its place in the life of its room, and its cause.","fields":[{"name":"event_id","type":"string","doc":"Identity of the event: UUIDv5, in the URL namespace, of {room_id}/{sequence}/{cause}. The same signals give the same id again, so it is fit for deduplication."},{"name":"sequence","type":"long","doc":"1, 2, 3 and so on within one life of the room, without gaps or repeats. It starts again at 1 when a room_id that was forgotten becomes known again."},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-micros"},"doc":"When the cause happened at its source, in microseconds since 1970-01-01T00:00:00Z; for a playback_timeout, the deadline that passed."},{"name":"app_id","type":"string","doc":"The application that owns the room. Empty while no create has named it."},{"name":"cause","type":"string","doc":"signal_id of the signal that caused the event; for a playback_timeout, the operation_id of the playback."},{"name":"playback_id","type":["null","string"],"default":null,"doc":"operation_id of the live playback that a conference.play.* event concerns. Null on all other events, and where no live playback is concerned."},{"name":"ends_playback","type":"boolean","doc":"True on the one event that ends a live playback: stopped, failed, or the finished of its last file."},{"name":"synthetic","type":"boolean","doc":"True when the pipeline inferred the event (a timeout, or what a destroy leaves to tidy up) instead of being told by a signal."}]},"doc":"Identity, order and cause of the event."}]}',
@@ -309,6 +311,80 @@ def decode_destroyed(d: bytes, start: int = HEAD) -> Destroyed:
     except _BAD:
         raise _error("conference.Destroyed", d, start) from None
     return Destroyed(app_id, room_id, meta)
+
+
+def encode_engine(r: Engine, prefix: bytes = b"") -> bytes:
+    """Return `prefix` + the encoding of a `conference.Engine`."""
+    r_all: tuple[str, str, tuple[Any, ...], Any, Any, int] = astuple(r)
+    (r_kind, r_version, r_capabilities, r_rooms, r_epoch, r_since,) = r_all
+    v1 = r_kind.encode()
+    v2 = r_version.encode()
+    return b"".join((prefix, LENGTH[n] if (n := len(v1)) < USUAL else LONG[n], v1, LENGTH[n] if (n := len(v2)) < USUAL else LONG[n], v2, strings(r_capabilities) if r_capabilities else b"\0", LONG[r_rooms], LONG[r_epoch], time(r_since)))
+
+
+def decode_engine(d: bytes, start: int = HEAD) -> Engine:
+    """Return the `conference.Engine` in `d[start:]`. Raises SignalError."""
+    p = start
+    try:
+        n = d[p]
+        if not n & 129:
+            kind = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            kind, p = read_string(d, p, 0, 9223372036854775808)
+        n = d[p]
+        if not n & 129:
+            version = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+        else:
+            version, p = read_string(d, p, 0, 9223372036854775808)
+        if d[p] == 0:
+            p += 1
+            capabilities: tuple[str, ...] = ()
+        else:
+            capabilities_: list[str] = []
+            while True:
+                c = d[p]
+                if c & 129:  # more than 63 items, or a block with its size in bytes
+                    c, e, p = read_block(d, p)
+                else:
+                    c >>= 1
+                    e = -1
+                    p += 1
+                if not c:
+                    break
+                if len(capabilities_) + c > MAX_ITEMS:
+                    raise ValueError('number of items')
+                for _ in range(c):
+                    n = d[p]
+                    if not n & 129:
+                        capabilities_item = d[p + 1 : (p := p + 1 + (n >> 1))].decode()
+                    else:
+                        capabilities_item, p = read_string(d, p, 0, 9223372036854775808)
+                    capabilities_.append(capabilities_item)
+                if e != -1 and e != p:
+                    raise ValueError('block size')
+            capabilities = tuple(capabilities_)
+        n = d[p]
+        if n < 128:
+            rooms = n >> 1 ^ -(n & 1)
+            p += 1
+        else:
+            rooms, p = read_number(d, p, -2147483648, 2147483647)
+        n = d[p]
+        if n < 128:
+            epoch = n >> 1 ^ -(n & 1)
+            p += 1
+        else:
+            epoch, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        since = read_time(d, p)
+        if since >= 0:
+            p += 8
+        else:
+            since, p = read_number(d, p, -9223372036854775808, 9223372036854775807)
+        if p != len(d):
+            raise ValueError("more or fewer bytes")
+    except _BAD:
+        raise _error("conference.Engine", d, start) from None
+    return Engine(kind, version, capabilities, rooms, epoch, since)
 
 
 def encode_gone(r: Gone, prefix: bytes = b"") -> bytes:
@@ -2970,6 +3046,7 @@ def decode_signal_play_progress(d: bytes, start: int = HEAD) -> SignalPlayProgre
 ENCODERS: dict[type[Any], Callable[[Any, bytes], bytes]] = {
     Created: encode_created,
     Destroyed: encode_destroyed,
+    Engine: encode_engine,
     Gone: encode_gone,
     Member: encode_member,
     MemberJoined: encode_member_joined,
@@ -3012,6 +3089,7 @@ ENCODERS: dict[type[Any], Callable[[Any, bytes], bytes]] = {
 DECODERS: dict[str, Callable[..., Any]] = {
     'conference.Created': decode_created,
     'conference.Destroyed': decode_destroyed,
+    'conference.Engine': decode_engine,
     'conference.Gone': decode_gone,
     'conference.Member': decode_member,
     'conference.MemberJoined': decode_member_joined,

@@ -12,10 +12,10 @@ from itertools import pairwise
 import aiohttp
 import pytest
 
+from pipeline import management as module
 from pipeline.errors import ConfigError
 from pipeline.management import MAX_CONNECTIONS, HttpServer
 from pipeline.metrics import Metrics
-from pipeline import management as module
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

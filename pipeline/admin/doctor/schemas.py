@@ -12,7 +12,7 @@ from pipeline.admin.doctor.context import CheckContext, CheckResult, State
 from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, SchemaStatus
 from pipeline.model.schema_resolution import is_current_schema
 from pipeline.model.wire import SCHEMAS
-from pipeline.topics import TOPICS
+from pipeline.topics import ALL_TOPICS
 
 _SETUP: Final = "run `conference-pipeline setup` of this version"
 _WHO: Final = "find out who registered it: another version of the program, or a producer with a schema of its own"
@@ -35,7 +35,7 @@ _PROBLEMS: Final[dict[SchemaStatus, tuple[State, str, str]]] = {
 async def check_schemas(context: CheckContext) -> list[CheckResult]:
     """Compare each subject with the schema of this program version, and report what is foreign."""
     prefix = context.settings.topic_prefix
-    subjects = {subject: record for topic in TOPICS for subject, record in topic.subjects(prefix).items()}
+    subjects = {subject: record for topic in ALL_TOPICS for subject, record in topic.subjects(prefix).items()}
     async with Registry(context.settings) as registry:
         statuses = await asyncio.gather(*(registry.subject_status(*pair) for pair in subjects.items()))
         by_status: dict[SchemaStatus, list[str]] = {}
@@ -55,7 +55,7 @@ async def check_schemas(context: CheckContext) -> list[CheckResult]:
 
 async def _foreign_subjects(registry: Registry, prefix: str, own: set[str]) -> list[CheckResult]:
     """Report subjects of the pipeline's topics that this version does not have."""
-    begins = tuple(f"{topic.full_name(prefix)}-" for topic in TOPICS)
+    begins = tuple(f"{topic.full_name(prefix)}-" for topic in ALL_TOPICS)
     others = sorted(name for name in await registry.subjects() if name.startswith(begins) and name not in own)
     if not others:
         return []

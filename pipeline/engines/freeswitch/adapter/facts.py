@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.engines.freeswitch.adapter.files import MediaMap, Played
 from pipeline.engines.freeswitch.adapter.headers import JSON_TYPES
-from pipeline.engines.freeswitch.adapter.values import MAX_ID, bounded_id
+from pipeline.engines.rules.ids import MAX_ID, bounded_id
 from pipeline.errors import SignalError
 from pipeline.model.signals import Micros
 from pipeline.model.times import LAST_TIME

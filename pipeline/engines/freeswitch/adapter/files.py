@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pipeline.engines.freeswitch.adapter.values import MAX_ID, percent_decoded
+from pipeline.engines.freeswitch.adapter.values import percent_decoded
+from pipeline.engines.rules.ids import MAX_ID
 
 MAX_URL: Final = 2048  # code points, contract §4
 MAX_FILES: Final = 128  # of one play, contract §4

@@ -1,12 +1,10 @@
-"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding; bounds of ids and memory."""
+"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding; bounds of memory."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final, TypeVar
 
-MAX_ID: Final = 255  # code points, contract §4
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _NO_CONTROLS: Final = b" " * 32 + bytes(range(32, 256))
@@ -32,13 +30,6 @@ def repaired(text: bytes) -> bytes:
     Half of a surrogate pair becomes U+FFFD, a raw control character a space.
     """
     return _HALF.sub(lambda found: found[1] or b"\\ufffd", text.translate(_NO_CONTROLS))
-
-
-def bounded_id(text: str) -> str:
-    """Return `text`, or a digest of it if it is longer than an id may be."""
-    if len(text) <= MAX_ID:
-        return text
-    return hashlib.blake2b(text.encode(), digest_size=24).hexdigest()
 
 
 def remember(known: dict[_K, _V], key: _K, value: _V, most: int) -> _V:
