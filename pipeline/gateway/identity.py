@@ -30,6 +30,10 @@ class Operation(NamedTuple):
     given: bool
     repeat: bool = False
 
+    def known(self, *, repeat: bool) -> Operation:
+        """Return the operation with `repeat` set."""
+        return Operation(self.id, self.signal_id, self.key, self.given, repeat)
+
     @property
     def room_uuid(self) -> str:
         """The uuid of the room that it creates."""

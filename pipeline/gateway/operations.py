@@ -202,7 +202,7 @@ class Operations:
         if why := self._view.why_stale:
             raise unavailable("unavailable", f"nothing was written: {why}")
         try:
-            room_id, fields = await asked.check(operation._replace(repeat=operation.id in self._bodies))
+            room_id, fields = await asked.check(operation.known(repeat=operation.id in self._bodies))
         except Problem:
             # An equal request may have been carried out elsewhere, and may be the reason of the refusal.
             if operation.given:
