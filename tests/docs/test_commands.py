@@ -23,10 +23,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.cli import GLOBAL_OPTIONS
 from pipeline.devstack.cache import cache_dir
 from testkit import fork_server
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
+
+import commands as reference
 
 import docs
 
@@ -254,6 +257,9 @@ def help_of(*command: str) -> str:
     return done.stdout.decode()
 
 
+GROUPS = {name.split()[0] for name in (name for name, _ in reference.commands()) if " " in name}
+
+
 def check(program: str, *arguments: str) -> None:
     """Fail if the command names a target, a sub-command or an option that does not exist."""
     if program == "make":
@@ -262,7 +268,9 @@ def check(program: str, *arguments: str) -> None:
         assert set(named) <= targets, f"make {named}"
         return
     if program == "conference-pipeline":
-        path = list(arguments[: 2 if arguments[:1] in (("import",), ("rooms",), ("engine",)) else 1])
+        while arguments[:1] and arguments[0] in GLOBAL_OPTIONS:
+            arguments = arguments[2:]
+        path = list(arguments[: 2 if arguments[:1] and arguments[0] in GROUPS else 1])
         base = [sys.executable, "-m", "pipeline"]
     elif program == "python" and arguments[:1] == ("-m",):
         path, base = [], [sys.executable, "-m", arguments[1]]

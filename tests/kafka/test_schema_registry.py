@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.kafka.schema_registry import COMPATIBILITY, Registry, RegistryDownError
 from pipeline.model.events import EVENTS
+from pipeline.model.schema_resolution import OtherFormat
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings, load
@@ -88,11 +89,13 @@ async def test_unknown_id_returns_none(registry: Registry, schema_id: int) -> No
 
 
 @pytest.mark.broker
-async def test_schema_that_is_not_avro_returns_none(registry: Registry, mine: Settings) -> None:
+async def test_a_schema_of_another_format_is_named(registry: Registry, mine: Settings) -> None:
     subject = f"{mine.topic_prefix}.other-value"
     schema = '{"$schema":"http://json-schema.org/draft-07/schema#","type":"object"}'
     made = await raw(mine, "POST", f"/subjects/{subject}/versions", {"schemaType": "JSON", "schema": schema})
-    assert await registry.schema(made["id"]) is None
+    found = await registry.schema(made["id"])
+    assert isinstance(found, OtherFormat)
+    assert found == "JSON"
 
 
 @pytest.mark.broker
