@@ -17,7 +17,9 @@ from pipeline.terminal import show, warn
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-HELP: Final = """Connect a media engine: what happens there becomes signals, and what was decided is performed.
+HELP: Final = """Connect a media engine to the pipeline.
+
+What happens there becomes signals, and what was decided is performed.
 
 [dim]$ conference-pipeline engine freeswitch --node n1 --url tcp://10.0.0.5:8021
 $ conference-pipeline engine retire n1[/dim]

@@ -72,7 +72,7 @@ async def test_nothing_is_wrong_while_a_worker_runs(pipe: Pipe) -> None:
         "permissions",
     }
     assert "1 broker by PLAINTEXT, without a login" in found["broker"][0].found
-    assert found["schemas"][0].found == "36 subjects have the schemas of this version, FULL_TRANSITIVE"
+    assert found["schemas"][0].found == "37 subjects have the schemas of this version, FULL_TRANSITIVE"
     assert "is stable, 1 member; partitions by host: 127.0.0.1 4" in found["group"][0].found
     assert found["lag"][0].found == "no backlog: the workers' positions are at the end of all 8 inputs"
     assert "no authorizer" in found["permissions"][0].found
@@ -238,7 +238,7 @@ async def test_missing_outdated_incompatible_and_unprotected_schemas_are_reporte
         ),
     ]
     nothing = await examined(pipe, PIPELINE_TOPIC_PREFIX=f"{pipe.prefix}-none")
-    assert "and 33 more are not registered" in nothing["schemas"][0].found
+    assert "and 34 more are not registered" in nothing["schemas"][0].found
     assert nothing["schemas"][0].remedy.startswith("run `conference-pipeline setup`")
 
 

@@ -292,7 +292,7 @@ async def test_missing_topics_give_a_one_line_remedy(pipe: Pipe) -> None:
 
 @pytest.mark.broker
 async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
-    assert run("setup", env=pipe.env).stdout.count(b"set the compatibility level of ") == len(EVENTS) + len(SIGNALS) + 6
+    assert run("setup", env=pipe.env).stdout.count(b"set the compatibility level of ") == len(EVENTS) + len(SIGNALS) + 7
     again = run("setup", env=pipe.env)
     assert again.returncode == 0
     assert all(line.startswith(b"warning: ") for line in again.stderr.splitlines())
@@ -301,8 +301,8 @@ async def test_setup_reports_work_once_and_then_differences(pipe: Pipe) -> None:
     first = run("setup", "--json", env=fresh)
     done = json.loads(first.stdout)
     assert done["differences"] == []
-    assert sum(one.startswith("created topic") for one in done["done"]) == 7
-    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + len(SIGNALS) + 6
+    assert sum(one.startswith("created topic") for one in done["done"]) == 8
+    assert sum(one.startswith("registered") for one in done["done"]) == len(EVENTS) + len(SIGNALS) + 7
     differs = run("setup", env={**fresh, "PIPELINE_PARTITIONS": "2"})
     assert differs.returncode == 2
     assert b"1 partitions, expected 2" in differs.stderr
