@@ -6,6 +6,7 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     model                                        signals, events and table rows; JSON and Avro (pure)
     core                                         the rules of a room, as a pure function of state and signal
     settings, settings_rules                     configuration, and which settings belong together
+    profiles                                     named environments, and options in front of a command
     topics, metrics, logs, terminal              the topics, what operators and users see
     management                                   the port with the probes and the metrics of a process
     lines                                        lines of an input, in bounded memory

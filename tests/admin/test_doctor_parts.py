@@ -69,7 +69,7 @@ async def test_retriable_errors_are_retried(monkeypatch: pytest.MonkeyPatch) -> 
 
     context = CheckContext(load(bootstrap_servers="k:1", registry_url="http://r"), 7)
     assert await doctor._run(context, "some", check) == [Line("some", "ok", "here", "")]
-    monkeypatch.setattr(doctor, "RETRIES", 0)
+    monkeypatch.setattr(doctor.context, "RETRIES", 0)
     answers = [NodeNotReadyError()]
     assert (await doctor._run(context, "some", check))[0].found == "Kafka failed: NodeNotReadyError"
 
