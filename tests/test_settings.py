@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
+from pipeline import profiles
 from pipeline.devstack import cache, fetch
 from pipeline.errors import ConfigError
 from pipeline.settings import VARIABLES, Settings, load, warnings
@@ -368,5 +369,5 @@ def test_settings_and_foreign_variables_are_not_warned_of() -> None:
         "PIPELINE_NAME", "GROUP_ID", "MY_SASL_USERNAME",
     )  # fmt: skip
     assert warnings(dict.fromkeys([*foreign, *VARIABLES.values(), cache.ENV, fetch.MIRROR], "x")) == []
-    assert {cache.ENV, fetch.MIRROR} == set(OTHERS)
+    assert {cache.ENV, fetch.MIRROR, profiles.FILE} == set(OTHERS)
     assert set(re.findall("[A-Z_]{4,}", " ".join(ALIASES.values()))) <= set(VARIABLES.values())
