@@ -32,6 +32,7 @@ def command(folder: Path, app: Path, machine: jvm.Jvm, ports: tuple[int, int]) -
         "quarkus.banner.enabled": "false",
         "quarkus.http.access-log.enabled": "false",
         "apicurio.rest.artifact.deletion.enabled": "true",
+        "apicurio.ccompat.max-subjects": 1_000_000,  # of one list of subjects; 1,000 by default
         "apicurio.datasource.url": f"jdbc:h2:file:{make_dir(folder / 'data')}/registry;WRITE_DELAY=0",
         "apicurio.datasource.jdbc.initial-size": 1,
         "apicurio.datasource.jdbc.min-size": 1,
