@@ -20,10 +20,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.partitioner import murmur2
 
 from pipeline.admin.setup import setup
 from pipeline.kafka.admin import admin_client, describe_topics
-from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
 from pipeline.model.codec import event_json, signal_json
@@ -112,7 +112,8 @@ class Pipe:
 
     def partition(self, room_id: str) -> int:
         """Return the room's partition under the Java client's default partitioner."""
-        return partition_of(room_id.encode(), self.settings.partitions)
+        number: int = murmur2(room_id.encode()) & 0x7FFFFFFF
+        return number % self.settings.partitions
 
     async def send(self, *signals: AnySignal) -> None:
         """Append signals as JSON, each acknowledged before the next is sent.

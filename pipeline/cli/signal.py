@@ -160,11 +160,13 @@ def _signal(word: str, room: str, signal_id: str, given: Mapping[str, Any]) -> t
     if missing := [OPTIONS[name] for name in required if name not in values]:
         raise typer.BadParameter(f"{kind.TYPE} needs {', '.join(missing)}")
     common = {"type": kind.TYPE, "signal_id": signal_id, "room_id": room}
-    text = msgspec.json.encode({**common, "occurred_at": format_time(time.time_ns() // 1000), **values})
     try:
+        text = msgspec.json.encode({**common, "occurred_at": format_time(time.time_ns() // 1000), **values})
         return decode_json(text), text
     except SignalError as error:
         raise typer.BadParameter(str(error)) from None
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"{error.object!r} is not UTF-8") from None
 
 
 # --- its outcome ---------------------------------------------------------------------------------------------

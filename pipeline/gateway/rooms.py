@@ -7,8 +7,6 @@ import heapq
 import time
 from typing import Any, Final
 
-from aiokafka.partitioner import murmur2
-
 from pipeline.gateway.identity import Operation, node_of_key
 from pipeline.gateway.limits import Cooldowns
 from pipeline.gateway.names import Names
@@ -16,6 +14,7 @@ from pipeline.gateway.placement import emptier, rendezvous
 from pipeline.gateway.problems import Problem, rejected
 from pipeline.gateway.sessions import SessionCheck
 from pipeline.gateway.settings import GatewaySettings
+from pipeline.kafka.partitioning import partition_of
 from pipeline.model.events import Created
 from pipeline.model.records import Room
 from pipeline.model.times import format_time
@@ -38,8 +37,7 @@ class Rooms:
 
     def partition(self, room_id: str) -> int:
         """Return the partition of a room."""
-        number: int = murmur2(room_id.encode()) & 0x7FFFFFFF
-        return number % self._view.partitions
+        return partition_of(room_id.encode(), self._view.partitions)
 
     # --- reading ---------------------------------------------------------------------------------------------
 

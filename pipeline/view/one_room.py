@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from heapq import nlargest
 from typing import Final, NamedTuple
 
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
@@ -15,6 +14,7 @@ from pipeline.core.merge import Record
 from pipeline.errors import FatalError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
+from pipeline.kafka.partitioning import partition_of, room_key
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model import row_keys
@@ -36,12 +36,6 @@ class OneRoom(NamedTuple):
     gone_since: int | None
 
 
-def partition_of(room_id: str, partitions: int) -> int:
-    """Return the partition of a room (contract §2: the Java client's murmur2)."""
-    number: int = murmur2(room_id.encode()) & 0x7FFFFFFF
-    return number % partitions
-
-
 class TableScan:
     """One reading of the table's topic up to the end of what is committed. `fraction` is how much has been read."""
 
@@ -53,8 +47,9 @@ class TableScan:
     async def room(self, room_id: str) -> OneRoom:
         """Read a room from its partition. Raises ConfigError, KafkaError, FatalError."""
         table = RoomsTable()
-        whole = {encode_key((kind, room_id)) for kind in (row_keys.ROOM, row_keys.GONE)}
-        member = encode_key((row_keys.MEMBER, room_id))[:-1] + b","
+        key_id = room_key(room_id).decode("utf-8", "replace")  # an argument may be no UTF-8; no room has such an id
+        whole = {encode_key((kind, key_id)) for kind in (row_keys.ROOM, row_keys.GONE)}
+        member = encode_key((row_keys.MEMBER, key_id))[:-1] + b","
         async with Registry(self._settings) as registry:
 
             async def apply(tp: TopicPartition, records: list[Record]) -> None:
@@ -84,7 +79,7 @@ class TableScan:
     ) -> None:
         """Read all partitions, or that of a room."""
         count = (await require_topics(self._settings, acls.viewer(self._settings)))[self._topic]
-        numbers = range(count) if room_id is None else (partition_of(room_id, count),)
+        numbers = range(count) if room_id is None else (partition_of(room_key(room_id), count),)
         partitions = [TopicPartition(self._topic, number) for number in numbers]
         follower = Follower(self._settings, apply, _bad_batch, lambda _: None)
         await follower.start()

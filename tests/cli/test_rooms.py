@@ -16,9 +16,10 @@ from rich.cells import cell_len
 
 from pipeline.cli.output import ago, print_table
 from pipeline.cli.signal import _complete
+from pipeline.kafka.partitioning import partition_of, room_key
 from pipeline.model import signals as s
 from pipeline.model.signals import SIGNALS
-from pipeline.view.one_room import nearest_ids, partition_of
+from pipeline.view.one_room import nearest_ids
 from testkit.fork_server import run
 from testkit.pipe import ROOT, Pipe
 from testkit.servers import Servers
@@ -172,6 +173,7 @@ def test_show_on_a_terminal_tells_members_and_playback(site: Pipe) -> None:
         ("room-3", "the nearest: b-room-3"),
         ("gone-room", ", it ended at 20"),
         ("xyz", "error: no room 'xyz'\n"),
+        ("\udcff", "error: no room '"),
     ],
 )
 def test_unknown_room_is_one_line_with_the_nearest(site: Pipe, room: str, text: str) -> None:
@@ -285,6 +287,15 @@ def test_wrong_usage_of_signal_names_the_remedy(words: str, text: str) -> None:
     assert text in " ".join(done.stderr.decode().split())
 
 
+@pytest.mark.parametrize("option", ["--room", "--name", "--id"])
+def test_an_option_that_is_not_utf_8_is_named(option: str) -> None:
+    words = ["create", "--room", "r", "--app", "a", "--name", "n", option, "\udcff"]
+    done = run("signal", *words, env={"COLUMNS": "200", "TERM": "dumb"})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "is not UTF-8" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
 @pytest.mark.parametrize("one", SIGNALS, ids=lambda one: one.TYPE)
 def test_each_type_can_be_sent_by_its_short_name(one: Any, site: Pipe) -> None:
     values = {
@@ -317,7 +328,7 @@ def test_nearest_ids_share_beginning_or_end() -> None:
 
 def test_partition_of_a_room_is_murmur2(pipe: Pipe) -> None:
     for room in ("r", "é", LONG):
-        assert partition_of(room, pipe.settings.partitions) == pipe.partition(room)
+        assert partition_of(room_key(room), pipe.settings.partitions) == pipe.partition(room)
 
 
 def test_ages_are_short() -> None:

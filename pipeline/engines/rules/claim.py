@@ -16,8 +16,6 @@ WAIT_SECONDS: Final = 6.0
 """Seconds that a new bridge waits: twice as long as an old one may go on without having read the end."""
 FRESH_SECONDS: Final = 3.0
 """Seconds since the end of the topic was read, within which a bridge may send commands."""
-ANNOUNCED_SECONDS: Final = 30.0
-"""Seconds after its last record for which a node counts as announced."""
 
 
 class Claim:
