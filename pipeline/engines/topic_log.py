@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
@@ -15,25 +14,18 @@ from pipeline.errors import SignalError
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
-from pipeline.model import framing
 from pipeline.model.codec import decode_json
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.settings import Settings
 from pipeline.view.follower import Follower, LogEnds, Notice, learn_schemas
 
-RETRY_SECONDS: Final = 0.2
 Take = Callable[[TopicPartition, Record, Any], None]
 """Takes a record and what its value is, None for a tombstone."""
 Wanted = Callable[[Record], bool]
 
 
 class _Schemas(Decoders):
-    """Decoders that name the schemas that they lack. Values may also be signals as JSON."""
-
-    def unknown(self, records: Iterable[Record]) -> list[int]:
-        """Return the schema ids of these records that must be learnt."""
-        heads = {(one.value or b"")[: framing.HEAD] for one in records} - self._by_head.keys()
-        return [framing.schema_id(head) for head in heads if len(head) == framing.HEAD and head[0] == 0]
+    """Decoders of values that may also be signals as JSON."""
 
     def decode(self, value: bytes | None) -> Any:
         """Return the record in `value`. Raises SignalError."""
@@ -55,7 +47,7 @@ class TopicLog:
         self._schemas = _Schemas(records)
         self.offsets = LogOffsets(settings)
         self.follower = Follower(settings, self._apply, self._bad_batch, notice)
-        self._ends = LogEnds(self._end)
+        self._ends = LogEnds(self.offsets.end)
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -90,15 +82,6 @@ class TopicLog:
         await self.follower.until(
             lambda: all(self.follower.positions.get(tp, -1) >= end for tp, end in zip(partitions, ends, strict=True))
         )
-
-    async def _end(self, tp: TopicPartition) -> int:
-        while True:
-            try:
-                return (await self.offsets.ends([tp]))[tp]
-            except Errors.KafkaError as error:
-                if not error.retriable:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS)
 
     async def _apply(self, tp: TopicPartition, records: list[Record]) -> None:
         own = [one for one in records if self._wanted(one)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, Self
 
 from aiokafka.structs import TopicPartition
@@ -18,7 +18,6 @@ from pipeline.gateway.positions import to_text
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
-from pipeline.model import framing
 from pipeline.model.codec import event_json
 from pipeline.model.decoders import Decoders
 from pipeline.model.events import EVENTS
@@ -35,21 +34,10 @@ class EventDecoder:
     def __init__(self, registry: Registry, topic_id: str, notice: Notice) -> None:
         self._registry, self._topic_id, self._notice = registry, topic_id, notice
         self._decoders = Decoders(EVENTS)
-        self._heads: set[bytes] = set()
-
-    def unknown(self, records: Iterable[Record]) -> list[int]:
-        """Return the schema ids of these records that must be learnt."""
-        heads = {value[: framing.HEAD] for record in records if (value := record.value) is not None} - self._heads
-        return [framing.schema_id(head) for head in heads if len(head) == framing.HEAD and head[0] == 0]
-
-    def learn(self, schema_id: int, text: str | None) -> None:
-        """Use this schema; None: the registry does not have it."""
-        self._decoders.learn(schema_id, text)
-        self._heads.add(framing.head(schema_id))
 
     async def entries(self, tp: TopicPartition, records: list[Record], positions: dict[int, int]) -> list[Entry]:
         """Return the events of these records. What is no event is reported and skipped."""
-        await learn_schemas(self._registry, self, records, self._notice)
+        await learn_schemas(self._registry, self._decoders, records, self._notice)
         found = []
         for record in records:
             positions[tp.partition] = record.offset + 1

@@ -38,6 +38,11 @@ class Decoders:
         """Use the schema `text` for this id. None: the registry has no such id, and its values are errors."""
         self._by_head[framing.head(schema_id)] = decoder(schema_id, text, self._records)
 
+    def unknown(self, values: Iterable[bytes | None]) -> list[int]:
+        """Return the schema ids that these values name and that have not been learnt, each once."""
+        heads = {value[:HEAD] for value in values if value is not None} - self._by_head.keys()
+        return [framing.schema_id(head) for head in heads if len(head) == HEAD and head[0] == 0]
+
     def forget(self, schema_id: int) -> None:
         """Delete an id, so that its next value raises UnknownSchemaError."""
         self._by_head.pop(framing.head(schema_id), None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
@@ -15,6 +16,7 @@ from pipeline.kafka.batch_reader import check_tasks
 from pipeline.kafka.log_offsets import assign_and_seek, batch_consumer, start_batch_consumer
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.kafka.stored_batch import StoredBatch
+from pipeline.model.decoders import Decoders
 from pipeline.settings import Settings
 
 IDLE_MS: Final = 250
@@ -164,9 +166,9 @@ class Follower:
                 future.set_exception(error)
 
 
-async def learn_schemas(registry: Registry, table: Any, records: Iterable[Record], notice: Notice) -> None:
-    """Teach a table of `pipeline.view.tables` the schemas of these records. While the registry is down, wait."""
-    for schema_id in table.unknown(records):
+async def learn_schemas(registry: Registry, decoders: Decoders, records: Iterable[Record], notice: Notice) -> None:
+    """Teach decoders the schemas of these records. While the registry is down, wait."""
+    for schema_id in decoders.unknown(record.value for record in records):
         while True:
             try:
                 text = await registry.schema(schema_id)
@@ -174,11 +176,12 @@ async def learn_schemas(registry: Registry, table: Any, records: Iterable[Record
             except RegistryDownError as error:
                 notice(f"waiting for the registry: {error}")
                 await asyncio.sleep(REGISTRY_SECONDS)
-        table.learn(schema_id, text)
+        decoders.learn(schema_id, text)
 
 
 class LogEnds:
-    """Asks for the ends of logs. Calls for a partition that come while a request is under way share the next one."""
+    """Asks for the ends of logs, again while a leader is away. Calls for a partition that come while a request is under
+    way share the next one."""
 
     def __init__(self, ask: Callable[[TopicPartition], Awaitable[int]]) -> None:
         self._ask = ask
@@ -197,10 +200,19 @@ class LogEnds:
             await asyncio.wait([before])
         task = self._running[tp] = self._next.pop(tp)
         try:
-            return await self._ask(tp)
+            return await self._answer(tp)
         finally:
             if self._running.get(tp) is task:
                 del self._running[tp]
+
+    async def _answer(self, tp: TopicPartition) -> int:
+        while True:
+            try:
+                return await self._ask(tp)
+            except Errors.KafkaError as error:
+                if not error.retriable:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def stop(self) -> None:
         """End all requests."""

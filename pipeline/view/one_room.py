@@ -55,7 +55,7 @@ class TableScan:
             async def apply(tp: TopicPartition, records: list[Record]) -> None:
                 own = [one for one in records if (key := one.key or b"") in whole or key.startswith(member)]
                 if own:
-                    await learn_schemas(registry, table, own, lambda _: None)
+                    await learn_schemas(registry, table.decoders, own, lambda _: None)
                     table.apply(tp.partition, own)
 
             await self._read(apply, room_id)

@@ -59,7 +59,7 @@ class Outcomes:
         self._named: dict[str, set[asyncio.Future[Outcome]]] = {}
         """The same by signal_id."""
         self._offsets = LogOffsets(settings)
-        self._log_ends = LogEnds(self._end)
+        self._log_ends = LogEnds(self._offsets.end)
         self._failure: BaseException | None = None
         self._open = contextlib.AsyncExitStack()
 
@@ -138,7 +138,7 @@ class Outcomes:
     async def _apply(self, tp: TopicPartition, records: list[Record]) -> None:
         letter, now = tp.topic == self._dead, time.monotonic()
         if not letter:
-            await learn_schemas(self._registry, self._table, records, self._notice)
+            await learn_schemas(self._registry, self._table.decoders, records, self._notice)
         complete: dict[Place, None] = {}
         for record in records:
             try:
@@ -194,16 +194,6 @@ class Outcomes:
         if self._failure is not None:
             raise self._failure
         return await _resolved(self._named, signal_id)
-
-    async def _end(self, tp: TopicPartition) -> int:
-        """Return the end of a partition, open transactions included. Retries while its leader is away."""
-        while True:
-            try:
-                return (await self._offsets.ends([tp]))[tp]
-            except Errors.KafkaError as error:
-                if not error.retriable:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS)
 
     async def read_end(self, partition: int | None = None) -> None:
         """Wait until a partition number (None: all) was read to the ends that its topics have after this call.

@@ -139,7 +139,7 @@ class RoomsView:
             subscriber.add([*old, *self._table.room_ids()])
 
     async def _apply(self, tp: TopicPartition, records: list[Record]) -> None:
-        await learn_schemas(self._registry, self._table, records, self._notice)
+        await learn_schemas(self._registry, self._table.decoders, records, self._notice)
         self._table.apply(tp.partition, records)
 
     def _bad_batch(self, tp: TopicPartition, batch: StoredBatch, fault: str) -> None:
@@ -165,17 +165,10 @@ class RoomsView:
                     self._follower.interrupt(_ReadAgainError())
 
     async def _end(self, tp: TopicPartition) -> int:
-        """Return the end of a partition, open transactions included. Retries while its leader is away."""
-        while True:
-            try:
-                end = (await self._offsets.ends([tp]))[tp]
-            except Errors.KafkaError as error:
-                if not error.retriable:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                self._follower.answered(tp)
-                return end
+        """Return the end of a partition, open transactions included. Raises KafkaError."""
+        end = await self._offsets.end(tp)
+        self._follower.answered(tp)
+        return end
 
     # --- is it current? --------------------------------------------------------------------------------------
 

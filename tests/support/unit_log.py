@@ -82,8 +82,8 @@ class UnitLog:
 def learnt(table: Any, records: list[Record]) -> None:
     """Teach a table the schemas of these records."""
     names = {number: record for record, number in IDS.items()}
-    for schema_id in table.unknown(records):
-        table.learn(schema_id, SCHEMAS[names[schema_id]])
+    for schema_id in table.decoders.unknown(record.value for record in records):
+        table.decoders.learn(schema_id, SCHEMAS[names[schema_id]])
 
 
 def put_rows(table: RoomsTable, records: list[Record]) -> None:

@@ -77,7 +77,7 @@ async def test_schemas_are_asked_for_until_the_registry_answers(monkeypatch: pyt
     registry: Any = Flaky({5: SCHEMAS["conference.Room"]})
     records = [Record(0, 0, encode_key(("room", "r")), ENCODERS[Room](Room("r"), b"\0\0\0\0\5"), ())]
     table, notices = RoomsTable(), list[str]()
-    await learn_schemas(registry, table, records, notices.append)
+    await learn_schemas(registry, table.decoders, records, notices.append)
     table.apply(0, records)
     assert table.room("r") == Room("r")
     assert (registry.asked, notices) == ([5, 5, 5], ["waiting for the registry: it is down"] * 2)

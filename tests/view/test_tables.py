@@ -281,8 +281,8 @@ def test_rows_of_another_version_are_read() -> None:
     table = RoomsTable()
     room = Room("r", "app", "name", 3, "playing", "o", ("http://x",), deadline=T, last_event_at=T)
     records = rows_of((("room", "r"), encoded(room, 900) + b"\2x"))
-    assert table.unknown(records) == [900]
-    table.learn(900, json.dumps(schema))
+    assert table.decoders.unknown(record.value for record in records) == [900]
+    table.decoders.learn(900, json.dumps(schema))
     table.apply(0, records)
     assert table.room("r") == room
     assert (set(table.room_ids(app="app")), set(table.room_ids(live=True))) == ({"r"}, {"r"})
@@ -290,7 +290,7 @@ def test_rows_of_another_version_are_read() -> None:
 
 def test_rows_whose_schema_is_lost_are_errors() -> None:
     table = RoomsTable()
-    table.learn(900, None)
+    table.decoders.learn(900, None)
     with pytest.raises(FatalError, match="900"):
         table.apply(0, rows_of((("room", "r"), encoded(Room("r"), 900))))
 

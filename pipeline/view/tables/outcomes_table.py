@@ -15,10 +15,8 @@ import msgspec
 
 from pipeline.core.merge import Record
 from pipeline.kafka.record_reader import find_headers
-from pipeline.model import framing
 from pipeline.model.decoders import Decoders
 from pipeline.model.events import EVENTS, Destroyed, Event, MemberLeft, PlayStopped
-from pipeline.model.framing import HEAD
 from pipeline.model.records import NoOp, Rejected
 
 KEEP_SECONDS: Final = 60.0
@@ -85,30 +83,19 @@ class OutcomesTable:
         topics: the signal topics whose outcomes are kept.
         keep: seconds for which each is kept.
 
-    Give records to `apply` after the schemas that `unknown` names were given to `learn`.
+    Give records to `apply` after `decoders` have learnt their schemas.
     """
 
     def __init__(self, topics: Iterable[str], keep: float = KEEP_SECONDS) -> None:
         self._topics = frozenset(topics)
         self._keep = keep
-        self._decoders = Decoders((*EVENTS, NoOp, Rejected))
-        self._heads: set[bytes] = set()
+        self.decoders = Decoders((*EVENTS, NoOp, Rejected))
         self._outcomes: dict[Place, Outcome] = {}
         self._letters: dict[tuple[str, int], list[_Letter]] = {}
         """Letters of batches by topic and partition, in the order of their offsets."""
         self._destroys: dict[Place, _Destroy] = {}
         self._by_id: dict[str, Place] = {}
         self._expiry: deque[tuple[float, Place]] = deque()
-
-    def unknown(self, records: Iterable[Record]) -> list[int]:
-        """Return the schema ids of these records, which are no dead letters, that must be learnt before `apply`."""
-        heads = {value[:HEAD] for record in records if (value := record.value) is not None} - self._heads
-        return [framing.schema_id(head) for head in heads if len(head) == HEAD and head[0] == 0]
-
-    def learn(self, schema_id: int, text: str | None) -> None:
-        """Use this schema; None: the registry does not have it."""
-        self._decoders.learn(schema_id, text)
-        self._heads.add(framing.head(schema_id))
 
     def apply(self, topic: str, partition: int, record: Record, now: float, *, letter: bool = False) -> Place | None:
         """Apply a record of an output topic. Return the place of its signal if the outcome is complete.
@@ -122,7 +109,7 @@ class OutcomesTable:
         place = Place(topic, partition, record.offset)
         if letter:
             return self._letter(signal, place, headers, now)
-        found = self._decoders.decode(record.value)
+        found = self.decoders.decode(record.value)
         if isinstance(found, NoOp):
             return self._add(signal, Outcome("no_op", place, found.signal_id, reason=found.reason), now)
         if isinstance(found, Rejected):

@@ -58,15 +58,14 @@ def node_of(room_id: str) -> str:
 class RoomsTable:
     """Rooms, members, gone rooms and positions.
 
-    Give each partition's records to `apply`, in their order, after the schemas that `unknown` names were given to
-    `learn`. `changed` holds the room_ids whose rooms or members have changed; the caller clears it. With `sessions`
-    it also knows the rooms of each session, which takes 170 bytes of memory for each.
+    Give each partition's records to `apply`, in their order, after `decoders` have learnt their schemas. `changed`
+    holds the room_ids whose rooms or members have changed; the caller clears it. With `sessions` it also knows the
+    rooms of each session, which takes 170 bytes of memory for each.
     """
 
     def __init__(self, *, sessions: bool = False) -> None:
         self.changed: set[str] = set()
-        self._decoders = Decoders((Room, Member, Gone, Position))
-        self._heads: set[bytes] = set()
+        self.decoders = Decoders((Room, Member, Gone, Position))
         self._current: dict[bytes, Any] = {}
         """Magic byte and schema id → the record of a current schema; None for all others."""
         self._entries: dict[str, _Entry] = {}
@@ -83,16 +82,6 @@ class RoomsTable:
         self._rooms = self._members = 0
 
     # --- rows ------------------------------------------------------------------------------------------------
-
-    def unknown(self, records: Iterable[Record]) -> list[int]:
-        """Return the schema ids of these records that must be learnt before `apply`."""
-        heads = {value[:HEAD] for record in records if (value := record.value) is not None} - self._heads
-        return [framing.schema_id(head) for head in heads if len(head) == HEAD and head[0] == 0]
-
-    def learn(self, schema_id: int, text: str | None) -> None:
-        """Use this schema; None: the registry does not have it, and rows written with it are errors."""
-        self._decoders.learn(schema_id, text)
-        self._heads.add(framing.head(schema_id))
 
     def apply(self, partition: int, records: Iterable[Record]) -> None:
         """Apply records of one partition. Raises FatalError for one that is no row."""
@@ -120,10 +109,10 @@ class RoomsTable:
         current = self._current.get(head)
         if current is kind:
             return value
-        row = self._decoders.decode(value)
+        row = self.decoders.decode(value)
         if type(row) is not kind:
             raise SignalError(f"the row is {type(row).RECORD}, the key is that of {kind.RECORD}")
-        if self._decoders.is_current(value):
+        if self.decoders.is_current(value):
             self._current[head] = kind
             return value
         own: bytes = ENCODERS[kind](row, _OWN_HEAD)
@@ -231,7 +220,7 @@ class RoomsTable:
         if value is None:
             self._gone.pop(room_id, None)
             return
-        row = self._decoders.decode(value)
+        row = self.decoders.decode(value)
         if not isinstance(row, Gone):
             raise SignalError(f"the row is {type(row).RECORD}, the key is that of {Gone.RECORD}")
         self._gone[room_id] = row.forgotten_at
