@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipeline.cli.dead_redrive import redrive
+from pipeline.cli.output import Output
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
-from pipeline.cli.tables import Column, Listing, Output, short_time
+from pipeline.cli.tables import Column, Listing, short_time
 from pipeline.errors import ConfigError
 from pipeline.terminal import show as print_line
 from pipeline.terminal import warn

@@ -1,23 +1,20 @@
-"""How commands print lists: as a table, as JSON lines or as one JSON array; and progress after a second."""
+"""How commands print lists: as a table, as JSON lines or as one JSON array."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import typer
 
 from pipeline.terminal import data_writer, printable, show
 
-PROGRESS_AFTER: Final = 1.0
-"""Seconds after which progress is shown on a terminal."""
 _GAP: Final = "  "
-Value = TypeVar("Value")
 
 
 class Form(StrEnum):
@@ -32,6 +29,7 @@ Output = Annotated[
     Form | None,
     typer.Option(
         "--output",
+        "-o",
         metavar="FORM",
         help="table, json (one array) or jsonl (one object per line). Default: table on a terminal, else jsonl.",
     ),
@@ -43,22 +41,40 @@ def form_of(output: Form | None) -> Form:
     return output or (Form.TABLE if sys.stdout.isatty() else Form.JSONL)
 
 
+class JsonRows:
+    """Writes encoded objects on standard output: as JSON lines, or as one array with an object a line."""
+
+    def __init__(self, form: Form) -> None:
+        """`form` is JSON or JSONL."""
+        self._write = data_writer(sys.stdout.buffer)
+        self._is_array = form is Form.JSON
+        self._count = 0
+
+    def add(self, line: bytes) -> None:
+        """Write an object."""
+        self._write((b",\n" if self._count else b"[\n") + line if self._is_array else line + b"\n")
+        self._count += 1
+
+    def end(self) -> None:
+        """Write what ends the array, and what is buffered."""
+        if self._is_array:
+            self._write(b"\n]\n" if self._count else b"[]\n")
+        sys.stdout.flush()
+
+
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """Return an object as compact JSON. Bytes of an argument that are not UTF-8 become question marks."""
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def print_json_rows(rows: Iterable[Mapping[str, Any]], form: Form) -> None:
-    """Print objects as JSON lines, or as one array with an object per line."""
+    """Print objects as JSON lines, or as one array with an object a line."""
     import msgspec
 
-    encode = msgspec.json.Encoder().encode
-    write = data_writer(sys.stdout.buffer)
-    if form is Form.JSONL:
-        for row in rows:
-            write(encode(row) + b"\n")
-    else:
-        between = b"[\n"
-        for row in rows:
-            write(between + encode(row))
-            between = b",\n"
-        write(b"[]\n" if between == b"[\n" else b"\n]\n")
-    sys.stdout.buffer.flush()
+    encode, written = msgspec.json.Encoder().encode, JsonRows(form)
+    for row in rows:
+        written.add(encode(row))
+    written.end()
 
 
 def print_table(
@@ -88,30 +104,6 @@ def print_table(
     for number, cells in enumerate((list(titles), *safe)):
         padded = [cell + " " * (size - cell_len(cell)) for cell, size in zip(cells, widths, strict=True)]
         show(_GAP.join(padded).rstrip(), colour=colour(rows[number - 1]) if number else None)
-
-
-async def with_progress(job: Awaitable[Value], text: str, fraction: Callable[[], float]) -> Value:
-    """Await `job`; after a second show on a terminal how much is done."""
-    task = asyncio.ensure_future(job)
-    try:
-        await asyncio.wait([task], timeout=PROGRESS_AFTER)
-        if not task.done() and sys.stderr.isatty():
-            await _show_progress(task, text, fraction)
-        return await task
-    finally:
-        task.cancel()
-
-
-async def _show_progress(task: asyncio.Future[Any], text: str, fraction: Callable[[], float]) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (TextColumn(text), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        number = bar.add_task("", total=1.0)
-        while not task.done():
-            bar.update(number, completed=fraction())
-            await asyncio.wait([task], timeout=0.1)
 
 
 def ago(micros: int | None, now: int) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from pipeline.kafka.ranges import Found, RangeReader
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 AFTER: Final = 1.0  # seconds after which a bar is shown
 EVERY: Final = 0.1  # seconds between two updates
 
+Value = TypeVar("Value")
 Show = Callable[[int, str], None]
 """Reports progress: (amount done since the last call, text beside the bar)."""
 
@@ -57,3 +59,27 @@ async def scan(reader: RangeReader, *, visible: bool) -> AsyncIterator[Found]:
             show(reader.read - before, f"{reader.read:,} of {reader.total:,} records")
             before = reader.read
             yield found
+
+
+async def with_progress(job: Awaitable[Value], text: str, fraction: Callable[[], float]) -> Value:
+    """Await `job`; after a second show on a terminal how much is done."""
+    task = asyncio.ensure_future(job)
+    try:
+        await asyncio.wait([task], timeout=AFTER)
+        if not task.done() and sys.stderr.isatty():
+            await _show_progress(task, text, fraction)
+        return await task
+    finally:
+        task.cancel()
+
+
+async def _show_progress(task: asyncio.Future[Any], text: str, fraction: Callable[[], float]) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn(text), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        number = bar.add_task("", total=1.0)
+        while not task.done():
+            bar.update(number, completed=fraction())
+            await asyncio.wait([task], timeout=EVERY)

@@ -7,8 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
+from pipeline.cli.output import Output
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
-from pipeline.cli.tables import Column, Listing, Output, short_time
+from pipeline.cli.tables import Column, Listing, short_time
 from pipeline.errors import SignalError
 from pipeline.terminal import warn
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pipeline.cli.output import Form, Output, ago, form_of, print_json_rows, print_table, time_text, with_progress
+from pipeline.cli.output import Form, Output, ago, form_of, print_json_rows, print_table, time_text
+from pipeline.cli.progress import with_progress
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.cli.timeline import last_lines
 from pipeline.terminal import show, warn

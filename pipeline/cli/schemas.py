@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from pipeline.cli.output import Form, Output, form_of, print_json_rows
 from pipeline.cli.shared import server_settings
 from pipeline.terminal import printable, show
 
@@ -21,16 +19,6 @@ HELP: Final = """Show the registered schemas, and check whether a change fits th
 
 schemas = typer.Typer(help=HELP, no_args_is_help=True)
 
-
-class Form(StrEnum):
-    """How a list is printed."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-
-
-Output = Annotated[Form | None, typer.Option(help="Form of the output. Default: table on a terminal, jsonl in a pipe.")]
 Folder = Annotated[
     Path | None,
     typer.Argument(
@@ -79,14 +67,11 @@ def check(folder: Folder = None, output: Output = None) -> None:
 
 
 def _print(rows: list[dict[str, Any]], output: Form | None) -> None:
-    form = output or (Form.table if sys.stdout.isatty() else Form.jsonl)
-    if form is Form.json:
-        show(json.dumps(rows, ensure_ascii=False))
-    elif form is Form.jsonl:
-        for row in rows:
-            show(json.dumps(row, ensure_ascii=False))
-    else:
+    form = form_of(output)
+    if form is Form.TABLE:
         _table(rows)
+    else:
+        print_json_rows(rows, form)
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

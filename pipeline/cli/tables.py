@@ -1,26 +1,19 @@
-"""Lists for people and programs: `--output table|json|jsonl`, table on a terminal and jsonl in a pipe."""
+"""Lists of records, which come one after the other, and their tables."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import typer
-
+from pipeline.cli.output import Form, JsonRows, form_of, json_line
 from pipeline.cli.progress import scan
 from pipeline.terminal import printable, warn
 
 if TYPE_CHECKING:
     from pipeline.kafka.ranges import Found, RangeReader
 
-Form = Literal["table", "json", "jsonl"]
-Output = Annotated[
-    Form | None,
-    typer.Option("--output", "-o", metavar="FORM", help="table (on a terminal), json, or jsonl (in a pipe)."),
-]
 Row = dict[str, Any]
 MOST: Final = 1000
 """Rows of a table; the last ones are shown."""
@@ -40,7 +33,8 @@ class Listing:
 
     def __init__(self, output: Form | None, columns: tuple[Column, ...], nothing: str) -> None:
         """`nothing` is what a person reads when there is no row."""
-        self._form = output or ("table" if sys.stdout.isatty() else "jsonl")
+        self._form = form_of(output)
+        self._json = JsonRows(self._form)
         self._columns, self._nothing = columns, nothing
         self._rows = deque[Row](maxlen=MOST)
         self._count = 0
@@ -48,36 +42,26 @@ class Listing:
     def add(self, row: Row) -> None:
         """Add a row."""
         self._count += 1
-        if self._form == "table":
+        if self._form is Form.TABLE:
             self._rows.append(row)
             return
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-        if self._form == "json":
-            line = ("[\n" if self._count == 1 else ",\n") + line
-        else:
-            line += "\n"
-        self._write(line)
+        self._json.add(json_line(row))
+        sys.stdout.flush()
 
     def scan(self, reader: RangeReader) -> AsyncIterator[Found]:
         """Yield the records of a range, with a progress bar unless rows are printed to the terminal meanwhile."""
-        return scan(reader, visible=self._form == "table" or not sys.stdout.isatty())
+        return scan(reader, visible=self._form is Form.TABLE or not sys.stdout.isatty())
 
     def end(self) -> None:
         """Print what is left."""
-        if self._form == "json":
-            self._write("\n]\n" if self._count else "[]\n")
-        elif self._form == "table" and not self._rows:
+        if self._form is not Form.TABLE:
+            self._json.end()
+        elif not self._rows:
             warn(self._nothing)
-        elif self._form == "table":
+        else:
             print_table(self._columns, self._rows)
             if self._count > len(self._rows):
                 warn(f"the last {len(self._rows)} of {self._count}: use --since, or --output jsonl for all")
-
-    def _write(self, text: str) -> None:
-        if sys.stdout.isatty():
-            text = printable(text, lines=True)
-        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-        sys.stdout.flush()
 
 
 def print_table(columns: tuple[Column, ...], rows: Any) -> None:

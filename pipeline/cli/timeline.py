@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
+from pipeline.cli.output import Form, JsonRows, json_line
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.terminal import event_colour, printable, warn
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The room_id.")]
 Last = Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N signals and deadlines.")]
-Form = Annotated[
+TextOrJson = Annotated[
     Literal["text", "json", "jsonl"] | None,
     typer.Option("--output", "-o", metavar="FORM", help="text (on a terminal), json, or jsonl (in a pipe)."),
 ]
 
 
-def timeline(room: RoomId, last: Last = None, since: Since = None, until: Until = None, output: Form = None) -> None:
+def timeline(
+    room: RoomId, last: Last = None, since: Since = None, until: Until = None, output: TextOrJson = None
+) -> None:
     """Show the history of a room: each signal and what became of it.
 
     A signal causes events, is a no-op, is rejected, or is a dead letter.
@@ -81,6 +83,7 @@ class _Printer:
 
     def __init__(self, form: str, origin: str) -> None:
         self._form, self._origin = form, origin
+        self._json = JsonRows(Form.JSON if form == "json" else Form.JSONL)
         self._count = 0
         self._day = ""
 
@@ -98,20 +101,13 @@ class _Printer:
             for line in entry_lines(entry):
                 typer.echo(line)
             return
-        line = json.dumps(entry.fields(), ensure_ascii=False, separators=(",", ":"))
-        if self._form == "json":
-            line = ("[\n" if self._count == 1 else ",\n") + line
-        else:
-            line += "\n"
-        if sys.stdout.isatty():
-            line = printable(line, lines=True)
-        sys.stdout.buffer.write(line.encode("utf-8", "replace"))
+        self._json.add(json_line(entry.fields()))
         sys.stdout.flush()
 
     def end(self) -> None:
         """Print what ends the list."""
-        if self._form == "json":
-            typer.echo("\n]" if self._count else "[]")
+        if self._form != "text":
+            self._json.end()
 
 
 async def last_lines(settings: Settings, room_id: str, number: int) -> list[str]:
