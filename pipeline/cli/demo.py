@@ -30,7 +30,8 @@ Next:
   eval "$(conference-pipeline up)"    start a broker and a registry; stop them with `conference-pipeline down`
   conference-pipeline setup           create the topics, register the schemas
   conference-pipeline worker &        start a worker
-  conference-pipeline events &        follow the published events
+  conference-pipeline events --follow &
+                                      follow the published events
   conference-pipeline demo --save signals.jsonl
   conference-pipeline send --keep-pace signals.jsonl
                                       send the demo's signals through your worker

@@ -255,6 +255,13 @@ def smoke(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
+async def test_smoke_test_fails_without_a_worker(image: Image, pipe: Pipe) -> None:
+    settings = {key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))}
+    done = await asyncio.to_thread(smoke, image.env({**settings, "TIMEOUT_SECONDS": "5"}))
+    assert done.returncode == 1
+    assert done.stderr.endswith("no event arrived: check that workers are ready (/readyz), and their logs\n")
+
+
 def test_smoke_test_fails_without_servers(image: Image) -> None:
     env = image.env({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"})
     done = smoke(env)

@@ -10,7 +10,7 @@ signals() {
 }
 
 echo "waiting for conference.member.joined of room $room"
-conference-pipeline events --room "$room" --type member.joined --max 1 --timeout "${TIMEOUT_SECONDS:-60}" &
+conference-pipeline events --follow --room "$room" --type member.joined --max 1 --timeout "${TIMEOUT_SECONDS:-60}" &
 follower=$!
 # The follower reads only events published after its start, and does not report when it has started: so repeat the join
 # until an event arrives. Each join is followed by a leave, after which the room is forgotten.
