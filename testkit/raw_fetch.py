@@ -194,28 +194,34 @@ def _snappy(data: bytes) -> bytes:
     return b"".join(parts)
 
 
+def _admin_client(servers: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": servers, "log_level": 0})
+
+
 class RawReader:
     """Fetches stored batches. For one thread."""
 
     def __init__(self, servers: str) -> None:
+        self._servers = servers
         self._leaders = Leaders(servers)
-        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+        self._admin = _admin_client(servers)
 
     def close(self) -> None:
         """Close the connections."""
         self._leaders.close()
 
     def _begin(self, topic: str, partition: int, limit: float) -> int:
-        """Return the first offset of a log. A client with old metadata is refused; it is asked again until `limit`."""
+        """Return the first offset of a log. A client that keeps an old leader epoch is refused: ask with a new one."""
         place = TopicPartition(topic, partition)
         while True:
-            found = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=_PATIENCE_SECONDS)
+            found = self._admin.list_offsets({place: OffsetSpec.earliest()}, request_timeout=10)
             try:
                 return int(found[place].result().offset)
             except KafkaException:
                 if time.monotonic() > limit:
                     raise
                 time.sleep(0.5)
+                self._admin = _admin_client(self._servers)
 
     def batches(self, topic: str, partition: int) -> list[StoredBatch]:
         """Return the batches from the log's begin to its last stable offset, without control and aborted ones.

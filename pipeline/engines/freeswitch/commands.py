@@ -12,8 +12,8 @@ from pipeline.errors import PipelineError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.~+=-]{1,255}")
 """Names of rooms and sessions: no space, comma, quote, brace, at sign, backslash or control character."""
-_PATH: Final = re.compile(r"[^\s\x00-\x20\x7f-\x9f{}'\"\\,!|]{1,2048}")
-"""Paths and urls. A `!` would divide a list of files, a `|` a list of alternatives."""
+_PATH: Final = re.compile(r"[^\s{}'\"\\,!|]{1,2048}")
+"""Printable paths and urls. A `!` would divide a list of files, a `|` a list of alternatives."""
 
 
 class UnfitError(PipelineError):
@@ -57,7 +57,7 @@ class MediaFiles:
 
 
 def _fit(path: str) -> str:
-    if not _PATH.fullmatch(path):
+    if not _PATH.fullmatch(path) or not path.isprintable():
         raise UnfitError(f"the url {path[:80]!a} has characters that a command can't hold")
     return path
 
