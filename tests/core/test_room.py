@@ -22,7 +22,7 @@ from pipeline.model.records import Member, Room
 from testkit.model import Model, micros, replay
 from tests.support.examples import ROOM, Example, expected, timed
 from tests.support.rows import ROWS
-from tests.support.samples import SAMPLES
+from tests.support.samples import ADDED, SAMPLES
 from tests.support.state import as_tuple, remembered_ids
 
 NAMES = [f"{number:03} {example.row}: {example.signal['type']}" for number, example in enumerate(ROWS)]
@@ -161,8 +161,9 @@ def test_page_example_is_published_with_meta_appended(name: str) -> None:
     line = event_json(decisions[0].events[0]).decode()
     page = re.sub(r'(?<=[{",:\]])\s+(?=["\[])|(?<=[:,])\s+(?=[\d"])', "", SAMPLES[name])  # without the page's spaces
     assert line.startswith(page.removesuffix("}") + ',"meta":{"event_id":"')
-    assert list(json.loads(line)) == [*json.loads(SAMPLES[name]), "meta"]
-    assert line.endswith("}}\n")
+    added = ADDED.get(name, {})
+    assert list(json.loads(line)) == [*json.loads(SAMPLES[name]), "meta", *added]
+    assert json.loads(line).items() >= added.items()
 
 
 # --- decide as a function ---

@@ -17,7 +17,7 @@ import pytest
 from pipeline.model.events import EVENTS, Meta
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import DECODERS, ENCODERS, SCHEMAS
-from tests.support.samples import FIELDS, SAMPLES
+from tests.support.samples import ADDED, FIELDS, SAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = sorted((ROOT / "avro").glob("*.avsc"))
@@ -163,15 +163,16 @@ def test_every_record_and_field_has_a_doc(name: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.EVENT)
-def test_an_event_has_the_fields_of_the_page_and_meta(event: Any) -> None:
+def test_an_event_has_the_pages_fields_then_added_ones(event: Any) -> None:
     schema = json.loads(SCHEMAS[event.RECORD])
     page = {name: TYPES[kind] for name, kind in FIELDS[event.EVENT]}
-    assert list(fields(schema)) == [*page, "meta"]
+    added = ADDED.get(event.EVENT, {})
+    assert list(fields(schema)) == [*page, "meta", *added]
     assert {name: fields(schema)[name] for name in page} == page
     assert schema["fields"][0]["const"] == event.EVENT
     assert fields(fields(schema)["meta"]) == META
-    assert all("default" not in field for field in schema["fields"])
-    assert event.__struct_fields__ == (*list(page)[1:], "meta")
+    assert [field["name"] for field in schema["fields"] if "default" in field] == list(added)
+    assert event.__struct_fields__ == (*list(page)[1:], "meta", *added)
     assert event.__struct_config__.tag == event.EVENT
     assert list(json.loads(SAMPLES[event.EVENT])) == list(page)
 

@@ -115,6 +115,10 @@ def created(**meta: Any) -> Json:
     return {"event": "conference.created", "app_id": APP, "room_id": ROOM, "name": "Team", "meta": meta}
 
 
+def destroyed(**meta: Any) -> Json:
+    return {"event": "conference.destroyed", "app_id": meta.get("app_id", APP), "room_id": ROOM, "meta": meta}
+
+
 def of_member(kind: str, session: str = "a", **meta: Any) -> Json:
     fields = {"session_uuid": session, "room_id": ROOM, "caller_id": f"+{session}"}
     return {"event": f"conference.member.{kind}", **fields, "meta": meta}

@@ -19,6 +19,9 @@ SAMPLES: dict[str, str] = {
 }
 """Event name → its example, byte for byte."""
 
+ADDED: dict[str, dict[str, object]] = {}
+"""Event name → its fields that the page does not have, with what they are in its example. They follow `meta`."""
+
 FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
     "conference.created": (
         ("event", "string"),
