@@ -57,14 +57,13 @@ def expected(example: Example, before: int) -> list[Json]:
     signal = timed(example)[-1]
     events = []
     for short in example.events:
-        fields = {name: value for name, value in short.items() if name != "meta"}
         meta = {"app_id": APP, "cause": signal["signal_id"], "occurred_at": signal["occurred_at"], **DEFAULTS}
         meta.update(short["meta"])
         before = meta.pop("sequence", before + 1)
-        name = f"{fields['room_id']}/{before}/{meta['cause']}"
+        name = f"{short['room_id']}/{before}/{meta['cause']}"
         ordered = {"event_id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "sequence": before}
         order = ("occurred_at", "app_id", "cause", "playback_id", "ends_playback", "synthetic")
-        events.append({**fields, "meta": {**ordered, **{key: meta[key] for key in order}}})
+        events.append({**short, "meta": {**ordered, **{key: meta[key] for key in order}}})
     return events
 
 
