@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.devstack import Stack
@@ -41,14 +42,14 @@ class NoServersError(Exception):
 
 
 @contextlib.contextmanager
-def servers() -> Iterator[Servers]:
+def servers(heap_mb: int = 768) -> Iterator[Servers]:
     """Provide the first available of: servers named by the environment, Docker (testcontainers), the local stack.
 
-    Raises NoServersError with the reasons.
+    `heap_mb` is the largest heap of a local broker in MiB. Raises NoServersError with the reasons.
     """
     reasons = []
     with contextlib.ExitStack() as closing:
-        attempts: tuple[Callable[[contextlib.ExitStack], Servers], ...] = (_named, _docker, _local)
+        attempts: tuple[Callable[[contextlib.ExitStack], Servers], ...] = (_named, _docker, partial(_local, heap_mb))
         for attempt in attempts:
             with contextlib.ExitStack() as attempted:
                 try:
@@ -117,10 +118,10 @@ def _containers(closing: contextlib.ExitStack) -> Servers:
         return Servers(kafka.get_bootstrap_server(), url, f"Docker: {KAFKA_IMAGE}, {REGISTRY_IMAGE}")
 
 
-def _local(closing: contextlib.ExitStack) -> Servers:
+def _local(heap_mb: int, closing: contextlib.ExitStack) -> Servers:
     sweep()
     shared = os.environ.get(SHARED, "")
-    stack = Stack(shared or own_stack(), heap_mb=768)
+    stack = Stack(shared or own_stack(), heap_mb=heap_mb)
     if not shared:
         closing.callback(stack.down)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipeline.cli import room_now
 from pipeline.cli.dead_redrive import redrive
 from pipeline.cli.output import Output
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
@@ -47,16 +48,18 @@ COLUMNS: Final = (
     Column("written", lambda row: short_time(row["written_at"]), fixed=True),
     Column("room", lambda row: "–" if row["room_id"] is None else row["room_id"]),
     Column("reason", lambda row: row["reason"] + (" (redriven)" if row["redriven_from"] else ""), style="red"),
+    room_now.COLUMN,
     Column("from", _from),
 )
 
 
 @dead.command("list")
 def list_(room: Room = None, since: Since = None, until: Until = None, output: Output = None) -> None:
-    """List dead letters: what, why, when, from where.
+    """List dead letters: what, why, when, from where, and their room now.
 
     They come in the order of their append times, up to the end of the log.
-    A table shows the last 1,000; the JSON forms have all.
+    A table shows the last 1,000; the JSON forms have all. The rooms are read
+    first: a million take some 15 seconds, with --room only one partition.
 
     Exit codes: 0 done, 2 Kafka failed.
 
@@ -70,10 +73,12 @@ def list_(room: Room = None, since: Since = None, until: Until = None, output: O
 
     async def job(settings: Settings, span: Span) -> None:
         listing = Listing(output, COLUMNS, "no dead letter")
-        async with RangeReader(settings, [DEAD], span, room=room, on_bad_batch=warn) as reader:
+        reader = RangeReader(settings, [DEAD], span, room=room, on_bad_batch=warn)
+        async with room_now.rooms_now(settings, room) as state, reader:
             async for found in listing.scan(reader):
                 if room is None or found.record.key == room_key(room):
-                    listing.add(letter_of(found).fields())
+                    fields = letter_of(found).fields()
+                    listing.add({**fields, "room_now": state(fields["room_id"])})
         listing.end()
 
     span = span_of(since, until)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli import room_now
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import ConfigError, SignalError
 from pipeline.terminal import show, warn
@@ -22,7 +23,6 @@ from pipeline.terminal import show, warn
 if TYPE_CHECKING:
     from pipeline.admin.redrive import Redrive
     from pipeline.kafka.value_reader import ValueReader
-    from pipeline.model.records import Room
     from pipeline.settings import Settings
     from pipeline.view.letters import Letter
 
@@ -149,15 +149,9 @@ def _edit(text: bytes) -> bytes:
 
 
 async def _room_state(settings: Settings, key: bytes) -> str:
-    """Return what the table has of a room, for people."""
-    from pipeline.view.timeline_reader import read_rows
-
     room_id = key.decode("utf-8", "surrogateescape")
-    room: Room | None = (await read_rows(settings, room_id)).room
-    if room is None:
-        return f"{room_id!r} does not live"
-    app = f"app {room.app_id!r}" if room.app_id else "no app"
-    return f"{room_id!r} lives, {app}, playback {room.playback_status}"
+    async with room_now.rooms_now(settings, room_id) as state:
+        return f"{room_id!r}: {room_now.text(state(room_id))}"
 
 
 def _age(letter: Letter) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pipeline.cli import room_now
 from pipeline.cli.output import Output
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.cli.tables import Column, Listing, short_time
@@ -28,6 +29,7 @@ COLUMNS: Final = (
     Column("room", lambda row: row["room_id"]),
     Column("signal", lambda row: row["type"].removeprefix("conference.")),
     Column("reason", lambda row: row["reason"], style="red"),
+    room_now.COLUMN,
     Column("from", lambda row: f"{row['topic'].partition('.')[2]}/{row['partition']}/{row['offset']}"),
 )
 
@@ -41,10 +43,11 @@ def list_(
     until: Until = None,
     output: Output = None,
 ) -> None:
-    """List rejected signals: what, why, when, from where.
+    """List rejected signals: what, why, when, from where, and their room now.
 
     They come in the order of their append times, up to the end of the log.
-    A table shows the last 1,000; the JSON forms have all.
+    A table shows the last 1,000; the JSON forms have all. The rooms are read
+    first: a million take some 15 seconds, with --room only one partition.
 
     Exit codes: 0 done, 2 Kafka or the registry failed.
 
@@ -65,7 +68,7 @@ def list_(
     async def job(settings: Settings, span: Span) -> None:
         listing = Listing(output, COLUMNS, "no rejected signal")
         reader = RangeReader(settings, [REJECTED], span, room=room, on_bad_batch=warn)
-        async with reader, Registry(settings) as registry:
+        async with room_now.rooms_now(settings, room) as state, reader, Registry(settings) as registry:
             values = ValueReader(registry, Decoders([Rejected]))
             async for found in listing.scan(reader):
                 if room is not None and found.record.key != room_key(room):
@@ -86,6 +89,7 @@ def list_(
                             "topic": one.topic,
                             "partition": one.partition,
                             "offset": one.offset,
+                            "room_now": state(one.room_id),
                         }
                     )
         listing.end()

@@ -33,7 +33,7 @@ class RoomRows(NamedTuple):
     positions: dict[str, int]
 
 
-async def read_rows(settings: Settings, room_id: str) -> RoomRows:
+async def _read_rows(settings: Settings, room_id: str) -> RoomRows:
     """Return the rows of a room. Reads one partition of the table.
 
     Raises ConfigError, KafkaError, RegistryDownError, SignalError.
@@ -82,7 +82,7 @@ class TimelineReader:
         self._timeline = Timeline()
 
     async def __aenter__(self) -> TimelineReader:
-        rows = await read_rows(self._settings, self._room)
+        rows = await _read_rows(self._settings, self._room)
         self._positions, span, born = rows.positions, self._span, None
         if span is None:
             born = rows.room.created_at if rows.room else None

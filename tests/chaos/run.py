@@ -22,6 +22,7 @@ from testkit.pipe import ROOT
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BY_NAME
 from tests.chaos.topic_anew import topic_made_anew
+from tests.chaos.verified import verified
 
 ATTEMPTS: Final = 3
 """Attempts at one injection."""
@@ -79,6 +80,8 @@ def run(
         testbed.stop()
         say("checking")
         result = _result(testbed, _checked(testbed, verdict), metrics, loaded, settle)
+        result["verify"] = verified(testbed)
+        result["violations"] += result["verify"].pop("faults")
         if not result["violations"]:
             result["violations"] += topic_made_anew(testbed)
         return result

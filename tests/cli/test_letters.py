@@ -54,10 +54,14 @@ async def test_rejected_signals_are_listed_with_their_reasons(pipe: Pipe) -> Non
             pass
     found = rows(run("rejected", "list", env=pipe.env))
     assert [one["signal_id"] for one in found] == ["p", "q", "r"]
-    assert list(found[2]) == ["rejected_at", "room_id", "type", "reason", "signal_id", "topic", "partition", "offset"]
+    names = ["rejected_at", "room_id", "type", "reason", "signal_id", "topic", "partition", "offset", "room_now"]
+    assert list(found[2]) == names
+    assert found[0]["room_now"] is None
+    state = {"name": "n", "app_id": "a", "members": 0, "playback_status": "stopped"}
+    assert found[2]["room_now"] == state
     assert (found[2]["reason"], found[2]["topic"]) == ("playback_inactive", pipe.topic("api.signals"))
     [one] = rows(run("rejected", "list", "--room", "room", "--type", "conference.pause", env=pipe.env))
-    assert one["signal_id"] == "r"
+    assert (one["signal_id"], one["room_now"]) == ("r", state)
     whole = run("rejected", "list", "--reason", "room_unknown", "-o", "json", env=pipe.env)
     assert [one["signal_id"] for one in json.loads(whole.stdout)] == ["p", "q"]
     assert json.loads(run("rejected", "list", "--since", "0s", "-o", "json", env=pipe.env).stdout) == []
@@ -67,6 +71,7 @@ async def test_dead_letters_are_listed_and_explained(pipe: Pipe) -> None:
     await letters(pipe, b'{"type":"conference.crate"}', framing.head(9_999_999) + b"x" * 300)
     first, second = rows(run("dead", "list", env=pipe.env))
     assert first["letter"] == f"{pipe.partition('room')}/0"
+    assert first["room_now"] == {"name": "n", "app_id": "a", "members": 0, "playback_status": "stopped"}
     assert (first["room_id"], first["topic"], first["offset"]) == ("room", pipe.topic("api.signals"), 0)
     assert "do you mean 'conference.create'?" in first["reason"]
     shown = run("dead", "show", second["letter"], env=pipe.env)

@@ -51,7 +51,7 @@ async def test_an_edited_letter_takes_effect_on_its_own_topic(pipe: Pipe) -> Non
         [place] = await bury(pipe, ("media.signals", None, wrong))
         code, out, err = redrive(pipe, place, "--dry-run", "--jq", ".volume = 7")
         assert (code, err) == (0, "")
-        assert "room 'room' lives, app 'app', playback stopped" in out
+        assert "room 'room': stopped, 0 members" in out
         assert f"to {pipe.topic('api.signals')}, key 'room'" in out
         assert len(await pipe.records("api.signals")) == 1, "a dry run sends nothing"
         code, out, err = redrive(pipe, place, "--jq", ".volume = 7")

@@ -45,6 +45,8 @@ MOST_SECONDS: Final = 1.0
 MOST_MEMORY: Final = 256.0
 """MiB by which the worker's memory peak may exceed that of the idle worker."""
 GIVE_UP_SECONDS: Final = 60.0
+HEAP_MB: Final = 4096
+"""The broker's heap. It holds several batches of 256 MiB at once; one of 768 MiB ends for lack of memory."""
 REPEATS: Final = 2
 """A round that is too slow is repeated, since the machine may be busy; the fastest counts."""
 T: Final = 1_795_354_386_106_600
@@ -375,6 +377,6 @@ def on_servers(seed: int, found: Path) -> Iterator[Live]:
         await pipe.set_up()
         return await signals_of(pipe)
 
-    with servers() as own:
+    with servers(HEAP_MB) as own:
         pipe = Pipe(own, PARTITIONS)
         yield Live(pipe, asyncio.run(set_up(pipe)), seed, found)
