@@ -17,10 +17,16 @@ install: $(DEV_STAMP) ## create .venv with the pinned requirements
 demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 	@$(BIN)/conference-pipeline demo
 
-test: $(DEV_STAMP) ## run all tests but test-chaos, with coverage; starts Kafka and a registry
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
-		--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py \
-		--cov --cov-report=term --cov-fail-under=$(COVERAGE)
+# What needs more than Python, or minutes of its own, has a target of its own.
+ALL_TESTS := -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
+	--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py
+
+test: $(DEV_STAMP) ## run all tests that need only Python; starts Kafka and a registry
+	@$(BIN)/python -m pytest $(ALL_TESTS)
+
+.PHONY: coverage
+coverage: $(DEV_STAMP) ## the same, and measure the coverage, which takes a third longer
+	@$(BIN)/python -m pytest $(ALL_TESTS) --cov --cov-report=term --cov-fail-under=$(COVERAGE)
 
 test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for four minutes
 	@$(BIN)/python -m pytest tests/chaos/test_chaos.py

@@ -53,7 +53,7 @@ def main() -> int:
     add("--warm-up", type=int, default=300_000, help="signals before them (%(default)s)")
     add("--rounds", type=int, default=3, help="runs of each contestant (%(default)s)")
     given = parser.parse_args()
-    pipelines = [one for one in contestants([], 0, 0) if one.name.startswith("ours")]
+    pipelines = [one for one in contestants([], 0, 0) if one.name in {"ours", "ours-2", "ours-source"}]
     rates: dict[str, list[float]] = {one.title: [] for one in pipelines}
     with tempfile.TemporaryDirectory() as folder, servers() as running:
         workspace = Workspace(running)

@@ -72,9 +72,13 @@ class _Learner:
 class Core:
     """One engine with `partitions` tasks and `rooms` rooms of `members` members each."""
 
-    def __init__(self, rooms: int, members: int = 3, partitions: int = 1, transactions: Any = None) -> None:
+    def __init__(
+        self, rooms: int, members: int = 3, partitions: int = 1, transactions: Any = None, **settings: Any
+    ) -> None:
         """`transactions` stands in for Transactions; None: a BatchBuilder."""
-        self.settings = load(bootstrap_servers="localhost:9092", registry_url="http://localhost", partitions=partitions)
+        self.settings = load(
+            bootstrap_servers="localhost:9092", registry_url="http://localhost", partitions=partitions, **settings
+        )
         prefix = self.settings.topic_prefix
         self.signals = SignalDecoder()
         for name, number in IDS.items():

@@ -62,6 +62,13 @@ def contestants(streams: list[str], quix_most: int, faust_most: int) -> list[Con
             compiled,
         ),
         Contestant(
+            "ours-100",
+            "conference-pipeline, commit interval 100 ms",
+            f"PIPELINE_COMMIT_INTERVAL_MS=100, compiled; {UNITS}",
+            worker,
+            {**compiled, "PIPELINE_COMMIT_INTERVAL_MS": "100"},
+        ),
+        Contestant(
             "ours-2",
             "conference-pipeline, 2 workers",
             "two processes, six partitions each",

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel
 
-from benchmarks.peers.contestants import Contestant, Running
+from benchmarks.peers.contestants import Contestant, Running, cpu
 from benchmarks.peers.events import messages
 from benchmarks.peers.pacer import PacerConfig, pace
 from benchmarks.peers.rooms import Codec
@@ -59,6 +59,9 @@ class Latency:
     note: str = ""
     carried: float = 0.0
     """Events received per second while signals were sent, without the warm-up."""
+    cores: float = 0.0
+    """Processor seconds of the contestant per second meanwhile."""
+    broker_cores: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -83,6 +86,25 @@ def middle(runs: list[Latency]) -> Latency:
     """Return a run with the medians of `runs`, which must not be empty."""
     rate, p50, p99 = (statistics.median(getattr(run, what) for run in runs) for what in ("rate", "p50", "p99"))
     return replace(runs[0], rate=rate, p50=p50, p99=p99)
+
+
+class Spent(NamedTuple):
+    """Processor seconds until a moment (monotonic seconds)."""
+
+    at: float
+    contestant: float
+    broker: float
+
+    @classmethod
+    def until_now(cls, workspace: Workspace, running: Running) -> Spent:
+        """Read the clocks of the contestant's processes and of the broker."""
+        return cls(time.monotonic(), running.cpu, cpu(workspace.servers.broker))
+
+    def cores_since(self, before: Spent) -> tuple[float, float]:
+        """Return how many cores contestant and broker have used since a moment before."""
+        passed = self.at - before.at
+        used = (self.contestant - before.contestant, self.broker - before.broker)
+        return round(used[0] / passed, 3), round(used[1] / passed, 3)
 
 
 class EventConsumer:
@@ -162,22 +184,27 @@ def measure(
             pipe.recv()
             began = time.time() * 1000
             pipe.send("go")
+            warm = began + seconds[0] * 1000
+            consumer.until(lambda: pipe.poll() or time.time() * 1000 >= warm, 3 * sum(seconds) + 60)
+            before = Spent.until_now(workspace, running)
             consumer.until(pipe.poll, 3 * sum(seconds) + 60)
+            spent = Spent.until_now(workspace, running)
             took = float(pipe.recv())
-            carried = consumer.carried(began + seconds[0] * 1000, time.time() * 1000)
+            carried = consumer.carried(warm, time.time() * 1000)
             complete = consumer.until(lambda: consumer.count >= ROOMS + signals, BEHIND_SECONDS)
             consumer.close()
-        latencies = sorted(_latencies(workspace, consumer, began + seconds[0] * 1000)) if complete else []
+        latencies = sorted(_latencies(workspace, consumer, warm)) if complete else []
     finally:
         pacer.kill()
         pacer.join()
         workspace.remove()
     sent = round(signals / took, 1)
+    more = (carried, *spent.cores_since(before))
     if not complete:
         note = f"overloaded: {ROOMS + signals - consumer.count:,} events missing after {BEHIND_SECONDS:.0f} s"
-        return Latency(contestant.name, *plan, sent, signals, None, None, None, note, carried)
+        return Latency(contestant.name, *plan, sent, signals, None, None, None, note, *more)
     p50, p99, p999 = [round(latencies[int(share * (len(latencies) - 1))], 1) for share in (0.5, 0.99, 0.999)]
-    return Latency(contestant.name, *plan, sent, len(latencies), p50, p99, p999, "", carried)
+    return Latency(contestant.name, *plan, sent, len(latencies), p50, p99, p999, "", *more)
 
 
 def _latencies(workspace: Workspace, consumer: EventConsumer, since: float) -> list[float]:

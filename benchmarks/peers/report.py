@@ -88,13 +88,15 @@ def latency(contestants: list[Contestant], runs: list[Latency]) -> list[str]:
                 rate + mine[0].nominal,
                 spread((run.carried for run in mine), 0),
                 *figures,
+                *(spread((getattr(run, what) for run in good), 2) for what in ("cores", "broker_cores")),
                 f"{sum(run.signals for run in good):,}",
                 f"{len(good)} of {len(mine)}",
                 "; ".join([run.note for run in mine if run.note] + slow),
             ]
         )
     head = [
-        "contestant", "signals sent/s", "events received/s", "p50, ms", "p99, ms", "p99.9, ms", "signals",
+        "contestant", "signals sent/s", "events received/s", "p50, ms", "p99, ms", "p99.9, ms", "its cores",
+        "broker's cores", "signals",
         "rounds with all events", "note",
     ]  # fmt: skip
     return _table(head, rows)

@@ -18,11 +18,14 @@ SHORT_SECONDS: Final = 0.005
 """The pause after fewer than `FEW` records: a longer one would only add latency."""
 
 
-def pause_after(records: int) -> float:
-    """Return the pause in seconds after a poll that returned this number of records."""
+def pause_after(records: int, interval: float = 0.0) -> float:
+    """Return the pause in seconds after a poll that returned this number of records.
+
+    `interval` is the commit interval in seconds: what comes sooner would only wait for the next transaction.
+    """
     if records >= MANY:
         return 0.0
-    return SHORT_SECONDS if records < FEW else PAUSE_SECONDS
+    return max(interval, SHORT_SECONDS if records < FEW else PAUSE_SECONDS)
 
 
 class Pace:

@@ -61,6 +61,10 @@ class Engine:
         self._enough = 0
         """Signals with which the open unit is written as soon as it can be, even if more are queued."""
         self._writing: asyncio.Task[None] | None = None
+        self._interval = settings.commit_interval_ms / 1000
+        self._next_write = 0.0
+        """When the next unit may be written, unless it is full (monotonic seconds)."""
+        self._timer: asyncio.TimerHandle | None = None
         self._began: float | None = None
         """When the unit that is being written began (monotonic seconds)."""
         self._encode_rows = False
@@ -137,7 +141,7 @@ class Engine:
             working = self.intake.generation is not None
             more = working and self._decide()
             due = self._unit and (not more or self._burst or self._unit.signals >= self._enough)
-            if working and self._writing is None and due:
+            if working and self._writing is None and due and self._may_write():
                 self._write()
                 more = True  # encode rows in the next turn, when the request to the broker has been sent
             await (asyncio.sleep(0) if more else self._wake.wait())
@@ -249,11 +253,25 @@ class Engine:
                 if self._writing is writing:
                     self._writing = None
 
+    def _may_write(self) -> bool:
+        """Return whether the commit interval has passed, or the unit is full. If not, `run` is woken when it has."""
+        wait = self._next_write - time.monotonic()
+        if wait <= 0 or self._unit.full:
+            return True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._interval_passed)
+        return False
+
+    def _interval_passed(self) -> None:
+        self._timer = None
+        self._wake.set()
+
     def _write(self) -> asyncio.Task[None]:
         """Begin to write the open unit."""
         writing = asyncio.create_task(self._commit(), name="unit")
         writing.add_done_callback(lambda _: self._wake.set())
         self._writing, self._began, self._encode_rows = writing, time.monotonic(), True
+        self._next_write = self._began + self._interval
         return writing
 
     async def _commit(self) -> None:

@@ -246,7 +246,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if assignment is None:
             return []
         records = sum(batch.count for batches in fetched.values() for batch in batches)
-        pace(consumer).pause_next(pause_after(records))
+        pace(consumer).pause_next(pause_after(records, self.app.settings.commit_interval_ms / 1000))
         intake.polled()
         polled = []
         for tp in wanted:

@@ -35,12 +35,15 @@ class ControlledTransactions:
         self.begun, self.proceed = asyncio.Event(), asyncio.Event()
         self.begun.set()
         self.announced: list[set[TopicPartition]] = []
+        self.times: list[float] = []
+        """When each unit began, in seconds of the loop's clock."""
         self.outputs: list[Mapping[TopicPartition, Iterable[Batch]]] = []
         self.done: list[int] = []
         """Signals that had been decided when each unit was sealed."""
 
     async def begin(self, partitions: set[TopicPartition]) -> None:
         self.announced.append(partitions)
+        self.times.append(asyncio.get_running_loop().time())
         await self.begun.wait()
 
     async def commit(self, unit: SealedUnit) -> None:
@@ -49,10 +52,10 @@ class ControlledTransactions:
         await self.proceed.wait()
 
 
-def queued(signals: int, partitions: int = 1) -> tuple[Core, ControlledTransactions]:
+def queued(signals: int, partitions: int = 1, **settings: Any) -> tuple[Core, ControlledTransactions]:
     """An engine with this many signals queued, and its transactions."""
     transactions = ControlledTransactions()
-    core = Core(ROOMS, MEMBERS, partitions, transactions)
+    core = Core(ROOMS, MEMBERS, partitions, transactions, **settings)
     for number, topic, record in stream(core, signals, ROOMS, MEMBERS):
         source: Input = getattr(core.tasks[number].merge, topic)
         source.fetched((record,), record.offset + 1, record.offset + 1)
@@ -100,6 +103,36 @@ async def test_signals_join_a_unit_until_its_transaction_has_begun() -> None:
     assert transactions.done == [MAX_SIGNALS, MAX_SIGNALS + 3 * SLICE_SIGNALS]
     assert transactions.announced[0] <= transactions.outputs[0].keys()
     assert transactions.announced[1] == transactions.outputs[1].keys()
+
+
+async def test_units_begin_no_sooner_than_the_commit_interval() -> None:
+    core, transactions = queued(SLICE_SIGNALS, commit_interval_ms=200)
+    transactions.proceed.set()
+    running = asyncio.create_task(core.engine.run())
+    async with asyncio.timeout(60):
+        for number in (1, 2, 3):
+            core.engine.request_broker_time(0)
+            while len(transactions.done) < number:
+                await asyncio.sleep(0.001)
+        await core.engine.stop()
+        await running
+    assert all(after - before >= 0.2 for before, after in pairwise(transactions.times))
+
+
+async def test_a_full_unit_and_the_last_do_not_wait() -> None:
+    core, transactions = queued(2 * MAX_SIGNALS, commit_interval_ms=1)
+    core.engine._interval = 3600.0
+    transactions.proceed.set()
+    running = asyncio.create_task(core.engine.run())
+    async with asyncio.timeout(60):
+        while sum(transactions.done[-1:]) < MAX_SIGNALS:
+            await asyncio.sleep(0.001)
+        while not core.engine._unit.signals:
+            await asyncio.sleep(0.001)
+        await core.engine.stop()
+        await running
+    assert transactions.done[-1] - transactions.done[-2] > 0, "stopping writes what is decided"
+    assert transactions.done[-2] >= MAX_SIGNALS
 
 
 async def test_a_unit_is_little_larger_than_the_one_before() -> None:

@@ -246,6 +246,7 @@ def _assignment(consumer: AIOKafkaConsumer) -> Any:
 )
 def test_the_pause_depends_on_the_records_of_a_poll(records: int, seconds: float) -> None:
     assert pause_after(records) == seconds
+    assert pause_after(records, 0.1) == (0.1 if seconds else 0.0), "a fetch waits for the commit interval"
 
 
 async def test_large_polls_are_followed_by_no_pause() -> None:
