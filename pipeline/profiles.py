@@ -35,6 +35,11 @@ def profiles_file(environ: Mapping[str, str]) -> Path:
     return folder / "conference-pipeline" / "profiles.toml"
 
 
+def profile_names(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the profiles. Raises ConfigError."""
+    return sorted(_read(profiles_file(environ)))
+
+
 def use_profile(name: str, environ: MutableMapping[str, str], known: Iterable[str]) -> None:
     """Put the variables of a profile into `environ`. `known` are the variables of the settings.
 

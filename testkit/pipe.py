@@ -43,7 +43,7 @@ READY_SECONDS = 40.0
 
 
 class Pipe:
-    """The six topics under a fresh prefix, their schemas, and a fresh consumer group.
+    """The topics under a fresh prefix, their schemas, and a fresh consumer group.
 
     `settings` holds their names; `env` is the same as an environment for child processes.
     """

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -17,6 +16,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from pipeline.cli import completion
 from pipeline.errors import PipelineError
 from pipeline.terminal import SafeFormatter, excepthook, printable, warn
 
@@ -92,20 +92,14 @@ def _root(
     version: bool = typer.Option(
         False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version, metavar=""
     ),
-    profile: str | None = typer.Option(None, metavar="NAME", help="Use the settings of this profile."),
+    profile: str | None = typer.Option(
+        None, metavar="NAME", help="Use the settings of this profile.", autocompletion=completion.profiles
+    ),
     brokers: str | None = typer.Option(None, metavar="HOST:PORT", help="Kafka brokers; needs --registry."),
     registry: str | None = typer.Option(None, metavar="URL", help="Schema registry; needs --brokers."),
     prefix: str | None = typer.Option(None, metavar="PREFIX", help="Prefix of the names of the topics."),
 ) -> None:
-    if profile is not None:
-        from pipeline.profiles import use_profile
-        from pipeline.settings import VARIABLES
-
-        use_profile(profile, os.environ, VARIABLES.values())
-    if any(one is not None for one in (brokers, registry, prefix)):
-        from pipeline.profiles import use_options
-
-        use_options(os.environ, brokers=brokers, registry=registry, prefix=prefix)
+    completion.use_global_options({"profile": profile, "brokers": brokers, "registry": registry, "prefix": prefix})
 
 
 def _named(arguments: list[str]) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pipeline.cli import room_now
+from pipeline.cli import completion, room_now
 from pipeline.cli.dead_redrive import redrive
 from pipeline.cli.output import Output
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
@@ -31,7 +31,12 @@ dead.command("redrive")(redrive)
 DUMPED: Final = 128
 """Bytes of a value that `dead show` prints."""
 
-Room = Annotated[str | None, typer.Option(metavar="ID", help="Only letters with this key; only its partition is read.")]
+Room = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID", help="Only letters with this key; only its partition is read.", autocompletion=completion.rooms
+    ),
+]
 Place = Annotated[str, typer.Argument(metavar="PARTITION/OFFSET", help="The letter, as `dead list` names it.")]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead of text.")]
 

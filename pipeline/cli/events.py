@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.errors import SignalError
 from pipeline.terminal import warn
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
     from pipeline.kafka.event_reader import EventReader
     from pipeline.model.events import Event
 
-Room = Annotated[str | None, typer.Option(metavar="ID", help="Only events of this room; only its partition is read.")]
+Room = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID", help="Only events of this room; only its partition is read.", autocompletion=completion.rooms
+    ),
+]
 Kind = Annotated[
     list[str] | None,
-    typer.Option("--type", metavar="NAME", help="Only this type, such as member.joined or 'member.*'; repeatable."),
+    typer.Option(
+        "--type",
+        metavar="NAME",
+        help="Only this type, such as member.joined or 'member.*'; repeatable.",
+        autocompletion=completion.event_types,
+    ),
 ]
 App = Annotated[str | None, typer.Option(metavar="ID", help="Only events of this app.")]
 Maximum = Annotated[int | None, typer.Option("--max", metavar="N", min=1, help="Stop after N events.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pipeline.cli import room_now
+from pipeline.cli import completion, room_now
 from pipeline.cli.output import Output
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.cli.tables import Column, Listing, short_time
@@ -20,9 +20,22 @@ HELP: Final = """Show the signals that did not fit the state of their room.
 """
 rejected = typer.Typer(help=HELP, no_args_is_help=True)
 
-Room = Annotated[str | None, typer.Option(metavar="ID", help="Only this room; only its partition is read.")]
-Kind = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only signals such as conference.pause.")]
-Reason = Annotated[str | None, typer.Option(metavar="REASON", help="Only this reason, such as playback_active.")]
+Room = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="Only this room; only its partition is read.", autocompletion=completion.rooms),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="Only signals such as conference.pause.", autocompletion=completion.signal_types
+    ),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REASON", help="Only this reason, such as playback_active.", autocompletion=completion.rejections
+    ),
+]
 
 COLUMNS: Final = (
     Column("rejected", lambda row: short_time(row["rejected_at"]), fixed=True),

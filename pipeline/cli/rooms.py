@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.output import Form, Output, ago, form_of, print_json_rows, print_table, time_text
 from pipeline.cli.progress import with_progress
 from pipeline.cli.shared import kafka_errors, server_settings
@@ -38,7 +39,7 @@ App = Annotated[str | None, typer.Option(metavar="ID", help="Only rooms of this 
 Node = Annotated[str | None, typer.Option(metavar="NODE", help="Only rooms whose id begins with NODE-room-.")]
 Playing = Annotated[bool, typer.Option("--playing", metavar="", help="Only rooms that play now; paused ones do not.")]
 Name = Annotated[str | None, typer.Option(metavar="TEXT", help="Only rooms whose name contains TEXT, in any case.")]
-RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The room_id.")]
+RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The room_id.", autocompletion=completion.rooms)]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object; the default in a pipe.")]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.output import Form, print_json_rows
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.errors import SignalError
@@ -31,22 +32,15 @@ OPTIONS: Final = {
 """Field of a signal → its option."""
 
 
-def _complete(incomplete: str) -> list[str]:
-    """Return the types that begin with the word, short names first."""
-    from pipeline.model.signals import SIGNALS
-
-    types = [signal.TYPE for signal in SIGNALS]
-    short = [name.rpartition(".")[2] for name in types]
-    return [name for name in (*short, *types) if name.startswith(incomplete)]
-
-
 Type = Annotated[
     str,
     typer.Argument(
-        metavar="TYPE", help="The signal's type or the last word of it: pause, joined.", autocompletion=_complete
+        metavar="TYPE",
+        help="The signal's type or the last word of it: pause, joined.",
+        autocompletion=completion.signal_words,
     ),
 ]
-Room = Annotated[str, typer.Option("--room", metavar="ID", help="The room_id.")]
+Room = Annotated[str, typer.Option("--room", metavar="ID", help="The room_id.", autocompletion=completion.rooms)]
 App = Annotated[str | None, typer.Option("--app", metavar="ID", help="create: the app that owns the room.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="create: the room's name.")]
 Url = Annotated[
@@ -240,9 +234,10 @@ def _print(made: AnySignal, result: _Result) -> None:
 
 
 def _print_events(outcome: Outcome) -> None:
-    from pipeline.model.codec import event_json
+    from pipeline.cli.event_lines import details
 
     for event in outcome.events:
-        show(printable(event_json(event).decode().rstrip("\n")), colour=event_colour(event.EVENT))
+        name = typer.style(event.EVENT, fg=event_colour(event.EVENT))
+        typer.echo(f"{name}  {printable(details(event))}".rstrip())
     if outcome.left:
         show(f"and {outcome.left} conference.member.left")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.errors import SignalError
 from pipeline.terminal import data_writer, warn
@@ -22,7 +23,10 @@ HELP: Final = """Read the signals that were produced.
 """
 signals = typer.Typer(help=HELP, no_args_is_help=True)
 
-Room = Annotated[str | None, typer.Option(metavar="ID", help="Only this room; only its partition is read.")]
+Room = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="Only this room; only its partition is read.", autocompletion=completion.rooms),
+]
 App = Annotated[
     str | None,
     typer.Option(metavar="ID", help="Only rooms of this app: its live rooms, and those with an event in the range."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.output import Form, JsonRows, json_line
 from pipeline.cli.shared import Since, Until, kafka_errors, server_settings, span_of
 from pipeline.terminal import event_colour, printable, warn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from pipeline.view.timeline import Entry
 
-RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The room_id.")]
+RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The room_id.", autocompletion=completion.rooms)]
 Last = Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N signals and deadlines.")]
 TextOrJson = Annotated[
     Literal["text", "json", "jsonl"] | None,

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaProducer
 from rich.cells import cell_len
 
 from pipeline.cli.output import ago, print_table
-from pipeline.cli.signal import _complete
 from pipeline.kafka.partitioning import partition_of, room_key
 from pipeline.model import signals as s
 from pipeline.model.signals import SIGNALS
@@ -307,12 +306,6 @@ def test_each_type_can_be_sent_by_its_short_name(one: Any, site: Pipe) -> None:
     word = one.TYPE.rpartition(".")[2]
     code, found = signal(site, word, "--room", "every-type", *options, "--timeout", "0")
     assert (code, found["type"]) == (5, one.TYPE)
-
-
-def test_types_are_completed() -> None:
-    assert _complete("pau") == ["pause"]
-    assert _complete("conference.pau") == ["conference.pause"]
-    assert len(_complete("")) == 2 * len(SIGNALS)
 
 
 # --- parts ---
