@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-chaos check events docs bench fuzz lock clean
 
+# Commands start in half the time when their modules are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 BENCH_STAMP := .venv-bench/.installed-bench
 RUN_STAMP := .venv/.installed-local

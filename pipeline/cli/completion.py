@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import re
 from collections.abc import Iterable
@@ -35,6 +33,9 @@ def use_global_options(values: dict[str, Any]) -> None:
 
 def rooms(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of live rooms that begin with the word."""
+    import asyncio
+    import logging
+
     from pipeline.cli.shared import server_settings
     from pipeline.view.one_room import TableScan
 

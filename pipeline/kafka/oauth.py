@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 import time
 from base64 import b64encode
@@ -17,7 +18,6 @@ from urllib.parse import quote_plus, urlencode
 from weakref import WeakKeyDictionary
 
 import msgspec
-import structlog
 from aiokafka import conn
 from aiokafka import errors as Errors
 from aiokafka.abc import AbstractTokenProvider
@@ -33,7 +33,8 @@ DEFAULT_LIFE: Final = 60.0
 RETRY_SECONDS: Final = 10.0
 """Least time between two attempts to replace a token that is still valid."""
 AWS_SECONDS: Final = 15.0
-log = structlog.get_logger("login")
+log = logging.getLogger("login")
+"""Not structlog: its import takes as long as all others of a command, and by default it prints to standard output."""
 
 
 class TokenUnavailableError(Errors.KafkaConnectionError):
@@ -86,7 +87,7 @@ class TokenSource:
                 fresh = await self._fetch()
             except TokenUnavailableError as error:
                 if text := self._usable():
-                    log.warning("the token can't be replaced yet", error=str(error.args[0]))
+                    log.warning("the token can't be replaced yet: %s", error.args[0])
                     return text
                 raise
             with self._guard:
@@ -227,7 +228,7 @@ def _report(error: Errors.KafkaError) -> None:
     now = time.monotonic()
     if not _reported or now - _reported[-1] >= RETRY_SECONDS:
         _reported[:] = [now]
-        log.warning("no login to Kafka", error=str(error.args[0]))
+        log.warning("no login to Kafka: %s", error.args[0])
 
 
 class _Authenticator(conn.OAuthAuthenticator):

@@ -81,7 +81,17 @@ def test_one_command_does_not_import_the_others() -> None:
         "import sys; from pipeline.cli import build; build('replay');"
         "print(*(name for name in ('aiokafka', 'faust', 'pydantic_settings', 'pipeline.devstack', 'rich.progress')"
         " if name in sys.modules),"
-        "*(name for name in sys.modules if name.startswith('pipeline.cli.') and name != 'pipeline.cli.replay'))"
+        "*(name for name in sys.modules if name.startswith('pipeline.cli.') and name not in"
+        " {'pipeline.cli.replay', 'pipeline.cli.completion'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.strip() == b""
+
+
+def test_readers_of_kafka_import_no_library_of_services() -> None:
+    script = (
+        "import sys, pipeline.kafka.ranges, pipeline.kafka.schema_registry, pipeline.view;"
+        "print(*({'structlog', 'rich', 'faust', 'prometheus_client', 'fastapi'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.strip() == b""
