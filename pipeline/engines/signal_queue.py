@@ -78,6 +78,11 @@ class SignalQueue:
         """The bytes that wait."""
         return self._bytes
 
+    @property
+    def count(self) -> int:
+        """The signals that wait."""
+        return len(self._waiting)
+
     def touched(self, room_id: str, subject: str, mark: int) -> bool:
         """Return whether a signal of this member (of the room's playback: "") was put since `mark`."""
         return self._touched.get((room_id, subject), 0) > mark

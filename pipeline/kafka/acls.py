@@ -112,7 +112,13 @@ def reader(settings: Settings, read: Iterable[topics.Topic]) -> list[Acl]:
 def gateway(settings: Settings) -> list[Acl]:
     """Return the permissions of a gateway."""
     write = Acl("topic", topics.API.full_name(settings.topic_prefix), "Write", "to send signals")
-    return [write, *viewer(settings), *outcomes(settings)]
+    engines = Acl("topic", topics.ENGINES.full_name(settings.topic_prefix), "Read", "to see the nodes of bridges")
+    return [write, *viewer(settings), *outcomes(settings), engines]
+
+
+def doctor(settings: Settings) -> list[Acl]:
+    """Return what `doctor` needs in addition to the permissions of a worker."""
+    return [Acl("topic", topics.ENGINES.full_name(settings.topic_prefix), "Read", "to see the nodes of bridges")]
 
 
 def bridge(settings: Settings, group: str) -> list[Acl]:
