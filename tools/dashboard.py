@@ -38,6 +38,11 @@ def _quantiles(metric: str) -> dict[str, str]:
     }
 
 
+def _rate_by_two(metric: str, first: str, second: str) -> dict[str, str]:
+    by = f"{first}, {second}"
+    return {f"{{{{{first}}}}} {{{{{second}}}}}": f"sum by ({by}) (rate({metric}{{#}}[$__rate_interval]))"}
+
+
 def _each(metric: str) -> dict[str, str]:
     return {"{{instance}}": f"{metric}{{#}}"}
 
@@ -187,7 +192,7 @@ ROWS: Final[dict[str, list[Panel]]] = {
         Panel(
             "Requests",
             "ops",
-            {"{{endpoint}} {{status}}": "sum by (endpoint, status) (rate(gateway_requests_total{#}[$__rate_interval]))"},
+            _rate_by_two("gateway_requests_total", "endpoint", "status"),
             "Requests answered, by endpoint and status.",
             True,
         ),
@@ -230,7 +235,7 @@ ROWS: Final[dict[str, list[Panel]]] = {
         Panel(
             "Commands",
             "ops",
-            {"{{command}} {{result}}": "sum by (command, result) (rate(bridge_commands_total{#}[$__rate_interval]))"},
+            _rate_by_two("bridge_commands_total", "command", "result"),
             "Commands given to engines, by name and result.",
             True,
         ),

@@ -31,12 +31,18 @@ class BridgeMetrics:
         )
         self.silent = gauge("last_signal_seconds", "Seconds since the engine's last event that gave a signal.")
         self.away = gauge("engine_away_seconds", "Seconds for which the engine could not be reached; 0 while it can.")
-        self.connections = counter("engine_connections_total", "Times that the engine came within reach, also at the start.")
+        self.connections = counter(
+            "engine_connections_total", "Times that the engine came within reach, also at the start."
+        )
         self.lost_nodes = gauge("lost_nodes", "Nodes, of any bridge, that were announced and are not any more.")
         self.audits = counter("audits_total", "Audits that were completed.")
-        self.failed_audits = counter("failed_audits_total", "Audits that were given up: engine or Kafka away, view late.")
+        self.failed_audits = counter(
+            "failed_audits_total", "Audits that were given up: engine or Kafka away, view late."
+        )
         self.mismatches = counter(
-            "mismatches_total", "Differences between engine and view that both looks of an audit showed, by kind.", ["kind"]
+            "mismatches_total",
+            "Differences between engine and view that both looks of an audit showed, by kind.",
+            ["kind"],
         )
         self.repairs = counter("audit_repairs_total", "Differences that an audit repaired, by kind.", ["kind"])
         self.doubts = counter("doubts_total", "Reasons to audit before time: reconnects, restarts, counts that differ.")

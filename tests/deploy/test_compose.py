@@ -125,7 +125,14 @@ def test_optional_services_have_profiles() -> None:
     profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
     assert profiles == {
         **{name: [] for name in ("kafka", "registry", "setup", "worker")},
-        **{"demo": ["demo"], "ui": ["ui"], "gateway": ["gateway"], "bridge": ["engines"], "prometheus": ["observability"], "grafana": ["observability"]},
+        **{
+            "demo": ["demo"],
+            "ui": ["ui"],
+            "gateway": ["gateway"],
+            "bridge": ["engines"],
+            "prometheus": ["observability"],
+            "grafana": ["observability"],
+        },
     }
     assert "container_name" not in SERVICES["worker"]  # a fixed name would prevent scaling
 
@@ -140,7 +147,10 @@ def test_mounted_files_and_configs_exist() -> None:
     prometheus = yaml.safe_load(FILE["configs"]["prometheus"]["content"])
     assert prometheus["rule_files"] == [SERVICES["prometheus"]["volumes"][0].split(":")[1]]
     (found,) = prometheus["scrape_configs"][0]["dns_sd_configs"]
-    assert (found["names"], found["port"]) == (["worker", "gateway", "bridge"], Settings.model_fields["http_port"].default)
+    assert (found["names"], found["port"]) == (
+        ["worker", "gateway", "bridge"],
+        Settings.model_fields["http_port"].default,
+    )
     (provider,) = yaml.safe_load(FILE["configs"]["grafana-dashboards"]["content"])["providers"]
     assert provider["options"]["path"] == SERVICES["grafana"]["volumes"][0].split(":")[1]
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
