@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import structlog
 from aiokafka import errors as Errors
 
+from pipeline import topics
 from pipeline.errors import ConfigError, FatalError, PipelineError, UnavailableError
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
@@ -126,7 +127,9 @@ class Gateway:
             outcomes = await opened.enter_async_context(
                 Outcomes(self._settings, keep=FOLLOW_SECONDS, back=FOLLOW_SECONDS, notice=log.warning)
             )
-            producer = await opened.enter_async_context(SignalProducer(self._settings, keep_order=False, linger_ms=0))
+            producer = await opened.enter_async_context(
+                SignalProducer(self._settings, keep_order=False, linger_ms=0, written=(topics.API,))
+            )
             sessions = await opened.enter_async_context(SessionCheck(self._own.session_check_url))
             feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics.slow.inc))
             await asyncio.gather(view.loaded(), engines.loaded(), outcomes.loaded())
