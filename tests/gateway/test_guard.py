@@ -140,7 +140,6 @@ async def test_the_page_of_the_docs_needs_nothing_from_elsewhere(tmp_path: Path)
 
 
 async def test_open_paths_are_limited_too(tmp_path: Path) -> None:
-    async with serving(tmp_path, anonymous_rate=3) as url, Client(url) as client:
-        statuses = [(await client.call("GET", "/openapi.json")).status for _ in range(20)]
-    assert statuses[:3] == [200] * 3
-    assert 429 in statuses
+    async with serving(tmp_path, anonymous_rate=0.001) as url, Client(url) as client:
+        statuses = [(await client.call("GET", "/openapi.json")).status for _ in range(2)]
+    assert statuses == [200, 429]

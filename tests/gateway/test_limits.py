@@ -24,20 +24,20 @@ LONG = {
 
 
 async def test_the_rate_of_an_app_is_limited_alone(tmp_path: Path) -> None:
-    async with serving(tmp_path, app_rate=5) as url, Client(url) as client, Client(url, "b") as other:
-        answers = [await client.call("GET", "/api/v1/nothing") for _ in range(30)]
-        assert {answer.status for answer in answers[:5]} == {404}
-        assert answers[-1].error == "too_many_requests"
-        assert int(answers[-1].headers["Retry-After"]) >= 1
+    async with serving(tmp_path, app_rate=0.001) as url, Client(url) as client, Client(url, "b") as other:
+        assert (await client.call("GET", "/api/v1/nothing")).status == 404
+        refused = await client.call("GET", "/api/v1/nothing")
+        assert (refused.status, refused.error) == (429, "too_many_requests")
+        assert int(refused.headers["Retry-After"]) >= 1
         assert (await other.call("GET", "/api/v1/nothing")).status == 404
 
 
 async def test_the_address_behind_a_trusted_proxy_is_limited(tmp_path: Path) -> None:
-    proxies = {"anonymous_rate": 2, "trusted_proxies": "127.0.0.0/8"}
+    proxies = {"anonymous_rate": 0.001, "trusted_proxies": "127.0.0.0/8"}
     async with serving(tmp_path, **proxies) as url, Client(url, key="wrong") as client:
-        first = [await client.call("GET", ROOMS, x_forwarded_for="203.0.113.1") for _ in range(10)]
+        first = [await client.call("GET", ROOMS, x_forwarded_for="203.0.113.1") for _ in range(2)]
         second = await client.call("GET", ROOMS, x_forwarded_for="203.0.113.9, 203.0.113.2")
-        forged = [await client.call("GET", ROOMS, x_forwarded_for=f"{n}.1.1.1, 203.0.113.3") for n in range(10)]
+        forged = [await client.call("GET", ROOMS, x_forwarded_for=f"{n}.1.1.1, 203.0.113.3") for n in range(2)]
     assert first[-1].status == forged[-1].status == 429
     assert second.status == 401
 
