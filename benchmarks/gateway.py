@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 import statistics
 import tempfile
 import time
@@ -59,17 +60,20 @@ async def client(**headers: str) -> AsyncIterator[aiohttp.ClientSession]:
 
 async def playing(session: aiohttp.ClientSession, api: str, count: int) -> list[str]:
     """Create rooms with a playback, and return their paths."""
+    patient = {"Prefer": "wait=10"}
 
-    async def one(number: int) -> str:
-        async with session.post(f"{api}{ROOMS}", json={"name": f"room {number}"}) as answer:
+    async def one() -> str:
+        name = {"name": secrets.token_hex(8)}
+        async with session.post(f"{api}{ROOMS}", json=name, headers=patient) as answer:
+            assert answer.status == 201, await answer.text()
             path = f"{api}{ROOMS}/{(await answer.json())['room_id']}"
-        async with session.post(f"{path}/play", json=URLS) as answer:
+        async with session.post(f"{path}/play", json=URLS, headers=patient) as answer:
             assert answer.status == 200, await answer.text()
         return path
 
     found: list[str] = []
     for begin in range(0, count, 20):
-        found += await asyncio.gather(*(one(n) for n in range(begin, min(begin + 20, count))))
+        found += await asyncio.gather(*(one() for _ in range(min(20, count - begin))))
     return found
 
 
