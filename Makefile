@@ -4,6 +4,7 @@
 
 BIN := .venv/bin
 BENCH_STAMP := .venv-bench/.installed-bench
+HTTP_STAMP := .venv-schemathesis/.installed-schemathesis
 RUN_STAMP := .venv/.installed-local
 DEV_STAMP := .venv/.installed-dev
 COVERAGE := 95
@@ -94,6 +95,10 @@ bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## compare with Kafka Streams, 
 fuzz: $(DEV_STAMP) ## fuzz all readers, and a worker with 200,000 broken batches (FUZZ="--count 1000 --batches 500")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+.PHONY: fuzz-http
+fuzz-http: $(DEV_STAMP) $(HTTP_STAMP) ## send generated requests to a gateway (FUZZ_HTTP="--examples 100 --seed 7")
+	$(BIN)/python -m tests.fuzz.http_api $(FUZZ_HTTP)
+
 .PHONY: chaos soak bite
 chaos: $(DEV_STAMP) ## inject faults of every class, on one and on three brokers (CHAOS="--count 3 --seed 7")
 	$(BIN)/python -m tests.chaos --faults worker,broker,data --count 1 $(CHAOS)
@@ -125,3 +130,6 @@ $(DEV_STAMP): requirements/dev.txt pyproject.toml scripts/install.sh
 
 $(BENCH_STAMP): requirements/bench.txt scripts/install.sh
 	@scripts/install.sh bench
+
+$(HTTP_STAMP): requirements/schemathesis.txt scripts/install.sh
+	@scripts/install.sh schemathesis

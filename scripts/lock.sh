@@ -10,6 +10,7 @@
 #   chart.txt    linters and schemas for `make chart`
 #   go.txt       Go
 #   clients.txt  tests of clients/python on its own
+#   schemathesis.txt  generated requests to the gateway, `make fuzz-http`
 #   bench.txt    peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
@@ -34,4 +35,5 @@ compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"
 compile go requirements/go.in "$@"
 compile clients requirements/clients.in --constraints requirements/dev.txt "$@"
+compile schemathesis requirements/schemathesis.in "$@"
 compile bench requirements/bench.in "$@"
