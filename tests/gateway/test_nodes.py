@@ -84,7 +84,7 @@ async def test_a_starting_gateway_knows_old_announcements_are_old(pipe: Pipe, tm
     record = Engine("model", "1", tuple(ALL), 0, -1, 0)
     async with ClaimHolder(pipe.settings, "n1", lambda: record, lambda _: None) as claim:
         await claim.take()
-    with pipe.worker(**PATIENT), pipe.gateway(apps_file(tmp_path)) as gateway:
+    with pipe.worker(**PATIENT), pipe.gateway(apps_file(tmp_path), **NO_COOLDOWNS) as gateway:
         assert (gateway.metric("gateway_nodes"), gateway.metric("gateway_lost_nodes")) == (1, 0)
         async with Client(gateway.api) as client:
             assert (await client.create()).startswith("n1-room-")

@@ -29,7 +29,7 @@ from pipeline.model.codec import signal_json
 from pipeline.settings import Settings
 from pipeline.topics import ALL_TOPICS
 from pipeline.worker.process import Worker
-from tests.support.gateway import Client, apps_file
+from tests.support.gateway import NO_COOLDOWNS, Client, apps_file
 from tests.support.model_engine import ModelEngine
 from tests.support.secured import (
     PLAIN_PASSWORD,
@@ -101,7 +101,7 @@ async def test_gateway_and_bridge_work_with_exactly_their_permissions(site: Secu
     to_serve = site.person("edge-gateway", acls.gateway(pipe.settings))
     bridge = settings(pipe, site.person("edge-bridge", acls.bridge(pipe.settings, group)))
     engine, stop = ModelEngine(), asyncio.Event()
-    with pipe.worker(**to_work), pipe.gateway(apps_file(tmp_path), **to_serve) as gateway:
+    with pipe.worker(**to_work), pipe.gateway(apps_file(tmp_path), **NO_COOLDOWNS, **to_serve) as gateway:
         async with Bridge(bridge, Node("n1"), engine) as running, Client(gateway.api) as client:
             task = asyncio.create_task(running.run(stop))
             while running.not_ready() is not None:
