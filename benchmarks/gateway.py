@@ -53,7 +53,7 @@ async def client(**headers: str) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a client with as many connections as it needs."""
     limit = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
-        connector=limit, headers={**HEADERS, **headers}, timeout=aiohttp.ClientTimeout(total=120)
+        connector=limit, headers={**HEADERS, **headers}, timeout=aiohttp.ClientTimeout(total=None)
     ) as session:
         yield session
 
@@ -134,7 +134,7 @@ async def streamed(gateway: WorkerProcess, streams: int, seconds: float) -> Row:
             tasks.append(asyncio.create_task(follow(number)))
             if number % 50 == 0:
                 await asyncio.sleep(0.05)
-        while gateway.metric("gateway_streams") < streams:
+        while await asyncio.to_thread(gateway.metric, "gateway_streams") < streams:
             await asyncio.sleep(0.2)
 
         async def pause(number: int) -> None:
