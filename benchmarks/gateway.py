@@ -30,7 +30,7 @@ from testkit.pipe import Pipe, WorkerProcess
 ROOMS: Final = "/api/v1/conferences"
 HEADERS: Final = {"X-App-ID": "app", "X-API-Key": "key"}
 URLS: Final = {"urls": ["https://cdn.example.com/a.wav"]}
-OWN: Final = {
+OWN: Final[dict[str, Any]] = {
     "GATEWAY_PLAY_COOLDOWN_SECONDS": "0",
     "GATEWAY_CONTROL_COOLDOWN_SECONDS": "0",
     "GATEWAY_SESSION_COOLDOWN_SECONDS": "0",
@@ -41,7 +41,7 @@ OWN: Final = {
     "GATEWAY_MAX_CONNECTIONS": "20000",
     "GATEWAY_WAIT_SECONDS": "10",
 }
-PATIENT: Final = {"PIPELINE_WATCHDOG_SECONDS": "86400"}
+PATIENT: Final[dict[str, Any]] = {"PIPELINE_WATCHDOG_SECONDS": "86400"}
 DELIVERIES: Final = 2000
 """Deliveries per second to all streams together."""
 WARM_UP_SECONDS: Final = 3.0
