@@ -8,9 +8,9 @@ FROM python:${PYTHON}-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies first: they change less often than the code. Only wheels: nothing is compiled.
-# `--build-arg REQUIREMENTS=msk` adds the login to Amazon MSK by IAM.
-ARG REQUIREMENTS=base
-COPY requirements/base.txt requirements/msk.txt requirements/build.txt requirements/compile.txt requirements/
+# `web` has what the gateway needs; `--build-arg REQUIREMENTS=msk` adds the login to Amazon MSK by IAM.
+ARG REQUIREMENTS=web
+COPY requirements/web.txt requirements/msk.txt requirements/build.txt requirements/compile.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --only-binary :all: --require-hashes \
     -r "requirements/$REQUIREMENTS.txt"
@@ -36,14 +36,14 @@ LABEL org.opencontainers.image.title="conference-pipeline" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
-# A worker needs no pip.
+# No process needs pip.
 RUN python -m pip uninstall --yes --root-user-action ignore pip setuptools wheel
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 # A number, so that Kubernetes can verify that it isn't root. It owns no files; the root file system may be read-only.
 USER 10001:10001
 WORKDIR /tmp
-EXPOSE 8080
+EXPOSE 8000 8080
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["conference-pipeline"]
 CMD ["worker"]

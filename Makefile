@@ -7,6 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 BENCH_STAMP := .venv-bench/.installed-bench
+HTTP_STAMP := .venv-schemathesis/.installed-schemathesis
 RUN_STAMP := .venv/.installed-local
 DEV_STAMP := .venv/.installed-dev
 COVERAGE := 95
@@ -74,6 +75,7 @@ bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/resul
 	$(BIN)/python -m benchmarks.fencing --save
 	$(BIN)/python -m benchmarks.view --save
 	$(BIN)/python -m benchmarks.outcomes --save
+	$(BIN)/python -m benchmarks.gateway --save
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py
@@ -101,6 +103,10 @@ bench-peers: $(DEV_STAMP) $(BENCH_STAMP) compile ## compare with Kafka Streams, 
 
 fuzz: $(DEV_STAMP) ## fuzz all readers, and a worker with 200,000 broken batches (FUZZ="--count 1000 --batches 500")
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+.PHONY: fuzz-http
+fuzz-http: $(DEV_STAMP) $(HTTP_STAMP) ## send generated requests to a gateway (FUZZ_HTTP="--examples 100 --seed 7")
+	$(BIN)/python -m tests.fuzz.http_api $(FUZZ_HTTP)
 
 .PHONY: chaos soak bite
 chaos: $(DEV_STAMP) ## inject faults of every class, on one and on three brokers (CHAOS="--count 3 --seed 7")
@@ -133,3 +139,6 @@ $(DEV_STAMP): requirements/dev.txt pyproject.toml scripts/install.sh
 
 $(BENCH_STAMP): requirements/bench.txt scripts/install.sh
 	@scripts/install.sh bench
+
+$(HTTP_STAMP): requirements/schemathesis.txt scripts/install.sh
+	@scripts/install.sh schemathesis

@@ -12,7 +12,7 @@ import re
 import secrets
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -391,7 +391,7 @@ def load(**overrides: Any) -> Settings:
         raise ConfigError("invalid settings: " + "; ".join(reasons)) from None
 
 
-def warnings(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return a line for each variable that has no effect and resembles a setting. Values are not shown."""
-    found = misspelt(environ, VARIABLES.values())
+def warnings(environ: Iterable[str] = os.environ, known: Iterable[str] = ()) -> list[str]:
+    """Return a line for each variable that has no effect and resembles a setting, or another `known` variable."""
+    found = misspelt(environ, {*VARIABLES.values(), *known})
     return [f"{name} is no setting and has no effect: did you mean {meant}?" for name, meant in found]

@@ -134,7 +134,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "SCHEMA_REGISTRY_SSL_CA_LOCATION": "SCHEMA_REGISTRY_SSL_CA",
 }  # fmt: skip
 """Names in the style of other Kafka clients, and the setting that is meant."""
-_PREFIXES: Final = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_", "CONFERENCE_PIPELINE_")
+_PREFIXES: Final = ("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_", "CONFERENCE_PIPELINE_", "GATEWAY_")
 _CLIENT_STYLE: Final = re.compile(r"(kafka|schema[._]registry|bootstrap|security|sasl|ssl)\.[a-z0-9._]+")
 """A property of a Kafka client, such as `security.protocol`."""
 _SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)$")

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Creates .venv with the requirements pinned in requirements/<set>.txt and the project, editable. The set `bench` goes
-# to .venv-bench, without the project.
-# Usage: scripts/install.sh local|dev|bench     (called by the Makefile; PYTHON is the preferred interpreter)
+# to .venv-bench and `schemathesis` to .venv-schemathesis, without the project.
+# Usage: scripts/install.sh local|dev|bench|schemathesis     (called by the Makefile; PYTHON is the preferred interpreter)
 set -eu
 cd "$(dirname "$0")/.."
 set=$1
 venv=.venv
-[ "$set" != bench ] || venv=.venv-bench
+alone=
+case $set in bench | schemathesis) venv=.venv-$set alone=yes ;; esac
 python=$venv/bin/python
 
 fail() {
@@ -55,8 +56,8 @@ usable() {
 usable || make_venv
 remedy="check the network and retry; else run \`make clean\` and retry"
 install --require-hashes -r "requirements/$set.txt" || fail "requirements/$set.txt could not be installed: $remedy"
-if [ "$set" = bench ]; then
-    touch "$venv/.installed-bench"
+if [ -n "$alone" ]; then
+    touch "$venv/.installed-$set"
     exit
 fi
 install --quiet --no-deps --no-build-isolation --editable . || fail "the project could not be installed: $remedy"

@@ -1,15 +1,16 @@
 #!/bin/sh
 # Pins the requirements in requirements/*.txt by hash, for all platforms and Python >= 3.11:
 #   base.txt     production
-#   msk.txt      base and the login to Amazon MSK by IAM
+#   msk.txt      web and the login to Amazon MSK by IAM, for the image
 #   local.txt    base, `up` and the build backend
-#   web.txt      base and the gateway
+#   web.txt      base and the gateway, for the image
 #   dev.txt      local, msk, web, tests and tools
 #   build.txt    build backend, for the image
 #   compile.txt  mypyc, for the image
 #   chart.txt    linters and schemas for `make chart`
 #   go.txt       Go
 #   clients.txt  tests of clients/python on its own
+#   schemathesis.txt  generated requests to the gateway, `make fuzz-http`
 #   bench.txt    peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
@@ -27,11 +28,12 @@ compile() {
 compile dev pyproject.toml --extra local --extra msk --extra web --extra dev requirements/build.in "$@"
 compile local pyproject.toml --extra local requirements/build.in --constraints requirements/dev.txt "$@"
 compile base pyproject.toml --constraints requirements/dev.txt "$@"
-compile msk pyproject.toml --extra msk --constraints requirements/dev.txt "$@"
+compile msk pyproject.toml --extra msk --extra web --constraints requirements/dev.txt "$@"
 compile web pyproject.toml --extra web --constraints requirements/dev.txt "$@"
 compile build requirements/build.in --constraints requirements/dev.txt "$@"
 compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"
 compile go requirements/go.in "$@"
 compile clients requirements/clients.in --constraints requirements/dev.txt "$@"
+compile schemathesis requirements/schemathesis.in "$@"
 compile bench requirements/bench.in "$@"

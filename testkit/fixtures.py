@@ -42,9 +42,9 @@ PROCESSES = 5
 """Tests with a broker mostly wait: three more than the cores of the smallest supported machine."""
 FIRST = (
     "topic_watch", "hanging_transactions", "commands", "security", "demo", "doctor", "operations", "image", "rooms",
-    "takeover", "python", "view_faults", "rooms_view", "worker", "kafka_watch", "doctor_secured", "takeover_checks",
-    "watchdog", "setup", "fuzz", "terminal", "oauth", "transaction_owners", "wire", "stack", "import", "process",
-    "bugs", "broken_batches", "exits", "topic_policy", "recovery", "add_an_event", "doctor_topics",
+    "takeover", "kafka_away", "python", "view_faults", "rooms_view", "worker", "kafka_watch", "doctor_secured",
+    "takeover_checks", "watchdog", "setup", "fuzz", "terminal", "oauth", "transaction_owners", "wire", "stack",
+    "import", "process", "bugs", "broken_batches", "exits", "topic_policy", "recovery", "add_an_event", "doctor_topics",
     "doctor_letters", "fetch",
 )  # fmt: skip
 """Test files (test_NAME.py) to start first, the longest first; then all others."""

@@ -214,8 +214,11 @@ TABLES: Final[dict[str, Callable[[], Rows]]] = {
     "micro": lambda: measured("micro"),
     "view": lambda: measured("view"),
     "outcomes": lambda: measured("outcomes"),
+    "gateway": lambda: measured("gateway"),
+    "gateway-streams": lambda: measured("gateway", "streams"),
+    "gateway-kills": lambda: measured("gateway", "kills"),
 }
 TEXTS: Final[dict[str, Callable[[], str]]] = {
     f"{name}-where": lambda name=name: where(name)
-    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes")
+    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes", "gateway")
 }

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 FILE: Final = Path(__file__).resolve().parent.parent / "helm/conference-pipeline/dashboards/conference-pipeline.json"
 WIDTH, HEIGHT, COLUMNS = 8, 7, 24
 PICKED: Final = 'namespace=~"$namespace", job=~"$job"'
-"""Selects the workers of the variables; an absent label counts as empty, and `.*` matches it."""
+"""Selects the processes of the variables; an absent label counts as empty, and `.*` matches it."""
 
 
 class Panel(NamedTuple):
@@ -36,6 +36,11 @@ def _quantiles(metric: str) -> dict[str, str]:
         f"p{share}": f"histogram_quantile(0.{share}, sum by (le) (rate({metric}_bucket{{#}}[$__rate_interval])))"
         for share in (50, 99)
     }
+
+
+def _rate_by_two(metric: str, first: str, second: str) -> dict[str, str]:
+    by = f"{first}, {second}"
+    return {f"{{{{{first}}}}} {{{{{second}}}}}": f"sum by ({by}) (rate({metric}{{#}}[$__rate_interval]))"}
 
 
 def _each(metric: str) -> dict[str, str]:
@@ -183,6 +188,108 @@ ROWS: Final[dict[str, list[Panel]]] = {
             True,
         ),
     ],
+    "Gateways": [
+        Panel(
+            "Requests",
+            "ops",
+            _rate_by_two("gateway_requests_total", "endpoint", "status"),
+            "Requests answered, by endpoint and status.",
+            True,
+        ),
+        Panel("Answers", "s", _quantiles("gateway_request_seconds"), "Time from a request to its answer."),
+        Panel("Signals written", "ops", _rate("gateway_signals_total", "type"), "Signals of requests, by type.", True),
+        Panel(
+            "Under way",
+            "short",
+            {
+                "{{instance}} requests": "gateway_pending_operations{#}",
+                "{{instance}} streams": "gateway_streams{#}",
+            },
+            "Requests whose outcome is not known yet, and open event streams.",
+        ),
+        Panel(
+            "Event streams",
+            "ops",
+            {
+                "events": "sum(rate(gateway_stream_events_total{#}[$__rate_interval]))",
+                "ended, too slow": "sum(rate(gateway_slow_streams_total{#}[$__rate_interval]))",
+            },
+            "Events written to streams, and streams that were ended because their client was too slow.",
+        ),
+        Panel(
+            "State",
+            "short",
+            {
+                "view stale": "max(gateway_view_stale{#})",
+                "apps file broken": "max(gateway_apps_file_broken{#})",
+                "nodes announced": "max(gateway_nodes{#})",
+                "nodes lost": "max(gateway_lost_nodes{#})",
+                "rooms": "max(gateway_rooms{#})",
+                "gateways": "count(gateway_build_info{#})",
+            },
+            "What the gateways know. A stale view answers nothing.",
+        ),
+    ],
+    "Engine bridges": [
+        Panel("Engine events", "ops", _rate("bridge_signals_total", "type"), "Signals of the engines, by type.", True),
+        Panel(
+            "Commands",
+            "ops",
+            _rate_by_two("bridge_commands_total", "command", "result"),
+            "Commands given to engines, by name and result.",
+            True,
+        ),
+        Panel(
+            "Queue",
+            "bytes",
+            {"{{instance}}": "bridge_waiting_bytes{#}"},
+            "Bytes of signals that Kafka has not acknowledged; at 64 MiB the bridge stops reading its engine.",
+        ),
+        Panel(
+            "Waiting signals",
+            "short",
+            {
+                "{{instance}}": "bridge_waiting_signals{#}",
+                "queue full": "sum(increase(bridge_queue_full_total{#}[$__rate_interval]))",
+            },
+            "Signals that Kafka has not acknowledged.",
+        ),
+        Panel(
+            "Engines",
+            "s",
+            {
+                "{{instance}} away": "bridge_engine_away_seconds{#}",
+                "{{instance}} last event": "bridge_last_signal_seconds{#}",
+            },
+            "Seconds for which an engine can't be reached, and since its last event.",
+        ),
+        Panel(
+            "Mismatches",
+            "short",
+            {
+                "{{kind}}": "sum by (kind) (increase(bridge_mismatches_total{#}[$__rate_interval]))",
+                "repaired": "sum(increase(bridge_audit_repairs_total{#}[$__rate_interval]))",
+            },
+            "Differences between engine and rooms that audits found.",
+        ),
+        Panel(
+            "Audits",
+            "short",
+            {
+                "completed": "sum(increase(bridge_audits_total{#}[$__rate_interval]))",
+                "given up": "sum(increase(bridge_failed_audits_total{#}[$__rate_interval]))",
+                "before time": "sum(increase(bridge_doubts_total{#}[$__rate_interval]))",
+                "connections": "sum(increase(bridge_engine_connections_total{#}[$__rate_interval]))",
+            },
+            "Audits, reasons for one before time, and connections to engines.",
+        ),
+        Panel(
+            "Nodes",
+            "short",
+            {"bridges": "count(bridge_build_info{#})", "lost nodes": "max(bridge_lost_nodes{#})"},
+            "Bridges that are scraped, and nodes that were announced and are not any more.",
+        ),
+    ],
 }
 
 
@@ -233,7 +340,8 @@ def _panels() -> list[dict[str, Any]]:
 
 
 def _variable(name: str, within: str) -> dict[str, Any]:
-    query = f"label_values(pipeline_build_info{within}, {name})"
+    selector = ", ".join(filter(None, ('__name__=~"(pipeline|gateway|bridge)_build_info"', within)))
+    query = f"label_values({{{selector}}}, {name})"
     return {
         "name": name,
         "type": "query",
@@ -250,7 +358,7 @@ def _variable(name: str, within: str) -> dict[str, Any]:
 def dashboard() -> dict[str, Any]:
     """Return the dashboard in the format of Grafana 10 and later."""
     source = {"name": "datasource", "type": "datasource", "query": "prometheus", "refresh": 1}
-    within = '{namespace=~"$namespace"}'
+    within = 'namespace=~"$namespace"'
     return {
         "uid": "conference-pipeline",
         "title": "Conference pipeline",

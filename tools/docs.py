@@ -34,6 +34,7 @@ from markdown import paragraph, table
 from pydantic import SecretStr
 
 from pipeline.core.decision import NoOp, Rejection
+from pipeline.engines.counts import BridgeMetrics
 from pipeline.metrics import Metrics
 from pipeline.model.events import EVENTS
 from pipeline.model.signals import SIGNALS
@@ -295,6 +296,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     **capacity.TEXTS,
     **peers.TEXTS,
     **http_docs.sections(settings, metrics),
+    "bridge-metrics": lambda: metrics(BridgeMetrics()),
 }
 
 

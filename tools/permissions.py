@@ -16,6 +16,7 @@ GROUP: Final = "my-consumers"
 ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
     "worker": ("`worker`", lambda: acls.worker(DEFAULTS)),
     "setup": ("`setup`", lambda: acls.setup(DEFAULTS)),
+    "doctor": ("`doctor`, in addition to those of a worker", lambda: acls.doctor(DEFAULTS)),
     "producer": ("A producer of signals, `send`", lambda: acls.producer(DEFAULTS)),
     "consumer": (f"A consumer of events in the group `{GROUP}`", lambda: acls.consumer(DEFAULTS, GROUP)),
     "viewer": ("The rooms view, `rooms`", lambda: acls.viewer(DEFAULTS)),
@@ -23,6 +24,7 @@ ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
         "`signal`, which sends one and shows its outcome",
         lambda: acls.producer(DEFAULTS) + acls.outcomes(DEFAULTS),
     ),
+    "gateway": ("A gateway, `gateway`", lambda: acls.gateway(DEFAULTS)),
     "bridge": ("An engine bridge of node `n1`", lambda: acls.bridge(DEFAULTS, "conference-bridge-n1")),
 }
 """User name in the examples to title and permissions."""

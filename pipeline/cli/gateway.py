@@ -40,10 +40,11 @@ def serve(context: typer.Context) -> None:
         from pipeline.gateway.process import main
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is missing: pip install 'conference-pipeline[web]'") from None
-    from pipeline.gateway.settings import load_gateway
+    from pipeline.gateway.settings import load_gateway, warnings_gateway
 
     warnings: list[str] = []
     settings, own = server_settings(warnings.append), load_gateway()
+    warnings += warnings_gateway()
     configure(settings)
     for warning in warnings:
         structlog.get_logger("settings").warning(warning)

@@ -80,6 +80,7 @@ class Auditor:
                 async with asyncio.timeout(CAUGHT_UP_SECONDS):
                     await self.audit()
             except (EngineAwayError, StaleViewError, KafkaError, TimeoutError) as error:
+                self._metrics.failed_audits.inc()
                 self._notice(f"no audit: {error or 'the view does not catch up'}")
                 await asyncio.sleep(LOOK_SECONDS)
                 if self._engine.away_since is None:
@@ -93,6 +94,7 @@ class Auditor:
             await asyncio.sleep(LOOK_SECONDS)
             second = await self._look()
         for one in both(first.found, second.found):
+            self._metrics.mismatches.labels(one.kind).inc()
             subject = "" if one.kind in OF_PLAYBACK else one.subject
             if self._queue.touched(one.room_id, subject, first.mark):
                 continue
@@ -133,10 +135,13 @@ class Auditor:
 
     async def watch(self) -> None:
         """Let everyone leave while the engine stays away, until cancelled."""
-        reported = 0.0
+        reported, was_away = 0.0, True
         while True:
             await asyncio.sleep(POLL_SECONDS)
             since, now = self._engine.away_since, time.monotonic()
+            if since is None and was_away:
+                self._metrics.connections.inc()
+            was_away = since is not None
             if since is None or now - since < self._away_seconds or now - reported < AUDIT_SECONDS:
                 continue
             try:

@@ -137,6 +137,7 @@ class Bridge:
         """Take the signals of the engine's events."""
         listed = list(signals)
         if not self.queue.put(listed):
+            self.metrics.queue_full.inc()
             return False
         for one in listed:
             self.metrics.signals.labels(one.TYPE).inc()
@@ -170,6 +171,8 @@ class Bridge:
         """Set the gauges to their current values."""
         now, away = time.monotonic(), self._engine.away_since
         self.metrics.waiting.set(self.queue.waiting)
+        self.metrics.waiting_signals.set(self.queue.count)
+        self.metrics.lost_nodes.set(self._claim.lost_nodes())
         self.metrics.silent.set(now - self.queue.last_put)
         self.metrics.away.set(0 if away is None else now - away)
 

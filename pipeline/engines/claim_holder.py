@@ -29,6 +29,8 @@ from pipeline.view.follower import Notice
 READ_SECONDS: Final = 0.5
 """Seconds between two readings of the end."""
 RETRY_SECONDS: Final = 1.0
+LOST_SECONDS: Final = 30
+"""Seconds after its last record for which a node counts as announced."""
 Describe = Callable[[], Engine]
 """Returns the record of the bridge; its epoch is filled in."""
 
@@ -73,6 +75,11 @@ class ClaimHolder:
                 self.last.pop(record.key, None)
             else:
                 self.last[record.key] = (record.time, value)
+
+    def lost_nodes(self) -> int:
+        """Return how many nodes were announced and are not any more."""
+        oldest = self.broker_time() - LOST_SECONDS * 1_000_000
+        return sum(appended < oldest for appended, _ in self.last.values())
 
     def broker_time(self) -> int:
         """Return the broker's clock in microseconds, as far as the last acknowledgement tells it."""

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.model.records import Engine
 from pipeline.settings import Settings
+from pipeline.topics import MEDIA
 from pipeline.view import RoomsView
 from pipeline.view.follower import Notice
 
@@ -43,7 +44,7 @@ async def retire(settings: Settings, node: Node, notice: Notice) -> int:
             finally:
                 reading.cancel()
         signals = orphans(view, node, time.time_ns() // 1000)
-        async with SignalProducer(settings, avro=True, keep_order=False) as producer:
+        async with SignalProducer(settings, avro=True, keep_order=False, written=(MEDIA,)) as producer:
             for future in [await producer.send(one, b"") for one in signals]:
                 await future
         if before is not None:

@@ -17,6 +17,7 @@ from pipeline.kafka.schema_registry import RegistryDownError
 from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.model.signals import MediaSignal
 from pipeline.settings import Settings
+from pipeline.topics import MEDIA
 
 MAX_BYTES: Final = 64 << 20
 """Signals that wait, in bytes of memory, roughly."""
@@ -78,6 +79,11 @@ class SignalQueue:
         """The bytes that wait."""
         return self._bytes
 
+    @property
+    def count(self) -> int:
+        """The signals that wait."""
+        return len(self._waiting)
+
     def touched(self, room_id: str, subject: str, mark: int) -> bool:
         """Return whether a signal of this member (of the room's playback: "") was put since `mark`."""
         return self._touched.get((room_id, subject), 0) > mark
@@ -101,7 +107,8 @@ class SignalQueue:
         while True:
             self._sent = 0
             try:
-                async with SignalProducer(self._settings, avro=True, keep_order=False, linger_ms=0) as producer:
+                made = SignalProducer(self._settings, avro=True, keep_order=False, linger_ms=0, written=(MEDIA,))
+                async with made as producer:
                     await self._run(producer)
             except* (KafkaError, UnavailableError, RegistryDownError) as errors:
                 self._notice(f"sending signals again: {errors.exceptions[0]}")

@@ -146,7 +146,7 @@ class Api:
     ) -> Response:
         headers, uid = request.headers, None if body is None else body.command_uid
         wait = wait_seconds(headers.getlist("prefer"), self._settings.wait_seconds)
-        node = self._rooms.emptier_node() if created else "local"
+        node = self._rooms.nodes.emptier() if created else "local"
         given = headers.getlist("idempotency-key")
         one = read_operation(request.state.app, f"{kind}/{path_id}", given, uid, node)
         fields = {} if body is None else body.model_dump(exclude={"command_uid"})

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pipeline.errors import PipelineError
-from pipeline.gateway import bodies
+from pipeline.gateway import bodies, docs_page
 from pipeline.gateway.api import Api
 from pipeline.gateway.guard import answer
 from pipeline.gateway.problems import REJECTED, Problem, unavailable
@@ -32,11 +32,12 @@ MEANINGS: Final = {
     422: "The key was used with another body: `key_reused`.",
     429: "Too many requests: `too_many_requests`, `too_soon`. `Retry-After` says when.",
     500: "A dead letter, whose place is in `detail`: `dead_letter`. A fault of the gateway: `internal`.",
+    501: "The engine of the room's node can't do this: `engine_cannot`. Nothing was written.",
     503: "The view is stale or Kafka is away: `unavailable`. Certainly nothing was written.",
 }
 """Status of an error → its meaning."""
 ALWAYS: Final = (400, 401, 429, 500, 503)
-COMMAND: Final = (*ALWAYS, 404, 408, 409, 413, 415, 422)
+COMMAND: Final = (*ALWAYS, 404, 408, 409, 413, 415, 422, 501)
 
 
 def make_app(api: Api) -> FastAPI:
@@ -45,10 +46,16 @@ def make_app(api: Api) -> FastAPI:
         title="Conference gateway",
         version=package_version(),
         summary="Requests of apps to conference rooms, and the events that follow.",
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
     _add_routes(app, api)
+
+    async def docs(_: Request) -> Response:
+        return Response(docs_page.render(app.openapi()), headers=docs_page.HEADERS, media_type="text/html")
+
+    app.add_route("/docs", docs, include_in_schema=False)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(PipelineError, _on_stale)
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Final, Self
 
+from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline import topics
@@ -24,6 +25,9 @@ from pipeline.model.events import EVENTS
 from pipeline.settings import Settings
 from pipeline.view.follower import Follower, Notice, learn_schemas
 
+IDLE_SECONDS: Final = 0.5
+"""Seconds between two readings while no stream is open."""
+LIVE_SECONDS: Final = 5.0
 MAX_QUEUE: Final = 1000
 """Events that wait for a client; one more ends its stream, which the client resumes."""
 
@@ -94,6 +98,8 @@ class EventFeed:
         self._follower = Follower(settings, self._apply, self._bad_batch, notice)
         self._offsets = LogOffsets(settings)
         self._subscribers: dict[str, set[Subscriber]] = {}
+        self._readers = 0
+        self._wanted, self._is_live = asyncio.Event(), False
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -119,6 +125,10 @@ class EventFeed:
     async def run(self) -> None:
         """Read until cancelled. Raises KafkaError, also when events were deleted before they were read."""
         while True:
+            if not self._readers:  # a fetch costs as much as a request
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._wanted.wait()
             await self._follower.turn()
             # Markers move the position without an event.
             for tp, offset in self._follower.positions.items():
@@ -146,9 +156,25 @@ class EventFeed:
         """The id of the present position."""
         return to_text(self.topic_id, self._positions)
 
-    async def reached(self, positions: Mapping[int, int]) -> None:
-        """Wait until the feed is at least at these positions."""
-        await self._follower.until(lambda: all(self._positions[number] >= at for number, at in positions.items()))
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Read without pauses during the block. It begins when what was written before is read, or after 5 s."""
+        self._readers += 1
+        self._wanted.set()
+        try:
+            if not self._is_live:
+                with contextlib.suppress(TimeoutError, Errors.KafkaError):
+                    async with asyncio.timeout(LIVE_SECONDS):
+                        ends = await self._offsets.stable(list(self._follower.positions))
+                        read = self._follower
+                        await read.until(lambda: all(read.positions[tp] >= end for tp, end in ends.items()))
+                self._is_live = True
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._wanted.clear()
+                self._is_live = False
 
     def add(self, subscriber: Subscriber) -> None:
         """Give a subscriber the events from now on."""

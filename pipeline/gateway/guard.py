@@ -57,7 +57,9 @@ class Guard:
             # h11 limits only a head that comes in parts.
             if len(path) + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
                 raise Problem(400, "invalid_request", f"the head of a request may have {HEAD_BYTES} bytes")
-            if path not in OPEN_PATHS:
+            if path in OPEN_PATHS:
+                self._limit_address(scope)
+            else:
                 inner["state"]["app"], inner["state"]["limits"] = self._caller(scope)
             if scope["method"] not in ("GET", "HEAD"):
                 receive = await self._with_body(scope, receive)
@@ -78,14 +80,18 @@ class Guard:
         app_id, key = _single(scope, b"x-app-id"), _single(scope, b"x-api-key")
         app = None if app_id is None or key is None else self._apps.find(app_id, key)
         if app is None or app_id is None:
-            if left := self._addresses.take(self._address(scope), self._settings.anonymous_rate, now):
-                raise Problem(429, "too_many_requests", "too many requests without a valid key", retry=left)
+            self._limit_address(scope)
             if app_id is not None and not APP_ID.fullmatch(app_id):
                 raise Problem(400, "invalid_request", "X-App-ID must be 1-64 letters, digits, _ or -")
             raise Problem(401, "unauthorized", "X-App-ID and X-API-Key must name an app and a key of it")
         if left := self._rates.take(app_id, app.requests_per_second or self._settings.app_rate, now):
             raise Problem(429, "too_many_requests", "the app has sent too many requests", retry=left)
         return app_id, app
+
+    def _limit_address(self, scope: Scope) -> None:
+        """Count a request without a valid key. Raises Problem."""
+        if left := self._addresses.take(self._address(scope), self._settings.anonymous_rate, time.monotonic()):
+            raise Problem(429, "too_many_requests", "too many requests without a valid key", retry=left)
 
     def _address(self, scope: Scope) -> str:
         """Return the client's address: the last in X-Forwarded-For that is not a trusted proxy."""

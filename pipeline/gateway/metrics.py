@@ -28,6 +28,8 @@ class GatewayMetrics:
         self.slow = counter("slow_streams_total", "Event streams ended because their client read too slowly.")
         self.stale = gauge("view_stale", "1 while the rooms view is not current, so that requests get 503.")
         self.rooms = gauge("rooms", "Rooms in the view.")
+        self.nodes = gauge("nodes", "Engine nodes that their bridges have announced within the last 30 s.")
+        self.lost_nodes = gauge("lost_nodes", "Engine nodes that were announced and are not any more.")
         self.apps_broken = gauge("apps_file_broken", "1 while the apps file is broken and the last good one is used.")
         self.build = gauge(
             "build_info", "Always 1; the labels have the versions of the package and of Python.", ["version", "python"]

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import structlog
 from aiokafka import errors as Errors
 
+from pipeline import topics
 from pipeline.errors import ConfigError, FatalError, PipelineError, UnavailableError
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
@@ -22,6 +23,7 @@ from pipeline.gateway.apps import Apps
 from pipeline.gateway.event_feed import EventFeed
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.metrics import GatewayMetrics
+from pipeline.gateway.nodes import Nodes
 from pipeline.gateway.operations import FOLLOW_SECONDS, Operations
 from pipeline.gateway.rooms import Rooms
 from pipeline.gateway.server import ApiServer
@@ -36,7 +38,7 @@ from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.management import HttpServer
 from pipeline.metrics import package_version
 from pipeline.settings import Settings
-from pipeline.view import Outcomes, RoomsView
+from pipeline.view import EnginesView, Outcomes, RoomsView
 
 RETRY_SECONDS: Final = 1.0
 log = structlog.get_logger("gateway")
@@ -46,6 +48,7 @@ class Parts(NamedTuple):
     """What a gateway reads from and writes to."""
 
     view: RoomsView
+    engines: EnginesView
     outcomes: Outcomes
     producer: SignalProducer
     sessions: SessionCheck
@@ -61,6 +64,7 @@ class Gateway:
         self._apps = Apps(own.apps_file)
         self._waiting_for = "starting"
         self._view: RoomsView | None = None
+        self._engines: EnginesView | None = None
         self._operations: Operations | None = None
 
     # --- health ----------------------------------------------------------------------------------------------
@@ -78,6 +82,10 @@ class Gateway:
         if self._view is not None:
             self._metrics.stale.set(self._view.stale)
             self._metrics.rooms.set(0 if self._view.stale else self._view.counts.rooms)
+        if self._engines is not None:
+            nodes = len(self._engines.announced)
+            self._metrics.nodes.set(nodes)
+            self._metrics.lost_nodes.set(len(self._engines.last) - nodes)
         if self._operations is not None:
             self._metrics.pending.set(self._operations.pending)
 
@@ -115,14 +123,17 @@ class Gateway:
         self._waiting_for = "the rooms and the outcomes of the last 10 minutes are being read"
         async with contextlib.AsyncExitStack() as opened:
             view = await opened.enter_async_context(RoomsView(self._settings, log.warning, sessions=True))
+            engines = await opened.enter_async_context(EnginesView(self._settings, log.warning))
             outcomes = await opened.enter_async_context(
                 Outcomes(self._settings, keep=FOLLOW_SECONDS, back=FOLLOW_SECONDS, notice=log.warning)
             )
-            producer = await opened.enter_async_context(SignalProducer(self._settings, keep_order=False, linger_ms=0))
+            producer = await opened.enter_async_context(
+                SignalProducer(self._settings, keep_order=False, linger_ms=0, written=(topics.API,))
+            )
             sessions = await opened.enter_async_context(SessionCheck(self._own.session_check_url))
             feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics.slow.inc))
-            await asyncio.gather(view.loaded(), outcomes.loaded())
-            await self._serve(stop, Parts(view, outcomes, producer, sessions, feed))
+            await asyncio.gather(view.loaded(), engines.loaded(), outcomes.loaded())
+            await self._serve(stop, Parts(view, engines, outcomes, producer, sessions, feed))
 
     async def _wait_for_servers(self) -> None:
         """Wait until Kafka has the topics for this gateway. Raises ConfigError."""
@@ -141,10 +152,10 @@ class Gateway:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _serve(self, stop: asyncio.Event, parts: Parts) -> None:
-        view, outcomes, producer, sessions, feed = parts
-        rooms = Rooms(view, self._own, sessions)
+        view, engines, outcomes, producer, sessions, feed = parts
+        rooms = Rooms(view, self._own, sessions, Nodes(engines, view, self._own))
         operations = Operations(view, outcomes, producer, self._metrics, self._own.max_pending, rooms.settled)
-        self._view, self._operations = view, operations
+        self._view, self._engines, self._operations = view, engines, operations
         streams = Streams(feed, self._own, self._metrics)
         app = make_app(Api(rooms, operations, outcomes, streams, self._own))
         server = ApiServer(Guard(app, self._apps, self._own, self._metrics), self._own)
@@ -152,7 +163,7 @@ class Gateway:
             "names": rooms.names.follow(),
             "events": feed.run(),
             "apps": self._apps.watch(log.warning),
-            "readers": _raise_failure(view, outcomes),
+            "readers": _raise_failure(view, engines, outcomes),
         }
         tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -174,11 +185,11 @@ class Gateway:
             task.result()
 
 
-async def _raise_failure(view: RoomsView, outcomes: Outcomes) -> None:
+async def _raise_failure(*readers: RoomsView | EnginesView | Outcomes) -> None:
     """Wait until a reader has ended, and raise why."""
     while True:
         await asyncio.sleep(RETRY_SECONDS)
-        for reader in (view, outcomes):
+        for reader in readers:
             if reader.failure is not None:
                 raise FatalError(f"{type(reader).__name__} has ended: {reader.failure}: restart the gateway")
 

@@ -7,10 +7,10 @@ import heapq
 import time
 from typing import Any, Final
 
-from pipeline.gateway.identity import Operation, node_of_key
+from pipeline.gateway.identity import Operation
 from pipeline.gateway.limits import Cooldowns
 from pipeline.gateway.names import Names
-from pipeline.gateway.placement import emptier, rendezvous
+from pipeline.gateway.nodes import Nodes
 from pipeline.gateway.problems import Problem, rejected
 from pipeline.gateway.sessions import SessionCheck
 from pipeline.gateway.settings import GatewaySettings
@@ -30,8 +30,8 @@ GROUPS: Final = {
 class Rooms:
     """The rooms as the apps may see and change them."""
 
-    def __init__(self, view: RoomsView, settings: GatewaySettings, sessions: SessionCheck) -> None:
-        self._view, self._settings, self._sessions = view, settings, sessions
+    def __init__(self, view: RoomsView, settings: GatewaySettings, sessions: SessionCheck, nodes: Nodes) -> None:
+        self._view, self._settings, self._sessions, self.nodes = view, settings, sessions, nodes
         self.names = Names(view)
         self._cooldowns = Cooldowns()
 
@@ -89,22 +89,10 @@ class Rooms:
 
     # --- before a signal -------------------------------------------------------------------------------------
 
-    def new_id(self, operation: Operation) -> str:
-        """Return the id of the room that an operation creates."""
-        nodes, wanted = self._settings.node_names, operation.room_uuid
-        for node in (*nodes, *self._view.nodes):
-            if self._view.room(f"{node}-room-{wanted}") is not None:
-                return f"{node}-room-{wanted}"
-        named = node_of_key(operation.key)
-        return f"{named if named in nodes else rendezvous(nodes, wanted)}-room-{wanted}"
-
-    def emptier_node(self) -> str:
-        """Return the node for a new room whose request has no key."""
-        return emptier(self._settings.node_names, {} if self._view.stale else self._view.nodes)
-
     async def check_create(self, operation: Operation, app: str, name: str) -> tuple[str, dict[str, Any]]:
         """Return the room_id and the fields of a create. Raises Problem if the app has a room with that name."""
-        room_id = self.new_id(operation)
+        room_id = self.nodes.new_room(operation)
+        self.nodes.check("conference.create", room_id)
         for one in self.names.find(app, name):
             if one.endswith(f"-room-{operation.room_uuid}") or operation.repeat:
                 continue
@@ -118,6 +106,7 @@ class Rooms:
     ) -> tuple[str, dict[str, Any]]:
         """Return the room_id and the fields of a command to a room. Raises Problem."""
         await self.owned(room_id, app)
+        self.nodes.check(kind, room_id)
         if kind == "conference.play":
             self._cool(operation, f"play {room_id}", self._settings.play_cooldown)
         elif kind != "conference.destroy":
@@ -129,6 +118,7 @@ class Rooms:
     ) -> tuple[str, dict[str, Any]]:
         """Return the room_id and the fields of a command to a session. Raises Problem."""
         await self.owned(room_id, app)
+        self.nodes.check(kind, room_id)
         for other in self._foreign(session, app):
             await self._view.read_end(self.partition(other))
         if self._foreign(session, app) or not await self._sessions.allows(app, session):

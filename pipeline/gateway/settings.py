@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -11,6 +13,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import ConfigError
+from pipeline.settings import warnings
 
 NODE: Final = r"[A-Za-z0-9]{1,32}"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,7 +37,7 @@ class GatewaySettings(BaseSettings):
     apps_file: str = _env("GATEWAY_APPS_FILE", "")
     """TOML file with the apps and the SHA-256 of their keys. Required. It is read again when it changes."""
     nodes: str = _env("GATEWAY_NODES", "", pattern=rf"^({NODE}(,{NODE})*)?$")
-    """Media nodes for new rooms, as `NODE,NODE`. Default: `local`."""
+    """Media nodes for new rooms while no bridge announces one, as `NODE,NODE`. Default: `local`."""
     trusted_proxies: str = _env("GATEWAY_TRUSTED_PROXIES", "")
     """Networks of proxies whose `X-Forwarded-For` names the client, as `10.0.0.0/8,192.0.2.7`."""
     session_check_url: str = _env("GATEWAY_SESSION_CHECK_URL", "", pattern=r"^(https?://\S+)?$")
@@ -104,3 +107,8 @@ def load_gateway(**overrides: Any) -> GatewaySettings:
     if not found.apps_file:
         raise ConfigError("GATEWAY_APPS_FILE is not set: make a key with `conference-pipeline gateway key APP`")
     return found
+
+
+def warnings_gateway(environ: Iterable[str] = os.environ) -> list[str]:
+    """Return a line for each GATEWAY_ variable that has no effect and resembles a setting."""
+    return warnings([name for name in environ if name.upper().startswith("GATEWAY_")], VARIABLES.values())

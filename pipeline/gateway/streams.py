@@ -54,13 +54,14 @@ class Streams:
         self._open[subscriber.app] += 1
         self._metrics.streams.inc()
         try:
-            if positions is not None:
-                async for part in self._resumed(subscriber, positions):
+            async with self._feed.reading():
+                if positions is not None:
+                    async for part in self._resumed(subscriber, positions):
+                        yield part
+                self._feed.add(subscriber)
+                yield _comment(self._feed.id)
+                async for part in self._live(subscriber):
                     yield part
-            self._feed.add(subscriber)
-            yield _comment(self._feed.id)
-            async for part in self._live(subscriber):
-                yield part
         finally:
             self._feed.remove(subscriber)
             self._metrics.streams.dec()

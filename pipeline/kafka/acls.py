@@ -81,9 +81,9 @@ def setup(settings: Settings) -> list[Acl]:
     return [Acl("topic", name, operation, why) for name in names for operation, why in reasons]
 
 
-def producer(settings: Settings) -> list[Acl]:
-    """Return the permissions of `send`, or of another producer of signals, which may need only one of the topics."""
-    names = [topic.full_name(settings.topic_prefix) for topic in topics.SIGNAL_TOPICS]
+def producer(settings: Settings, written: Iterable[topics.Topic] = topics.SIGNAL_TOPICS) -> list[Acl]:
+    """Return the permissions of `send`, or of another producer of signals to these topics."""
+    names = [topic.full_name(settings.topic_prefix) for topic in written]
     return [Acl("topic", name, "Write", "to send signals; includes idempotent writes") for name in names]
 
 
@@ -112,7 +112,13 @@ def reader(settings: Settings, read: Iterable[topics.Topic]) -> list[Acl]:
 def gateway(settings: Settings) -> list[Acl]:
     """Return the permissions of a gateway."""
     write = Acl("topic", topics.API.full_name(settings.topic_prefix), "Write", "to send signals")
-    return [write, *viewer(settings), *outcomes(settings)]
+    engines = Acl("topic", topics.ENGINES.full_name(settings.topic_prefix), "Read", "to see the nodes of bridges")
+    return [write, *viewer(settings), *outcomes(settings), engines]
+
+
+def doctor(settings: Settings) -> list[Acl]:
+    """Return what `doctor` needs in addition to the permissions of a worker."""
+    return [Acl("topic", topics.ENGINES.full_name(settings.topic_prefix), "Read", "to see the nodes of bridges")]
 
 
 def bridge(settings: Settings, group: str) -> list[Acl]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -13,7 +14,7 @@ from pipeline.kafka.oauth import client_options
 from pipeline.model import framing
 from pipeline.model.signals import AnySignal
 from pipeline.settings import Settings
-from pipeline.topics import signal_topics
+from pipeline.topics import SIGNAL_TOPICS, Topic, signal_topics
 
 PRODUCER_OPTIONS: Final[dict[str, Any]] = {
     "acks": "all",
@@ -35,12 +36,22 @@ class SignalProducer:
         keep_order: append a room's signals on the two topics in the order of the calls, each in a later millisecond
             than the one before on the other topic: the workers merge the topics by append time.
         linger_ms: milliseconds to wait for more signals of a batch.
+        written: the topics of the signals that it will send; it needs the permission to write to these only.
 
     Entering raises ConfigError, KafkaError; with `avro` also RegistryDownError.
     """
 
-    def __init__(self, settings: Settings, *, avro: bool = False, keep_order: bool = True, linger_ms: int = 5) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        avro: bool = False,
+        keep_order: bool = True,
+        linger_ms: int = 5,
+        written: Collection[Topic] = SIGNAL_TOPICS,
+    ) -> None:
         self._settings, self._avro, self._keep_order, self._linger_ms = settings, avro, keep_order, linger_ms
+        self._written = written
         self._topics = signal_topics(settings.topic_prefix)
         self._schema_ids: dict[str, int] = {}
         self._last_topic: dict[str, str] = {}  # room id → topic of its signals since the last flush
@@ -55,10 +66,10 @@ class SignalProducer:
             **client_options(self._settings), **PRODUCER_OPTIONS, linger_ms=self._linger_ms
         )
         try:
-            await require_topics(self._settings, acls.producer(self._settings))
+            await require_topics(self._settings, acls.producer(self._settings, self._written))
             await self._producer.start()
-            for topic in self._topics.values():  # fetched now, so that the first signal needs no round trip
-                await self._producer.partitions_for(topic)
+            for topic in self._written:  # fetched now, so that the first signal needs no round trip
+                await self._producer.partitions_for(topic.full_name(self._settings.topic_prefix))
         except BaseException:
             await self._producer.stop()
             raise

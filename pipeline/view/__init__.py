@@ -9,9 +9,21 @@ async with RoomsView(settings) as view, Outcomes(settings) as outcomes:
     room, members = view.room(signal.room_id), view.members(signal.room_id)
 """
 
+from pipeline.view.engines_view import EnginesView
 from pipeline.view.outcomes import Outcomes, place_of
 from pipeline.view.rooms_view import RoomsView, StaleViewError
 from pipeline.view.tables.outcomes_table import REPEATED, Outcome, Place
 from pipeline.view.tables.rooms_table import Counts, node_of
 
-__all__ = ["REPEATED", "Counts", "Outcome", "Outcomes", "Place", "RoomsView", "StaleViewError", "node_of", "place_of"]
+__all__ = [
+    "REPEATED",
+    "Counts",
+    "EnginesView",
+    "Outcome",
+    "Outcomes",
+    "Place",
+    "RoomsView",
+    "StaleViewError",
+    "node_of",
+    "place_of",
+]

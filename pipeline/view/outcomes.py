@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, Self
 
 from aiokafka import errors as Errors
@@ -23,6 +24,7 @@ from pipeline.settings import Settings
 from pipeline.view.follower import RETRY_SECONDS, Follower, LogEnds, Notice, learn_schemas
 from pipeline.view.tables.outcomes_table import KEEP_SECONDS, REPEATED, Outcome, OutcomesTable, Place
 
+Offsets = dict[TopicPartition, int]
 EXPIRE_SECONDS: Final = 1.0
 """Seconds between two looks for outcomes that are too old."""
 
@@ -54,7 +56,9 @@ class Outcomes:
         names = topics.signal_topics(settings.topic_prefix)
         self._table = OutcomesTable(names.values() if media else [names["api"]], keep)
         self._dead = topics.DEAD.full_name(settings.topic_prefix)
-        self._follower = Follower(settings, self._apply, self._bad_batch, notice)
+        self._events = topics.EVENTS.full_name(settings.topic_prefix)
+        # A response has all partitions of its request: those that rarely have records would make each one large.
+        self._frequent, self._rare = (Follower(settings, self._apply, self._bad_batch, notice) for _ in range(2))
         self._waiting: dict[Place, set[asyncio.Future[Outcome]]] = {}
         self._named: dict[str, set[asyncio.Future[Outcome]]] = {}
         """The same by signal_id."""
@@ -68,8 +72,9 @@ class Outcomes:
         async with contextlib.AsyncExitStack() as opened:
             self._registry: Registry = await opened.enter_async_context(Registry(self._settings))
             opened.push_async_callback(self._offsets.stop)
-            opened.push_async_callback(self._follower.stop)
-            await asyncio.gather(self._offsets.start(), self._follower.start())
+            opened.push_async_callback(self._frequent.stop)
+            opened.push_async_callback(self._rare.stop)
+            await asyncio.gather(self._offsets.start(), self._frequent.start(), self._rare.start())
             opened.push_async_callback(self._log_ends.stop)
             numbers = None if self._partitions is None else set(self._partitions)
             followed = [
@@ -78,50 +83,63 @@ class Outcomes:
                 for number in range(count)
                 if numbers is None or number in numbers
             ]
-            self._ends = await self._follower.consumer.end_offsets(followed)
-            self._follower.begin(await self._starts(followed))
-            self._task = asyncio.create_task(self._run())
+            self._ends = await self._frequent.consumer.end_offsets(followed)
+            for follower, starts in self._divided(await self._starts(followed)):
+                follower.begin(starts)
+            self._tasks = [asyncio.create_task(self._run(one)) for one in (self._frequent, self._rare)]
             opened.push_async_callback(self._cancel)
             self._open = opened.pop_all()
         return self
+
+    def _divided(self, offsets: Offsets) -> list[tuple[Follower, Offsets]]:
+        """Return the followers, each with those of the offsets that it follows."""
+        events = {tp: offset for tp, offset in offsets.items() if tp.topic == self._events}
+        others = {tp: offset for tp, offset in offsets.items() if tp.topic != self._events}
+        return [(self._frequent, events), (self._rare, others)]
+
+    async def _reached(self, offsets: Offsets) -> None:
+        """Wait until these offsets were read. Raises KafkaError, FatalError."""
+        for follower, ends in self._divided(offsets):
+            await follower.until(partial(_is_at, follower, ends))
 
     async def _starts(self, followed: list[TopicPartition]) -> dict[TopicPartition, int]:
         if not self._back:
             return dict(self._ends)
         since = int((time.time() - self._back) * 1000)
-        found = await self._follower.consumer.offsets_for_times(dict.fromkeys(followed, since))
+        found = await self._frequent.consumer.offsets_for_times(dict.fromkeys(followed, since))
         return {tp: self._ends[tp] if at is None else min(at.offset, self._ends[tp]) for tp, at in found.items()}
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
     async def _cancel(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fail(ConnectionError("the reader of outcomes was closed"))
 
-    async def _run(self) -> None:
+    async def _run(self, follower: Follower) -> None:
         checked = 0.0
         try:
             while True:
-                await self._turn()
+                await self._turn(follower)
                 now = time.monotonic()
                 if now - checked > EXPIRE_SECONDS:
                     self._table.expire(now)
                     checked = now
         except Exception as error:
-            self._follower.fail(error)
+            for one in (self._frequent, self._rare):
+                one.fail(error)
             self._fail(error)
 
-    async def _turn(self) -> None:
+    async def _turn(self, follower: Follower) -> None:
         """Take a turn. What was deleted unread is left out: then the outcomes of some signals stay unknown."""
         try:
-            await self._follower.turn()
+            await follower.turn()
         except Errors.OffsetOutOfRangeError as error:
             self._notice(f"records were deleted before they were read: {error}")
             await asyncio.sleep(RETRY_SECONDS)
-            partitions = list(self._follower.positions)
-            self._follower.begin(await self._follower.consumer.beginning_offsets(partitions))
+            follower.begin(await follower.consumer.beginning_offsets(list(follower.positions)))
         except Errors.KafkaError as error:
             if not error.retriable:
                 raise
@@ -169,8 +187,7 @@ class Outcomes:
 
     async def loaded(self) -> None:
         """Wait until everything has been read that was there on entering. Raises KafkaError, FatalError."""
-        positions = self._follower
-        await positions.until(lambda: all(positions.positions[tp] >= end for tp, end in self._ends.items()))
+        await self._reached(self._ends)
 
     async def outcome(self, place: Place) -> Outcome:
         """Wait for the outcome of the signal at this place. Set a time limit: nothing may come, and means nothing.
@@ -201,9 +218,7 @@ class Outcomes:
         Then a signal has no outcome that was there at the call, unless it is known. Raises KafkaError.
         """
         tps = [tp for tp in self._ends if partition in (None, tp.partition)]
-        ends = dict(zip(tps, await asyncio.gather(*map(self._log_ends.after_now, tps)), strict=True))
-        positions = self._follower
-        await positions.until(lambda: all(positions.positions.get(tp, -1) >= end for tp, end in ends.items()))
+        await self._reached(dict(zip(tps, await asyncio.gather(*map(self._log_ends.after_now, tps)), strict=True)))
 
     @property
     def failure(self) -> BaseException | None:
@@ -233,6 +248,10 @@ async def _resolved(waiting: dict[Any, set[asyncio.Future[Outcome]]], name: Any)
         waiting[name].discard(future)
         if not waiting[name]:
             del waiting[name]
+
+
+def _is_at(follower: Follower, ends: Offsets) -> bool:
+    return all(follower.positions.get(tp, -1) >= end for tp, end in ends.items())
 
 
 def _within(waiting: Iterable[Place], first: Place, last: int) -> list[Place]:

@@ -15,6 +15,8 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.engines.counts import BridgeMetrics
+from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.metrics import Metrics
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
@@ -42,8 +44,13 @@ KUBE_STATE = {
 
 def exported() -> dict[str, dict[str, set[str]]]:
     """Return sample name → label → values that exist at the start; a label without series yet has no values."""
-    metrics = Metrics()
     found: dict[str, dict[str, set[str]]] = {}
+    for metrics in (Metrics(), GatewayMetrics(), BridgeMetrics()):
+        _add_exported(metrics, found)
+    return found
+
+
+def _add_exported(metrics: Any, found: dict[str, dict[str, set[str]]]) -> None:
     for metric in vars(metrics).values():
         if labels := getattr(metric, "_labelnames", ()):
             family = metric.describe()[0]
@@ -53,7 +60,6 @@ def exported() -> dict[str, dict[str, set[str]]]:
             labels = found.setdefault(sample.name, {})
             for name, value in sample.labels.items():
                 labels.setdefault(name, set()).add(value)
-    return found
 
 
 EXPORTED = exported()
@@ -101,14 +107,16 @@ def test_alerts_query_exported_metrics(rule: dict[str, Any]) -> None:
 
 
 def test_runbook_has_one_section_per_alert() -> None:
-    text = (ROOT / "docs" / "howto" / "runbook.md").read_text()
+    pages = {name: (ROOT / "docs" / "howto" / f"{name}.md").read_text() for name in ("runbook", "runbook-edges")}
+    text = "\n".join(pages.values())
     named = [rule["alert"] for rule in RULES]
     sections = re.findall(r"^### (ConferencePipeline\w+)\n\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in sections] == named
     for _, section in sections:
         assert re.findall(r"^\*\*(\w+):\*\*", section, re.MULTILINE) == ["Means", "Look", "Do"]
     for rule in RULES:
-        assert rule["annotations"]["runbook_url"] == f"docs/howto/runbook.md#{rule['alert'].lower()}"
+        page = next(name for name, found in pages.items() if f"\n### {rule['alert']}\n" in found)
+        assert rule["annotations"]["runbook_url"] == f"docs/howto/{page}.md#{rule['alert'].lower()}"
 
 
 def test_promtool_tests_every_alert_with_its_texts() -> None:
@@ -143,7 +151,7 @@ def test_dashboard_shows_every_metric() -> None:
     shown = {name for query in QUERIES.values() for name in check(query.replace("$__rate_interval", "1m"))}
     samples = {name for name in EXPORTED if not name.endswith("_created")}
     unseen = families(samples) - families(shown)
-    assert {name for name in unseen if not name.startswith("pipeline_process_")} == set()
+    assert {name for name in unseen if "_process_" not in name} == set()
 
 
 def families(samples: set[str]) -> set[str]:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from pipeline.gateway.settings import GatewaySettings
 from pipeline.kafka import acls
 from pipeline.settings import Settings
 from pipeline.settings_rules import DERIVED, EFFECTIVE, REQUIRED
@@ -23,6 +24,7 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 TEMPLATES = "".join(path.read_text() for path in sorted((CHART / "templates").rglob("*")) if path.is_file())
 FIELDS = {field.validation_alias.choices[0]: field for field in Settings.model_fields.values()}  # type: ignore[union-attr]
+GATEWAY = {field.validation_alias.choices[0]: field for field in GatewaySettings.model_fields.values()}  # type: ignore[union-attr]
 
 VALUE_OF = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka.bootstrapServers",
@@ -42,10 +44,26 @@ VALUE_OF = {
     "KAFKA_SASL_MECHANISM": "kafka.sasl.mechanism",
     "KAFKA_SASL_USERNAME": "kafka.sasl.username",
     "KAFKA_SSL_VERIFY_HOSTNAME": "kafka.tls.verifyHostname",
+    "GATEWAY_HTTP_PORT": "gateway.port",
+    "GATEWAY_NODES": "gateway.nodes",
+    "GATEWAY_TRUSTED_PROXIES": "gateway.trustedProxies",
+    "GATEWAY_SESSION_CHECK_URL": "gateway.sessionCheckUrl",
+    "GATEWAY_WAIT_SECONDS": "gateway.waitSeconds",
+    "GATEWAY_APP_REQUESTS_PER_SECOND": "gateway.appRequestsPerSecond",
+    "GATEWAY_ANONYMOUS_REQUESTS_PER_SECOND": "gateway.anonymousRequestsPerSecond",
+    "GATEWAY_PLAY_COOLDOWN_SECONDS": "gateway.playCooldownSeconds",
+    "GATEWAY_CONTROL_COOLDOWN_SECONDS": "gateway.controlCooldownSeconds",
+    "GATEWAY_SESSION_COOLDOWN_SECONDS": "gateway.sessionCooldownSeconds",
+    "GATEWAY_MAX_BODY_BYTES": "gateway.maxBodyBytes",
+    "GATEWAY_MAX_CONNECTIONS": "gateway.maxConnections",
+    "GATEWAY_MAX_PENDING": "gateway.maxPending",
+    "GATEWAY_MAX_STREAMS": "gateway.maxStreams",
+    "GATEWAY_APP_STREAMS": "gateway.appStreams",
+    "GATEWAY_REPLAY_READERS": "gateway.replayReaders",
 }
 """Settings that have the same value in the chart."""
-OTHERWISE = {"PIPELINE_LOG_FORMAT", "KAFKA_SASL_MECHANISM"}
-"""Settings with another default in the chart: a pod has no terminal, and clusters use SCRAM."""
+OTHERWISE = {"PIPELINE_LOG_FORMAT", "KAFKA_SASL_MECHANISM", "PIPELINE_WATCHDOG_MODE"}
+"""Settings with another default in the chart: a pod has no terminal, clusters use SCRAM, and bridges report progress."""
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -115,16 +133,17 @@ def test_templates_use_every_value() -> None:
 def test_templates_set_every_setting() -> None:
     in_templates = set(re.findall(r"\b((?:KAFKA|SCHEMA_REGISTRY|PIPELINE)_[A-Z_]+)\b", TEMPLATES))
     assert in_templates == set(FIELDS)
+    assert set(re.findall(r"\b(GATEWAY_[A-Z_]+)\b", TEMPLATES)) == set(GATEWAY)
     assert {name for name in FIELDS if isinstance(FIELDS[name].default, SecretStr)} & set(VALUE_OF) == set()
 
 
 @pytest.mark.parametrize(("setting", "name"), VALUE_OF.items(), ids=list(VALUE_OF))
 def test_values_have_the_defaults_and_limits_of_settings(setting: str, name: str) -> None:
-    field, schema = FIELDS[setting], resolve(name)
+    field, schema = {**FIELDS, **GATEWAY}[setting], resolve(name)
     value = dict(leaves(VALUES))[name]
     assert setting in OTHERWISE or value == field.default
     if get_origin(field.annotation) is not None:
-        assert schema["enum"] == list(get_args(field.annotation))
+        assert [one for one in schema["enum"] if one] == list(get_args(field.annotation))
     limits = {
         "ge": "minimum",
         "gt": "exclusiveMinimum",
@@ -134,7 +153,7 @@ def test_values_have_the_defaults_and_limits_of_settings(setting: str, name: str
     }
     for metadata in field.metadata:
         for attribute, keyword in limits.items():
-            if (limit := getattr(metadata, attribute, None)) is not None and setting != "PIPELINE_HTTP_PORT":
+            if (limit := getattr(metadata, attribute, None)) is not None and not setting.endswith("_HTTP_PORT"):
                 assert schema[keyword] == limit, f"{name}: {keyword}"
 
 
@@ -164,8 +183,17 @@ def needed(listed: list[acls.Acl], settings: Settings) -> set[tuple[str, str, st
 def test_strimzi_user_has_exactly_the_needed_permissions() -> None:
     files = yaml.safe_load((CHART / "files" / "acls.yaml").read_text())
     settings = Settings(transactional_id="conference-pipeline-worker-0")
-    assert granted(files["acls"]) == needed(acls.worker(settings) + acls.setup(settings), settings)
+    own = acls.worker(settings) + acls.setup(settings) + acls.doctor(settings)
+    assert granted(files["acls"]) == needed(own, settings)
     assert granted(files["test"]) == needed(acls.producer(settings) + acls.consumer(settings), settings)
+
+
+def test_strimzi_users_of_gateways_and_bridges_have_needed_permissions() -> None:
+    files = yaml.safe_load((CHART / "files" / "acls.yaml").read_text())
+    settings = Settings()
+    assert granted(files["gateway"]) == needed(acls.gateway(settings), settings)
+    bridge = {one for one in needed(acls.bridge(settings, settings.group_id), settings) if one[0] == "topic"}
+    assert granted(files["bridges"]) == bridge | {("group", "bridge-", "Read")}
 
 
 def test_examples_cover_every_setup_and_autoscaling_mode() -> None:

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
+from pipeline.gateway.settings import GatewaySettings
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,18 +47,20 @@ def test_image_and_chart_have_the_package_version() -> None:
     assert VERSION is not None
     assert CHART["appVersion"] == VERSION[1]
     assert {service["image"] for service in OURS.values()} == {f"conference-pipeline:{VERSION[1]}"}
-    assert set(OURS) == {"setup", "worker", "demo"}
+    assert set(OURS) == {"setup", "worker", "gateway", "bridge", "demo"}
 
 
 def test_settings_exist_and_have_their_defaults() -> None:
-    fields = {field.validation_alias.choices[0]: field.default for field in Settings.model_fields.values()}  # type: ignore[union-attr]
+    all_fields = [*Settings.model_fields.values(), *GatewaySettings.model_fields.values()]
+    fields = {field.validation_alias.choices[0]: field.default for field in all_fields}  # type: ignore[union-attr]
+    fields["ENGINE_PASSWORD"] = ""
     for service in OURS.values():
         for name, value in service["environment"].items():
             default = re.fullmatch(rf"\$\{{{name}:-(.*)\}}", str(value))
             if default is not None:
                 assert type(fields[name])(default[1]) == fields[name], name
             else:
-                assert name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL")
+                assert name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "GATEWAY_APPS_FILE")
     assert SERVICES["worker"]["environment"]["SCHEMA_REGISTRY_URL"].endswith("/apis/ccompat/v7")
 
 
@@ -98,6 +101,8 @@ def test_services_wait_for_their_dependencies() -> None:
     assert waits("registry") == {"kafka": "service_healthy"}
     assert waits("setup") == servers
     assert waits("worker") == {**servers, "setup": "service_completed_successfully"}
+    for edge in ("gateway", "bridge"):
+        assert waits(edge) == {"setup": "service_completed_successfully"}
     assert waits("demo") == {"worker": "service_healthy"}
     for service in SERVICES.values():
         needed = service.get("depends_on", {})
@@ -107,7 +112,7 @@ def test_services_wait_for_their_dependencies() -> None:
         assert all("healthcheck" in SERVICES[name] for name in healthy)
 
 
-@pytest.mark.parametrize("name", ["setup", "worker", "demo"])
+@pytest.mark.parametrize("name", ["setup", "worker", "gateway", "bridge", "demo"])
 def test_containers_have_least_privilege(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
@@ -120,7 +125,14 @@ def test_optional_services_have_profiles() -> None:
     profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
     assert profiles == {
         **{name: [] for name in ("kafka", "registry", "setup", "worker")},
-        **{"demo": ["demo"], "ui": ["ui"], "prometheus": ["observability"], "grafana": ["observability"]},
+        **{
+            "demo": ["demo"],
+            "ui": ["ui"],
+            "gateway": ["gateway"],
+            "bridge": ["engines"],
+            "prometheus": ["observability"],
+            "grafana": ["observability"],
+        },
     }
     assert "container_name" not in SERVICES["worker"]  # a fixed name would prevent scaling
 
@@ -135,7 +147,10 @@ def test_mounted_files_and_configs_exist() -> None:
     prometheus = yaml.safe_load(FILE["configs"]["prometheus"]["content"])
     assert prometheus["rule_files"] == [SERVICES["prometheus"]["volumes"][0].split(":")[1]]
     (found,) = prometheus["scrape_configs"][0]["dns_sd_configs"]
-    assert (found["names"], found["port"]) == (["worker"], Settings.model_fields["http_port"].default)
+    assert (found["names"], found["port"]) == (
+        ["worker", "gateway", "bridge"],
+        Settings.model_fields["http_port"].default,
+    )
     (provider,) = yaml.safe_load(FILE["configs"]["grafana-dashboards"]["content"])["providers"]
     assert provider["options"]["path"] == SERVICES["grafana"]["volumes"][0].split(":")[1]
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
@@ -145,3 +160,16 @@ def test_mounted_files_and_configs_exist() -> None:
 def test_demo_waits_for_all_events_of_the_recording() -> None:
     expected = (ROOT / "tests" / "captures" / "freeswitch.events.expected.jsonl").read_text().count("\n")
     assert f"--max {expected} " in SERVICES["demo"]["command"][0]
+
+
+def test_gateway_reads_its_apps_file_from_a_secret() -> None:
+    gateway = SERVICES["gateway"]
+    assert gateway["secrets"] == ["apps"]
+    assert gateway["environment"]["GATEWAY_APPS_FILE"] == "/run/secrets/apps"
+    assert FILE["secrets"]["apps"]["file"].endswith("apps.toml}")
+
+
+def test_bridge_command_has_known_options() -> None:
+    name, kind, *options = SERVICES["bridge"]["command"]
+    assert (name, kind, options[::2]) == ("engine", "freeswitch", ["--node", "--url"])
+    assert "PIPELINE_WATCHDOG_MODE=progress" in TEXT.partition("\nname:")[0]  # without it, files are cut at 10 s

@@ -25,6 +25,7 @@ import pytest
 
 from pipeline.devstack.process import choose_port
 from testkit.pipe import Pipe
+from tests.support.gateway import apps_file
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "Dockerfile").read_text()
@@ -106,7 +107,7 @@ def replay(folder: Path) -> Image:
         "PATH": f"{base / 'bin'}:{os.environ['PATH']}",
         "HOME": str(image.tmp),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "REQUIREMENTS": "base",
+        "REQUIREMENTS": "web",
         "COMPILE": os.environ.get("COMPILE", "0"),  # takes a minute and a C compiler
     }
     kept = {
@@ -157,7 +158,7 @@ def test_final_stage_has_the_expected_instructions() -> None:
     assert last("STOPSIGNAL") == ["SIGTERM"]
     assert last("ENTRYPOINT") == ['["conference-pipeline"]']
     assert last("CMD") == ['["worker"]']
-    assert last("EXPOSE") == ["8080"]
+    assert last("EXPOSE") == ["8000 8080"]
     (labels,) = last("LABEL")
     found = {label.partition("=")[0] for label in shlex.split(labels)}
     names = ("title", "description", "version", "revision", "licenses", "base.name")
@@ -168,7 +169,7 @@ def test_image_has_only_pinned_packages_and_no_build_tools(image: Image) -> None
     code = "import importlib.metadata as m; print(*sorted(d.metadata['Name'] + '==' + d.version for d in m.distributions()))"
     done = subprocess.run([image.python, "-c", code], env=image.env({}), capture_output=True, text=True, check=True)
     installed = {re.sub(r"[-_.]+", "-", name).lower() for name in done.stdout.split()}
-    lock = (ROOT / "requirements" / "base.txt").read_text()
+    lock = (ROOT / "requirements" / "web.txt").read_text()
     pinned = {re.sub(r"\[.*\]", "", pin) for pin in re.findall(r"^(\S+==\S+)", lock, re.MULTILINE)}
     ours = {name for name in installed if name.startswith("conference-pipeline==")}
     names = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
@@ -206,9 +207,9 @@ def run(image: Image, *arguments: str, **env: str) -> subprocess.CompletedProces
 
 
 @contextlib.contextmanager
-def worker(image: Image, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the image's worker and yield it when it is ready."""
-    command = [image.python.parent / "conference-pipeline", "worker"]
+def running(image: Image, name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a long-running command of the image and yield it when it is ready."""
+    command = [image.python.parent / "conference-pipeline", name]
     with subprocess.Popen(command, cwd=image.tmp, env=env, stderr=subprocess.DEVNULL) as process:
         try:
             limit = time.monotonic() + 60
@@ -238,7 +239,7 @@ async def test_worker_passes_the_smoke_test_and_writes_no_files(image: Image, pi
 
 def serve(image: Image, env: dict[str, str]) -> None:
     before, temporary = image.files(), list(image.tmp.iterdir())
-    with worker(image, env) as process:
+    with running(image, "worker", env) as process:
         done = smoke(env)
         assert done.returncode == 0, done.stderr
         assert '"event":"conference.member.joined"' in done.stdout
@@ -247,6 +248,25 @@ def serve(image: Image, env: dict[str, str]) -> None:
         assert process.wait(15) == 0
     assert image.files() == before
     assert list(image.tmp.iterdir()) == temporary
+
+
+@pytest.mark.broker
+async def test_gateway_starts_and_writes_no_files(image: Image, pipe: Pipe, tmp_path: Path) -> None:
+    ports = [str(choose_port(None, (), "port")) for _ in range(2)]
+    settings = {key: value for key, value in pipe.env.items() if key.startswith(("KAFKA_", "SCHEMA_", "PIPELINE_"))}
+    own = {"GATEWAY_APPS_FILE": str(apps_file(tmp_path)), "GATEWAY_HTTP_PORT": ports[0], "PIPELINE_HTTP_PORT": ports[1]}
+    before = image.files()
+
+    def serve() -> bytes:
+        with running(image, "gateway", image.env({**settings, **own})) as process:
+            with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/openapi.json", timeout=5) as answer:
+                found: bytes = answer.read()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+        return found
+
+    assert b'"/api/v1/conferences"' in await asyncio.to_thread(serve)
+    assert image.files() == before
 
 
 def smoke(env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -44,6 +44,10 @@ async def bridged(pipe: Pipe, engine: ModelEngine, **options: float) -> AsyncIte
             await task
 
 
+def counted(bridge: Bridge, name: str, **labels: str) -> float | None:
+    return bridge.metrics.registry.get_sample_value(name, labels)
+
+
 def api(kind: type, number: int, *values: object, room: str = ROOM) -> s.AnySignal:
     made: s.AnySignal = kind(f"s-{number}", room, s.Micros(time.time_ns() // 1000), *values)
     return made
@@ -101,6 +105,13 @@ async def test_an_audit_repairs_what_was_not_reported(pipe: Pipe) -> None:
             engine.finish(ROOM)
             bridge.doubt("a count differs")
             found = await pipe.until_events(6, SECONDS)
+            await until(lambda: counted(bridge, "bridge_mismatches_total", kind="play_failed") == 1, "the counts")
+            bridge.refresh()
+            kinds = ("left", "joined", "play_failed")
+            assert [counted(bridge, "bridge_audit_repairs_total", kind=kind) for kind in kinds] == [1, 1, 1]
+            assert counted(bridge, "bridge_commands_total", command="play", result="done") == 1
+            assert counted(bridge, "bridge_engine_connections_total") == 1
+            assert counted(bridge, "bridge_waiting_signals") == counted(bridge, "bridge_lost_nodes") == 0
     assert {(one["event"], one.get("session_uuid"), one.get("reason")) for one in found[3:]} >= {
         ("conference.member.left", "n1-a", "orphan"),
         ("conference.member.joined", "n1-b", None),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,3 +122,24 @@ async def test_ambiguous_lengths_and_header_floods_are_refused(tmp_path: Path, h
     async with serving(tmp_path) as url:
         answer = await raw(url, b"POST /api/v1/conferences HTTP/1.1\r\nHost: x\r\n" + head + b"\r\nabcde")
         assert answer.startswith(b"HTTP/1.1 400"), answer
+
+
+async def test_the_page_of_the_docs_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    async with serving(tmp_path) as url, Client(url) as client, client.session.get(f"{url}/docs") as answer:
+        text, policy = await answer.text(), answer.headers["Content-Security-Policy"]
+    assert (answer.status, answer.content_type) == (200, "text/html")
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert not re.search(r"<script|<link|https?://(?!cdn\.example\.com/audio)|\bon\w+=|style=", text)
+    assert (
+        f"sha256-{b64encode(sha256(text.split('<style>')[1].split('</style>')[0].encode()).digest()).decode()}"
+        in policy
+    )
+    for path in ("GET /api/v1/events", "POST /api/v1/conferences/{room_id}/play"):
+        assert f"<code>{path}</code>" in text
+
+
+async def test_open_paths_are_limited_too(tmp_path: Path) -> None:
+    async with serving(tmp_path, anonymous_rate=0.001) as url, Client(url) as client:
+        statuses = [(await client.call("GET", "/openapi.json")).status for _ in range(2)]
+    assert statuses == [200, 429]

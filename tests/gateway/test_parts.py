@@ -19,7 +19,7 @@ from pipeline.gateway.limits import Cooldowns, Rates
 from pipeline.gateway.placement import emptier, rendezvous
 from pipeline.gateway.positions import from_text, to_text
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.settings import load_gateway
+from pipeline.gateway.settings import load_gateway, warnings_gateway
 from tests.support.gateway import apps_file
 
 
@@ -131,6 +131,13 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigError, match=name):
             load_gateway(apps_file="f")
         monkeypatch.delenv(name)
+
+
+def test_misspelt_settings_are_warned_of() -> None:
+    names = ["GATEWAY_NODE", "GATEWAY_HTTP_PORT", "GATEWAY_SERVICE_HOST", "gateway_max_streams", "PIPELINE_NODES", "X"]
+    lines = warnings_gateway(names)
+    assert [line.partition(" ")[0] for line in lines] == ["GATEWAY_NODE", "gateway_max_streams"]
+    assert lines[0].endswith("did you mean GATEWAY_NODES?")
 
 
 @given(st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=20))

@@ -79,6 +79,11 @@ async def test_streams_resume_without_gap_or_repeat_on_any_gateway(pipe: Pipe, t
             async with Client(two.api) as client:
                 assert [item.sequence for item in await read(client, 8, last=start)] == list(range(1, 9))
                 assert [item.sequence for item in await read(client, 2, last=rest[1].id)] == [7, 8]
+                kind = "?type=conference.play.paused"
+                assert [item.sequence for item in await read(client, 3, kind, start)] == [3, 5, 7]
+                assert [item.sequence for item in await read(client, 1, kind, paused[-1].id)] == [7]
+                here = f"?room_id={path.rpartition('/')[2]}"
+                assert [item.sequence for item in await read(client, 8, here, start)] == list(range(1, 9))
 
 
 async def first_blocks(client: Client, count: int) -> AsyncIterator[Sent]:

@@ -16,6 +16,8 @@ from structlog.testing import capture_logs
 from pipeline.admin.setup import setup
 from pipeline.cli import build
 from pipeline.devstack import cache
+from pipeline.engines.bridge import Bridge
+from pipeline.engines.rules.ids import Node
 from pipeline.errors import ConfigError, DeniedError
 from pipeline.kafka import acls
 from pipeline.kafka.acls import Acl
@@ -27,6 +29,8 @@ from pipeline.model.codec import signal_json
 from pipeline.settings import Settings
 from pipeline.topics import ALL_TOPICS
 from pipeline.worker.process import Worker
+from tests.support.gateway import NO_COOLDOWNS, Client, apps_file
+from tests.support.model_engine import ModelEngine
 from tests.support.secured import (
     PLAIN_PASSWORD,
     PLAIN_USER,
@@ -89,6 +93,30 @@ async def test_roles_work_with_exactly_their_permissions_even_after_a_kill(site:
     assert [json.loads(line)["meta"]["sequence"] for line in out.splitlines()] == [1, 2, 3]
 
 
+async def test_gateway_and_bridge_work_with_exactly_their_permissions(site: Secured, tmp_path: Path) -> None:
+    pipe = site.pipe()
+    await pipe.set_up()
+    group = f"{pipe.settings.topic_prefix}-bridge-n1"
+    to_work = site.person("edge-worker", acls.worker(pipe.settings))
+    to_serve = site.person("edge-gateway", acls.gateway(pipe.settings))
+    bridge = settings(pipe, site.person("edge-bridge", acls.bridge(pipe.settings, group)))
+    engine, stop = ModelEngine(), asyncio.Event()
+    with pipe.worker(**to_work), pipe.gateway(apps_file(tmp_path), **NO_COOLDOWNS, **to_serve) as gateway:
+        async with Bridge(bridge, Node("n1"), engine) as running, Client(gateway.api) as client:
+            task = asyncio.create_task(running.run(stop))
+            while running.not_ready() is not None:
+                assert not task.done(), task
+                await asyncio.sleep(0.05)
+            while gateway.metric("gateway_nodes") != 1:
+                await asyncio.sleep(0.05)
+            room = await client.create()
+            assert room.startswith("n1-room-")
+            engine.join(room, "n1-u")
+            await pipe.until_events(2)
+            stop.set()
+            await task
+
+
 # --- each missing permission is named ---------------------------------------------------------------------------
 
 
@@ -139,7 +167,7 @@ async def test_setup_names_a_missing_permission(site: Secured) -> None:
     assert await setup(settings(pipe, env), lambda _: None) == [], "existing topics need no Create"
 
 
-@pytest.mark.parametrize("needed", [acls.producer, acls.consumer, acls.viewer, acls.outcomes])
+@pytest.mark.parametrize("needed", [acls.producer, acls.consumer, acls.viewer, acls.outcomes, acls.gateway])
 async def test_producers_and_consumers_name_a_missing_permission(
     site: Secured, needed: Callable[[Settings], list[Acl]]
 ) -> None:

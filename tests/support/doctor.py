@@ -9,7 +9,19 @@ from pipeline.admin.doctor import Line
 from testkit import fork_server
 from testkit.pipe import Pipe
 
-ORDER = ["broker", "registry", "topics", "schemas", "permissions", "group", "lag", "transactions", "letters", "clock"]
+ORDER = [
+    "broker",
+    "registry",
+    "topics",
+    "schemas",
+    "permissions",
+    "group",
+    "lag",
+    "transactions",
+    "letters",
+    "engines",
+    "clock",
+]
 
 
 async def run(pipe: Pipe, *options: str, **env: str) -> tuple[int, str]:

@@ -66,6 +66,35 @@
 {{- if and (or $v.strimzi.topics.enabled $v.strimzi.user.enabled) (eq $v.setup.mode "hook") }}
 {{- $wrong = append $wrong "setup.mode is hook, which runs before the KafkaTopics and the KafkaUser exist: set setup.mode to job." }}
 {{- end }}
+{{- if $v.gateway.enabled }}
+{{- if not $v.gateway.appsSecret }}
+{{- $wrong = append $wrong "gateway.enabled is true: set gateway.appsSecret to the name of the secret with the apps file." }}
+{{- end }}
+{{- if and $v.gateway.ingress.enabled (not $v.gateway.ingress.hosts) }}
+{{- $wrong = append $wrong "gateway.ingress.enabled is true: set gateway.ingress.hosts." }}
+{{- end }}
+{{- if eq (int $v.gateway.port) (int $v.pipeline.httpPort) }}
+{{- $wrong = append $wrong (printf "gateway.port and pipeline.httpPort are both %d: set them to different ports." (int $v.gateway.port)) }}
+{{- end }}
+{{- if and $v.gateway.autoscaling.enabled (not (dig "requests" "cpu" "" $v.gateway.resources)) }}
+{{- $wrong = append $wrong "gateway.autoscaling measures CPU in per cent of the request: set gateway.resources.requests.cpu." }}
+{{- end }}
+{{- if and $v.gateway.autoscaling.enabled (gt (int $v.gateway.autoscaling.minReplicas) (int $v.gateway.autoscaling.maxReplicas)) }}
+{{- $wrong = append $wrong (printf "gateway.autoscaling.minReplicas is %d and maxReplicas is %d: set minReplicas to at most maxReplicas." (int $v.gateway.autoscaling.minReplicas) (int $v.gateway.autoscaling.maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- if $v.bridges.enabled }}
+{{- $nodes := list }}
+{{- range $v.bridges.nodes }}{{ $nodes = append $nodes .node }}{{ end }}
+{{- if not $nodes }}
+{{- $wrong = append $wrong "bridges.enabled is true: list the engine nodes in bridges.nodes." }}
+{{- end }}
+{{- if ne (len $nodes) (len (uniq $nodes)) }}
+{{- $wrong = append $wrong "bridges.nodes has a node twice: run one bridge per node." }}
+{{- end }}
+{{- else if $v.bridges.nodes }}
+{{- $wrong = append $wrong "bridges.nodes is set, but has no effect without bridges.enabled." }}
+{{- end }}
 {{- if $wrong }}
 {{- fail (printf "\n\nconference-pipeline: %s\n" (join "\n\nconference-pipeline: " $wrong)) }}
 {{- end }}

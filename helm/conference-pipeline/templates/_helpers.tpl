@@ -121,7 +121,7 @@ PIPELINE_GROUP_ID: {{ $pipeline.groupId | quote }}
 PIPELINE_PARTITIONS: {{ int $pipeline.partitions | quote }}
 PIPELINE_REPLICATION_FACTOR: {{ int $pipeline.replicationFactor | quote }}
 PIPELINE_WATCHDOG_SECONDS: {{ $pipeline.watchdogSeconds | quote }}
-PIPELINE_WATCHDOG_MODE: {{ $pipeline.watchdogMode }}
+PIPELINE_WATCHDOG_MODE: {{ default (ternary "progress" "dispatch" .Values.bridges.enabled) $pipeline.watchdogMode }}
 PIPELINE_SESSION_TIMEOUT_SECONDS: {{ $pipeline.sessionTimeoutSeconds | quote }}
 PIPELINE_TRACE_CONTEXT: {{ $pipeline.traceContext | quote }}
 PIPELINE_LOG_LEVEL: {{ $pipeline.logLevel }}

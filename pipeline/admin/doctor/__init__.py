@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from pipeline.admin.doctor.configuration import check_permissions, check_topics
 from pipeline.admin.doctor.context import CheckContext, CheckResult, NotCheckedError, State, retried
+from pipeline.admin.doctor.engines import check_engines
 from pipeline.admin.doctor.letters import check_letters
 from pipeline.admin.doctor.progress import check_group, check_lag, check_transactions
 from pipeline.admin.doctor.schemas import check_schemas
@@ -33,6 +34,7 @@ CHECKS: Final[dict[str, tuple[Check, str]]] = {
     "lag": (check_lag, "broker"),
     "transactions": (check_transactions, "broker"),
     "letters": (check_letters, "broker"),
+    "engines": (check_engines, "broker"),
     "clock": (check_clocks, "broker"),
 }
 """Name to the check, and the server that it requires."""

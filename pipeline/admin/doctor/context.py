@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -189,12 +189,12 @@ def table_records(tp: TopicPartition, batch: StoredBatch) -> list[Record]:
         raise ConfigError(f"{tp.topic} partition {tp.partition}: {error}: only workers may write to it") from None
 
 
-async def decoders_for(values: Iterable[bytes], settings: Settings) -> Decoders:
-    """Return decoders for these positions: by their writers' schemas, or by the current one if the registry fails.
+async def decoders_for(values: Iterable[bytes], settings: Settings, record: type[Any] = Position) -> Decoders:
+    """Return decoders for these values of one record: by their writers' schemas, or by its own if the registry fails.
 
     Raises SignalError for a value that is not in the registry's wire format.
     """
-    decoders = Decoders([Position])
+    decoders = Decoders([record])
     ids = {framing.schema_id(value) for value in values}
     async with Registry(settings) as registry:
         try:
@@ -202,7 +202,7 @@ async def decoders_for(values: Iterable[bytes], settings: Settings) -> Decoders:
                 decoders.learn(schema_id, await registry.schema(schema_id))
         except PipelineError:
             for schema_id in ids:
-                decoders.learn(schema_id, SCHEMAS[Position.RECORD])
+                decoders.learn(schema_id, SCHEMAS[record.RECORD])
     return decoders
 
 

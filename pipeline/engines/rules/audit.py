@@ -12,6 +12,8 @@ from pipeline.model import signals as s
 from pipeline.model.records import Member, Room
 
 MAX_TEXT: Final = 1024
+KINDS: Final = ("joined", "left", "muted", "unmuted", "play_failed", "stop", "create", "destroy")
+"""The kinds of differences."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between two looks."""
 
@@ -19,7 +21,7 @@ LOOK_SECONDS: Final = 2.0
 class Difference(NamedTuple):
     """Something that the engine and the view disagree about.
 
-    kind     joined, left, muted, unmuted, play_failed, stop, create or destroy: what makes them agree
+    kind     one of KINDS: what makes them agree
     subject  the session_uuid or the operation_id; "" of a room
     """
 
