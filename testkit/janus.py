@@ -25,7 +25,7 @@ ADMIN_KEY: Final = "test-admin-key"
 API_SECRET: Final = "test-api-secret"
 TOKEN: Final = "test-events-token"
 START_SECONDS: Final = 30.0
-RATE: Final = 48_000
+RATE: Final = 16_000
 PACKAGES: Final = "Debian's packages `janus` and `opus-tools` are needed: apt-get install janus opus-tools"
 PARTS: Final = {
     "plugins": "libjanus_audiobridge.so",
@@ -55,7 +55,8 @@ class RealJanus:
     """
 
     def __init__(self, folder: Path, events_port: int, options: str = "") -> None:
-        self._folder, self._events_port, self._options = folder, events_port, options
+        self._folder, self._options = folder, options
+        self.events_port = events_port
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"ws://127.0.0.1:{self._port}"
@@ -111,7 +112,7 @@ admin: {{ admin_ws = false }}
     events = "plugins,core"
     grouping = true
     json = "compact"
-    backend = "ws://127.0.0.1:{self._events_port}/{TOKEN}"
+    backend = "ws://127.0.0.1:{self.events_port}/{TOKEN}"
 }}
 """,
         }

@@ -78,9 +78,9 @@ class Janus:
         return self._away_since
 
     @property
-    def events_port(self) -> int:
-        """The port on which Janus' event handler is awaited."""
-        return self._listener.port
+    def has_events(self) -> bool:
+        """Whether Janus' event handler is connected."""
+        return self._listener.connected
 
     # --- connections -----------------------------------------------------------------------------------------
 

@@ -50,11 +50,6 @@ class Listener:
         """Whether Janus is connected."""
         return self._socket is not None
 
-    @property
-    def port(self) -> int:
-        """The port, once it listens."""
-        return int(self._runner.addresses[0][1])
-
     async def __aenter__(self) -> Listener:
         application = web.Application()
         application.router.add_get("/{path:.*}", self._accept)

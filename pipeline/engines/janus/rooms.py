@@ -41,10 +41,6 @@ class Rooms:
         self._node, self._admin_key, self._plain_rtp = node, admin_key, plain_rtp
         self.api: JanusApi | None = None
 
-    def _secret(self, name: str) -> str:
-        """Return the secret of a room that a bridge made: every bridge with the same admin key knows it."""
-        return hmac.new(self._admin_key.encode(), name.encode(), hashlib.sha256).hexdigest()
-
     async def check(self, api: JanusApi) -> None:
         """Raise ConfigError if the AudioBridge is not configured for a bridge."""
         reply = await api.audiobridge("exists", room=f"{self._node.name}-room-check")
@@ -76,7 +72,9 @@ class Rooms:
 
     async def in_named(self, name: str, request: str, **fields: Any) -> Reply:
         """Send a request to a room of the engine."""
-        return await self.request(request, room=name, secret=self._secret(name), admin_key=self._admin_key, **fields)
+        return await self.request(
+            request, room=name, secret=room_secret(self._admin_key, name), admin_key=self._admin_key, **fields
+        )
 
     async def create(self, room_id: str) -> Refused | None:
         """Make a room, unless it exists."""
@@ -126,6 +124,11 @@ class Rooms:
             if session is not None:
                 found[session] = EngineMember(str(one.get("display") or ""), one.get("muted") is True)
         return found
+
+
+def room_secret(admin_key: str, name: str) -> str:
+    """Return the secret of a room that a bridge made: every bridge with the same admin key knows it."""
+    return hmac.new(admin_key.encode(), name.encode(), hashlib.sha256).hexdigest()
 
 
 def refusal(reply: Reply, *accepted: int) -> Refused | None:
