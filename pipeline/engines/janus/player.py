@@ -108,18 +108,20 @@ class Player:
     async def stop(self, command: Stop, started: Iterable[str]) -> Refused | None:
         """Stop the files of a playback, or all of a room. `started`: the file_ids that play by Janus' reports."""
         room_id, operation_id = command.room_id, command.operation_id
-        files = [file for one in started if (file := played_file(one)) is not None]
+        files = _by_operation(started)
         if operation_id is not None:
-            files = [one for one in files if one.operation_id == operation_id]
+            files = {file_id: one for file_id, one in files.items() if one == operation_id}
         playlist = self._playlists.get(room_id)
-        self._playlists.stop(room_id, {operation_id or "", *(one.operation_id for one in files)})
+        self._playlists.stop(room_id, {operation_id or "", *files.values()})
         if playlist is not None and operation_id in (None, playlist.operation_id):
             self._playlists.drop(room_id)
             async with playlist.lock:
-                files.append(playlist.file)
+                file_ids = {**files, playlist.file.file_id: ""}
         elif operation_id is not None:  # its files are not known
-            files = [PlayedFile(operation_id, number) for number in range(MAX_FILES)]
-        stops = (self._rooms.in_room(room_id, "stop_file", file_id=one.file_id) for one in dict.fromkeys(files))
+            file_ids = {PlayedFile(operation_id, number).file_id: "" for number in range(MAX_FILES)}
+        else:
+            file_ids = files
+        stops = (self._rooms.in_room(room_id, "stop_file", file_id=one) for one in file_ids)
         refusals = [refusal(one, NO_SUCH_ROOM) for one in await asyncio.gather(*stops)]
         return next((one for one in refusals if one is not None), None)
 
@@ -135,19 +137,19 @@ class Player:
             return playlist.operation_id  # between two files
         if playlist is not None:
             files = [playlist.file]
+        elif live is not None:
+            files = [PlayedFile(live.operation_id, number) for number in range(live.finished, len(live.urls))]
         else:
-            files = (
-                [] if live is None else [PlayedFile(live.operation_id, n) for n in range(live.finished, len(live.urls))]
-            )
-        files += [file for one in started if (file := played_file(one)) is not None]
-        unique = list(dict.fromkeys(files))
-        replies = await asyncio.gather(*(self._plays(room_id, one.file_id) for one in unique))
-        found = next((one for one, plays in zip(unique, replies, strict=True) if plays), None)
-        if found is None:
+            files = []
+        found = {one.file_id: one.operation_id for one in files} | _by_operation(started)
+        replies = await asyncio.gather(*(self._plays(room_id, one) for one in found))
+        playing = next((one for one, plays in zip(found, replies, strict=True) if plays), None)
+        if playing is None:
             return None
-        if live is not None and live.operation_id == found.operation_id and self._playlists.get(room_id) is None:
-            self._playlists.begin(room_id, Playlist(live.operation_id, live.urls, found.number))
-        return found.operation_id
+        number = next((one.number for one in files if one.file_id == playing), None)
+        if live is not None and number is not None and self._playlists.get(room_id) is None:
+            self._playlists.begin(room_id, Playlist(live.operation_id, live.urls, number))
+        return found[playing]
 
     async def knows(self, play: Play) -> bool:
         """Return whether one of the files of a play is under way."""
@@ -158,3 +160,8 @@ class Player:
                 self._playlists.begin(play.room_id, Playlist(play.operation_id, play.urls, file.number))
                 return True
         return False
+
+
+def _by_operation(file_ids: Iterable[str]) -> dict[str, str]:
+    """Return file_id → operation_id."""
+    return {one: file.operation_id for one in file_ids if (file := played_file(one)) is not None}

@@ -292,6 +292,7 @@ class Crowd:
     def __init__(self, janus: RealJanus, source: random.Random, rooms: list[str]) -> None:
         self._janus, self._source, self._rooms = janus, source, rooms
         self._members: dict[str, Member] = {}
+        self._in: dict[str, str] = {}
 
     async def __aenter__(self) -> Crowd:
         return self
@@ -309,14 +310,16 @@ class Crowd:
             name, choice = f"m{self._source.randrange(12)}", self._source.randrange(10)
             member = self._members.get(name)
             if member is None:
-                self._members[name] = Member(self._janus, self._source.choice(self._rooms), name, muted=choice < 3)
+                self._in[name] = self._source.choice(self._rooms)
+                self._members[name] = Member(self._janus, self._in[name], name, muted=choice < 3)
                 await self._members[name].__aenter__()
             elif choice < 4:
                 await self._members.pop(name).__aexit__()
             elif choice < 7:
                 await member.request("configure", muted=choice < 6)
             else:
-                await member.request("changeroom", room=self._source.choice(self._rooms), id=name)
+                self._in[name] = self._source.choice([one for one in self._rooms if one != self._in[name]])
+                await member.request("changeroom", room=self._in[name], id=name)
             await asyncio.sleep(self._source.random() * 0.05)
 
 
