@@ -51,7 +51,8 @@ class Janus:
         media_map: pairs (prefix of the urls, folder).
         plain_rtp: whether members may take part by plain RTP, without WebRTC.
 
-    `counts` has the events that gave no signal by kind, `bad` events that can't be read, and `reconnects`.
+    `counts` has the events that gave no signal by kind, `bad` events that can't be read, `too_long` messages, and
+    `reconnects`.
     """
 
     kind = "janus"
@@ -69,7 +70,7 @@ class Janus:
         self.version = ""
         self._away_since: float | None = time.monotonic()
         self._sink: Sink | None = None
-        self._listener = Listener(*access.listen, access.token, self._take, self._room, self._doubt)
+        self._listener = Listener(*access.listen, access.token, self._take, self._room, self._doubt, self.counts)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from pipeline.errors import ConfigError
 
@@ -25,6 +26,7 @@ class Listener:
         take: called with each message; False: the queue is full, disconnect.
         room: waits until the queue is half empty.
         noticed: called with a text after a connection began, ended, or was refused.
+        counts: its `too_long` are the messages that were longer than the limit.
 
     While the queue is full, no connection is accepted: Janus keeps its events meanwhile. Entering raises ConfigError.
     """
@@ -37,13 +39,13 @@ class Listener:
         take: Callable[[bytes], bool],
         room: Callable[[], Awaitable[None]],
         noticed: Callable[[str], object],
+        counts: Counter[str],
     ) -> None:
         self._host, self._port, self._path = host, port, f"/{token}".encode()
         self._take, self._room, self._noticed = take, room, noticed
+        self._counts = counts
         self._socket: web.WebSocketResponse | None = None
         self._is_full = False
-        self.too_long = 0
-        """Messages that were longer than the limit."""
 
     @property
     def connected(self) -> bool:
@@ -105,14 +107,14 @@ class Listener:
                 if not self._take(data):
                     await self._wait(socket)
                     return
-        if socket.close_code == 1009:
-            self.too_long += 1
-            self._noticed("a message of Janus was too long")
-        elif self._socket is socket:
+            elif getattr(message.data, "code", 0) == WSCloseCode.MESSAGE_TOO_BIG:
+                self._counts["too_long"] += 1
+                self._noticed("a message of Janus was too long")
+        if self._socket is socket:
             self._noticed("Janus' event handler has disconnected")
 
     async def _wait(self, socket: web.WebSocketResponse) -> None:
-        self._is_full = True
+        self._socket, self._is_full = None, True
         try:
             await socket.close()
             await self._room()
