@@ -87,7 +87,8 @@ class Janus:
 
     async def run(self, sink: Sink) -> None:
         """Connect, report, and connect again, until cancelled. Raises ConfigError."""
-        self._sink = self._player.sink = sink
+        self._sink = sink
+        self._player.report_to(sink)
         wait = BACK_OFF[0]
         async with self._listener:
             try:
@@ -106,7 +107,7 @@ class Janus:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _away(self, why: str) -> None:
-        self._rooms.api = None
+        self._rooms.use(None)
         if self._away_since is None:
             self._away_since = time.monotonic()
             self._doubt(why)
@@ -115,7 +116,8 @@ class Janus:
         async with JanusApi(self._access.url, self._access.api_secret) as api:
             await self._rooms.check(api)
             self.version = f"Janus {api.version}"
-            self._rooms.api, self._away_since = api, None
+            self._rooms.use(api)
+            self._away_since = None
             self._doubt("connected to Janus")
             try:
                 async with asyncio.TaskGroup() as group:
@@ -181,10 +183,10 @@ class Janus:
 
     async def snapshot(self) -> Snapshot:
         """Return the rooms of the node."""
-        taken, api = time.time_ns() // 1000, self._rooms.api
+        taken, life = time.time_ns() // 1000, self._rooms.session
         listed = await self._rooms.listed()
         rooms = await asyncio.gather(*(self._look(room_id, room) for room_id, room in listed.items()))
-        return Snapshot(taken, "" if api is None else str(api.session), dict(zip(listed, rooms, strict=True)))
+        return Snapshot(taken, life, dict(zip(listed, rooms, strict=True)))
 
     async def _look(self, room_id: str, room: ListedRoom) -> EngineRoom:
         members, plays = await asyncio.gather(

@@ -22,17 +22,21 @@ ID_EXISTS: Final = 490
 
 
 class Player:
-    """The playbacks of a node. `sink` is set before anything is played. Methods raise EngineAwayError."""
+    """The playbacks of a node. Call `report_to` before anything is played. Methods raise EngineAwayError."""
 
     def __init__(self, rooms: Rooms, files: FileMap) -> None:
         self._rooms, self._files = rooms, files
         self._playlists = Playlists()
-        self.sink: Sink | None = None
+        self._sink: Sink | None = None
+
+    def report_to(self, sink: Sink) -> None:
+        """Set where failed playbacks are reported, and live ones are looked up."""
+        self._sink = sink
 
     # --- what is known ---------------------------------------------------------------------------------------
 
     def _playback(self, room_id: str) -> Playback | None:
-        return None if self.sink is None else self.sink.playback(room_id)
+        return None if self._sink is None else self._sink.playback(room_id)
 
     def url(self, room_id: str, file: PlayedFile) -> str:
         """Return the url of a file; "" if it is unknown."""
@@ -100,10 +104,10 @@ class Player:
             if refused is None or playlist.stopped:
                 return
             self._playlists.drop(room_id)
-        if self.sink is not None:
+        if self._sink is not None:
             now, file_id = time.time_ns() // 1000, playlist.file.file_id
             signal_id = bounded_id(f"player/{now}/{file_id}/refused")
-            self.sink.put([PlayFailed(signal_id, room_id, Micros(now), playlist.operation_id, (playlist.url,))])
+            self._sink.put([PlayFailed(signal_id, room_id, Micros(now), playlist.operation_id, (playlist.url,))])
 
     async def stop(self, command: Stop, started: Iterable[str]) -> Refused | None:
         """Stop the files of a playback, or all of a room. `started`: the file_ids that play by Janus' reports."""

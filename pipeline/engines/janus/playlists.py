@@ -34,6 +34,17 @@ class Playlist:
         """Its url."""
         return self.urls[self.number]
 
+    def end(self) -> None:
+        """Play no further file."""
+        self.stopped = True
+
+    def advance(self) -> bool:
+        """Go to the next file; return False if there is none."""
+        if self.number + 1 == len(self.urls):
+            return False
+        self.number += 1
+        return True
+
 
 class Playlists:
     """At most one playback of each room."""
@@ -57,7 +68,7 @@ class Playlists:
     def drop(self, room_id: str) -> Playlist | None:
         """Forget the playback of a room and return it; no further file of it is played."""
         if (playlist := self._playlists.pop(room_id, None)) is not None:
-            playlist.stopped = True
+            playlist.end()
         return playlist
 
     def clear(self) -> None:
@@ -70,11 +81,10 @@ class Playlists:
         playlist = self._playlists.get(room_id)
         if playlist is None or playlist.file != file:
             return None
-        if playlist.number + 1 == len(playlist.urls):
-            self.drop(room_id)
-            return None
-        playlist.number += 1
-        return playlist
+        if playlist.advance():
+            return playlist
+        self.drop(room_id)
+        return None
 
     def stop(self, room_id: str, operation_ids: Iterable[str]) -> None:
         """Note that playbacks are stopped: the end of their files is not to be reported."""

@@ -32,14 +32,23 @@ class ListedRoom(NamedTuple):
 
 
 class Rooms:
-    """The rooms of a node. `api` is the connection, None while there is none.
+    """The rooms of a node, over the connection that `use` sets.
 
     Methods raise EngineAwayError.
     """
 
     def __init__(self, node: Node, admin_key: str, *, plain_rtp: bool) -> None:
         self._node, self._admin_key, self._plain_rtp = node, admin_key, plain_rtp
-        self.api: JanusApi | None = None
+        self._api: JanusApi | None = None
+
+    def use(self, api: JanusApi | None) -> None:
+        """Set the connection; None: there is none."""
+        self._api = api
+
+    @property
+    def session(self) -> str:
+        """The id of the connection's session, "" while there is none."""
+        return "" if self._api is None else str(self._api.session)
 
     async def check(self, api: JanusApi) -> None:
         """Raise ConfigError if the AudioBridge is not configured for a bridge."""
@@ -57,9 +66,9 @@ class Rooms:
 
     async def request(self, request: str, **fields: Any) -> Reply:
         """Send a request of the AudioBridge and return its reply."""
-        if self.api is None:
+        if self._api is None:
             raise EngineAwayError("Janus can't be reached")
-        return await self.api.audiobridge(request, **fields)
+        return await self._api.audiobridge(request, **fields)
 
     async def in_room(self, room_id: str, request: str, **fields: Any) -> Reply:
         """Send a request to the room of this name, or of its short form."""

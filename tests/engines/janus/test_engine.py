@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from pipeline.engines.engine import EngineAwayError, Playback
+from pipeline.engines.engine import EngineAwayError
 from pipeline.engines.janus import api as api_module
 from pipeline.engines.janus import engine as engine_module
 from pipeline.engines.janus import listener as listener_module
@@ -23,53 +20,12 @@ from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
 from pipeline.engines.rules.snapshot import EngineMember
 from pipeline.errors import ConfigError
-from testkit.janus import free_port
-from tests.support.fake_janus import ADMIN_KEY, TOKEN, FakeJanus, FakeRoom
+from tests.support.fake_janus import ADMIN_KEY, TOKEN, FakeJanus
 from tests.support.janus import event
+from tests.support.janus_engine import CDN, ROOM, URLS, connected, until
 from tests.support.sink import ListSink
 
 pytestmark = pytest.mark.timeout(300)
-ROOM = "n1-room-1"
-CDN = "https://cdn.example.com/"
-URLS = (f"{CDN}a.opus", f"{CDN}b.opus", f"{CDN}c.opus")
-SECONDS = 120.0
-
-
-async def until(check: Callable[[], object]) -> None:
-    limit = time.monotonic() + SECONDS
-    while not check():
-        assert time.monotonic() < limit
-        await asyncio.sleep(0.01)
-
-
-class Connected:
-    """An engine, what it reported, its task, and the port of its events."""
-
-    def __init__(self, fake: FakeJanus, secret: str, admin_key: str) -> None:
-        self.port = free_port()
-        access = Access(fake.url, ("127.0.0.1", self.port), admin_key, secret, TOKEN)
-        self.engine, self.sink = Janus(Node("n1"), access, [(CDN, "/media/")]), ListSink()
-        self.task = asyncio.create_task(self.engine.run(self.sink))
-
-    async def error(self) -> BaseException | None:
-        await asyncio.wait([self.task])
-        return self.task.exception()
-
-
-@contextlib.asynccontextmanager
-async def connected(
-    fake: FakeJanus, *, secret: str = "", admin_key: str = ADMIN_KEY, events: bool = True
-) -> AsyncIterator[Connected]:
-    found = Connected(fake, secret, admin_key)
-    try:
-        await until(lambda: found.engine.away_since is None or found.task.done())
-        if events:
-            await fake.connect_events(found.port)
-            await until(lambda: found.engine.has_events)
-        yield found
-    finally:
-        found.task.cancel()
-        await asyncio.gather(found.task, return_exceptions=True)
 
 
 async def test_what_happens_is_reported() -> None:
@@ -128,98 +84,6 @@ async def test_commands_that_janus_lacks_or_refuses_are_refused() -> None:
         assert await own.engine.perform(c.Stop("n1-room-none", "op")) is None
         assert await own.engine.perform(c.Destroy(ROOM)) is None
         assert await own.engine.perform(c.Destroy(ROOM)) is None
-
-
-async def test_the_files_of_a_playback_play_one_after_the_other() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        await own.engine.perform(c.Create(ROOM))
-        await own.engine.perform(c.Play(ROOM, "op", URLS))
-        for number in range(3):
-            await until(lambda number=number: list(fake.rooms[ROOM].files) == [f"op#{number}"])
-            await fake.finish(ROOM, f"op#{number}")
-        await until(lambda: len(own.sink.signals) == 6)
-        assert [one[0] for one in own.sink.said()] == ["play.progress", "play.finished"] * 3
-        assert [one[2] for one in own.sink.said()] == [url for url in URLS for _ in range(2)]
-        await asyncio.sleep(0.1)
-        assert fake.rooms[ROOM].files == {}
-
-
-async def test_a_file_that_cannot_follow_is_reported() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        fake.missing.add("/media/b.opus")
-        await own.engine.perform(c.Create(ROOM))
-        await own.engine.perform(c.Play(ROOM, "op", URLS))
-        await fake.finish(ROOM, "op#0")
-        await until(lambda: len(own.sink.signals) == 3)
-        failed: Any = own.sink.signals[2]
-        assert (failed.TYPE, failed.operation_id, failed.urls) == ("play.failed", "op", (URLS[1],))
-
-
-@pytest.mark.parametrize("operation_id", ["op", None])
-async def test_a_stop_is_not_reported_and_nothing_follows(operation_id: str | None) -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        await own.engine.perform(c.Create(ROOM))
-        await own.engine.perform(c.Play(ROOM, "op", URLS))
-        await until(lambda: own.sink.signals)
-        assert await own.engine.perform(c.Stop(ROOM, operation_id)) is None
-        await own.engine.perform(c.Play(ROOM, "op-2", URLS))
-        await until(lambda: len(own.sink.signals) == 2)
-        assert [one[:2] for one in own.sink.said()] == [("play.progress", "op"), ("play.progress", "op-2")]
-        assert list(fake.rooms[ROOM].files) == ["op-2#0"]
-
-
-async def test_a_stop_of_an_older_playback_leaves_the_newer() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        await own.engine.perform(c.Create(ROOM))
-        await own.engine.perform(c.Play(ROOM, "op-2", URLS))
-        assert await own.engine.perform(c.Stop(ROOM, "op-1")) is None
-        assert list(fake.rooms[ROOM].files) == ["op-2#0"]
-        await fake.finish(ROOM, "op-2#0")
-        await until(lambda: list(fake.rooms[ROOM].files) == ["op-2#1"])
-
-
-async def test_files_of_others_are_seen_and_stopped() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        await own.engine.perform(c.Create(ROOM))
-        fake.rooms[ROOM].files["stray"] = "/x"
-        await fake.happen("announcement-started", ROOM, file_id="stray")
-        await until(lambda: own.sink.signals)
-        assert (await own.engine.snapshot()).rooms[ROOM].playing == "stray"
-        assert await own.engine.perform(c.Stop(ROOM)) is None
-        await asyncio.sleep(0.1)
-        assert (fake.rooms[ROOM].files, len(own.sink.signals)) == ({}, 1)
-
-
-async def test_a_restarted_bridge_learns_what_plays_from_the_view() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        room = fake.rooms[ROOM] = FakeRoom()
-        room.files["op#1"] = "/media/b.opus"
-        play = c.Play(ROOM, "op", URLS)
-        assert await own.engine.playing([ROOM]) == set()
-        own.sink.live[ROOM] = Playback("op", URLS, 1)
-        assert await own.engine.playing([ROOM]) == {ROOM}
-        assert (await own.engine.snapshot()).rooms[ROOM].playing == "op"
-        assert await own.engine.knows(play)
-        await fake.finish(ROOM, "op#1")
-        await until(lambda: list(room.files) == ["op#2"])
-        assert own.sink.said()[0] == ("play.finished", "op", URLS[1])
-
-
-async def test_a_playlist_goes_on_after_an_event_of_before_the_start() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        room = fake.rooms[ROOM] = FakeRoom()
-        own.sink.live[ROOM] = Playback("op", URLS, 0)
-        await fake.happen("announcement-stopped", ROOM, file_id="op#0")
-        await until(lambda: list(room.files) == ["op#1"])
-        assert not await own.engine.knows(c.Play(ROOM, "other", URLS))
-
-
-async def test_a_playback_that_was_begun_before_can_be_stopped() -> None:
-    async with FakeJanus() as fake, connected(fake) as own:
-        fake.rooms[ROOM] = FakeRoom()
-        fake.rooms[ROOM].files["op#127"] = "/x"
-        assert await own.engine.perform(c.Stop(ROOM, "op")) is None
-        assert fake.rooms[ROOM].files == {}
 
 
 async def test_the_snapshot_has_rooms_members_and_files() -> None:
@@ -411,15 +275,3 @@ async def test_a_group_of_events_keeps_its_order() -> None:
         await fake.send(json.dumps([event("joined", n, id=f"m{n}") for n in range(100)]))
         await until(lambda: len(own.sink.signals) == 100)
         assert [one[1] for one in own.sink.said()] == [f"n1-m{n}" for n in range(100)]
-
-
-def test_a_path_leaves_its_folder_by_no_link(tmp_path: Path) -> None:
-    from pipeline.engines.media_files import FileMap, UnfitError
-
-    (folder := tmp_path / "media").mkdir()
-    (folder / "out").symlink_to(tmp_path)
-    files = FileMap([(CDN, str(folder))])
-    assert files.path(f"{CDN}a b.opus") == f"{folder}/a b.opus"
-    assert files.path("https://elsewhere/a.opus") is None
-    with pytest.raises(UnfitError):
-        files.path(f"{CDN}out/a.opus")
