@@ -23,7 +23,8 @@ demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 
 # What needs more than Python, or minutes of its own, has a target of its own.
 ALL_TESTS := -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
-	--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py
+	--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py \
+	--ignore tests/engines/real_janus
 
 test: $(DEV_STAMP) ## run all tests that need only Python; starts Kafka and a registry
 	@$(BIN)/python -m pytest $(ALL_TESTS)
@@ -34,6 +35,10 @@ coverage: $(DEV_STAMP) ## the same, and measure the coverage, which takes a thir
 
 test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for four minutes
 	@$(BIN)/python -m pytest tests/chaos/test_chaos.py
+
+.PHONY: test-engines
+test-engines: $(DEV_STAMP) ## run the bridges against real media engines (needs Debian's packages janus and opus-tools)
+	@$(BIN)/python -m pytest -n auto --dist load tests/engines/real_janus
 
 .PHONY: examples
 examples: $(DEV_STAMP) ## build and run the examples against real servers (needs Go, a JDK, Maven and Node with npm)

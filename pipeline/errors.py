@@ -9,7 +9,7 @@ PipelineError                 the base of all
 ├── RegistryDownError         the schema registry is unavailable: retry (pipeline.kafka.schema_registry)
 ├── StaleViewError            the rooms view is not current: retry (pipeline.view.rooms_view)
 ├── EngineAwayError           a media engine can't be reached (pipeline.engines.engine)
-├── UnfitError                an id or url can't be part of a command (pipeline.engines.freeswitch.commands)
+├── UnfitError                an id or url can't be part of a command (pipeline.engines.media_files)
 ├── FrameError                a frame of the event socket can't be read (pipeline.engines.freeswitch.frames)
 ├── DemoError                 the demo published other events than expected (pipeline.demo.worker_process)
 └── FatalError                the process must exit with a code other than 0; its restart recovers the state

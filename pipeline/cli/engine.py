@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 from urllib.parse import urlsplit
 
 import typer
@@ -15,6 +16,8 @@ from pipeline.errors import ConfigError
 from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:
+    from pipeline.engines.engine import Engine
+    from pipeline.engines.rules.ids import Node
     from pipeline.settings import Settings
 
 HELP: Final = """Connect a media engine to the pipeline.
@@ -22,10 +25,13 @@ HELP: Final = """Connect a media engine to the pipeline.
 What happens there becomes signals, and what was decided is performed.
 
 [dim]$ conference-pipeline engine freeswitch --node n1 --url tcp://10.0.0.5:8021
+$ conference-pipeline engine janus --node n2 --url ws://10.0.0.6:8188
 $ conference-pipeline engine retire n1[/dim]
 """
 PORT: Final = 8021
 """The event socket's, by default."""
+LISTEN: Final = "127.0.0.1:8189"
+LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 
 engine = typer.Typer(help=HELP, no_args_is_help=True)
 
@@ -42,6 +48,18 @@ Away = Annotated[
 Silent = Annotated[
     float,
     typer.Option("--silent-seconds", metavar="S", min=1, help="Three of FreeSWITCH's heartbeats."),
+]
+
+
+ApiUrl = Annotated[
+    str, typer.Option("--url", metavar="URL", help="Janus' websocket API, as ws://host:port or wss://host:port.")
+]
+Listen = Annotated[
+    str,
+    typer.Option("--events-listen", metavar="HOST:PORT", help="Where Janus' websocket event handler connects to."),
+]
+PlainRtp = Annotated[
+    bool, typer.Option("--plain-rtp", help="Let members take part in the made rooms by plain RTP, without WebRTC.")
 ]
 
 
@@ -64,21 +82,75 @@ def freeswitch(
         freeswitch --node n1 --url tcp://10.0.0.5:8021
         --media-map https://cdn.example.com/=/var/media/[/dim]
     """
-    import structlog
-
     from pipeline.engines.freeswitch.engine import FreeSwitch
-    from pipeline.engines.process import main
     from pipeline.engines.rules.ids import Node
-    from pipeline.logs import configure
 
     named, address = Node(node), _address(url)
     pairs = [_pair(text) for text in media_map or ()]
-    password = _password()
+    password = _secret("ENGINE_PASSWORD", "password of the event socket")
+    _run(named, FreeSwitch(named, address, password, pairs, silent_seconds=silent_seconds), away_seconds)
+
+
+@engine.command()
+def janus(
+    node: NodeName,
+    url: ApiUrl,
+    events_listen: Listen = LISTEN,
+    media_map: MediaMap = None,
+    plain_rtp: PlainRtp = False,
+    away_seconds: Away = 30.0,
+) -> None:
+    """Connect the AudioBridge of Janus until SIGTERM.
+
+    Run one bridge per engine. A second one for the same node takes over, and
+    the first ends. Commands go to the websocket API at --url. The events come
+    from Janus' websocket event handler, which connects to --events-listen.
+
+    The admin_key of the AudioBridge comes from ENGINE_PASSWORD, the
+    api_secret of Janus from ENGINE_API_SECRET, and the path of the event
+    handler's backend from ENGINE_EVENTS_TOKEN; each also from the file that
+    the same name with _FILE names.
+    The AudioBridge plays local Opus files, so each url needs a --media-map.
+    It can't pause, change the volume, or move members into a room.
+    Set PIPELINE_WATCHDOG_MODE=progress for the workers, or files longer than
+    10 s are cut. PIPELINE_HTTP_PORT has /livez, /readyz and /metrics.
+
+    Exit codes: 0 stopped, 1 an error that a restart can fix, 2 invalid
+    configuration or environment, 3 another bridge has taken the node.
+
+    [dim]$ ENGINE_PASSWORD_FILE=/run/secrets/admin_key conference-pipeline engine
+        janus --node n1 --url ws://127.0.0.1:8188
+        --media-map https://cdn.example.com/=/var/media/[/dim]
+    """
+    from pipeline.engines.janus.engine import Access, Janus
+    from pipeline.engines.rules.ids import Node
+
+    named, address, listen = Node(node), _api_url(url), _listen(events_listen)
+    pairs = [_pair(text) for text in media_map or ()]
+    admin_key = _secret("ENGINE_PASSWORD", "admin_key of the AudioBridge")
+    api_secret, token = _secret("ENGINE_API_SECRET"), _secret("ENGINE_EVENTS_TOKEN")
+    if not re.fullmatch("[A-Za-z0-9_-]{0,200}", token):
+        raise ConfigError("ENGINE_EVENTS_TOKEN: expected at most 200 letters, digits, - and _")
+    if not token and listen[0] not in LOCAL:
+        raise ConfigError(
+            f"--events-listen {events_listen}: anyone who reaches it can send events: set ENGINE_EVENTS_TOKEN, and end "
+            "the backend in janus.eventhandler.wsevh.jcfg with the same text"
+        )
+    access = Access(address, listen, admin_key, api_secret, token)
+    _run(named, Janus(named, access, pairs, plain_rtp=plain_rtp), away_seconds)
+
+
+def _run(node: Node, found: Engine, away_seconds: float) -> NoReturn:
+    import structlog
+
+    from pipeline.engines.process import main
+    from pipeline.logs import configure
+
     settings, warnings = _settings()
     configure(settings)
     for warning in warnings:
         structlog.get_logger("settings").warning(warning)
-    main(settings, named, FreeSwitch(named, address, password, pairs, silent_seconds=silent_seconds), away_seconds)
+    main(settings, node, found, away_seconds)
 
 
 @engine.command()
@@ -128,16 +200,34 @@ def _pair(text: str) -> tuple[str, str]:
     return url, folder
 
 
-def _password() -> str:
-    """Return the password of the event socket. Raises ConfigError."""
-    path, password = os.environ.get("ENGINE_PASSWORD_FILE", ""), os.environ.get("ENGINE_PASSWORD", "")
-    if path and password:
-        raise ConfigError("ENGINE_PASSWORD and ENGINE_PASSWORD_FILE: set only one of them")
+def _api_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("ws", "wss") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not url.isprintable():
+        raise ConfigError("--url: expected ws://host:port or wss://host:port of Janus' websocket API, without secrets")
+    return url
+
+
+def _listen(text: str) -> tuple[str, int]:
+    host, found, port = text.rpartition(":")
+    if not found or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"--events-listen: expected HOST:PORT, as {LISTEN}, got {text[:80]!a}")
+    return host.strip("[]"), int(port)
+
+
+def _secret(name: str, needed: str = "") -> str:
+    """Return a secret of the environment or of a file; "" if it is not needed. Raises ConfigError."""
+    path, secret = os.environ.get(f"{name}_FILE", ""), os.environ.get(name, "")
+    if path and secret:
+        raise ConfigError(f"{name} and {name}_FILE: set only one of them")
     if path:
         try:
-            password = Path(path).read_text(encoding="utf-8").strip()
+            secret = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"ENGINE_PASSWORD_FILE: {path[:200]!a} can't be read: {error}") from None
-    if not password:
-        raise ConfigError("no password of the event socket: set ENGINE_PASSWORD or ENGINE_PASSWORD_FILE")
-    return password
+            raise ConfigError(f"{name}_FILE: {path[:200]!a} can't be read: {error}") from None
+    if needed and not secret:
+        raise ConfigError(f"no {needed}: set {name} or {name}_FILE")
+    return secret

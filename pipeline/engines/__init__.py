@@ -5,5 +5,6 @@
     rules        what all bridges have in common, pure
     engine       what a bridge needs of an engine
     bridge       one bridge: all parts together
+    media_files  urls → files that an engine plays
     signal_queue decisions performer auditor claim_holder api_log topic_log counts   its parts
 """

@@ -13,7 +13,7 @@ from pipeline.engines.auditor import Auditor
 from pipeline.engines.claim_holder import ClaimHolder
 from pipeline.engines.counts import BridgeMetrics
 from pipeline.engines.decisions import Decisions
-from pipeline.engines.engine import Engine
+from pipeline.engines.engine import Engine, Playback
 from pipeline.engines.performer import Performer
 from pipeline.engines.rules.ended import Ended
 from pipeline.engines.rules.ids import Node
@@ -152,6 +152,13 @@ class Bridge:
         self._notice(f"audit: {why}")
         self.metrics.doubts.inc()
         self._auditor.doubt()
+
+    def playback(self, room_id: str) -> Playback | None:
+        """Return the live playback of a room by the rooms view."""
+        room = None if self._view.stale else self._view.room(room_id)
+        if room is None or room.playback_status == "stopped":
+            return None
+        return Playback(room.operation_id, room.urls, room.files_finished)
 
     # --- probes ------------------------------------------------------------------------------------------------
 

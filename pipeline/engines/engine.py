@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.engines.rules.commands import Command, Play, Refused
 from pipeline.engines.rules.snapshot import Snapshot
@@ -13,6 +13,14 @@ from pipeline.model.signals import MediaSignal
 
 class EngineAwayError(PipelineError):
     """The engine can't be reached, or did not answer in time. The text says why."""
+
+
+class Playback(NamedTuple):
+    """A live playback: its files, and how many of them have finished."""
+
+    operation_id: str
+    urls: tuple[str, ...]
+    finished: int = 0
 
 
 class Sink(Protocol):
@@ -27,6 +35,9 @@ class Sink(Protocol):
 
     def doubt(self, why: str) -> None:
         """Ask for an audit: the engine was restarted, the connection is new, a count differs."""
+
+    def playback(self, room_id: str) -> Playback | None:
+        """Return the live playback of a room by the rooms view; None if there is none, or if the view is stale."""
 
 
 class Engine(Protocol):

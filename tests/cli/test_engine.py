@@ -20,6 +20,7 @@ from tests.support.fake_freeswitch import PASSWORD, FakeFreeSwitch
 
 SECONDS = 200.0
 VALID = ("engine", "freeswitch", "--node", "n1", "--url", "tcp://127.0.0.1:1")
+JANUS = ("engine", "janus", "--node", "n1", "--url", "ws://127.0.0.1:1")
 
 
 def run(*arguments: str, **env: str) -> tuple[int, str, str]:
@@ -43,6 +44,13 @@ def run(*arguments: str, **env: str) -> tuple[int, str, str]:
         (VALID, {}, "no password of the event socket: set ENGINE_PASSWORD or ENGINE_PASSWORD_FILE"),
         (VALID, {"ENGINE_PASSWORD": "a", "ENGINE_PASSWORD_FILE": "b"}, "set only one of them"),
         (VALID, {"ENGINE_PASSWORD_FILE": "/nowhere"}, "ENGINE_PASSWORD_FILE: '/nowhere' can't be read"),
+        (("engine", "janus", "--node", "n1", "--url", "http://x"), {}, "--url: expected ws://host:port or wss://"),
+        (("engine", "janus", "--node", "n1", "--url", "ws://u:p@x"), {}, "--url: expected ws://host:port or wss://"),
+        (("engine", "janus", "--node", "n1", "--url", "ws://x:99999"), {}, "--url: expected ws://host:port or wss://"),
+        ((*JANUS, "--events-listen", "8189"), {}, "--events-listen: expected HOST:PORT, as 127.0.0.1:8189, got '8189'"),
+        (JANUS, {}, "no admin_key of the AudioBridge: set ENGINE_PASSWORD or ENGINE_PASSWORD_FILE"),
+        (JANUS, {"ENGINE_PASSWORD": "a", "ENGINE_EVENTS_TOKEN": "a/b"}, "ENGINE_EVENTS_TOKEN: expected at most 200"),
+        ((*JANUS, "--events-listen", "0.0.0.0:1"), {"ENGINE_PASSWORD": "a"}, "anyone who reaches it can send events"),
         (("engine", "retire", "a-b"), {}, "--node: expected 1 to 32 letters and digits"),
     ],
 )

@@ -17,6 +17,7 @@ from pipeline.model.events import EVENTS
 from pipeline.model.records import Member, Position, Rejected, Room
 from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import ENCODERS, SCHEMAS
+from tests.support.janus import captured as captured_of_janus
 
 NOW = 1_795_354_386_106_600
 TEXTS = {
@@ -122,6 +123,13 @@ def _plain(schema: Any) -> Any:
 def json_lines() -> list[bytes]:
     """Return all signals as JSON, and those of the demo."""
     return [signal_json(one).strip() for one in examples(SIGNAL_RECORDS)] + _demo(SCENARIO)
+
+
+def janus_texts() -> list[bytes]:
+    """Return one event of each kind that a real Janus sent."""
+    events = list(captured_of_janus("janus-rules.jsonl"))
+    kinds = {str(one["event"].get("data", {}).get("event")): one for one in events}
+    return [json.dumps(one).encode() for one in kinds.values()]
 
 
 def engine_lines() -> list[bytes]:

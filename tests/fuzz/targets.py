@@ -18,6 +18,10 @@ from typing import Any
 from pipeline.core.merge import CutRecord, PackedError, Record
 from pipeline.engines.freeswitch.adapter import Adapter, EventReader, read_event
 from pipeline.engines.freeswitch.adapter.rooms import MAX_MEMBERS
+from pipeline.engines.janus.adapter import MAX_MEMBERS as MAX_JANUS_MEMBERS
+from pipeline.engines.janus.adapter import Adapter as JanusAdapter
+from pipeline.engines.janus.adapter import read_events
+from pipeline.engines.rules.ids import Node
 from pipeline.errors import SignalError
 from pipeline.kafka.stored_batch import StoredBatch, head_of
 from pipeline.model.codec import decode_json, decode_line, event_json, signal_json
@@ -136,6 +140,27 @@ class Engine:
             round_trips(signal)
 
 
+class JanusEngine:
+    """The adapter of Janus with its state, as a bridge runs it."""
+
+    def __init__(self) -> None:
+        self.adapter = JanusAdapter(Node("acW68"))
+
+    def read(self, text: bytes) -> Any:
+        found = list(read_events(text))
+        for one in found:
+            if isinstance(one, SignalError):
+                raise one
+        return [
+            signal for one in found if not isinstance(one, SignalError) for signal in self.adapter.apply(one).signals
+        ]
+
+    def check(self, signals: Any) -> None:
+        assert self.adapter._members <= MAX_JANUS_MEMBERS
+        for signal in signals:
+            round_trips(signal)
+
+
 def _event(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     def show(value: bytes) -> Any:
         event = read(value)
@@ -203,7 +228,7 @@ def _batch_target() -> Target:
 def targets() -> list[Target]:
     """Return all targets, with fresh state."""
     signals, events, rows = seeds.SIGNAL_RECORDS, seeds.EVENT_RECORDS, list(seeds.ROWS)
-    lines, engine = seeds.json_lines(), Engine()
+    lines, engine, janus = seeds.json_lines(), Engine(), JanusEngine()
     current = _by_id(SignalDecoder(), [SCHEMAS[record] for record in signals])
     theirs = [json.dumps(seeds.foreign_schema(record, n)) for n, record in enumerate(signals)]
     spaced = [b" \t" + line + b"\r\n" for line in lines]
@@ -215,6 +240,7 @@ def targets() -> list[Target]:
         Target("signal, foreign Avro", seeds.foreign(signals), _by_id(SignalDecoder(), theirs), round_trips),
         Target("signal, line of a file", spaced, decode_line, round_trips, text=True),
         Target("engine event", seeds.engine_lines(), engine.read, engine.check, text=True, cpu_limit=0.05),  # of 1 MiB
+        Target("Janus events", seeds.janus_texts(), janus.read, janus.check, text=True, cpu_limit=0.05),
         Target(
             "engine events, any form",
             seeds.engine_texts(),

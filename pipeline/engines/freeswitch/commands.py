@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from pipeline.errors import PipelineError
+from pipeline.engines.media_files import FileMap, UnfitError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.~+=-]{1,255}")
 """Names of rooms and sessions: no space, comma, quote, brace, at sign, backslash or control character."""
 _PATH: Final = re.compile(r"[^\s{}'\"\\,!|]{1,2048}")
 """Printable paths and urls. A `!` would divide a list of files, a `|` a list of alternatives."""
-
-
-class UnfitError(PipelineError):
-    """An id or url that can't be part of a command. The text says which."""
 
 
 def name(text: str) -> str:
@@ -31,29 +26,19 @@ class MediaFiles:
     """Turns urls into what FreeSWITCH plays.
 
     Args:
-        pairs: (prefix of the urls, folder). The longest prefix wins. Other urls are played as they are.
+        pairs: (prefix of the urls, folder); see FileMap. Other urls are played as they are.
     """
 
     def __init__(self, pairs: Sequence[tuple[str, str]] = ()) -> None:
-        self._pairs = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
+        self._map = FileMap(pairs)
 
     def path(self, url: str) -> str:
         """Return the path of a file, or the url. Raises UnfitError, also for a path that leaves its folder."""
-        for prefix, folder in self._pairs:
-            if url.startswith(prefix):
-                return self._file(folder, url[len(prefix) :])
+        if (path := self._map.path(url)) is not None:
+            return _fit(path)
         if not re.match(r"https?://", url, re.IGNORECASE):
             raise UnfitError(f"the url {url[:80]!a} is neither http nor https")
         return _fit(url)
-
-    @staticmethod
-    def _file(folder: str, rest: str) -> str:
-        root = os.path.normpath(folder)
-        path = os.path.normpath(f"{root}/{rest}")
-        real, real_root = os.path.realpath(path), os.path.realpath(root)
-        if ".." in rest.split("/") or not path.startswith(f"{root}/") or not real.startswith(f"{real_root}/"):
-            raise UnfitError(f"the path {rest[:80]!a} leaves its folder")
-        return _fit(path)
 
 
 def _fit(path: str) -> str:

@@ -14,9 +14,10 @@ import msgspec
 from pipeline.engines.engine import EngineAwayError, Sink
 from pipeline.engines.freeswitch import commands as texts
 from pipeline.engines.freeswitch.adapter import Adapter, Output, read_event
-from pipeline.engines.freeswitch.commands import MediaFiles, UnfitError
+from pipeline.engines.freeswitch.commands import MediaFiles
 from pipeline.engines.freeswitch.frames import MAX_BODY, Frame
 from pipeline.engines.freeswitch.socket import EventSocket
+from pipeline.engines.media_files import UnfitError
 from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
 from pipeline.engines.rules.snapshot import EngineMember, EngineRoom, Snapshot

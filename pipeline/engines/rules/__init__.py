@@ -1,5 +1,6 @@
 """What all bridges have in common, without I/O and without a clock (docs/howto/write-a-bridge.md).
 
+bounds    tables of bounded size
 ids       names of the engine's rooms and sessions ↔ room_id and session_uuid
 snapshot  what an engine has now
 commands  a published event or no-op → what the engine must do

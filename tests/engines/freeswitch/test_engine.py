@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -18,40 +18,15 @@ from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
 from pipeline.engines.rules.snapshot import EngineMember
 from pipeline.errors import ConfigError
-from pipeline.model.signals import MediaSignal
 from tests.support.fake_freeswitch import PASSWORD, FakeFreeSwitch
 from tests.support.freeswitch import captured
+from tests.support.sink import ListSink
 
 pytestmark = pytest.mark.timeout(300)
 ROOM = "n1-room-1"
 MEDIA = [("https://cdn.example.com/", "/media")]
 URL = "https://cdn.example.com/a.wav"
 SECONDS = 120.0
-
-
-class ListSink:
-    """Keeps what an engine reports; `full` refuses it."""
-
-    def __init__(self) -> None:
-        self.signals: list[MediaSignal] = []
-        self.doubts: list[str] = []
-        self.full = False
-
-    def put(self, signals: Iterable[MediaSignal]) -> bool:
-        if not self.full:
-            self.signals.extend(signals)
-        return not self.full
-
-    async def room(self) -> None:
-        while self.full:
-            await asyncio.sleep(0.01)
-
-    def doubt(self, why: str) -> None:
-        self.doubts.append(why)
-
-    def said(self) -> list[tuple[str, ...]]:
-        names = ("session_uuid", "reason", "operation_id", "url")
-        return [(one.TYPE, *(str(v) for n in names if (v := getattr(one, n, None)))) for one in self.signals]
 
 
 async def until(check: Callable[[], object]) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engines.freeswitch import commands
-from pipeline.engines.freeswitch.commands import MediaFiles, UnfitError
+from pipeline.engines.freeswitch.commands import MediaFiles
 from pipeline.engines.freeswitch.frames import MAX_HEAD, Frame, FrameError, FrameReader
+from pipeline.engines.media_files import UnfitError
 
 ONE = b"Content-Type: auth/request\n\n"
 BODY = "é\n\n{}".encode()

@@ -7,7 +7,7 @@ from typing import Final
 
 from pipeline.engines.freeswitch.adapter.facts import Fact
 from pipeline.engines.freeswitch.adapter.hold import Hold
-from pipeline.engines.freeswitch.adapter.values import remember
+from pipeline.engines.rules.bounds import remember
 from pipeline.model import signals
 
 MAX_STREAMS: Final = 1_000  # tones and streams that play

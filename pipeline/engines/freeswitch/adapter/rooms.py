@@ -10,7 +10,7 @@ from pipeline.engines.freeswitch.adapter.facts import HANGUP, OF_ROOM, Fact
 from pipeline.engines.freeswitch.adapter.hold import Hold
 from pipeline.engines.freeswitch.adapter.order import MAX_CORES, MAX_SWITCHES
 from pipeline.engines.freeswitch.adapter.playbacks import Playbacks
-from pipeline.engines.freeswitch.adapter.values import remember
+from pipeline.engines.rules.bounds import remember
 from pipeline.model import signals
 from pipeline.model.signals import Micros
 

@@ -1,12 +1,10 @@
-"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding; bounds of memory."""
+"""Texts of headers: UTF-8 where it can be read, U+FFFD where not; percent-encoding."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, TypeVar
+from typing import Final
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 _NO_CONTROLS: Final = b" " * 32 + bytes(range(32, 256))
 _HALF: Final = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
@@ -30,12 +28,3 @@ def repaired(text: bytes) -> bytes:
     Half of a surrogate pair becomes U+FFFD, a raw control character a space.
     """
     return _HALF.sub(lambda found: found[1] or b"\\ufffd", text.translate(_NO_CONTROLS))
-
-
-def remember(known: dict[_K, _V], key: _K, value: _V, most: int) -> _V:
-    """Add an entry as the newest; forget the oldest if there are more than `most`."""
-    known.pop(key, None)
-    known[key] = value
-    if len(known) > most:
-        del known[next(iter(known))]
-    return value

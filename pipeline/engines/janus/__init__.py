@@ -1,0 +1,9 @@
+"""Janus' AudioBridge.
+
+adapter    its events → media signals, pure
+api        requests of its websocket API and their replies
+listener   the connection of its websocket event handler
+rooms      who is where; making and deleting rooms
+player     playing and stopping files; `playlists` keeps which one plays
+engine     all parts together
+"""
