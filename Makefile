@@ -3,6 +3,7 @@
 .PHONY: help install demo test test-chaos check events docs bench fuzz lock clean
 
 BIN := .venv/bin
+BROWSER_STAMP := .venv/.installed-browser
 BENCH_STAMP := .venv-bench/.installed-bench
 RUN_STAMP := .venv/.installed-local
 DEV_STAMP := .venv/.installed-dev
@@ -19,11 +20,16 @@ demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 
 test: $(DEV_STAMP) ## run all tests but test-chaos, with coverage; starts Kafka and a registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
-		--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py \
+		--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py --ignore tests/browser \
 		--cov --cov-report=term --cov-fail-under=$(COVERAGE)
 
 test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for four minutes
 	@$(BIN)/python -m pytest tests/chaos/test_chaos.py
+
+.PHONY: test-browser
+test-browser: $(DEV_STAMP) $(BROWSER_STAMP) ## test the console in a browser (needs Debian's chromium); IMAGES=docs/img also saves its pictures
+	@command -v chromium >/dev/null || { echo "chromium is missing: apt install chromium" >&2; exit 1; }
+	@CONSOLE_IMAGES=$(IMAGES) $(BIN)/python -m pytest tests/browser
 
 .PHONY: examples
 examples: $(DEV_STAMP) ## build and run the examples against real servers (needs Go, a JDK, Maven and Node with npm)
@@ -121,6 +127,9 @@ $(RUN_STAMP): requirements/local.txt pyproject.toml scripts/install.sh
 
 $(DEV_STAMP): requirements/dev.txt pyproject.toml scripts/install.sh
 	@scripts/install.sh dev
+
+$(BROWSER_STAMP): requirements/browser.txt scripts/install.sh $(DEV_STAMP)
+	@scripts/install.sh browser
 
 $(BENCH_STAMP): requirements/bench.txt scripts/install.sh
 	@scripts/install.sh bench

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates .venv with the requirements pinned in requirements/<set>.txt and the project, editable. The set `bench` goes
-# to .venv-bench, without the project.
-# Usage: scripts/install.sh local|dev|bench     (called by the Makefile; PYTHON is the preferred interpreter)
+# to .venv-bench, without the project; the set `browser` is added to the set `dev`.
+# Usage: scripts/install.sh local|dev|bench|browser     (called by the Makefile; PYTHON is the preferred interpreter)
 set -eu
 cd "$(dirname "$0")/.."
 set=$1
@@ -55,8 +55,8 @@ usable() {
 usable || make_venv
 remedy="check the network and retry; else run \`make clean\` and retry"
 install --require-hashes -r "requirements/$set.txt" || fail "requirements/$set.txt could not be installed: $remedy"
-if [ "$set" = bench ]; then
-    touch "$venv/.installed-bench"
+if [ "$set" = bench ] || [ "$set" = browser ]; then
+    touch "$venv/.installed-$set"
     exit
 fi
 install --quiet --no-deps --no-build-isolation --editable . || fail "the project could not be installed: $remedy"

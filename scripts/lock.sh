@@ -3,13 +3,14 @@
 #   base.txt     production
 #   msk.txt      base and the login to Amazon MSK by IAM
 #   local.txt    base, `up` and the build backend
-#   web.txt      base and the gateway
+#   web.txt      base, the gateway and the console
 #   dev.txt      local, msk, web, tests and tools
 #   build.txt    build backend, for the image
 #   compile.txt  mypyc, for the image
 #   chart.txt    linters and schemas for `make chart`
 #   go.txt       Go
 #   clients.txt  tests of clients/python on its own
+#   browser.txt  a driver of browsers for `make test-browser`
 #   bench.txt    peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
@@ -34,4 +35,5 @@ compile compile requirements/compile.in --constraints requirements/dev.txt "$@"
 compile chart requirements/chart.in "$@"
 compile go requirements/go.in "$@"
 compile clients requirements/clients.in --constraints requirements/dev.txt "$@"
+compile browser requirements/browser.in --constraints requirements/dev.txt "$@"
 compile bench requirements/bench.in "$@"

@@ -115,6 +115,13 @@ def gateway(settings: Settings) -> list[Acl]:
     return [write, *viewer(settings), *outcomes(settings)]
 
 
+def console(settings: Settings) -> list[Acl]:
+    """Return the permissions of a console. It reads the state of the workers' group, too, as `status` does."""
+    read = (*topics.SIGNAL_TOPICS, *topics.OUTCOMES, topics.ENGINES)
+    group = Acl("group", settings.group_id, "Describe", "to show the workers")
+    return [*viewer(settings), *reader(settings, read), group]
+
+
 def bridge(settings: Settings, group: str) -> list[Acl]:
     """Return the permissions of an engine bridge that commits its offsets as `group`."""
     prefix = settings.topic_prefix

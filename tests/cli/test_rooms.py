@@ -14,7 +14,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from rich.cells import cell_len
 
-from pipeline.cli.output import ago, print_table
+from pipeline.cli.output import print_table
+from pipeline.model.times import ago
 from pipeline.cli.signal import _complete
 from pipeline.kafka.partitioning import partition_of, room_key
 from pipeline.model import signals as s
