@@ -91,19 +91,20 @@ class Console:
             )
         return Response(text, media_type="text/html; charset=utf-8")
 
-    def _common(self, title: str, here: str | None, stream: str) -> dict[str, Any]:
+    def _common(self, title: str, here: str | None, stream: str, *, retry: bool = False) -> dict[str, Any]:
         return {
             "title": title,
             "here": here,
             "stream": stream,
             "state": safe(state(self._sources.view)),
+            "retry": retry,
             "now": time.time_ns() // 1_000_000,
             "can_leave": self._sessions.is_required and here is not None,
             "version": package_version(),
         }
 
     def _message(self, status: int, title: str, text: str, stream: str = "") -> Response:
-        made = page("message.html", **self._common(title, "", stream), text=text)
+        made = page("message.html", **self._common(title, "", stream, retry=bool(stream)), text=text)
         return Response(made, status, media_type="text/html; charset=utf-8")
 
     async def stream(self, request: Request) -> Response:

@@ -138,6 +138,8 @@ class RoomHistory:
         return added or bool(complete)
 
     def lines(self) -> list[Line]:
-        """Return the last lines, the newest first."""
+        """Return the last lines, the newest first; none before they are read."""
+        if not self.is_read:
+            return []
         opened = [line_of(entry) for entry in self._joiner.timeline.open[-MOST_LINES:]]
         return [*self._done, *opened][: -MOST_LINES - 1 : -1]

@@ -113,7 +113,7 @@ class PipelinePage:
             oldest = max((one.lag_seconds for one in flow.partitions), default=0.0)
             yield "lag, signals", f"{lag:,}", f"the oldest {oldest:.1f} s", "bad" if oldest > LAG_SECONDS else ""
             yield "signals/s", f"{flow.signals_per_second:,}", f"over the last {RATE_SECONDS} s", ""
-            yield "events/s", f"{flow.events_per_second:,}", "with transaction markers", ""
+            yield "events/s", f"{flow.events_per_second:,}", "markers included", ""
         view = self._sources.view
         if not view.stale:
             counts = view.counts

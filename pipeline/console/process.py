@@ -42,7 +42,8 @@ class ConsoleProcess:
         return await run_service(self._work, lambda: self._is_waiting, self._settings, log)
 
     async def _work(self, stop: asyncio.Event) -> None:
-        await wait_for_topics(self._settings, acls.console(self._settings), log)
+        topics = [acl for acl in acls.console(self._settings) if acl.kind == "topic"]
+        await wait_for_topics(self._settings, topics, log)
         async with contextlib.AsyncExitStack() as opened:
             view = await opened.enter_async_context(RoomsView(self._settings, log.warning, sessions=True))
             hub = RoomHub(view)

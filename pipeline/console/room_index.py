@@ -94,7 +94,7 @@ class Listing:
         self.version += 1
 
     def apply(self, changes: Sequence[tuple[RoomRow | None, RoomRow | None]]) -> None:
-        """Apply changes of rooms, each the row before and the row now."""
+        """Apply changes of different rooms, each the row before and the row now."""
         accepts, rows, key = self.wanted.accepts, self.rows, self._key
         old = [before for before, _ in changes if before is not None and accepts(before)]
         new = [after for _, after in changes if after is not None and accepts(after)]
@@ -119,8 +119,8 @@ class RoomIndex:
     def __init__(self) -> None:
         self.rows: dict[str, RoomRow] = {}
         self.listings: dict[Filter, Listing] = {}
-        self._waiting: dict[Filter, list[tuple[RoomRow | None, RoomRow | None]]] = {}
-        """Changes that came while a list was being sorted."""
+        self._waiting: dict[Filter, dict[str, RoomRow | None]] = {}
+        """Rooms that have changed while a list was being sorted, and their rows before that."""
 
     def update(self, rows: Mapping[str, RoomRow | None]) -> None:
         """Set the rows of rooms; None for those that are gone."""
@@ -138,17 +138,21 @@ class RoomIndex:
             for listing in self.listings.values():
                 listing.apply(changes)
             for waiting in self._waiting.values():
-                waiting.extend(changes)
+                for before, after in changes:
+                    row = before or after
+                    assert row is not None
+                    waiting.setdefault(row.room_id, before)
 
     def begin(self, wanted: Filter) -> tuple[Listing, list[RoomRow]]:
         """Return a new list, and the rows that it is to be sorted from; then call `add` with what `sort` returns."""
-        self._waiting[wanted] = []
+        self._waiting[wanted] = {}
         return Listing(wanted), list(self.rows.values())
 
     def add(self, listing: Listing, rows: list[RoomRow]) -> None:
         """Keep a list up to date from now on."""
         listing.set(rows)
-        listing.apply(self._waiting.pop(listing.wanted))
+        changed = self._waiting.pop(listing.wanted)
+        listing.apply([(before, self.rows.get(room_id)) for room_id, before in changed.items()])
         self.listings[listing.wanted] = listing
 
     def drop(self, wanted: Filter) -> None:

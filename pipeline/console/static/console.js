@@ -74,9 +74,8 @@ function apply(message) {
     const list = byId(id);
     if (list) applyList(list, change);
   }
-  if (message.html && !byId("rooms") && !byId("head") && !byId("figures") && !document.querySelector(".stale")) {
-    location.reload(); // it was opened while nothing could be shown
-  }
+  // A page that was opened while nothing could be shown is loaded again when something can.
+  if ("retry" in document.body.dataset && message.html && !document.querySelector(".stale")) location.reload();
   tick();
 }
 
