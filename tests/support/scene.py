@@ -51,6 +51,31 @@ def scene() -> Iterator[AnySignal]:
     yield s.ConferencePause("q8", room_id(8), now(), "q8")
 
 
+def calm_scene() -> Iterator[AnySignal]:
+    """Yield the signals of rooms with ordinary names, for pictures."""
+    names = [name for name in NAMES if name not in (WIDE, MARKUP, TURNED, NAMES[5])]
+    for number, name in enumerate(names):
+        yield create(number, name, ("my-app", "sales", "care")[number % 3])
+    for number in range(len(names)):
+        for who in range((number * 5) % 7 + 1):
+            yield joined(number, who)
+    for number in (3, 6):
+        yield s.ConferencePlay(f"p{number}", room_id(number), now(), FILES[:1], f"op-{number}")
+    yield s.ConferencePause("q6", room_id(6), now(), "q6")
+
+
+def playing(number: int, operation: str) -> Iterator[AnySignal]:
+    """Yield signals of which some are refused; at the end the room plays the second of two files."""
+    room = room_id(number)
+    yield s.ConferenceStop(f"s-{operation}", room, now(), f"stop-{operation}")
+    yield play(number, operation)
+    yield s.ConferenceMute(f"m-{operation}", room, now(), joined(number, 1).session_uuid)
+    yield s.ConferenceVolume(f"v-{operation}", room, now(), 8, f"volume-{operation}")
+    yield s.ConferencePlay(f"r-{operation}", room, now(), FILES, f"again-{operation}")
+    yield s.PlayFinished(f"f-{operation}", room, now(), FILES[0], operation)
+    yield s.ConferenceUnmute(f"u-{operation}", room, now(), joined(number, 1).session_uuid)
+
+
 def _busy_room() -> Iterator[AnySignal]:
     room, session = room_id(0), joined(0, 0).session_uuid
     for who in range(1, 9):
