@@ -63,7 +63,7 @@ chart-api: $(DEV_STAMP) ## install the chart on a real API server with fake node
 chart-docs: $(DEV_STAMP) ## generate the chart's README.md and dashboard
 	@scripts/chart.sh docs
 
-bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/results/*.json, then run make docs
+bench: $(DEV_STAMP) $(BROWSER_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/results/*.json, then run make docs
 	$(BIN)/python -m benchmarks.micro --save
 	$(BIN)/python -m benchmarks.growth --save
 	$(BIN)/python -m benchmarks.recovery --save
@@ -71,6 +71,7 @@ bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/resul
 	$(BIN)/python -m benchmarks.fencing --save
 	$(BIN)/python -m benchmarks.view --save
 	$(BIN)/python -m benchmarks.outcomes --save
+	$(BIN)/python -m benchmarks.console --save
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py

@@ -205,7 +205,7 @@ def main() -> None:
     show(f"{given.rooms:,} rooms under load", [row])
     print(LIMITS)
     if given.save:
-        save("console", page=page, load=row)
+        save("console", page=[page], load=[row])
 
 
 if __name__ == "__main__":

@@ -214,8 +214,10 @@ TABLES: Final[dict[str, Callable[[], Rows]]] = {
     "micro": lambda: measured("micro"),
     "view": lambda: measured("view"),
     "outcomes": lambda: measured("outcomes"),
+    "console-page": lambda: measured("console", "page"),
+    "console-load": lambda: measured("console", "load"),
 }
 TEXTS: Final[dict[str, Callable[[], str]]] = {
     f"{name}-where": lambda name=name: where(name)
-    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes")
+    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes", "console")
 }

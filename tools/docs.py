@@ -33,6 +33,7 @@ import states
 from markdown import paragraph, table
 from pydantic import SecretStr
 
+from pipeline.console.settings import ConsoleSettings
 from pipeline.core.decision import NoOp, Rejection
 from pipeline.metrics import Metrics
 from pipeline.model.events import EVENTS
@@ -264,6 +265,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "topics": topics,
     "settings": settings,
     "metrics": metrics,
+    "console-settings": lambda: settings(ConsoleSettings),
     "example": example,
     **{f"commands-{group}": lambda group=group: commands.sections(group) for group in ("operate", *commands.GROUPS)},
     "exit-codes": commands.exits,

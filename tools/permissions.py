@@ -23,6 +23,7 @@ ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
         "`signal`, which sends one and shows its outcome",
         lambda: acls.producer(DEFAULTS) + acls.outcomes(DEFAULTS),
     ),
+    "console": ("The console", lambda: acls.console(DEFAULTS)),
     "bridge": ("An engine bridge of node `n1`", lambda: acls.bridge(DEFAULTS, "conference-bridge-n1")),
 }
 """User name in the examples to title and permissions."""
