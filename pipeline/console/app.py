@@ -17,7 +17,7 @@ from starlette.routing import Route
 from pipeline.console.guard import COOKIE
 from pipeline.console.live_page import LivePage, Sources, markup, state
 from pipeline.console.pipeline_page import PipelinePage
-from pipeline.console.room_hub import TooManyListsError
+from pipeline.console.room_hub import TooManyViewedError
 from pipeline.console.room_page import RoomPage
 from pipeline.console.rooms_page import RoomsPage, asked_of
 from pipeline.console.sessions import Sessions
@@ -30,7 +30,7 @@ from pipeline.web.limits import Rates
 SETTLE_SECONDS: Final = 0.7
 """Longest time that a page waits for a timeline, or for the state of the workers."""
 LOGINS_PER_SECOND: Final = 1.0
-"""Logins that are tried, of all people together: a token can't be guessed faster."""
+"""Logins that are tried from one address."""
 MOST_FORM: Final = 4096
 """Bytes of a form."""
 MOST_ID: Final = 1024
@@ -109,6 +109,8 @@ class Console:
 
     async def stream(self, request: Request) -> Response:
         """Answer with the stream of a page."""
+        if request.method != "GET":
+            return PlainTextResponse("only GET\n", 405)
         self._streams.check()
         _, live = self._page(request)
         if live is None:
@@ -123,11 +125,12 @@ class Console:
             return RedirectResponse("/", 303)
         if request.method != "POST":
             return self._form(200, "")
-        if self._logins.take("", LOGINS_PER_SECOND, time.monotonic()):
+        address = request.client.host if request.client else "unknown"
+        if self._logins.take(address, LOGINS_PER_SECOND, time.monotonic()):
             return self._form(429, "Too many tries: wait a second.")
         entered = await _entered(request)
         if not self._sessions.accepts(entered):
-            log.warning("login refused", client=request.client.host if request.client else "unknown")
+            log.warning("login refused", client=address)
             return self._form(403, "That is not the token.")
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
@@ -212,6 +215,6 @@ def make_app(console: Console) -> Starlette:
         exception_handlers={
             404: console.not_found,
             TooManyStreamsError: console.too_many,
-            TooManyListsError: console.too_many,
+            TooManyViewedError: console.too_many,
         },
     )

@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.console.history import RoomHistory
 from pipeline.console.letters import DAY, Letters
+from pipeline.console.room_hub import TooManyViewedError
 from pipeline.core.merge import Record
 from pipeline.errors import PipelineError
 from pipeline.kafka.log_offsets import LogOffsets
@@ -33,6 +34,8 @@ MOST_BACK: Final = 2000
 """Offsets before the end, of each partition, from which on dead letters and rejections are read at start."""
 KEEP_SECONDS: Final = 30.0
 """Time for which the history of a room is kept after its last viewer has gone."""
+MOST_HISTORIES: Final = 300
+"""Histories that are open at a time. One more closes one without a viewer, or is refused."""
 READERS: Final = 4
 """Histories that are read at a time."""
 READ_SECONDS: Final = 120.0
@@ -159,9 +162,17 @@ class Feed:
     # --- histories -------------------------------------------------------------------------------------------
 
     def acquire(self, room_id: str, since: int | None) -> RoomHistory:
-        """Return the history of a room, for one viewer more; its reading begins at `since` if it is new."""
+        """Return the history of a room, for one viewer more; its reading begins at `since` if it is new.
+
+        Raises TooManyViewedError.
+        """
         opened = self._histories.get(room_id)
         if opened is None:
+            if len(self._histories) >= MOST_HISTORIES:
+                unused = next((one for one, other in self._histories.items() if not other.viewers), None)
+                if unused is None:
+                    raise TooManyViewedError
+                self._forget(unused)
             opened = self._histories[room_id] = _Open(since)
             self._start(room_id, opened)
         opened.viewers += 1
@@ -184,6 +195,8 @@ class Feed:
 
     def _forget(self, room_id: str) -> None:
         opened = self._histories.pop(room_id)
+        if opened.timer is not None:
+            opened.timer.cancel()
         self._by_key.pop(opened.history.key, None)
         if opened.task is not None:
             opened.task.cancel()

@@ -29,7 +29,7 @@ class Sources(NamedTuple):
 class LivePage(Protocol):
     """A page that one viewer looks at. An asynchronous context manager.
 
-    Entering raises TooManyListsError. `fragments` raises StaleViewError while the rooms view is not current.
+    Entering raises TooManyViewedError. `fragments` raises StaleViewError while the rooms view is not current.
     """
 
     template: str

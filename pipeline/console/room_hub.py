@@ -16,12 +16,14 @@ RETRY_SECONDS: Final = 1.0
 """Seconds before rooms that a stale view did not give are read again."""
 MOST_LISTS: Final = 64
 """Lists kept at a time; more are refused."""
+SORTERS: Final = 2
+"""Lists that are sorted at a time."""
 KEEP_SECONDS: Final = 60.0
 """Time for which a list is kept after its last viewer has gone: for the next page, and for the stream after a page."""
 
 
-class TooManyListsError(Exception):
-    """As many lists as may be are being viewed."""
+class TooManyViewedError(Exception):
+    """As many lists, or rooms, as may be are being viewed."""
 
 
 class Viewer:
@@ -42,6 +44,7 @@ class RoomHub:
         self._sorting: dict[Filter, asyncio.Task[Listing]] = {}
         self._users: Counter[Filter] = Counter()
         self._timers: dict[Filter, asyncio.TimerHandle] = {}
+        self._sorters = asyncio.Semaphore(SORTERS)
         self.is_complete = False
 
     # --- changes ---------------------------------------------------------------------------------------------
@@ -100,11 +103,11 @@ class RoomHub:
     # --- lists -----------------------------------------------------------------------------------------------
 
     async def acquire(self, wanted: Filter) -> Listing:
-        """Return the list of a filter for one user more; call `release` later. Raises TooManyListsError."""
+        """Return the list of a filter for one user more; call `release` later. Raises TooManyViewedError."""
         if wanted not in self._users and len(self._users) >= MOST_LISTS:
             unused = next((one for one, users in self._users.items() if not users), None)
             if unused is None:
-                raise TooManyListsError
+                raise TooManyViewedError
             self._drop(unused)
         self._users[wanted] += 1
         if (timer := self._timers.pop(wanted, None)) is not None:
@@ -123,8 +126,9 @@ class RoomHub:
 
     async def _sort(self, wanted: Filter) -> Listing:
         try:
-            listing, rows = self._index.begin(wanted)
-            self._index.add(listing, await asyncio.to_thread(listing.sort, rows))
+            async with self._sorters:
+                listing, rows = self._index.begin(wanted)
+                self._index.add(listing, await asyncio.to_thread(listing.sort, rows))
             if wanted not in self._users:  # dropped meanwhile
                 self._index.drop(wanted)
             return listing

@@ -20,6 +20,8 @@ from pipeline.view import RoomsView, StaleViewError
 
 PAUSE_SECONDS: Final = 0.25
 """Least time between two messages of a stream: what happens meanwhile is one."""
+REST: Final = 2.0
+"""How many times longer than all streams take to make a message each one rests, so that they take half a core."""
 TICK_SECONDS: Final = 1.0
 """Time after which a stream looks at what changes without a notice: counts, and whether the view is stale."""
 ALIVE_SECONDS: Final = 5.0
@@ -64,11 +66,13 @@ class Streams:
             async with page:
                 while not self._stop:
                     viewer.event.clear()
+                    began = time.perf_counter()
                     message = self._message(page, sent)
+                    cost = time.perf_counter() - began
                     if message is not None or time.monotonic() - last > ALIVE_SECONDS:
                         last = time.monotonic()
                         yield _event(message or {})
-                        await asyncio.sleep(PAUSE_SECONDS)
+                        await asyncio.sleep(max(PAUSE_SECONDS, REST * cost * self.count))
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(TICK_SECONDS):
                             await viewer.event.wait()
