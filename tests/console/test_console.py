@@ -14,6 +14,10 @@ from aiokafka import AIOKafkaProducer
 from yarl import URL
 
 from pipeline.console.guard import POLICY
+from pipeline.kafka.schema_registry import Registry
+from pipeline.model import framing
+from pipeline.model.records import Engine
+from pipeline.model.wire import ENCODERS
 from testkit.pipe import Pipe
 from tests.support import scene
 from tests.support.gateway import PATIENT
@@ -66,6 +70,16 @@ async def send_raw(pipe: Pipe, *values: bytes) -> None:
             await producer.send_and_wait(pipe.topic("api.signals"), value, scene.room_id(0).encode())
 
 
+async def announce(pipe: Pipe) -> None:
+    """Write the announcement of a bridge, one that ended, and one that can't be read."""
+    async with Registry(pipe.settings) as registry:
+        head = framing.head((await registry.schema_ids(pipe.prefix))[Engine.RECORD])
+    value = ENCODERS[Engine](Engine("janus", "1.2.3", ("create",), 4, -1, scene.now()), head)
+    async with AIOKafkaProducer(**pipe.settings.kafka()) as producer:
+        for node, announced in ((b"n1", value), (b"n2", value), (b"n2", None), (b"n3", b"nonsense")):
+            await producer.send_and_wait(pipe.topic("engines"), announced, node)
+
+
 async def test_pages_show_the_rooms_and_streams_what_changes(pipe: Pipe) -> None:
     room = scene.room_id(0)
     with pipe.worker(**PATIENT), pipe.console() as console:
@@ -79,9 +93,13 @@ async def test_pages_show_the_rooms_and_streams_what_changes(pipe: Pipe) -> None
                 )
             )
             flow = asyncio.create_task(
-                browser.until("/stream/pipeline", lambda text: "127.0.0.1" in text and "conference.nope" in text)
+                browser.until(
+                    "/stream/pipeline",
+                    lambda text: "127.0.0.1" in text and "conference.nope" in text and "janus 1.2.3" in text,
+                )
             )
             await pipe.send(*scene.scene())
+            await announce(pipe)
             await send_raw(pipe, b'{"type":"conference.nope"}', b"\0\0\0\0\x63x", b"<script>alert(3)</script>")
             text = await listed + await shown + await flow
             assert scene.MARKUP not in text

@@ -5,6 +5,7 @@
 const LOST_MS = 12000; // the stream sends something every 5 s
 const RETRY_MS = 2000;
 const FILTER_MS = 200;
+const HIDDEN_MS = 10000;
 
 const policy = window.trustedTypes ? trustedTypes.createPolicy("console", { createHTML: (html) => html }) : null;
 const byId = (id) => document.getElementById(id);
@@ -92,9 +93,11 @@ function connect() {
   if (source) source.close();
   const opened = new EventSource(document.body.dataset.stream + location.search);
   source = opened;
+  heard = Date.now();
   opened.onmessage = (event) => {
     if (source !== opened) return;
     heard = Date.now();
+    delete document.body.dataset.first;
     tell("live", "Live");
     apply(JSON.parse(event.data));
   };
@@ -122,6 +125,14 @@ pause.addEventListener("click", () => {
     tell("lost", "Connecting");
     connect();
   }
+});
+
+// A page that nobody sees lets its stream go: browsers have only six connections to one host.
+let hidden = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hidden);
+  if (document.hidden) hidden = setTimeout(disconnect, HIDDEN_MS);
+  else if (!source && !isPaused) connect();
 });
 
 // --- times -------------------------------------------------------------------------------------------------------
@@ -157,7 +168,6 @@ setInterval(() => {
 setInterval(() => {
   if (source && Date.now() - heard > LOST_MS) {
     tell("lost", "No answer: trying again");
-    heard = Date.now();
     connect();
   }
 }, 1000);
@@ -188,7 +198,7 @@ if (filter) {
   });
 }
 
-heard = Date.now();
+document.body.dataset.first = "";
 tell("lost", "Connecting");
 connect();
 tick();
