@@ -38,6 +38,8 @@ MOST_HISTORIES: Final = 300
 """Histories that are open at a time. One more closes one without a viewer, or is refused."""
 READERS: Final = 4
 """Histories that are read at a time."""
+AGAIN_SECONDS: Final = 3.0
+"""Seconds before a history is read again that could not be read."""
 READ_SECONDS: Final = 120.0
 """Longest time for a history to be read."""
 
@@ -204,19 +206,29 @@ class Feed:
     def _start(self, room_id: str, opened: _Open) -> None:
         if opened.task is not None:
             opened.task.cancel()
-        opened.history = RoomHistory(self._settings, room_id, self._values, self._notice)
-        self._by_key[opened.history.key] = opened.history  # from now on it receives records
-        opened.task = asyncio.create_task(self._read(opened.history, opened.since))
+        self._renew(room_id, opened)
+        opened.task = asyncio.create_task(self._read(room_id, opened))
         self._tasks.add(opened.task)
         opened.task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, history: RoomHistory, since: int | None) -> None:
-        try:
-            async with self._readers, asyncio.timeout(READ_SECONDS):
-                await history.read(since)
-        except (PipelineError, Errors.KafkaError, OSError, TimeoutError) as error:
-            history.failure = str(error) or f"it took more than {READ_SECONDS:g} s"
-        self._changed({history.room_id})
+    def _renew(self, room_id: str, opened: _Open) -> None:
+        """Give an empty history the records from now on."""
+        opened.history = RoomHistory(self._settings, room_id, self._values, self._notice)
+        self._by_key[opened.history.key] = opened.history
+
+    async def _read(self, room_id: str, opened: _Open) -> None:
+        """Read a history; after an error, begin again with an empty one."""
+        while True:
+            try:
+                async with self._readers, asyncio.timeout(READ_SECONDS):
+                    await opened.history.read(opened.since)
+                self._changed({room_id})
+                return
+            except (PipelineError, Errors.KafkaError, OSError, TimeoutError) as error:
+                opened.history.failure = str(error) or f"it took more than {READ_SECONDS:g} s"
+            self._changed({room_id})
+            await asyncio.sleep(AGAIN_SECONDS)
+            self._renew(room_id, opened)
 
     async def _cancel(self) -> None:
         for opened in self._histories.values():
