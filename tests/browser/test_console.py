@@ -99,8 +99,10 @@ async def test_page_goes_on_after_a_restart_of_the_broker(browser: Any) -> None:
         assert status.schema_registry_url
         pipe = Pipe(Servers(status.bootstrap_servers, status.schema_registry_url, "console", stack))
         await pipe.set_up()
-        with pipe.worker(**PATIENT), pipe.console() as console:
+        with pipe.worker(**PATIENT):
             await pipe.send(scene.create(0, "Before"), scene.joined(0, 1))
+            await pipe.until_events(2)
+        with pipe.console() as console:
             async with page_of(browser, console.api) as rooms, page_of(browser, console.api + BUSY) as room:
                 await expect(rooms.locator("#rooms")).to_contain_text("Before")
                 await asyncio.to_thread(stack.kill, "kafka-1")
@@ -108,10 +110,11 @@ async def test_page_goes_on_after_a_restart_of_the_broker(browser: Any) -> None:
                 await expect(rooms.locator("#rooms")).to_contain_text("Before")  # as it was
                 await asyncio.to_thread(stack.up)
                 await expect(rooms.locator("#state")).to_be_empty()
-                await pipe.send(scene.create(1, "After"), scene.joined(0, 2, "+49301234"))
-                await expect(rooms.locator("#rooms")).to_contain_text("After")
-                await expect(room.locator("#members")).to_contain_text("+49301234")
-                await expect(room.locator("#lines")).to_contain_text("+49301234")
+                with pipe.worker(**PATIENT):
+                    await pipe.send(scene.create(1, "After"), scene.joined(0, 2, "+49301234"))
+                    await expect(rooms.locator("#rooms")).to_contain_text("After")
+                    await expect(room.locator("#members")).to_contain_text("+49301234")
+                    await expect(room.locator("#lines")).to_contain_text("+49301234")
     finally:
         stack.down()
 
