@@ -72,8 +72,11 @@ async def shown(pipe: Pipe, url: str) -> list[float]:
         for n in range(JOINS):
             await pipe.send(s.MemberJoined(f"j{n}", "bench-room", time.time_ns() // 1000, f"s{n}", f"+{n}"))
             await asyncio.sleep(random.uniform(0.0, 0.3))
-        await page.wait_for_function(f"Object.keys(window.shown).length >= {JOINS}", timeout=60_000)
-        times: dict[str, int] = await page.evaluate("window.shown")
+        times: dict[str, int] = {}
+        async with asyncio.timeout(60):
+            while len(times) < JOINS:  # wait_for_function would need eval
+                await asyncio.sleep(0.2)
+                times = await page.evaluate("window.shown")
     appended: dict[str, int] = {}
     for record in await pipe.records():
         if record.key == b"bench-room" and (caller := _caller(record.value)):

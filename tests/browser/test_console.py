@@ -210,7 +210,8 @@ async def test_injected_scripts_do_not_run(pipe: Pipe, browser: Any) -> None:
                 setTimeout(() => { for (const one of tries) try { one(); } catch {} window.tried = true; });
             }"""
             await page.evaluate(inject)
-            await page.wait_for_function("window.tried && window.violations.length >= 4")
+            while not await page.evaluate("window.tried && window.violations.length >= 4"):
+                await asyncio.sleep(0.1)
             assert await page.evaluate("window.ran") is None
             assert await page.evaluate("getComputedStyle(document.body).color") != "rgb(255, 0, 0)"
             await page.evaluate("window.violations = []")
