@@ -75,12 +75,11 @@ def filter_of(text: str, app: str, node: str, status: str, order: str) -> Filter
 
 
 class Listing:
-    """The rooms that a filter accepts, in its order. `version` grows with each change."""
+    """The rooms that a filter accepts, in its order."""
 
     def __init__(self, wanted: Filter) -> None:
         self.wanted = wanted
         self.rows: list[RoomRow] = []
-        self.version = 0
         self._key = ORDERS[wanted.order]
 
     def sort(self, rows: Iterable[RoomRow]) -> list[RoomRow]:
@@ -91,7 +90,6 @@ class Listing:
     def set(self, rows: list[RoomRow]) -> None:
         """List these rows, which `sort` has returned."""
         self.rows = rows
-        self.version += 1
 
     def apply(self, changes: Sequence[tuple[RoomRow | None, RoomRow | None]]) -> None:
         """Apply changes of different rooms, each the row before and the row now."""
@@ -110,7 +108,6 @@ class Listing:
                 del rows[at]
         for row in new:
             insort(rows, row, key=key)
-        self.version += 1
 
 
 class RoomIndex:

@@ -86,8 +86,8 @@ class RoomsPage:
         self._hub: RoomHub = sources.hub
         self._asked = asked
         self._filter = filter_of(asked.q, asked.app, asked.node, asked.status, asked.order)
-        self._ids: frozenset[str] = frozenset()
-        self._version = -1
+        self._first = 0
+        self._ids: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
         self._listing = await self._hub.acquire(self._filter)
@@ -97,7 +97,7 @@ class RoomsPage:
         self._hub.release(self._filter)
 
     def wants(self, changed: frozenset[str]) -> bool:
-        return self._version != self._listing.version or not self._ids.isdisjoint(changed)
+        return not changed.isdisjoint(self._ids) or self._chosen() != self._ids
 
     async def settled(self, seconds: float) -> None:
         return
@@ -106,11 +106,10 @@ class RoomsPage:
         """Return the parts of the page. Raises StaleViewError."""
         counts = self._view.counts
         listing, page = self._listing, self._page()
-        first = (page - 1) * PAGE_ROWS
-        chosen = listing.rows[first : first + PAGE_ROWS]
-        self._ids, self._version = frozenset(row.room_id for row in chosen), listing.version
-        shown = [one for row in chosen if (one := self._shown(row.room_id)) is not None]
-        total, last = len(listing.rows), first + len(chosen)
+        self._first = first = (page - 1) * PAGE_ROWS
+        self._ids = self._chosen()
+        shown = [one for room_id in self._ids if (one := self._shown(room_id)) is not None]
+        total, last = len(listing.rows), first + len(self._ids)
         is_filtered = self._filter != filter_of("", "", "", "", self._filter.order)
         found = Found(
             min(first + 1, last),
@@ -135,6 +134,10 @@ class RoomsPage:
             "empty": part(_PARTS, "empty", empty),
             "pager": part(_PARTS, "pager", found),
         }
+
+    def _chosen(self) -> tuple[str, ...]:
+        """Return the ids of the rooms on the page."""
+        return tuple(row.room_id for row in self._listing.rows[self._first : self._first + PAGE_ROWS])
 
     def _page(self) -> int:
         """Return the number of the page: the last one if there are fewer than was asked for."""

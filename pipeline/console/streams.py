@@ -18,7 +18,7 @@ from pipeline.console.live_page import LivePage, state
 from pipeline.console.room_hub import RoomHub, Viewer
 from pipeline.view import RoomsView, StaleViewError
 
-PAUSE_SECONDS: Final = 0.25
+PAUSE_SECONDS: Final = 0.1
 """Least time between two messages of a stream: what happens meanwhile is one."""
 REST: Final = 2.0
 """How many times longer than all streams take to make a message each one rests, so that they take half a core."""
