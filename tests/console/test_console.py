@@ -18,6 +18,7 @@ from pipeline.kafka.schema_registry import Registry
 from pipeline.model import framing
 from pipeline.model.records import Engine
 from pipeline.model.wire import ENCODERS
+from pipeline.topics import ENGINES
 from testkit.pipe import Pipe
 from tests.support import scene
 from tests.support.gateway import PATIENT
@@ -73,7 +74,7 @@ async def send_raw(pipe: Pipe, *values: bytes) -> None:
 async def announce(pipe: Pipe) -> None:
     """Write the announcement of a bridge, one that ended, and one that can't be read."""
     async with Registry(pipe.settings) as registry:
-        head = framing.head((await registry.schema_ids(pipe.prefix))[Engine.RECORD])
+        head = framing.head((await registry.schema_ids(pipe.prefix, [ENGINES]))[Engine.RECORD])
     value = ENCODERS[Engine](Engine("janus", "1.2.3", ("create",), 4, -1, scene.now()), head)
     async with AIOKafkaProducer(**pipe.settings.kafka()) as producer:
         for node, announced in ((b"n1", value), (b"n2", value), (b"n2", None), (b"n3", b"nonsense")):
