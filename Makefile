@@ -6,6 +6,7 @@
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
+BROWSER_STAMP := .venv/.installed-browser
 BENCH_STAMP := .venv-bench/.installed-bench
 HTTP_STAMP := .venv-schemathesis/.installed-schemathesis
 RUN_STAMP := .venv/.installed-local
@@ -24,7 +25,7 @@ demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 # What needs more than Python, or minutes of its own, has a target of its own.
 ALL_TESTS := -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
 	--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py \
-	--ignore tests/engines/real_janus
+	--ignore tests/engines/real_janus --ignore tests/browser
 
 test: $(DEV_STAMP) ## run all tests that need only Python; starts Kafka and a registry
 	@$(BIN)/python -m pytest $(ALL_TESTS)
@@ -39,6 +40,11 @@ test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for f
 .PHONY: test-engines
 test-engines: $(DEV_STAMP) ## run the bridges against real media engines (needs Debian's packages janus and opus-tools)
 	@$(BIN)/python -m pytest -n auto --dist load tests/engines/real_janus
+
+.PHONY: test-browser
+test-browser: $(DEV_STAMP) $(BROWSER_STAMP) ## test the console in a browser (needs Debian's chromium); IMAGES=docs/img also saves its pictures
+	@command -v chromium >/dev/null || { echo "chromium is missing: apt install chromium" >&2; exit 1; }
+	@CONSOLE_IMAGES=$(IMAGES) $(BIN)/python -m pytest tests/browser
 
 .PHONY: examples
 examples: $(DEV_STAMP) ## build and run the examples against real servers (needs Go, a JDK, Maven and Node with npm)
@@ -72,7 +78,7 @@ chart-api: $(DEV_STAMP) ## install the chart on a real API server with fake node
 chart-docs: $(DEV_STAMP) ## generate the chart's README.md and dashboard
 	@scripts/chart.sh docs
 
-bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/results/*.json, then run make docs
+bench: $(DEV_STAMP) $(BROWSER_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/results/*.json, then run make docs
 	$(BIN)/python -m benchmarks.micro --save
 	$(BIN)/python -m benchmarks.growth --save
 	$(BIN)/python -m benchmarks.recovery --save
@@ -81,6 +87,7 @@ bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/resul
 	$(BIN)/python -m benchmarks.view --save
 	$(BIN)/python -m benchmarks.outcomes --save
 	$(BIN)/python -m benchmarks.gateway --save
+	$(BIN)/python -m benchmarks.console --save
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py
@@ -141,6 +148,9 @@ $(RUN_STAMP): requirements/local.txt pyproject.toml scripts/install.sh
 
 $(DEV_STAMP): requirements/dev.txt pyproject.toml scripts/install.sh
 	@scripts/install.sh dev
+
+$(BROWSER_STAMP): requirements/browser.txt scripts/install.sh $(DEV_STAMP)
+	@scripts/install.sh browser
 
 $(BENCH_STAMP): requirements/bench.txt scripts/install.sh
 	@scripts/install.sh bench

@@ -13,8 +13,9 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     replay                                       the rules applied to a file, without Kafka
     kafka                                        clients of Kafka and of the schema registry
     view                                         the rooms as they are now, and the outcomes of signals
+    web                                          server, limits and process of HTTP services
     worker                                       one Faust process: one Kafka transaction per unit of work
-    gateway                                      the REST endpoints
+    gateway, console                             the REST endpoints; pages for people on call
     engines                                      media engines' events to signals
     admin, devstack, demo                        setup and doctor; local servers; a recorded conference
     cli                                          the commands

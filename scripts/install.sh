@@ -1,7 +1,8 @@
 #!/bin/sh
 # Creates .venv with the requirements pinned in requirements/<set>.txt and the project, editable. The set `bench` goes
-# to .venv-bench and `schemathesis` to .venv-schemathesis, without the project.
-# Usage: scripts/install.sh local|dev|bench|schemathesis     (called by the Makefile; PYTHON is the preferred interpreter)
+# Creates .venv with the requirements pinned in requirements/<set>.txt and the project, editable. The set `bench` goes
+# to .venv-bench and `schemathesis` to .venv-schemathesis, without the project; `browser` is added to the set `dev`.
+# Usage: scripts/install.sh local|dev|bench|browser|schemathesis  (called by the Makefile; PYTHON: preferred interpreter)
 set -eu
 cd "$(dirname "$0")/.."
 set=$1
@@ -56,7 +57,7 @@ usable() {
 usable || make_venv
 remedy="check the network and retry; else run \`make clean\` and retry"
 install --require-hashes -r "requirements/$set.txt" || fail "requirements/$set.txt could not be installed: $remedy"
-if [ -n "$alone" ]; then
+if [ -n "$alone" ] || [ "$set" = browser ]; then
     touch "$venv/.installed-$set"
     exit
 fi

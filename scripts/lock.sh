@@ -3,7 +3,7 @@
 #   base.txt     production
 #   msk.txt      web and the login to Amazon MSK by IAM, for the image
 #   local.txt    base, `up` and the build backend
-#   web.txt      base and the gateway, for the image
+#   web.txt      base, the gateway and the console
 #   dev.txt      local, msk, web, tests and tools
 #   build.txt    build backend, for the image
 #   compile.txt  mypyc, for the image
@@ -11,6 +11,7 @@
 #   go.txt       Go
 #   clients.txt  tests of clients/python on its own
 #   schemathesis.txt  generated requests to the gateway, `make fuzz-http`
+#   browser.txt  a driver of browsers for `make test-browser`
 #   bench.txt    peers for `make bench-peers`
 # Usage: scripts/lock.sh [--upgrade]
 set -eu
@@ -36,4 +37,5 @@ compile chart requirements/chart.in "$@"
 compile go requirements/go.in "$@"
 compile clients requirements/clients.in --constraints requirements/dev.txt "$@"
 compile schemathesis requirements/schemathesis.in "$@"
+compile browser requirements/browser.in --constraints requirements/dev.txt "$@"
 compile bench requirements/bench.in "$@"

@@ -202,6 +202,14 @@ class Pipe:
         with _ending(process, ready=ready):
             yield process
 
+    @contextlib.contextmanager
+    def console(self, **env: str) -> Iterator[WorkerProcess]:
+        """Run a console process on a free port (`api`), serving, and stop it at the end."""
+        process = WorkerProcess(shared().spawn({**self.env, "CONSOLE_HTTP_PORT": "0", **env}, (), "console"))
+        with _ending(process, ready=False):
+            process.until_log("serving")
+            yield process
+
 
 @contextlib.contextmanager
 def _ending(process: WorkerProcess, *, ready: bool) -> Iterator[None]:
@@ -247,7 +255,7 @@ class WorkerProcess:
 
     @property
     def api(self) -> str:
-        """The URL of a gateway's API."""
+        """The URL of a gateway's API, or of a console."""
         return f"http://127.0.0.1:{self.until_log('serving')['port']}"
 
     def until_log(self, message: str, seconds: float = READY_SECONDS) -> dict[str, Any]:

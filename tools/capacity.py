@@ -217,8 +217,10 @@ TABLES: Final[dict[str, Callable[[], Rows]]] = {
     "gateway": lambda: measured("gateway"),
     "gateway-streams": lambda: measured("gateway", "streams"),
     "gateway-kills": lambda: measured("gateway", "kills"),
+    "console-page": lambda: measured("console", "page"),
+    "console-load": lambda: measured("console", "load"),
 }
 TEXTS: Final[dict[str, Callable[[], str]]] = {
     f"{name}-where": lambda name=name: where(name)
-    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes", "gateway")
+    for name in ("recovery", "scale", "growth", "micro", "view", "outcomes", "gateway", "console")
 }

@@ -33,6 +33,7 @@ import states
 from markdown import paragraph, table
 from pydantic import SecretStr
 
+from pipeline.console.settings import ConsoleSettings
 from pipeline.core.decision import NoOp, Rejection
 from pipeline.engines.counts import BridgeMetrics
 from pipeline.metrics import Metrics
@@ -41,6 +42,7 @@ from pipeline.model.signals import SIGNALS
 from pipeline.model.wire import SCHEMAS
 from pipeline.settings import Settings
 from pipeline.topics import ALL_TOPICS
+from pipeline.view.wording import MEANINGS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MARK: Final = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -157,33 +159,12 @@ def signal_common() -> str:
 
 # --- reasons, topics, settings, metrics ----------------------------------------------------------------------
 
-MEANINGS: Final = {
-    "room_unknown": "No create and no `member.joined` has made the room known since its last end.",
-    "room_exists": "A create of a room that already has an app.",
-    "playback_active": "A play while another playback is playing or paused: stop that one first.",
-    "playback_inactive": "A pause or a stop while nothing plays.",
-    "volume_out_of_range": "A volume outside -50 to 7.",
-    "not_a_member": "The session is not in the room.",
-    "repeated": "An API signal whose signal_id is among the last 16 of its room: its producer sent it twice. Also "
-    "in the minute after the room's end, and in its next life.",
-    "join": "A request to join; the engine's `member.joined` is the fact.",
-    "leave": "A request to leave; until the member has left, its `left` without a reason is `removed`.",
-    "already_member": "`member.joined` of a session that is already in the room.",
-    "already_muted": "A mute of a muted member, such as the engine's echo of the API's mute.",
-    "already_unmuted": "An unmute of a member that is not muted.",
-    "progress": "A playback continues; in the watchdog's mode `progress` its timeout starts again.",
-    "after_stop": "The engine reports the end of a file that a stop ended.",
-    "already_ended": "Another report of the end of a playback that such a report has already ended.",
-    "room_gone": "The engine's echo of what ended the room, up to 60 s later.",
-}
-"""A sentence per reason of `Rejection` and `NoOp`."""
-
 
 def _reasons(closed: Any) -> str:
     try:
         listed = [(f"`{reason}`", MEANINGS[reason]) for reason in get_args(closed)]
     except KeyError as error:
-        raise DocsError(f"the reason {error} has no text: add one to MEANINGS in tools/docs.py") from None
+        raise DocsError(f"the reason {error} has no text: add one to MEANINGS in pipeline/view/wording.py") from None
     return table(("reason", "meaning"), *listed)
 
 
@@ -285,6 +266,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "topics": topics,
     "settings": settings,
     "metrics": metrics,
+    "console-settings": lambda: settings(ConsoleSettings),
     "example": example,
     **{f"commands-{group}": lambda group=group: commands.sections(group) for group in ("operate", *commands.GROUPS)},
     "exit-codes": commands.exits,

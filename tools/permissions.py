@@ -25,6 +25,7 @@ ROLES: Final[dict[str, tuple[str, Callable[[], list[Acl]]]]] = {
         lambda: acls.producer(DEFAULTS) + acls.outcomes(DEFAULTS),
     ),
     "gateway": ("A gateway, `gateway`", lambda: acls.gateway(DEFAULTS)),
+    "console": ("The console", lambda: acls.console(DEFAULTS)),
     "bridge": ("An engine bridge of node `n1`", lambda: acls.bridge(DEFAULTS, "conference-bridge-n1")),
 }
 """User name in the examples to title and permissions."""

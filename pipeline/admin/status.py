@@ -38,11 +38,24 @@ class PartitionStatus(NamedTuple):
         return self._asdict()
 
 
-class Status(NamedTuple):
-    """The state of one pipeline. `workers` maps each host to the number of its partitions.
+class Flow(NamedTuple):
+    """Who works, and how fast. `workers` maps each host to the number of its partitions.
 
-    `rooms` is None if they were not counted. Rates are per second, over the last minute; that of events counts the
-    marker of each transaction, too. `dead` and `rejected` are counts of the last 24 hours.
+    Rates are per second, over the last minute; that of events counts the marker of each transaction, too.
+    """
+
+    group: str
+    group_state: str
+    workers: list[tuple[str, int]]
+    partitions: list[PartitionStatus]
+    signals_per_second: float
+    events_per_second: float
+
+
+class Status(NamedTuple):
+    """The state of one pipeline: its flow, and what it has.
+
+    `rooms` is None if they were not counted. `dead` and `rejected` are counts of the last 24 hours.
     """
 
     group: str
@@ -69,6 +82,13 @@ async def read_status(settings: Settings, *, count_rooms: bool) -> Status:
 
     Raises ConfigError, KafkaError, NotCheckedError, SignalError.
     """
+    flow = await read_flow(settings)
+    rooms = await _rooms(settings) if count_rooms else None
+    return Status(*flow, rooms, await _count(settings, DEAD), await _count(settings, REJECTED))
+
+
+async def read_flow(settings: Settings) -> Flow:
+    """Return who works, and how fast. Raises ConfigError, KafkaError, NotCheckedError, SignalError."""
     context = CheckContext(settings, REQUEST_SECONDS)
     try:
         async with context.admin() as admin:
@@ -77,17 +97,8 @@ async def read_status(settings: Settings, *, count_rooms: bool) -> Status:
         signals, events = await _rates(context)
     finally:
         await context.close()
-    return Status(
-        settings.group_id,
-        group.state,
-        [(host, len({tp.partition for tp in assigned})) for host, assigned in sorted(group.members)],
-        partitions,
-        signals,
-        events,
-        await _rooms(settings) if count_rooms else None,
-        await _count(settings, DEAD),
-        await _count(settings, REJECTED),
-    )
+    workers = [(host, len({tp.partition for tp in assigned})) for host, assigned in sorted(group.members)]
+    return Flow(settings.group_id, group.state, workers, partitions, signals, events)
 
 
 def _hosts(settings: Settings, group: ConsumerGroup) -> dict[int, str]:

@@ -22,7 +22,8 @@ from pipeline.terminal import SafeFormatter, excepthook, printable, warn
 
 COMMANDS: Final = (
     "demo", "up", "down", "stack", "status", "setup", "worker", "doctor", "send", "signal", "signals", "events",
-    "rooms", "timeline", "rejected", "dead", "verify", "replay", "import", "schemas", "gateway", "engine",
+    "rooms", "timeline", "rejected", "dead", "verify", "replay", "import", "schemas", "gateway", "console",
+    "engine",
 )  # fmt: skip
 """The commands in the order of `--help`."""
 GLOBAL_OPTIONS: Final = ("--profile", "--brokers", "--registry", "--prefix")

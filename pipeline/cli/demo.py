@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -45,21 +46,27 @@ Speed = Annotated[
 Save = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write the signals that were sent to FILE, as JSON lines.")
 ]
+Console = Annotated[
+    bool,
+    typer.Option("--console", metavar="", help="Also serve the console, and print where the room is."),
+]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print only the events, as JSON lines.")]
 
 
-def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
+def demo(speed: Speed = 1.0, save: Save = None, console: Console = False, as_json: Json = False) -> None:
     """Play a recorded conference through Kafka and a worker.
 
     The demo uses the servers named in the environment, else those of `up`,
     else it starts its own; the first time this downloads 200 MB. Its topics,
     schemas and consumer group are deleted at the end. The events are compared
-    with an offline replay of the same signals.
+    with an offline replay of the same signals. --console needs the extra
+    `web`; on a terminal the console stays until you press Enter.
 
     Exit codes: 0 the events are as expected, 1 they differ or the worker
     ended, 2 invalid configuration or no servers, 130 Ctrl-C, 143 SIGTERM.
 
     [dim]$ conference-pipeline demo
+    $ conference-pipeline demo --console
     $ conference-pipeline demo --speed 3 --json | jq -c .event[/dim]
     """
     from pipeline.demo.run import Screen, run
@@ -71,7 +78,12 @@ def demo(speed: Speed = 1.0, save: Save = None, as_json: Json = False) -> None:
             settings = _servers(closing, screen)
             with kafka_errors(settings):
                 _create_topics(closing, settings, screen)
+                if console:
+                    _start_console(closing, settings, screen)
                 run(settings, screen, speed, save)
+            if console and sys.stdin.isatty():
+                screen.progress("the console stays until you press Enter")
+                sys.stdin.readline()
             if not as_json:
                 show(NEXT, lines=True)
         except DemoError as error:
@@ -151,6 +163,13 @@ def _create_topics(closing: contextlib.ExitStack, settings: Settings, screen: Sc
     differences = asyncio.run(setup(settings, lambda _: None))
     if differences:
         raise ConfigError("; ".join(differences))
+
+
+def _start_console(closing: contextlib.ExitStack, settings: Settings, screen: Screen) -> None:
+    from pipeline.demo.console_process import running_console
+
+    screen.progress("starting the console")
+    screen.progress(f"the room is at {closing.enter_context(running_console(settings))}")
 
 
 def _delete(settings: Settings) -> None:

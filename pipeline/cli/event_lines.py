@@ -5,38 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import typer
 
 from pipeline.model.codec import event_json
 from pipeline.model.times import format_time
 from pipeline.terminal import event_colour, printable
+from pipeline.view.wording import details
 
 if TYPE_CHECKING:
     from pipeline.kafka.event_reader import Published
-    from pipeline.model.events import Event
 
 SHOWN_ROOM: Final = 24
 """Characters of a room_id on a line for people."""
-SHOWN_TEXT: Final = 200
-_HIDDEN: Final = ("room_id", "app_id", "meta")
-
-
-def details(event: Event) -> str:
-    """Return the fields of an event that its name, room and app do not tell, as `name=value`."""
-    return fields_text(msgspec.structs.asdict(event))
-
-
-def fields_text(fields: dict[str, Any]) -> str:
-    """Return fields as `name=value`, without the room, the app and `meta`."""
-    return "  ".join(f"{name}={_text(value)}" for name, value in fields.items() if name not in _HIDDEN)
-
-
-def _text(value: Any) -> str:
-    text = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
 
 
 def shown_room(room_id: str, most: int = SHOWN_ROOM) -> str:

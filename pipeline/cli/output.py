@@ -106,17 +106,6 @@ def print_table(
         show(_GAP.join(padded).rstrip(), colour=colour(rows[number - 1]) if number else None)
 
 
-def ago(micros: int | None, now: int) -> str:
-    """Return the time since `micros` as people say it, such as `12s`, `5m`, `3h` or `2d`; "" for None."""
-    if micros is None:
-        return ""
-    seconds = max(0, now - micros) // 1_000_000
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
 def time_text(micros: int | None) -> str | None:
     """Return a time as RFC 3339 in UTC, None for None."""
     from pipeline.model.times import format_time

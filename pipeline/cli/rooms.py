@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipeline.cli import completion
-from pipeline.cli.output import Form, Output, ago, form_of, print_json_rows, print_table, time_text
+from pipeline.cli.output import Form, Output, form_of, print_json_rows, print_table, time_text
 from pipeline.cli.progress import with_progress
 from pipeline.cli.shared import kafka_errors, server_settings
 from pipeline.cli.timeline import last_lines
+from pipeline.model.times import ago
 from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:

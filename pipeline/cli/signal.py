@@ -234,7 +234,7 @@ def _print(made: AnySignal, result: _Result) -> None:
 
 
 def _print_events(outcome: Outcome) -> None:
-    from pipeline.cli.event_lines import details
+    from pipeline.view.wording import details
 
     for event in outcome.events:
         name = typer.style(event.EVENT, fg=event_colour(event.EVENT))

@@ -7,7 +7,6 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 import typer
 
 from pipeline.cli import completion
@@ -17,7 +16,6 @@ from pipeline.terminal import event_colour, printable, warn
 
 if TYPE_CHECKING:
     from pipeline.kafka.ranges import Span
-    from pipeline.model.signals import AnySignal
     from pipeline.settings import Settings
     from pipeline.view.timeline import Entry
 
@@ -123,27 +121,20 @@ async def last_lines(settings: Settings, room_id: str, number: int) -> list[str]
 def entry_lines(entry: Entry) -> list[str]:
     """Return an entry as lines for people, safe to print: the signal with its outcome, then further events."""
     from pipeline.cli.event_lines import clock
+    from pipeline.view.wording import cause
 
-    head = f"{clock(entry.time)}  {printable(_cause(entry)):<13}"
+    head = f"{clock(entry.time)}  {printable(cause(entry)):<13}"
     outcomes = _outcomes(entry)
     delay = "" if entry.delay is None else typer.style(f"  {entry.delay / 1000:.0f} ms", dim=True)
     first, *more = outcomes
     return [f"{head} {first}{delay}", *(f"{'':<27} {one}" for one in more)]
 
 
-def _cause(entry: Entry) -> str:
-    if entry.kind == "timeout":
-        return "(deadline)"
-    if entry.signal is None:
-        return {"batch": "(batch)", "lost": "(not kept)"}.get(entry.kind, "(unreadable)")
-    return entry.signal.TYPE.removeprefix("conference.")
-
-
 def _outcomes(entry: Entry) -> list[str]:
     """Return a text for each event, or one for another outcome; never none."""
-    from pipeline.cli.event_lines import details
+    from pipeline.view.wording import asked, details
 
-    asked = printable(_asked(entry.signal))
+    fields = printable(asked(entry.signal))
     match entry.outcome:
         case "events":
             shown = []
@@ -154,20 +145,10 @@ def _outcomes(entry: Entry) -> list[str]:
             return shown
         case "rejected" | "dead":
             reason = printable(f"{'rejected' if entry.outcome == 'rejected' else 'dead letter'}: {entry.reason}")
-            return [f"→ {typer.style(reason, fg='red')}  {asked}".rstrip()]
+            return [f"→ {typer.style(reason, fg='red')}  {fields}".rstrip()]
         case "no_op":
-            return [f"→ no-op: {printable(entry.reason)}  {asked}".rstrip()]
+            return [f"→ no-op: {printable(entry.reason)}  {fields}".rstrip()]
         case "none":
-            return [f"→ no effect  {asked}".rstrip()]
+            return [f"→ no effect  {fields}".rstrip()]
         case _:
-            return [f"→ unknown  {asked}".rstrip()]
-
-
-def _asked(signal: AnySignal | None) -> str:
-    """Return the fields of a signal that caused no event."""
-    from pipeline.cli.event_lines import fields_text
-
-    if signal is None:
-        return ""
-    fields = msgspec.structs.asdict(signal)
-    return fields_text({name: fields[name] for name in fields if name not in ("signal_id", "occurred_at")})
+            return [f"→ unknown  {fields}".rstrip()]

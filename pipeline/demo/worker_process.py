@@ -81,41 +81,52 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Stop it with SIGTERM, after `STOP_SECONDS` with SIGKILL."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop_command(self._process)
         self._reader.join(1)
+
+
+def stop_command(process: subprocess.Popen[str]) -> None:
+    """Stop a process with SIGTERM, after `STOP_SECONDS` with SIGKILL."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager
 def running_worker(settings: Settings) -> Iterator[WorkerProcess]:
     """Start a worker for the servers, prefix and group of `settings`; stop it at the end."""
+    worker = WorkerProcess(start_command(settings, "worker", PIPELINE_HTTP_PORT="0", PIPELINE_HTTP_HOST="127.0.0.1"))
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def start_command(settings: Settings, command: str, **more: str) -> subprocess.Popen[str]:
+    """Start a command for the servers, prefix and group of `settings`, with these variables more.
+
+    Ctrl-C at the terminal does not reach it: the demo stops it.
+    """
     variables = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "SCHEMA_REGISTRY_URL": settings.registry_url,
         "PIPELINE_TOPIC_PREFIX": settings.topic_prefix,
         "PIPELINE_GROUP_ID": settings.group_id,
         "PIPELINE_PARTITIONS": str(settings.partitions),
-        "PIPELINE_HTTP_PORT": "0",
-        "PIPELINE_HTTP_HOST": "127.0.0.1",
         "PIPELINE_LOG_FORMAT": "json",
         "PIPELINE_LOG_LEVEL": "info",
     }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PIPELINE_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "worker"],
-        env={**inherited, **variables},
+    own = ("PIPELINE_", "CONSOLE_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", command],
+        env={**inherited, **variables, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C at the terminal must reach only the demo, which then stops the worker
+        start_new_session=True,
     )
-    worker = WorkerProcess(process)
-    try:
-        yield worker
-    finally:
-        worker.stop()

@@ -14,10 +14,11 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from pipeline.gateway.apps import APP_ID, App, Apps
-from pipeline.gateway.limits import Rates
 from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.settings import GatewaySettings
+from pipeline.web.limits import Rates
+from pipeline.web.server import HEAD_BYTES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,8 +26,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 OPEN_PATHS: Final = frozenset(("/openapi.json", "/docs"))
 BODY_SECONDS: Final = 10.0
 """Longest time for a body to come."""
-HEAD_BYTES: Final = 16_384
-"""Bytes of a request's path and headers."""
 STREAM: Final = "events"
 """The endpoint whose answers have no end."""
 

@@ -1,22 +1,15 @@
-"""The process of one gateway: waits for its servers, serves, and ends with an exit code.
-
-0  stopped by SIGTERM or SIGINT
-1  an error that a restart recovers from
-2  invalid configuration or environment: an operator must act
-"""
+"""The process of one gateway: waits for its servers, serves, and ends with an exit code (pipeline/web/process.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from typing import Final, NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import errors as Errors
 
 from pipeline import topics
-from pipeline.errors import ConfigError, FatalError, PipelineError, UnavailableError
+from pipeline.errors import FatalError
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
 from pipeline.gateway.apps import Apps
@@ -26,21 +19,18 @@ from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.nodes import Nodes
 from pipeline.gateway.operations import FOLLOW_SECONDS, Operations
 from pipeline.gateway.rooms import Rooms
-from pipeline.gateway.server import ApiServer
 from pipeline.gateway.sessions import SessionCheck
 from pipeline.gateway.settings import GatewaySettings
 from pipeline.gateway.streams import Streams
 from pipeline.kafka import acls
-from pipeline.kafka.admin import diagnose_connection
-from pipeline.kafka.authorization import require_topics
-from pipeline.kafka.schema_registry import RegistryDownError
 from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.management import HttpServer
 from pipeline.metrics import package_version
 from pipeline.settings import Settings
 from pipeline.view import EnginesView, Outcomes, RoomsView
+from pipeline.web.process import RETRY_SECONDS, run_service, wait_for_topics
+from pipeline.web.server import WebServer
 
-RETRY_SECONDS: Final = 1.0
 log = structlog.get_logger("gateway")
 
 
@@ -93,33 +83,22 @@ class Gateway:
 
     async def run(self) -> int:
         """Run until a signal or an error. Return the exit code; an error was logged in one line."""
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         management = HttpServer(self, self._metrics.registry, self._settings.http_host, self._settings.http_port)
-        try:
-            port = await management.start()
-            log.info("starting", version=package_version(), brokers=self._settings.bootstrap_servers, http_port=port)
-            work = asyncio.create_task(self._work(stop))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and self._waiting_for:
-                work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
-        except PipelineError as error:
-            log.error(str(error), error=type(error).__name__)
-            return 2 if isinstance(error, ConfigError) else 1
-        except Errors.KafkaError as error:
-            log.error(f"Kafka at {self._settings.bootstrap_servers}: {error}", error=type(error).__name__)
-            return 1
-        finally:
-            await management.stop()
-        log.info("stopped")
-        return 0
+
+        async def work(stop: asyncio.Event) -> None:
+            try:
+                port = await management.start()
+                brokers = self._settings.bootstrap_servers
+                log.info("starting", version=package_version(), brokers=brokers, http_port=port)
+                await self._work(stop)
+            finally:
+                await management.stop()
+
+        return await run_service(work, lambda: bool(self._waiting_for), self._settings, log)
 
     async def _work(self, stop: asyncio.Event) -> None:
-        await self._wait_for_servers()
+        self._waiting_for = "Kafka"
+        await wait_for_topics(self._settings, acls.gateway(self._settings), log)
         self._waiting_for = "the rooms and the outcomes of the last 10 minutes are being read"
         async with contextlib.AsyncExitStack() as opened:
             view = await opened.enter_async_context(RoomsView(self._settings, log.warning, sessions=True))
@@ -135,22 +114,6 @@ class Gateway:
             await asyncio.gather(view.loaded(), engines.loaded(), outcomes.loaded())
             await self._serve(stop, Parts(view, engines, outcomes, producer, sessions, feed))
 
-    async def _wait_for_servers(self) -> None:
-        """Wait until Kafka has the topics for this gateway. Raises ConfigError."""
-        self._waiting_for = "Kafka"
-        while True:
-            try:
-                await require_topics(self._settings, acls.gateway(self._settings))
-                return
-            except (UnavailableError, RegistryDownError, Errors.KafkaError, OSError) as error:
-                why = (
-                    await diagnose_connection(error, self._settings) if isinstance(error, Errors.KafkaError) else error
-                )
-                if isinstance(why, ConfigError) and not isinstance(why, UnavailableError):
-                    raise why from None
-                log.warning("waiting for Kafka", error=str(next(iter(why.args), why)))
-            await asyncio.sleep(RETRY_SECONDS)
-
     async def _serve(self, stop: asyncio.Event, parts: Parts) -> None:
         view, engines, outcomes, producer, sessions, feed = parts
         rooms = Rooms(view, self._own, sessions, Nodes(engines, view, self._own))
@@ -158,7 +121,7 @@ class Gateway:
         self._view, self._engines, self._operations = view, engines, operations
         streams = Streams(feed, self._own, self._metrics)
         app = make_app(Api(rooms, operations, outcomes, streams, self._own))
-        server = ApiServer(Guard(app, self._apps, self._own, self._metrics), self._own)
+        server = api_server(Guard(app, self._apps, self._own, self._metrics), self._own)
         jobs = {
             "names": rooms.names.follow(),
             "events": feed.run(),
@@ -183,6 +146,12 @@ class Gateway:
             await operations.stop()
         for task in ended:
             task.result()
+
+
+def api_server(app: Any, own: GatewaySettings) -> WebServer:
+    """Return the server of the API."""
+    variables = "GATEWAY_HTTP_HOST and GATEWAY_HTTP_PORT"
+    return WebServer(app, own.host, own.port, max_connections=own.max_connections, variables=variables)
 
 
 async def _raise_failure(*readers: RoomsView | EnginesView | Outcomes) -> None:

@@ -8,7 +8,6 @@ import time
 from typing import Any, Final
 
 from pipeline.gateway.identity import Operation
-from pipeline.gateway.limits import Cooldowns
 from pipeline.gateway.names import Names
 from pipeline.gateway.nodes import Nodes
 from pipeline.gateway.problems import Problem, rejected
@@ -19,6 +18,7 @@ from pipeline.model.events import Created
 from pipeline.model.records import Room
 from pipeline.model.times import format_time
 from pipeline.view import Outcome, RoomsView, node_of
+from pipeline.web.limits import Cooldowns
 
 GROUPS: Final = {
     "conference.join": "transfer", "conference.leave": "transfer",

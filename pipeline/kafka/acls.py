@@ -121,6 +121,13 @@ def doctor(settings: Settings) -> list[Acl]:
     return [Acl("topic", topics.ENGINES.full_name(settings.topic_prefix), "Read", "to see the nodes of bridges")]
 
 
+def console(settings: Settings) -> list[Acl]:
+    """Return the permissions of a console. It reads the state of the workers' group, too, as `status` does."""
+    read = (*topics.SIGNAL_TOPICS, *topics.OUTCOMES, topics.ENGINES)
+    group = Acl("group", settings.group_id, "Describe", "to show the workers")
+    return [*viewer(settings), *reader(settings, read), group]
+
+
 def bridge(settings: Settings, group: str) -> list[Acl]:
     """Return the permissions of an engine bridge that commits its offsets as `group`."""
     prefix = settings.topic_prefix

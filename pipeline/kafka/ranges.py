@@ -103,7 +103,8 @@ class RangeReader:
 
     `partitions` is the number of partitions of the topics, `total` the number of offsets in the range and `read` how
     many of them were passed. `begins` maps each topic-partition of the range to its first offset, `oldest` to the first
-    offset kept. Entering raises ConfigError, KafkaError; iterating raises KafkaError, FatalError.
+    offset kept, `ends` to the end of its log at entering. Entering raises ConfigError, KafkaError; iterating raises
+    KafkaError, FatalError.
     """
 
     partitions: int
@@ -126,6 +127,7 @@ class RangeReader:
         self.total = self.read = 0
         self.begins: Mapping[TopicPartition, int] = {}
         self.oldest: Mapping[TopicPartition, int] = {}
+        self.ends: Mapping[TopicPartition, int] = {}
 
     async def __aenter__(self) -> RangeReader:
         found = await require_topics(self._settings, self._acls)
@@ -156,7 +158,7 @@ class RangeReader:
             async for found in self._merged():
                 yield found
         if self._span.follow:
-            assign_and_seek(self._consumer, self._ends)
+            assign_and_seek(self._consumer, self.ends)
             while True:
                 for tp, batches in (await self._poll()).items():
                     for batch in batches:
@@ -197,14 +199,14 @@ class RangeReader:
 
     async def _look_up(self) -> None:
         """Find the offsets at which the range begins and ends."""
-        self._ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._all)
+        self.ends = await self._consumer.end_offsets(self._all)
         self.oldest = await self._consumer.beginning_offsets(self._all)
         since, until = self._span.since, self._span.until
         if since is None:
-            self.begins = self._ends if self._span.follow else self.oldest
+            self.begins = self.ends if self._span.follow else self.oldest
         else:
             self.begins = self.oldest if since <= OLDEST else await self._at(since)
-        stops = self._ends if until is None else await self._at(until)
+        stops = self.ends if until is None else await self._at(until)
         self._sources = [
             _Source(tp, self._topics.index(tp.topic), self.begins[tp], stops[tp])
             for tp in self._all
@@ -217,7 +219,7 @@ class RangeReader:
         millis = max(-(-time // 1000), 0)
         found = await self._consumer.offsets_for_times(dict.fromkeys(self._all, millis))
         return {
-            tp: self._ends[tp] if found.get(tp) is None else min(found[tp].offset, self._ends[tp]) for tp in self._all
+            tp: self.ends[tp] if found.get(tp) is None else min(found[tp].offset, self.ends[tp]) for tp in self._all
         }
 
     async def _merged(self) -> AsyncIterator[Found]:

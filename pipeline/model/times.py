@@ -78,3 +78,14 @@ class _Seconds(dict[int, str]):
 
 _SECONDS: Final = _Seconds()
 _THREE: Final = tuple(f"{number:03}" for number in range(1000))
+
+
+def ago(micros: int | None, now: int) -> str:
+    """Return the time since `micros` as people say it, such as `12s`, `5m`, `3h` or `2d`; "" for None."""
+    if micros is None:
+        return ""
+    seconds = max(0, now - micros) // 1_000_000
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -6,7 +6,7 @@ of work go to several topics within moments, so what is older than SETTLE is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -139,6 +139,11 @@ class Timeline:
     def waits(self) -> bool:
         """Whether the first open entry has no outcome, so that the progress of other rooms matters."""
         return bool(self._open) and self._open[0].outcome_at is None
+
+    @property
+    def open(self) -> Sequence[Entry]:
+        """The entries that may get more records, in the order in which they took effect."""
+        return self._open
 
     def complete(self) -> Iterator[Entry]:
         """Yield the entries that get no more records, in the order in which they took effect."""

@@ -19,7 +19,7 @@ from pipeline.gateway.app import make_app
 from pipeline.gateway.apps import Apps
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.metrics import GatewayMetrics
-from pipeline.gateway.server import ApiServer
+from pipeline.gateway.process import api_server
 from pipeline.gateway.settings import load_gateway
 from tests.support.gateway import ROOMS, Client, apps_file
 
@@ -32,7 +32,7 @@ async def serving(folder: Path, **own: Any) -> AsyncIterator[str]:
     path = str(apps_file(folder))
     settings = load_gateway(apps_file=path, host="127.0.0.1", port=0, **own)
     app = make_app(Api(*NO_PARTS))
-    async with ApiServer(Guard(app, Apps(path), settings, GatewayMetrics()), settings) as server:
+    async with api_server(Guard(app, Apps(path), settings, GatewayMetrics()), settings) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 

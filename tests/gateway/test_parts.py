@@ -15,11 +15,11 @@ from pipeline.gateway.answers import read_operation, wait_seconds
 from pipeline.gateway.apps import Apps, key_digest, new_key
 from pipeline.gateway.event_ring import Entry, EventRing
 from pipeline.gateway.identity import generated_key, is_owner, node_of_key, operation
-from pipeline.gateway.limits import Cooldowns, Rates
 from pipeline.gateway.placement import emptier, rendezvous
 from pipeline.gateway.positions import from_text, to_text
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.settings import load_gateway, warnings_gateway
+from pipeline.web.limits import Cooldowns, Rates
 from tests.support.gateway import apps_file
 
 

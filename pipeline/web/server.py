@@ -1,4 +1,4 @@
-"""The HTTP server of the API: uvicorn with h11, which refuses heads over 16 KiB and ambiguous lengths.
+"""The HTTP server of a service: uvicorn with h11, which refuses heads over 16 KiB and ambiguous lengths.
 
 uvicorn has no time limits for a client that sends the head of a request slowly or does not read its answer;
 `TimedProtocol` closes such connections.
@@ -17,15 +17,15 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import ConfigError
-from pipeline.gateway.guard import HEAD_BYTES
-from pipeline.gateway.settings import GatewaySettings
 
+HEAD_BYTES: Final = 16_384
+"""Bytes of a request's path and headers."""
 HEAD_SECONDS: Final = 10.0
 """Longest time for the head of a request to come, from its first byte or the connection on."""
 READ_SECONDS: Final = 30.0
 """Longest time for which a client may read nothing while an answer waits for it."""
 STOP_SECONDS: Final = 5
-"""Seconds for open requests to end when the gateway stops."""
+"""Seconds for open requests to end when the service stops."""
 
 
 class TimedProtocol(H11Protocol):
@@ -81,11 +81,14 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-class ApiServer:
-    """An asynchronous context manager that serves an ASGI application. Entering raises ConfigError."""
+class WebServer:
+    """An asynchronous context manager that serves an ASGI application. Entering raises ConfigError.
 
-    def __init__(self, app: Any, settings: GatewaySettings) -> None:
-        self._settings = settings
+    `variables` names the settings of host and port, for the error.
+    """
+
+    def __init__(self, app: Any, host: str, port: int, *, max_connections: int, variables: str) -> None:
+        self._host, self._port, self._variables = host, port, variables
         config = uvicorn.Config(
             app,
             http=TimedProtocol,
@@ -98,21 +101,20 @@ class ApiServer:
             log_config=None,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=STOP_SECONDS,
-            limit_concurrency=settings.max_connections,
+            limit_concurrency=max_connections,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         self._server = _Server(config)
-        self._socket = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
 
     async def __aenter__(self) -> Self:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind((self._settings.host, self._settings.port))
+            self._socket.bind((self._host, self._port))
         except OSError as error:
             self._socket.close()
             raise ConfigError(
-                f"cannot listen on {self._settings.host}:{self._settings.port} ({error.strerror}): "
-                "set GATEWAY_HTTP_HOST and GATEWAY_HTTP_PORT"
+                f"cannot listen on {self._host}:{self._port} ({error.strerror}): set {self._variables}"
             ) from None
         self._task = asyncio.create_task(self._server.serve([self._socket]))
         while not self._server.started:
