@@ -29,6 +29,7 @@ RECORDS = {
     "engines/freeswitch/adapter/rooms.py": "room.last room.life room.others switch.core switch.last switch.newest "
     "switch.past switch.since",
     "lines.py": "line.last line.size",
+    "console/feed.py": "opened.history opened.task opened.timer opened.viewers",
     "view/tables/rooms_table.py": "entry.app entry.members entry.row",
 }
 """Fields of records that the functions of their own module change, by file."""

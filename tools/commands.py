@@ -22,6 +22,7 @@ CODE: Final = re.compile(r"(?:(?<=^)|(?<=, ))(\d+) ")
 GROUPS: Final = {
     "read": {"events", "timeline", "rooms", "rejected", "dead", "verify"},
     "write": {"send", "signal", "signals", "replay", "import", "schemas"},
+    "services": {"gateway", "console", "engine"},
 }
 """Pages of commands by the first word; all others are on the page of those that operate the pipeline."""
 
@@ -72,7 +73,7 @@ def sections(group: str) -> str:
 
 
 def group_of(name: str) -> str:
-    """Return the page of a command's section: "operate", "read" or "write"."""
+    """Return the page of a command's section: "operate" or one of GROUPS."""
     first = name.partition(" ")[0]
     return next((group for group, words in GROUPS.items() if first in words), "operate")
 

@@ -225,7 +225,7 @@ class Feed:
                 self._changed({room_id})
                 return
             except (PipelineError, Errors.KafkaError, OSError, TimeoutError) as error:
-                opened.history.failure = str(error) or f"it took more than {READ_SECONDS:g} s"
+                opened.history.fail(str(error) or f"it took more than {READ_SECONDS:g} s")
             self._changed({room_id})
             await asyncio.sleep(AGAIN_SECONDS)
             self._renew(room_id, opened)

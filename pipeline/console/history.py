@@ -98,6 +98,10 @@ class RoomHistory:
         self.is_read = True
         self.version += 1
 
+    def fail(self, reason: str) -> None:
+        """Keep why the history could not be read."""
+        self.failure = reason
+
     def take(self, found: Found) -> None:
         """Receive a record of the room. If there are too many to keep, the timeline is incomplete from then on."""
         if len(self._held) >= MOST_HELD:
