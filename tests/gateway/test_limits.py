@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gateway import guard, server
+from pipeline.gateway import guard
 from pipeline.gateway.apps import key_digest
+from pipeline.web import server
 from testkit.pipe import Pipe
 from tests.gateway.test_guard import serving
 from tests.support.gateway import PATIENT, ROOMS, Client, apps_file
