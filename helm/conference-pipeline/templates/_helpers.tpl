@@ -123,6 +123,7 @@ PIPELINE_REPLICATION_FACTOR: {{ int $pipeline.replicationFactor | quote }}
 PIPELINE_WATCHDOG_SECONDS: {{ $pipeline.watchdogSeconds | quote }}
 PIPELINE_WATCHDOG_MODE: {{ default (ternary "progress" "dispatch" .Values.bridges.enabled) $pipeline.watchdogMode }}
 PIPELINE_SESSION_TIMEOUT_SECONDS: {{ $pipeline.sessionTimeoutSeconds | quote }}
+PIPELINE_COMMIT_INTERVAL_MS: {{ int $pipeline.commitIntervalMs | quote }}
 PIPELINE_TRACE_CONTEXT: {{ $pipeline.traceContext | quote }}
 PIPELINE_LOG_LEVEL: {{ $pipeline.logLevel }}
 PIPELINE_LOG_FORMAT: {{ $pipeline.logFormat }}
