@@ -71,6 +71,7 @@ bench: $(DEV_STAMP) ## run all benchmarks (1 h, idle machine); writes docs/resul
 	$(BIN)/python -m benchmarks.view --save
 	$(BIN)/python -m benchmarks.outcomes --save
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/join.py
