@@ -89,6 +89,7 @@ bench: $(DEV_STAMP) $(BROWSER_STAMP) ## run all benchmarks (1 h, idle machine); 
 	$(BIN)/python -m benchmarks.gateway --save
 	$(BIN)/python -m benchmarks.console --save
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/join.py

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from testkit.fake_freeswitch import PASSWORD, FakeFreeSwitch
 from testkit.pipe import Pipe
 from tests.support.commands import PROGRAM
-from tests.support.fake_freeswitch import PASSWORD, FakeFreeSwitch
 
 SECONDS = 200.0
 VALID = ("engine", "freeswitch", "--node", "n1", "--url", "tcp://127.0.0.1:1")

@@ -15,8 +15,8 @@ from pipeline.engines.freeswitch.engine import FreeSwitch
 from pipeline.engines.rules.ids import Node
 from pipeline.model import signals as s
 from pipeline.view import RoomsView
+from testkit.fake_freeswitch import PASSWORD, FakeFreeSwitch
 from testkit.pipe import Pipe
-from tests.support.fake_freeswitch import PASSWORD, FakeFreeSwitch
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
 ROOM = "n1-room-1"

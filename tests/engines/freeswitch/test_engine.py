@@ -18,7 +18,7 @@ from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
 from pipeline.engines.rules.snapshot import EngineMember
 from pipeline.errors import ConfigError
-from tests.support.fake_freeswitch import PASSWORD, FakeFreeSwitch
+from testkit.fake_freeswitch import PASSWORD, FakeFreeSwitch
 from tests.support.freeswitch import captured
 from tests.support.sink import ListSink
 

@@ -13,7 +13,7 @@ import random
 import re
 import uuid
 from collections import deque
-from typing import Any
+from typing import Any, Self
 
 PASSWORD = "ClueCon"
 REPLY = "Content-Type: command/reply\nReply-Text: {}\n\n"
@@ -44,7 +44,7 @@ class FakeFreeSwitch:
         self._writers: set[asyncio.StreamWriter] = set()
         self._port = 0
 
-    async def __aenter__(self) -> FakeFreeSwitch:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
