@@ -15,11 +15,11 @@ from aiokafka import AIOKafkaProducer
 from rich.cells import cell_len
 
 from pipeline.cli.output import print_table
-from pipeline.model.times import ago
 from pipeline.cli.signal import _complete
 from pipeline.kafka.partitioning import partition_of, room_key
 from pipeline.model import signals as s
 from pipeline.model.signals import SIGNALS
+from pipeline.model.times import ago
 from pipeline.view.one_room import nearest_ids
 from testkit.fork_server import run
 from testkit.pipe import ROOT, Pipe
