@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
@@ -56,8 +56,8 @@ class Streams:
         if len(self._viewers) >= self._most:
             raise TooManyStreamsError
 
-    async def open(self, page: LivePage) -> AsyncIterator[bytes]:
-        """Yield messages, the first with all parts, until the viewer has gone."""
+    async def open(self, page: LivePage) -> AsyncGenerator[bytes, None]:
+        """Yield messages, the first with all parts, until the viewer has gone. Raises TooManyViewedError at first."""
         viewer = Viewer(page.wants)
         self._viewers.add(viewer)
         self._hub.add(viewer)
