@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -115,7 +115,9 @@ class Console:
         _, live = self._page(request)
         if live is None:
             return PlainTextResponse("the address has no room id\n", 404)
-        return StreamingResponse(_closing(self._streams.open(live)), media_type="text/event-stream")
+        messages = self._streams.open(live)
+        first = await anext(messages, b"")  # before the answer begins: it may be refused
+        return StreamingResponse(_closing(first, messages), media_type="text/event-stream")
 
     # --- login -----------------------------------------------------------------------------------------------
 
@@ -201,10 +203,11 @@ async def _entered(request: Request) -> str:
         return ""
 
 
-async def _closing(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _closing(first: bytes, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     """Yield messages, and close their source at the end at once."""
-    async with contextlib.aclosing(messages) as opened:  # type: ignore[type-var]
-        async for message in opened:
+    async with contextlib.aclosing(messages):
+        yield first
+        async for message in messages:
             yield message
 
 

@@ -16,7 +16,7 @@ from pipeline.view.wording import MEANINGS
 
 MOST_MEMBERS: Final = 200
 MOST_REFUSED: Final = 20
-MOST_COMPARED: Final = 20_000
+MOST_COMPARED: Final = 2_000
 """Rooms up to which the ids that may be meant are looked for."""
 _PARTS: Final = "room_parts.html"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
@@ -19,9 +19,9 @@ from pipeline.console.room_hub import RoomHub, Viewer
 from pipeline.view import RoomsView, StaleViewError
 
 PAUSE_SECONDS: Final = 0.1
-"""Least time between two messages of a stream: what happens meanwhile is one."""
+"""Least time between two looks of a stream at its page: what happens meanwhile is one message."""
 REST: Final = 2.0
-"""How many times longer than all streams take to make a message each one rests, so that they take half a core."""
+"""How many times longer than all streams take to look at their pages each one rests: they take half a core."""
 TICK_SECONDS: Final = 1.0
 """Time after which a stream looks at what changes without a notice: counts, and whether the view is stale."""
 ALIVE_SECONDS: Final = 5.0
@@ -56,8 +56,8 @@ class Streams:
         if len(self._viewers) >= self._most:
             raise TooManyStreamsError
 
-    async def open(self, page: LivePage) -> AsyncIterator[bytes]:
-        """Yield messages, the first with all parts, until the viewer has gone."""
+    async def open(self, page: LivePage) -> AsyncGenerator[bytes, None]:
+        """Yield messages, the first with all parts, until the viewer has gone. Raises TooManyViewedError at first."""
         viewer = Viewer(page.wants)
         self._viewers.add(viewer)
         self._hub.add(viewer)
@@ -72,7 +72,7 @@ class Streams:
                     if message is not None or time.monotonic() - last > ALIVE_SECONDS:
                         last = time.monotonic()
                         yield _event(message or {})
-                        await asyncio.sleep(max(PAUSE_SECONDS, REST * cost * self.count))
+                    await asyncio.sleep(max(PAUSE_SECONDS, REST * cost * self.count))
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(TICK_SECONDS):
                             await viewer.event.wait()
