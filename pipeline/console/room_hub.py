@@ -53,7 +53,6 @@ class RoomHub:
         """Read all rooms, then those that change. Raises StaleViewError when the view has ended."""
         changes = self._view.changes()
         following: asyncio.Future[frozenset[str]] = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(0)  # from now on no change is missed
         missed = set(self._view.room_ids())
         try:
             await self._read(missed)

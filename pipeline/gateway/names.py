@@ -44,9 +44,10 @@ class Names:
 
     async def follow(self) -> None:
         """Read all rooms, then those that change, until cancelled."""
+        changes = self._view.changes()  # before the first reading, which takes a while
         missed: set[str] = set(self._view.room_ids())
         await self._read(missed)
-        async for room_ids in self._view.changes():
+        async for room_ids in changes:
             missed |= room_ids
             await self._read(missed)
 

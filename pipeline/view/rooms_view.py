@@ -288,13 +288,16 @@ class RoomsView:
         """The number of rooms of each app that has some."""
         return self._current().apps
 
-    async def changes(self) -> AsyncIterator[frozenset[str]]:
-        """Yield the ids of rooms that have changed, appeared or gone, from now on; those of one moment together.
+    def changes(self) -> AsyncIterator[frozenset[str]]:
+        """Return the ids of rooms that change, appear or go from this call on; those of one moment together.
 
         What is not taken in time adds up to one set. Raises StaleViewError when the view has ended.
         """
         subscriber = _Subscriber()
-        self._subscribers.add(subscriber)
+        self._subscribers.add(subscriber)  # here: a generator would do it only when the first set is taken
+        return self._changes(subscriber)
+
+    async def _changes(self, subscriber: _Subscriber) -> AsyncIterator[frozenset[str]]:
         try:
             while True:
                 await subscriber.event.wait()

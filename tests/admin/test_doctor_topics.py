@@ -56,6 +56,8 @@ async def test_records_on_an_additional_partition_are_named(pipe: Pipe) -> None:
     async with admin_client(pipe.settings) as client:
         await client.create_partitions({topic: NewPartitions(5)})
     async with AIOKafkaProducer(**pipe.settings.kafka(), acks="all") as producer:
+        while 4 not in await producer.partitions_for(topic):  # the broker may learn of it after the answer
+            await producer.client.force_metadata_update()
         await producer.send_and_wait(topic, b"x", b"room", partition=4)
     [line] = [line for line in (await examined(pipe))["topics"] if line.state == "wrong"]
     assert line.found.endswith(f"and no worker reads the 1 records on partition 4 of {topic}")

@@ -16,6 +16,7 @@ from pipeline.model import framing
 from pipeline.model.records import Member, Position, Room, TopicPosition
 from pipeline.model.row_keys import POSITION_KEY, encode_key
 from pipeline.model.wire import ENCODERS
+from pipeline.settings import Settings
 from pipeline.view import Outcomes, Place, RoomsView, StaleViewError
 from pipeline.view import rooms_view as module
 from testkit import raw_batches as raw
@@ -257,6 +258,14 @@ async def test_a_view_that_is_loading_does_not_answer(pipe: Pipe) -> None:
         assert (view.room_ids(), view.fraction, view.partitions) == ([], 1.0, pipe.settings.partitions)
     with pytest.raises(ConnectionError):
         await view.loaded()
+
+
+async def test_changes_count_from_the_call_on(settings: Settings) -> None:
+    view = RoomsView(settings)
+    changes = view.changes()
+    for subscriber in view._subscribers:
+        subscriber.add({"r"})
+    assert await soon(anext(changes)) == {"r"}
 
 
 async def test_without_topics_the_view_says_what_to_do(pipe: Pipe) -> None:
