@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from aiokafka import errors as Errors
@@ -20,6 +21,7 @@ from pipeline.console.letters import DAY, Letters
 from pipeline.console.room_hub import TooManyViewedError
 from pipeline.core.merge import Record
 from pipeline.errors import PipelineError
+from pipeline.kafka.cancelled import cancelled_requests
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.partitioning import partition_of
 from pipeline.kafka.ranges import Found
@@ -42,6 +44,8 @@ AGAIN_SECONDS: Final = 3.0
 """Seconds before a history is read again that could not be read."""
 READ_SECONDS: Final = 120.0
 """Longest time for a history to be read."""
+STALL_SECONDS: Final = 15.0
+"""Longest time without a record: a broker that is killed meanwhile is not noticed otherwise."""
 
 
 class Feed:
@@ -220,12 +224,13 @@ class Feed:
         """Read a history; after an error, begin again with an empty one."""
         while True:
             try:
-                async with self._readers, asyncio.timeout(READ_SECONDS):
-                    await opened.history.read(opened.since)
+                async with self._readers, asyncio.timeout(READ_SECONDS), asyncio.timeout(STALL_SECONDS) as stall:
+                    with cancelled_requests():
+                        await opened.history.read(opened.since, partial(_prolong, stall))
                 self._changed({room_id})
                 return
             except (PipelineError, Errors.KafkaError, OSError, TimeoutError) as error:
-                opened.history.fail(str(error) or f"it took more than {READ_SECONDS:g} s")
+                opened.history.fail(str(error) or "Kafka does not answer, or it has too many records")
             self._changed({room_id})
             await asyncio.sleep(AGAIN_SECONDS)
             self._renew(room_id, opened)
@@ -237,6 +242,11 @@ class Feed:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _prolong(stall: asyncio.Timeout) -> None:
+    """Begin the time without progress anew."""
+    stall.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
 
 
 class _Open:

@@ -16,6 +16,8 @@ from pipeline.view.timeline import Entry
 from pipeline.view.timeline_reader import TOPICS, OnBadRecord, RecordJoiner, Values
 from pipeline.view.wording import SHOWN_TEXT, asked, cause, details
 
+SOME: Final = 500
+"""Records between two calls of `progress`."""
 MOST_LINES: Final = 150
 """Signals and deadlines of a room that are shown."""
 MOST_HELD: Final = 20_000
@@ -86,11 +88,18 @@ class RoomHistory:
         self.failure = ""
         self.origin = ""
 
-    async def read(self, since: int | None) -> None:
-        """Read the records from a time on, or all that are kept. Raises KafkaError, ConfigError, RegistryDownError."""
+    async def read(self, since: int | None, progress: Callable[[], object] = lambda: None) -> None:
+        """Read the records from a time on, or all that are kept. `progress` is called now and then while records come.
+
+        Raises KafkaError, ConfigError, RegistryDownError.
+        """
         reader = RangeReader(self._settings, TOPICS, Span(since), room=self.room_id, on_bad_batch=self._notice)
         async with reader:
+            count = 0
             async for found in reader:
+                count += 1
+                if count % SOME == 0:
+                    progress()
                 if await self._joiner.add(found):
                     self._done.extend(map(line_of, self._joiner.timeline.complete()))
             self._begins = dict(reader.ends)

@@ -16,6 +16,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from pipeline import topics
 from pipeline.kafka.admin import TopicMetadata, broker_addresses, describe_topics
 from pipeline.kafka.batch_reader import by_batch, look_rarely
+from pipeline.kafka.cancelled import cancelled_requests
 from pipeline.kafka.group_offsets import committed_offsets
 from pipeline.kafka.oauth import client_options
 from pipeline.settings import Settings
@@ -121,15 +122,18 @@ class LogOffsets:
 
     async def group_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Return what the workers' group has committed in these partitions, if anything."""
-        return await committed_offsets(self.uncommitted, self._settings.group_id, partitions)
+        with cancelled_requests():
+            return await committed_offsets(self.uncommitted, self._settings.group_id, partitions)
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offsets of logs."""
-        return await self.committed.beginning_offsets(list(partitions))  # type: ignore[no-any-return]
+        with cancelled_requests():
+            return await self.committed.beginning_offsets(list(partitions))  # type: ignore[no-any-return]
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the ends of logs, open transactions included."""
-        return await self.uncommitted.end_offsets(list(partitions))  # type: ignore[no-any-return]
+        with cancelled_requests():
+            return await self.uncommitted.end_offsets(list(partitions))  # type: ignore[no-any-return]
 
     async def end(self, partition: TopicPartition) -> int:
         """Return the end of one log, open transactions included."""
@@ -137,7 +141,8 @@ class LogOffsets:
 
     async def stable(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the last stable offsets: where the first open transaction begins, or the end of the log."""
-        return await self.committed.end_offsets(list(partitions))  # type: ignore[no-any-return]
+        with cancelled_requests():
+            return await self.committed.end_offsets(list(partitions))  # type: ignore[no-any-return]
 
     async def not_visible(self, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
         """Return the partitions whose record at this offset is invisible, because a transaction is open before it."""

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.kafka import acls
 from pipeline.kafka.authorization import require_topics
 from pipeline.kafka.batch_reader import by_batch, check_tasks
+from pipeline.kafka.cancelled import cancelled_requests
 from pipeline.kafka.log_offsets import assign_and_seek
 from pipeline.kafka.oauth import client_options
 from pipeline.kafka.partitioning import partition_of, room_key
@@ -130,6 +131,11 @@ class RangeReader:
         self.ends: Mapping[TopicPartition, int] = {}
 
     async def __aenter__(self) -> RangeReader:
+        with cancelled_requests():
+            await self._connect()
+        return self
+
+    async def _connect(self) -> None:
         found = await require_topics(self._settings, self._acls)
         self.partitions = self._common(found)
         self._all = [TopicPartition(topic, number) for topic in self._topics for number in self._numbers()]
@@ -147,7 +153,6 @@ class RangeReader:
             by_batch(self._consumer)
             await self._look_up()
             self._open = opened.pop_all()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
@@ -267,7 +272,8 @@ class RangeReader:
 
     async def _poll(self, *partitions: TopicPartition) -> Mapping[TopicPartition, list[StoredBatch]]:
         fetched: Mapping[TopicPartition, list[StoredBatch]]
-        fetched = await self._consumer.getmany(*partitions, timeout_ms=POLL_MS)
+        with cancelled_requests():
+            fetched = await self._consumer.getmany(*partitions, timeout_ms=POLL_MS)
         if not fetched:
             check_tasks(self._consumer)
         return fetched

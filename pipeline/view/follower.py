@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
 from pipeline.kafka.batch_reader import check_tasks
+from pipeline.kafka.cancelled import cancelled_requests
 from pipeline.kafka.log_offsets import assign_and_seek, batch_consumer, start_batch_consumer
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.kafka.stored_batch import StoredBatch
@@ -100,7 +101,8 @@ class Follower:
         if (interruption := self._interruption) is not None:
             self._interruption = None
             raise interruption
-        fetched = await self.consumer.getmany(timeout_ms=AWAITED_MS if self._waiting else IDLE_MS)
+        with cancelled_requests():
+            fetched = await self.consumer.getmany(timeout_ms=AWAITED_MS if self._waiting else IDLE_MS)
         for tp, batches in fetched.items():
             for batch in batches:
                 await self._read(tp, batch)
@@ -108,7 +110,8 @@ class Follower:
             check_tasks(self.consumer)
         before = self._positions
         # Only after the records are applied: the consumer's position is behind all that it has returned.
-        self._positions = {tp: await self.consumer.position(tp) for tp in before}
+        with cancelled_requests():
+            self._positions = {tp: await self.consumer.position(tp) for tp in before}
         self.wake()
         return self._positions != before
 
