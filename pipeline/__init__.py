@@ -5,7 +5,7 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     errors, gc_pause                             exceptions; a block without the garbage collector
     model                                        signals, events and table rows; JSON and Avro (pure)
     core                                         the rules of a room, as a pure function of state and signal
-    settings, settings_rules                     configuration, and which settings belong together
+    settings, environment, settings_rules        configuration, how it is read, and which settings belong together
     profiles                                     named environments, and options in front of a command
     topics, metrics, logs, terminal              the topics, what operators and users see
     management                                   the port with the probes and the metrics of a process

@@ -17,10 +17,11 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.core.watchdog import SECOND, Rules
+from pipeline.environment import loaded, variables
 from pipeline.errors import ConfigError
 from pipeline.settings_rules import contradictions, misspelt
 
@@ -357,10 +358,7 @@ class Settings(BaseSettings):
         return OAuthClient(prefix, *texts) if texts[0] else None
 
 
-VARIABLES: dict[str, str] = {
-    name: str(field.validation_alias.choices[0])  # type: ignore[union-attr]
-    for name, field in Settings.model_fields.items()
-}
+VARIABLES: dict[str, str] = variables(Settings)
 """The environment variable of each field."""
 
 
@@ -380,15 +378,7 @@ def _context(prefix: str, ca: str, cert: str = "", key: str = "", password: str 
 
 def load(**overrides: Any) -> Settings:
     """Return the settings of the environment. Raises ConfigError; its one line names each invalid variable."""
-    try:
-        return Settings(**overrides)
-    except ValidationError as error:
-        reasons = []
-        for one in error.errors():
-            name, reason = ".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")
-            variable = VARIABLES.get(name, name)
-            reasons.append(f"{variable}: {reason}" if variable else reason)  # else the reason names its variables
-        raise ConfigError("invalid settings: " + "; ".join(reasons)) from None
+    return loaded(Settings, overrides)
 
 
 def warnings(environ: Iterable[str] = os.environ, known: Iterable[str] = ()) -> list[str]:

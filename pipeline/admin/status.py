@@ -51,6 +51,14 @@ class Flow(NamedTuple):
     signals_per_second: float
     events_per_second: float
 
+    def fields(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            **self._asdict(),
+            "workers": [{"host": host, "partitions": number} for host, number in self.workers],
+            "partitions": [one.fields() for one in self.partitions],
+        }
+
 
 class Status(NamedTuple):
     """The state of one pipeline: its flow, and what it has.
@@ -58,12 +66,7 @@ class Status(NamedTuple):
     `rooms` is None if they were not counted. `dead` and `rejected` are counts of the last 24 hours.
     """
 
-    group: str
-    group_state: str
-    workers: list[tuple[str, int]]
-    partitions: list[PartitionStatus]
-    signals_per_second: float
-    events_per_second: float
+    flow: Flow
     rooms: int | None
     dead: int
     rejected: int
@@ -71,9 +74,10 @@ class Status(NamedTuple):
     def fields(self) -> dict[str, Any]:
         """Return it as `status` prints it as JSON."""
         return {
-            **self._asdict(),
-            "workers": [{"host": host, "partitions": number} for host, number in self.workers],
-            "partitions": [one.fields() for one in self.partitions],
+            **self.flow.fields(),
+            "rooms": self.rooms,
+            "dead": self.dead,
+            "rejected": self.rejected,
         }
 
 
@@ -84,7 +88,7 @@ async def read_status(settings: Settings, *, count_rooms: bool) -> Status:
     """
     flow = await read_flow(settings)
     rooms = await _rooms(settings) if count_rooms else None
-    return Status(*flow, rooms, await _count(settings, DEAD), await _count(settings, REJECTED))
+    return Status(flow, rooms, await _count(settings, DEAD), await _count(settings, REJECTED))
 
 
 async def read_flow(settings: Settings) -> Flow:

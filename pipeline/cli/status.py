@@ -48,7 +48,7 @@ def status(quick: Quick = False, as_json: Json = False) -> None:
         show(json.dumps(found.fields(), ensure_ascii=False))
     else:
         _print(found)
-    if not all(one.host for one in found.partitions):
+    if not all(one.host for one in found.flow.partitions):
         raise typer.Exit(3)
 
 
@@ -63,13 +63,14 @@ async def _read(settings: Settings, quick: bool) -> Status:
 
 
 def _print(found: Status) -> None:
-    hosts = ", ".join(f"{host} ({number})" for host, number in found.workers)
-    show(f"workers   {len(found.workers)} in group {found.group!r}, {found.group_state}; partitions by host: {hosts}")
-    lag = sum(one.lag_signals for one in found.partitions)
-    oldest = max((one.lag_seconds for one in found.partitions), default=0.0)
+    flow = found.flow
+    hosts = ", ".join(f"{host} ({number})" for host, number in flow.workers)
+    show(f"workers   {len(flow.workers)} in group {flow.group!r}, {flow.group_state}; partitions by host: {hosts}")
+    lag = sum(one.lag_signals for one in flow.partitions)
+    oldest = max((one.lag_seconds for one in flow.partitions), default=0.0)
     show(f"lag       {lag:,} signals, the oldest {oldest:.1f} s")
-    show(f"rates     {found.signals_per_second:g} signals/s, {found.events_per_second:g} events/s")
+    show(f"rates     {flow.signals_per_second:g} signals/s, {flow.events_per_second:g} events/s")
     if found.rooms is not None:
         show(f"rooms     {found.rooms:,}")
     show(f"in 24 h   {found.dead:,} dead letters, {found.rejected:,} rejected signals")
-    print_table(COLUMNS, [one._asdict() for one in found.partitions])
+    print_table(COLUMNS, [one._asdict() for one in flow.partitions])

@@ -31,7 +31,7 @@ class RoomPage:
         self._sources, self._room_id = sources, room_id
         self._version = (-1, False)
         self._near: list[str] = []
-        self._rendered: tuple[int, Rows, list[Line]] | None = None
+        self._rendered: tuple[RoomHistory, int, Rows, list[Line]] | None = None
         self.title = room_id
 
     async def __aenter__(self) -> Self:
@@ -93,11 +93,11 @@ class RoomPage:
         """Return the rows of the timeline, rendered again only when it has changed, and its lines."""
         history = self._current()
         known = self._rendered
-        if known is None or known[0] != hash((id(history), history.version)):
+        if known is None or known[0] is not history or known[1] != history.version:
             found = history.lines()
             rows = Rows(tuple((name := element_id("t", one.id), part(_PARTS, "line", name, one)) for one in found))
-            known = self._rendered = (hash((id(history), history.version)), rows, found)
-        return known[1], known[2]
+            known = self._rendered = (history, history.version, rows, found)
+        return known[2], known[3]
 
     def _total(self, room: Room | None) -> int:
         """Return the milliseconds that the watchdog gives the playback, for the bar of its deadline."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.environment import loaded, variables
 from pipeline.errors import ConfigError
 
 LEAST_TOKEN: Final = 16
@@ -69,23 +69,13 @@ class ConsoleSettings(BaseSettings):
             return False
 
 
-VARIABLES: Final[dict[str, str]] = {
-    name: str(field.validation_alias.choices[0])  # type: ignore[union-attr]
-    for name, field in ConsoleSettings.model_fields.items()
-}
+VARIABLES: Final[dict[str, str]] = variables(ConsoleSettings)
 """The environment variable of each field."""
 
 
 def load_console(**overrides: Any) -> ConsoleSettings:
     """Return the settings of the environment. Raises ConfigError; its one line names each invalid variable."""
-    try:
-        found = ConsoleSettings(**overrides)
-    except ValidationError as error:
-        reasons = []
-        for one in error.errors():
-            name = ".".join(map(str, one["loc"]))
-            reasons.append(f"{VARIABLES.get(name, name)}: {re.sub('^Value error, ', '', one['msg'])}")
-        raise ConfigError("invalid settings: " + "; ".join(reasons)) from None
+    found = loaded(ConsoleSettings, overrides)
     if found.token.get_secret_value() and found.token_file:
         raise ConfigError("set either CONSOLE_TOKEN or CONSOLE_TOKEN_FILE, not both")
     token = _token(found)

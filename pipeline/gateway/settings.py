@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Final
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.environment import loaded, variables
 from pipeline.errors import ConfigError
 from pipeline.settings import warnings
 
@@ -87,23 +87,13 @@ class GatewaySettings(BaseSettings):
         return tuple(dict.fromkeys(self.nodes.split(","))) if self.nodes else ("local",)
 
 
-VARIABLES: Final[dict[str, str]] = {
-    name: str(field.validation_alias.choices[0])  # type: ignore[union-attr]
-    for name, field in GatewaySettings.model_fields.items()
-}
+VARIABLES: Final[dict[str, str]] = variables(GatewaySettings)
 """The environment variable of each field."""
 
 
 def load_gateway(**overrides: Any) -> GatewaySettings:
     """Return the settings of the environment. Raises ConfigError; its one line names each invalid variable."""
-    try:
-        found = GatewaySettings(**overrides)
-    except ValidationError as error:
-        reasons = []
-        for one in error.errors():
-            name = ".".join(map(str, one["loc"]))
-            reasons.append(f"{VARIABLES.get(name, name)}: {re.sub('^Value error, ', '', one['msg'])}")
-        raise ConfigError("invalid settings: " + "; ".join(reasons)) from None
+    found = loaded(GatewaySettings, overrides)
     if not found.apps_file:
         raise ConfigError("GATEWAY_APPS_FILE is not set: make a key with `conference-pipeline gateway key APP`")
     return found
