@@ -114,6 +114,8 @@ class Testbed:
         """All workers ever started, with their slot's number."""
         self.killed = False
         """Whether a worker was killed, so that its counters are lost."""
+        self.unstamped_until = 0.0
+        """Until when (monotonic seconds) a worker that starts may refuse topics that are not LogAppendTime."""
         self._admins: list[AdminClient] = []
         self._own = stack is None
         self._ports = free_ports(config.nodes, SLOTS) if config.proxied and stack is None else ""
@@ -286,8 +288,10 @@ class Testbed:
         last = slot.process.log[-1]["msg"] if slot.process.log else " ".join(slot.process.lines[-3:])
         self.exits[f"{code}"] += 1
         self.killed = self.killed or code != 0
+        refuses = code == 2 and "message.timestamp.type" in last and time.monotonic() < self.unstamped_until
         # -15: SIGTERM before the process installed its handler.
-        if code not in {0, -signal.SIGKILL, -signal.SIGTERM, 1, 3} or (code == 1 and "unexpected" in last):
+        expected = refuses or code in {0, -signal.SIGKILL, -signal.SIGTERM, 1, 3}
+        if not expected or (code == 1 and "unexpected" in last):
             traces = re.findall(r'File "(.+)"', slot.process.log[-1].get("trace", "") if slot.process.log else "")
             where = f" (in {Path(traces[-1]).name})" if traces else ""
             self.unexpected.append(f"worker {slot.number} ended with {code}{where}: {last}")

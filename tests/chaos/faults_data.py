@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
@@ -61,10 +61,15 @@ def broken(testbed: Testbed) -> None:
         testbed.raw.late |= raw.late
 
 
+UNSTAMPED_SECONDS: Final = 15.0
+"""How long after the begin of `timestamps` a worker may still end because it saw the topics so while it started."""
+
+
 def timestamps(testbed: Testbed) -> None:
     """Make the signal topics CreateTime for a while: records then have their producers' times, some in 2100."""
     names = [testbed.pipe.topic(name) for name in (API, MEDIA)]
     with testbed.injecting("timestamps"):
+        testbed.unstamped_until = time.monotonic() + UNSTAMPED_SECONDS
         for name in names:
             _configure(
                 testbed, name, {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": FOREVER}
