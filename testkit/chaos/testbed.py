@@ -34,6 +34,9 @@ from testkit.pipe import Pipe, WorkerProcess
 from testkit.servers import PREFIX, Servers
 
 SLOTS: Final = 6
+HEAP_MB: Final = 768
+"""Memory of a single broker. While a topic is CreateTime, the broker unpacks what it is sent: two zstd bombs of the raw
+load at once ended one with 384 MB."""
 _BROKER: Final = {
     "group.min.session.timeout.ms": "1000",
     "broker.session.timeout.ms": "3000",
@@ -122,7 +125,7 @@ class Testbed:
         self.stack = stack or Stack(
             f"{PREFIX}{os.getpid()}-chaos-{secrets.token_hex(3)}",
             nodes=config.nodes,
-            heap_mb=256 if config.nodes > 1 else 384,
+            heap_mb=256 if config.nodes > 1 else HEAP_MB,
             extra_properties=_BROKER | (listeners(self._ports, SLOTS) if config.proxied else {}),
         )
         self.slots = [Slot(number) for number in range(SLOTS)]
