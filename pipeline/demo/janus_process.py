@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from pipeline.demo.worker_process import STOP_SECONDS, DemoError
+from pipeline.demo.command_process import STOP_SECONDS, DemoError
 from pipeline.errors import ConfigError
 
 START_SECONDS: Final = 30.0
@@ -181,8 +181,8 @@ admin: {{ admin_ws = false }}
 
 def installed(handler: Literal["ws", "http"] = "ws") -> list[Path]:
     """Return Janus' libraries that the process needs. Raises ConfigError if one of them, or Janus, is missing."""
-    missing = [] if shutil.which("janus") else ["the program janus"]
-    found = []
+    missing = [] if shutil.which("janus") else ["program janus"]
+    found: list[Path] = []
     for name in (
         "plugins/libjanus_audiobridge.so",
         "transports/libjanus_websockets.so",
@@ -192,5 +192,5 @@ def installed(handler: Literal["ws", "http"] = "ws") -> list[Path]:
         found += map(Path, paths[:1])
         missing += [] if paths else [f"{LIBRARIES}/{name}"]
     if missing:
-        raise ConfigError(f"Janus is not installed: no {', no '.join(missing)}: on Debian, apt-get install janus")
+        raise ConfigError(f"Janus is not installed (no {', no '.join(missing)}): on Debian, apt-get install janus")
     return found

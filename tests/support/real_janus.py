@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import pytest
 
+from pipeline.demo.command_process import DemoError
 from pipeline.demo.janus_process import free_port
-from pipeline.demo.worker_process import DemoError
 from pipeline.engines.bridge import Bridge
 from pipeline.engines.janus.engine import Access, Janus
 from pipeline.engines.rules.ids import Node

@@ -77,7 +77,7 @@ class FreeSwitch:
 
     @property
     def no_events(self) -> str:
-        """"" always: events come by the connection that `away_since` is about."""
+        """ "" always: events come by the connection that `away_since` is about."""
         return ""
 
     # --- events ----------------------------------------------------------------------------------------------

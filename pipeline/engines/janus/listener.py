@@ -85,9 +85,6 @@ class Listener(ABC):
         """Whether only an event can show that the event handler reaches the bridge."""
         return False
 
-    async def disconnect(self) -> None:
-        """End the connection; Janus connects again."""
-
     @abstractmethod
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         """Answer a request that has the right token."""
@@ -108,7 +105,6 @@ class Listener(ABC):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.disconnect()
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -131,7 +127,6 @@ class Listener(ABC):
         if now - self._refused_at >= REFUSED_SECONDS:
             self._refused_at = now
             self._receiver.noticed(f"a request to the port of the events {what}")
-
 
 
 def _password(request: web.Request) -> bytes:

@@ -34,10 +34,10 @@ class WebsocketListener(Listener):
         """Whether Janus is connected."""
         return self._socket is not None
 
-    async def disconnect(self) -> None:
-        """End the connection; Janus connects again."""
+    async def __aexit__(self, *error: object) -> None:
         if self._socket is not None:
             await self._socket.close()
+        await super().__aexit__(*error)
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         if self._is_full:

@@ -194,7 +194,9 @@ async def test_an_event_that_is_too_long_ends_the_connection(monkeypatch: pytest
 async def test_missing_events_lead_to_audits_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "NO_EVENTS_SECONDS", 0.05)
     async with FakeJanus() as fake, connected(fake, events=False) as own:
-        reason = f"Janus' event handler is not connected to ws://127.0.0.1:{own.port}: check janus.eventhandler.wsevh.jcfg"
+        reason = (
+            f"Janus' event handler is not connected to ws://127.0.0.1:{own.port}: check janus.eventhandler.wsevh.jcfg"
+        )
         await until(lambda: own.sink.doubts.count("") > 3)
         assert own.sink.doubts.count(reason) == 1
         assert own.engine.no_events == reason

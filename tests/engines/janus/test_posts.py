@@ -166,7 +166,9 @@ async def test_credentials_that_are_none_are_refused(text: str) -> None:
         url = f"http://127.0.0.1:{own.port}/"
         assert (await fake.post(joined("a"), url=url, headers={"Authorization": text}))[0] == 404
         assert (await fake.post(joined("a"), url=url, headers={"Authorization": text}))[0] == 404
-        refused = "a request to the port of the events has neither the path nor the password that ENGINE_EVENTS_TOKEN names"
+        refused = (
+            "a request to the port of the events has neither the path nor the password that ENGINE_EVENTS_TOKEN names"
+        )
         assert own.sink.doubts.count(refused) == 1
 
 
@@ -188,7 +190,7 @@ async def test_requests_wait_while_the_queue_is_full(monkeypatch: pytest.MonkeyP
     async with posting() as (fake, own):
         own.sink.full = True
         first = asyncio.create_task(fake.post(joined("a")))
-        await until(lambda: own.engine._listener._turn.locked())  # type: ignore[attr-defined]
+        await until(own.engine._listener._turn.locked)  # type: ignore[attr-defined]
         with pytest.raises(aiohttp.ClientError):
             await fake.post(joined("b"))
         own.sink.full = False

@@ -65,7 +65,9 @@ async def test_a_post_without_a_reply_comes_again_and_is_taken_once(
         sink, engine = ListSink(), engine_of(janus, handler="http")
         running = asyncio.create_task(engine.run(sink))
         try:
-            await until(lambda: running.done() or not (engine.away_since or engine.no_events), "the engine sends events")
+            await until(
+                lambda: running.done() or not (engine.away_since or engine.no_events), "the engine sends events"
+            )
             await engine._rooms.create(ROOM)
             sink.full = True
             async with Member(janus, ROOM, "alice"):
