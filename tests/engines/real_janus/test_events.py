@@ -57,9 +57,7 @@ async def test_a_conference_by_the_http_handler(pipe: Pipe, tmp_path: Path, path
     assert await pipe.records("signals.dead") == []
 
 
-async def test_a_post_without_a_reply_comes_again_and_is_taken_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_post_without_a_reply_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(post_listener, "HOLD_SECONDS", 0.3)
     with real_janus(tmp_path, handler="http") as janus:
         sink, engine = ListSink(), engine_of(janus, handler="http")
