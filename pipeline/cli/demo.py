@@ -116,7 +116,7 @@ def demo(
             if not as_json:
                 show(NEXT if engine is None else NEXT_ENGINE, lines=True)
         except DemoError as error:
-            warn(f"error: {error}")
+            show(f"error: {error}", err=True, lines=True)  # with the last lines of a log
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             screen.progress("stopped")
