@@ -17,6 +17,6 @@ From the bottom layer up; a layer imports only layers before it (`make check` en
     worker                                       one Faust process: one Kafka transaction per unit of work
     gateway, console                             the REST endpoints; pages for people on call
     engines                                      media engines' events to signals
-    admin, devstack, demo                        setup and doctor; local servers; a recorded conference
+    admin, devstack, demo                        setup and doctor; local servers; demonstrations
     cli                                          the commands
 """

@@ -11,7 +11,7 @@ PipelineError                 the base of all
 ├── EngineAwayError           a media engine can't be reached (pipeline.engines.engine)
 ├── UnfitError                an id or url can't be part of a command (pipeline.engines.media_files)
 ├── FrameError                a frame of the event socket can't be read (pipeline.engines.freeswitch.frames)
-├── DemoError                 the demo published other events than expected (pipeline.demo.worker_process)
+├── DemoError                 the demo published other events than expected (pipeline.demo.command_process)
 └── FatalError                the process must exit with a code other than 0; its restart recovers the state
     ├── ConfigError           topics, partitions, schemas or settings do not match: an operator must act
     │   ├── DeniedError       a permission is missing

@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -19,7 +20,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.terminal import show, warn
 
 if TYPE_CHECKING:
-    from pipeline.demo.run import Screen
+    from pipeline.demo.screen import Screen
     from pipeline.devstack import Stack
     from pipeline.settings import Settings
 
@@ -40,6 +41,19 @@ Next:
                                       turn them into events without Kafka
 """
 
+NEXT_ENGINE: Final = """
+Next:
+  conference-pipeline engine janus --help    connect your own Janus
+  docs/howto/connect-an-engine.md            its configuration, step by step
+"""
+
+
+class Engine(StrEnum):
+    """A media engine that the demo can start."""
+
+    JANUS = "janus"
+
+
 Speed = Annotated[
     float, typer.Option(metavar="X", min=0.1, max=100, help="Play X times as fast; the watchdog still takes 10 s.")
 ]
@@ -50,10 +64,20 @@ Console = Annotated[
     bool,
     typer.Option("--console", metavar="", help="Also serve the console, and print where the room is."),
 ]
+EngineOption = Annotated[
+    Engine | None,
+    typer.Option("--engine", metavar="janus", help="Play audio into a room of a real Janus, which must be installed."),
+]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print only the events, as JSON lines.")]
 
 
-def demo(speed: Speed = 1.0, save: Save = None, console: Console = False, as_json: Json = False) -> None:
+def demo(
+    speed: Speed = 1.0,
+    save: Save = None,
+    engine: EngineOption = None,
+    console: Console = False,
+    as_json: Json = False,
+) -> None:
     """Play a recorded conference through Kafka and a worker.
 
     The demo uses the servers named in the environment, else those of `up`,
@@ -62,32 +86,37 @@ def demo(speed: Speed = 1.0, save: Save = None, console: Console = False, as_jso
     with an offline replay of the same signals. --console needs the extra
     `web`; on a terminal the console stays until you press Enter.
 
+    With --engine janus nothing is recorded: the demo starts a Janus and its
+    bridge on this machine, makes a room, lets a member join it by plain RTP,
+    and plays a file that the member hears. It needs Debian's package janus.
+
     Exit codes: 0 the events are as expected, 1 they differ or the worker
     ended, 2 invalid configuration or no servers, 130 Ctrl-C, 143 SIGTERM.
 
     [dim]$ conference-pipeline demo
     $ conference-pipeline demo --console
+    $ conference-pipeline demo --engine janus
     $ conference-pipeline demo --speed 3 --json | jq -c .event[/dim]
     """
-    from pipeline.demo.run import Screen, run
-    from pipeline.demo.worker_process import DemoError
+    from pipeline.demo.command_process import DemoError
+    from pipeline.demo.screen import Screen
 
+    if engine is not None:
+        _require_janus(speed, save)
     screen = Screen(as_json)
     with _signals_as_interrupt() as received, contextlib.ExitStack() as closing:
         try:
             settings = _servers(closing, screen)
             with kafka_errors(settings):
                 _create_topics(closing, settings, screen)
-                if console:
-                    _start_console(closing, settings, screen)
-                run(settings, screen, speed, save)
+                _run(closing, settings, screen, engine, console, speed, save)
             if console and sys.stdin.isatty():
                 screen.progress("the console stays until you press Enter")
                 sys.stdin.readline()
             if not as_json:
-                show(NEXT, lines=True)
+                show(NEXT if engine is None else NEXT_ENGINE, lines=True)
         except DemoError as error:
-            warn(f"error: {error}")
+            show(f"error: {error}", err=True, lines=True)  # with the last lines of a log
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             screen.progress("stopped")
@@ -95,6 +124,37 @@ def demo(speed: Speed = 1.0, save: Save = None, console: Console = False, as_jso
         finally:
             for number in (signal.SIGINT, *SIGNALS):
                 signal.signal(number, signal.SIG_IGN)  # while `closing` cleans up
+
+
+def _require_janus(speed: float, save: str | None) -> None:
+    """Raise BadParameter for options that have no effect on an engine, ConfigError if Janus is not installed."""
+    from pipeline.demo.janus_process import installed
+
+    for option, is_set in (("--speed", speed != 1.0), ("--save", save is not None)):
+        if is_set:
+            raise typer.BadParameter(f"{option} has no effect with --engine: leave one out")
+    installed()
+
+
+def _run(
+    closing: contextlib.ExitStack,
+    settings: Settings,
+    screen: Screen,
+    engine: Engine | None,
+    console: bool,
+    speed: float,
+    save: str | None,
+) -> None:
+    from pipeline.demo import janus_run
+    from pipeline.demo.run import run
+
+    if console:
+        room_id = settings.topic_prefix if engine is None else janus_run.room_of(settings)
+        _start_console(closing, settings, screen, room_id)
+    if engine is None:
+        run(settings, screen, speed, save)
+    else:
+        janus_run.run(settings, screen, closing)
 
 
 @contextlib.contextmanager
@@ -165,11 +225,11 @@ def _create_topics(closing: contextlib.ExitStack, settings: Settings, screen: Sc
         raise ConfigError("; ".join(differences))
 
 
-def _start_console(closing: contextlib.ExitStack, settings: Settings, screen: Screen) -> None:
+def _start_console(closing: contextlib.ExitStack, settings: Settings, screen: Screen, room_id: str) -> None:
     from pipeline.demo.console_process import running_console
 
     screen.progress("starting the console")
-    screen.progress(f"the room is at {closing.enter_context(running_console(settings))}")
+    screen.progress(f"the room is at {closing.enter_context(running_console(settings, room_id))}")
 
 
 def _delete(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 from urllib.parse import urlsplit
 
 import typer
@@ -30,7 +30,7 @@ $ conference-pipeline engine retire n1[/dim]
 """
 PORT: Final = 8021
 """The event socket's, by default."""
-LISTEN: Final = "127.0.0.1:8189"
+LISTEN: Final = "ws://127.0.0.1:8189"
 LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 
 engine = typer.Typer(help=HELP, no_args_is_help=True)
@@ -56,7 +56,11 @@ ApiUrl = Annotated[
 ]
 Listen = Annotated[
     str,
-    typer.Option("--events-listen", metavar="HOST:PORT", help="Where Janus' websocket event handler connects to."),
+    typer.Option(
+        "--events-listen",
+        metavar="ADDRESS",
+        help="Where Janus' event handler connects to: ws://HOST:PORT or http://HOST:PORT.",
+    ),
 ]
 PlainRtp = Annotated[
     bool, typer.Option("--plain-rtp", help="Let members take part in the made rooms by plain RTP, without WebRTC.")
@@ -104,12 +108,15 @@ def janus(
 
     Run one bridge per engine. A second one for the same node takes over, and
     the first ends. Commands go to the websocket API at --url. The events come
-    from Janus' websocket event handler, which connects to --events-listen.
+    from one of Janus' event handlers, which connects to --events-listen: the
+    websocket handler to ws://HOST:PORT, which loses no event while the bridge
+    is away, or the HTTP handler to http://HOST:PORT. HOST:PORT means ws.
 
     The admin_key of the AudioBridge comes from ENGINE_PASSWORD, the
     api_secret of Janus from ENGINE_API_SECRET, and the path of the event
-    handler's backend from ENGINE_EVENTS_TOKEN; each also from the file that
-    the same name with _FILE names.
+    handler's backend, or the HTTP handler's backend_pwd, from
+    ENGINE_EVENTS_TOKEN; each also from the file that the same name with _FILE
+    names.
     The AudioBridge plays local Opus files, so each url needs a --media-map.
     It can't pause, change the volume, or move members into a room.
     Set PIPELINE_WATCHDOG_MODE=progress for the workers, or files longer than
@@ -125,7 +132,7 @@ def janus(
     from pipeline.engines.janus.engine import Access, Janus
     from pipeline.engines.rules.ids import Node
 
-    named, address, listen = Node(node), _api_url(url), _listen(events_listen)
+    named, address, (handler, listen) = Node(node), _api_url(url), _listen(events_listen)
     pairs = [_pair(text) for text in media_map or ()]
     admin_key = _secret("ENGINE_PASSWORD", "admin_key of the AudioBridge")
     api_secret, token = _secret("ENGINE_API_SECRET"), _secret("ENGINE_EVENTS_TOKEN")
@@ -134,9 +141,9 @@ def janus(
     if not token and listen[0] not in LOCAL:
         raise ConfigError(
             f"--events-listen {events_listen}: anyone who reaches it can send events: set ENGINE_EVENTS_TOKEN, and end "
-            "the backend in janus.eventhandler.wsevh.jcfg with the same text"
+            "the backend of Janus' event handler with the same text"
         )
-    access = Access(address, listen, admin_key, api_secret, token)
+    access = Access(address, listen, admin_key, api_secret, token, handler)
     _run(named, Janus(named, access, pairs, plain_rtp=plain_rtp), away_seconds)
 
 
@@ -211,11 +218,13 @@ def _api_url(url: str) -> str:
     return url
 
 
-def _listen(text: str) -> tuple[str, int]:
-    host, found, port = text.rpartition(":")
-    if not found or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ConfigError(f"--events-listen: expected HOST:PORT, as {LISTEN}, got {text[:80]!a}")
-    return host.strip("[]"), int(port)
+def _listen(text: str) -> tuple[Literal["ws", "http"], tuple[str, int]]:
+    """Return the kind of event handler, and host and port."""
+    is_http = text.startswith("http://")
+    host, found, port = text.removeprefix("http://" if is_http else "ws://").rpartition(":")
+    if not found or not host or "/" in host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"--events-listen: expected ws://HOST:PORT or http://HOST:PORT, got {text[:80]!a}")
+    return "http" if is_http else "ws", (host.strip("[]"), int(port))
 
 
 def _secret(name: str, needed: str = "") -> str:

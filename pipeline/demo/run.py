@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import sys
 import time
 from collections import Counter
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import typer
 
 from pipeline.core.partition import Partition
 from pipeline.core.watchdog import Rules
+from pipeline.demo.arrivals import Arrivals
+from pipeline.demo.command_process import CommandProcess, DemoError, running
 from pipeline.demo.scenario import Step, steps
-from pipeline.demo.worker_process import DemoError, WorkerProcess, running_worker
+from pipeline.demo.screen import Screen
 from pipeline.kafka.event_reader import EventReader
 from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.model.codec import event_json, signal_json
 from pipeline.model.events import Event
 from pipeline.settings import Settings
-from pipeline.terminal import event_colour, printable
-
-LATE_SECONDS: Final = 20.0  # wait for an event before the demo fails
-SETTLE_SECONDS: Final = 0.5  # wait at the end for events that must not come
+from pipeline.terminal import event_colour
 
 
 class PlannedStep(NamedTuple):
@@ -58,7 +54,7 @@ def run(settings: Settings, screen: Screen, speed: float, save: str | None) -> N
     began = time.monotonic()
     planned = plan(speed, settings.topic_prefix)
     screen.progress("starting a worker")
-    with running_worker(settings) as worker:
+    with running(settings, "the worker", "worker") as worker:
         demo = DemoRun(settings, screen, worker)
         asyncio.run(demo.play(planned))
         _save(save, demo.sent)
@@ -69,13 +65,17 @@ def run(settings: Settings, screen: Screen, speed: float, save: str | None) -> N
 
 
 class DemoRun:
-    """One run: `sent` has the signals as JSON lines, `seen` the events in the order of their arrival."""
+    """One run: `sent` has the signals as JSON lines."""
 
-    def __init__(self, settings: Settings, screen: Screen, worker: WorkerProcess) -> None:
+    def __init__(self, settings: Settings, screen: Screen, worker: CommandProcess) -> None:
         self._settings, self._screen, self._worker = settings, screen, worker
-        self._arrived: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        self._arrivals = Arrivals(screen, [worker])
         self.sent: list[bytes] = []
-        self.seen: list[Event] = []
+
+    @property
+    def seen(self) -> list[Event]:
+        """The events in the order of their arrival."""
+        return self._arrivals.seen
 
     async def play(self, planned: list[PlannedStep]) -> None:
         """Send the signals and show the events."""
@@ -83,58 +83,29 @@ class DemoRun:
         async with (
             EventReader(self._settings, self._screen.progress) as reader,
             SignalProducer(self._settings, keep_order=False, linger_ms=0) as producer,
+            self._arrivals.listening(reader),
         ):
-            listening = asyncio.create_task(self._listen(reader))
-            try:
-                last = time.monotonic()
-                for one in planned:
-                    last = await self._play_step(one, producer, last)
-                await asyncio.sleep(SETTLE_SECONDS)
-                while not self._arrived.empty():
-                    await self._show(1)
-            finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+            last = time.monotonic()
+            for one in planned:
+                last = await self._play_step(one, producer, last)
+            await self._arrivals.settle()
 
     async def _play_step(self, planned: PlannedStep, producer: SignalProducer, last: float) -> float:
         """Send one signal `delay` seconds after `last` and show its events; return the time of its acknowledgement."""
         step = planned.step
         if planned.timeouts:
             self._screen.comment("… no more reports from the engine: wait for the watchdog, 10 s after the play")
-            await self._show(len(planned.timeouts), step.delay)
+            await self._arrivals.show(len(planned.timeouts), step.delay)
         await asyncio.sleep(last + step.delay - time.monotonic())
         self._screen.comment(step.title)
         signal = msgspec.structs.replace(step.signal, occurred_at=time.time_ns() // 1000)
         self.sent.append(signal_json(signal))
         await (await producer.send(signal, self.sent[-1]))
         last = time.monotonic()
-        await self._show(len(planned.events))
+        await self._arrivals.show(len(planned.events))
         if not planned.events:
             self._screen.comment(f"    → {planned.no_event}")
         return last
-
-    async def _listen(self, reader: EventReader) -> None:
-        try:
-            async for event, _ in reader:
-                self._arrived.put_nowait(event)
-        except Exception as error:  # raised by _show
-            self._arrived.put_nowait(error)
-
-    async def _show(self, number: int, delay: float = 0.0) -> None:
-        """Show the next `number` events. Raises DemoError after `delay` + `LATE_SECONDS`."""
-        limit = time.monotonic() + delay + LATE_SECONDS
-        for _ in range(number):
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    arrived = await asyncio.wait_for(self._arrived.get(), 0.25)
-                    break
-                self._worker.check()
-                if time.monotonic() > limit:
-                    raise DemoError(f"no event within {LATE_SECONDS:g} s\n{self._worker.log_tail()}")
-            if isinstance(arrived, BaseException):
-                raise arrived
-            self.seen.append(arrived)
-            self._screen.event(arrived)
 
 
 def _difference(planned: list[PlannedStep], seen: list[Event]) -> str | None:
@@ -163,7 +134,7 @@ def _save(path: str | None, lines: list[bytes]) -> None:
         raise DemoError(f"{path}: {error.strerror}") from None
 
 
-def _summarise(demo: DemoRun, worker: WorkerProcess, seconds: float) -> None:
+def _summarise(demo: DemoRun, worker: CommandProcess, seconds: float) -> None:
     """Print the number of events by name, and the numbers of rejected signals and no-ops by reason."""
     counts = Counter(event.EVENT for event in demo.seen)
     typer.echo(
@@ -175,39 +146,3 @@ def _summarise(demo: DemoRun, worker: WorkerProcess, seconds: float) -> None:
         typer.echo(f"  {number:>2}  {typer.style(name, fg=event_colour(name))}")
     for title, metric in (("rejected", "pipeline_rejected_total"), ("no-ops", "pipeline_no_ops_total")):
         typer.echo(f"  {title}: " + ", ".join(f"{reason} {count}" for reason, count in worker.counter(metric).items()))
-
-
-class Screen:
-    """Prints events and comments for people; with `as_json`, events as JSON lines and no comments."""
-
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
-
-    def progress(self, text: str) -> None:
-        """Print a line about the run itself on standard error."""
-        typer.secho(printable(text), err=True, dim=True)
-
-    def comment(self, text: str) -> None:
-        """Print a line about the conference."""
-        if not self.as_json:
-            typer.secho(f"# {printable(text)}", dim=True)
-            sys.stdout.flush()
-
-    def event(self, event: Event) -> None:
-        """Print one event: time, sequence number, name, fields."""
-        if self.as_json:
-            text = event_json(event).decode()
-            sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
-        else:
-            meta = event.meta
-            at = datetime.fromtimestamp(meta.occurred_at / 1e6).strftime("%H:%M:%S.%f")[:-3]
-            name = typer.style(f"{event.EVENT:<30}", fg=event_colour(event.EVENT), bold=True)
-            inferred = typer.style("  (inferred, not reported)", dim=True) if meta.synthetic else ""
-            typer.echo(f"{at}  {meta.sequence:>3}  {name} {printable(_fields(event))}{inferred}")
-        sys.stdout.flush()
-
-
-def _fields(event: Event) -> str:
-    fields = msgspec.structs.asdict(event)
-    shown = {key: value for key, value in fields.items() if key not in ("room_id", "meta", "session_uuid")}
-    return "  ".join(f"{key}={' '.join(value) if isinstance(value, tuple) else value}" for key, value in shown.items())

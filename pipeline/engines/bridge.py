@@ -149,7 +149,8 @@ class Bridge:
 
     def doubt(self, why: str) -> None:
         """Audit soon."""
-        self._notice(f"audit: {why}")
+        if why:
+            self._notice(f"audit: {why}")
         self.metrics.doubts.inc()
         self._auditor.doubt()
 
@@ -172,7 +173,7 @@ class Bridge:
             return "the claim of the node is not held"
         if self._engine.away_since is not None:
             return "the engine can't be reached"
-        return self._view.why_stale or None
+        return self._engine.no_events or self._view.why_stale or None
 
     def refresh(self) -> None:
         """Set the gauges to their current values."""

@@ -34,7 +34,7 @@ class Sink(Protocol):
         """Wait until the queue is half empty."""
 
     def doubt(self, why: str) -> None:
-        """Ask for an audit: the engine was restarted, the connection is new, a count differs."""
+        """Ask for an audit: the engine was restarted, the connection is new, a count differs. "" is not logged."""
 
     def playback(self, room_id: str) -> Playback | None:
         """Return the live playback of a room by the rooms view; None if there is none, or if the view is stale."""
@@ -59,6 +59,10 @@ class Engine(Protocol):
     @property
     def away_since(self) -> float | None:
         """Since when the engine can't be reached (monotonic seconds); None while it can."""
+
+    @property
+    def no_events(self) -> str:
+        """Why the events of an engine that can be reached do not arrive; "" while they do."""
 
     async def run(self, sink: Sink) -> None:
         """Connect, report, and connect again, until cancelled. Call `sink.doubt` after each connection."""

@@ -58,7 +58,7 @@ async def _serve(settings: Settings, node: Node, engine: Engine, away_seconds: f
     bridge = Bridge(settings, node, engine, log.info, away_seconds=away_seconds)
     server = HttpServer(bridge, bridge.metrics.registry, settings.http_host, settings.http_port)
     port = await server.start()
-    log.info("started", node=node.name, engine=engine.kind, port=port)
+    log.info("started", node=node.name, engine=engine.kind, http_port=port)
     try:
         async with bridge:
             await bridge.run(stop)

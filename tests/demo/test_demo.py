@@ -18,59 +18,24 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
+from pipeline.demo import arrivals, command_process
 from pipeline.demo import run as demo_run
-from pipeline.demo import worker_process
-from pipeline.demo.run import Screen, _difference, plan
+from pipeline.demo.arrivals import Arrivals
+from pipeline.demo.command_process import CommandProcess, DemoError
+from pipeline.demo.run import _difference, plan
 from pipeline.demo.scenario import steps
-from pipeline.demo.worker_process import DemoError, WorkerProcess
-from pipeline.devstack.cache import cache_dir
+from pipeline.demo.screen import Screen
 from pipeline.kafka.event_reader import EventReader
 from pipeline.kafka.schema_registry import Registry
 from pipeline.model.events import EVENTS, Event
-from pipeline.settings import Settings
 from testkit.pipe import ROOT, Pipe
 from testkit.servers import Servers
+from tests.support.demo import DEMO, named, nothing_left, own_cache
 from tests.support.slowness import slowness
 
-DEMO = [sys.executable, "-m", "pipeline", "demo"]
 QUICK = ["--speed", "20"]  # 12 s: the watchdog keeps its 10
 EXPECTED = Path(__file__).parent.parent / "captures" / "freeswitch.events.expected.jsonl"
 KINDS = {event.EVENT for event in EVENTS}
-
-
-def own_cache(tmp_path: Path) -> dict[str, str]:
-    """Return an environment without servers and stacks, with the shared downloads and class archives."""
-    shared, own = cache_dir(), tmp_path / "cache"
-    own.mkdir(mode=0o700)
-    for name in ("downloads", "classes"):
-        (shared / name).mkdir(parents=True, exist_ok=True)
-        (own / name).symlink_to(shared / name)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "SCHEMA_REGISTRY_", "PIPELINE_"))}
-    return {**kept, "CONFERENCE_PIPELINE_CACHE": str(own)}
-
-
-def named(pipe: Pipe) -> dict[str, str]:
-    return {name: value for name, value in pipe.env.items() if not name.startswith("PIPELINE_")}
-
-
-def children(cache: str) -> list[str]:
-    """Return the command lines of all processes that use a cache folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes()
-            environ = (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if cache.encode() in line or f"CONFERENCE_PIPELINE_CACHE={cache}".encode() in environ:
-            found.append(line.replace(b"\0", b" ").decode())
-    return found
-
-
-def nothing_left(env: dict[str, str]) -> None:
-    cache = env["CONFERENCE_PIPELINE_CACHE"]
-    assert children(cache) == []
-    assert list(Path(cache, "stacks").glob("*")) == []
 
 
 class Alone(NamedTuple):
@@ -268,14 +233,14 @@ class SilentWorker:
         return "last lines of the worker's log:"
 
 
-def demo_run_with_silent_worker() -> demo_run.DemoRun:
-    return demo_run.DemoRun(Settings(), Screen(as_json=True), cast(WorkerProcess, SilentWorker()))
+def arrivals_with_silent_worker() -> Arrivals:
+    return Arrivals(Screen(as_json=True), [SilentWorker()])
 
 
 async def test_missing_event_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_run, "LATE_SECONDS", 0.1)
+    monkeypatch.setattr(arrivals, "LATE_SECONDS", 0.1)
     with pytest.raises(DemoError, match=r"no event within 0\.1 s\nlast lines of the worker's log"):
-        await demo_run_with_silent_worker()._show(1)
+        await arrivals_with_silent_worker().show(1)
 
 
 async def test_error_of_the_event_reader_ends_the_demo() -> None:
@@ -284,21 +249,21 @@ async def test_error_of_the_event_reader_ends_the_demo() -> None:
         raise KafkaConnectionError("gone")
 
     [first, *_] = (event for one in plan(1.0, "room") for event in one.events)
-    running = demo_run_with_silent_worker()
+    running = arrivals_with_silent_worker()
     await running._listen(cast(EventReader, events()))
     with pytest.raises(KafkaConnectionError, match="gone"):
-        await running._show(2)
+        await running.show(2)
     assert running.seen == [first]
 
 
 async def test_worker_that_ignores_sigterm_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_process, "READY_SECONDS", 0.2)
-    monkeypatch.setattr(worker_process, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(command_process, "READY_SECONDS", 0.2)
+    monkeypatch.setattr(command_process, "STOP_SECONDS", 0.2)
     script = "trap '' TERM; echo 'I wait' >&2; while :; do sleep 0.05; done"
     with subprocess.Popen(["sh", "-c", script], stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
-        worker = WorkerProcess(process)
+        worker = CommandProcess(process, "the worker")
         with pytest.raises(DemoError, match=r"not ready after 0\.2 s\nlast lines of the worker's log:\nI wait"):
             await worker.ready()
         worker.stop()

@@ -47,6 +47,7 @@ class FakeJanus:
         self._times = itertools.count(1_795_970_356_000_000, 1000)
         self._sockets: set[web.WebSocketResponse] = set()
         self._events: aiohttp.ClientWebSocketResponse | None = None
+        self._backend = ""
 
     async def __aenter__(self) -> Self:
         application = web.Application()
@@ -78,14 +79,26 @@ class FakeJanus:
         self._events = await self._http.ws_connect(url, protocols=("janus-event-handlers",))
         return self._events
 
+    def post_events(self, port: int, token: str = TOKEN) -> None:
+        """Post the events from now on, as the HTTP event handler does."""
+        self._backend = f"http://127.0.0.1:{port}/{token}"
+
+    async def post(self, body: object, **options: Any) -> tuple[int, str]:
+        """Post a body to the port of the events, and return the status and text of the reply."""
+        async with self._http.post(options.pop("url", self._backend), data=body, **options) as answer:
+            return answer.status, await answer.text()
+
     async def send(self, text: str | bytes) -> None:
         """Send a text as an event."""
+        if self._backend:
+            await self.post(text)
+            return
         assert self._events is not None
         await (self._events.send_str(text) if isinstance(text, str) else self._events.send_bytes(text))
 
     async def happen(self, kind: str, room: str, *, own: bool = False, **data: Any) -> None:
         """Send an event of a room."""
-        if not self.loses and self._events is not None:
+        if not self.loses and (self._backend or self._events is not None):
             await self.send(json.dumps([event(kind, next(self._times), own=own, room=room, **data)]))
 
     async def restart(self) -> None:

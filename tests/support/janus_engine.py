@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Literal
 
+from pipeline.demo.janus_process import free_port
 from pipeline.engines.janus.engine import Access, Janus
 from pipeline.engines.rules.ids import Node
-from testkit.janus import free_port
 from tests.support.fake_janus import ADMIN_KEY, TOKEN, FakeJanus
 from tests.support.sink import ListSink
 
@@ -29,9 +30,9 @@ async def until(check: Callable[[], object]) -> None:
 class Connected:
     """An engine, what it reported, its task, and the port of its events."""
 
-    def __init__(self, fake: FakeJanus, secret: str, admin_key: str) -> None:
+    def __init__(self, fake: FakeJanus, secret: str, admin_key: str, handler: Literal["ws", "http"]) -> None:
         self.port = free_port()
-        access = Access(fake.url, ("127.0.0.1", self.port), admin_key, secret, TOKEN)
+        access = Access(fake.url, ("127.0.0.1", self.port), admin_key, secret, TOKEN, handler)
         self.engine, self.sink = Janus(Node("n1"), access, [(CDN, "/media/")]), ListSink()
         self.task = asyncio.create_task(self.engine.run(self.sink))
 
@@ -42,14 +43,22 @@ class Connected:
 
 @contextlib.asynccontextmanager
 async def connected(
-    fake: FakeJanus, *, secret: str = "", admin_key: str = ADMIN_KEY, events: bool = True
+    fake: FakeJanus,
+    *,
+    secret: str = "",
+    admin_key: str = ADMIN_KEY,
+    events: bool = True,
+    handler: Literal["ws", "http"] = "ws",
 ) -> AsyncIterator[Connected]:
-    found = Connected(fake, secret, admin_key)
+    found = Connected(fake, secret, admin_key, handler)
+    if events and handler == "http":
+        fake.post_events(found.port)
     try:
         await until(lambda: found.engine.away_since is None or found.task.done())
         if events:
-            await fake.connect_events(found.port)
-            await until(lambda: found.engine.has_events)
+            if handler == "ws":
+                await fake.connect_events(found.port)
+            await until(lambda: not found.engine.no_events)
         yield found
     finally:
         found.task.cancel()

@@ -33,6 +33,7 @@ class ModelEngine:
     def __init__(self) -> None:
         self.capabilities = frozenset(CAPABILITIES.values())
         self.away_since: float | None = None
+        self.no_events = ""
         self.rooms: dict[str, dict[str, EngineMember]] = {}
         self.plays: dict[str, str] = {}
         self.done: list[Command] = []

@@ -75,6 +75,11 @@ class FreeSwitch:
         """Since when the engine can't be reached (monotonic seconds); None while it can."""
         return self._away_since
 
+    @property
+    def no_events(self) -> str:
+        """ "" always: events come by the connection that `away_since` is about."""
+        return ""
+
     # --- events ----------------------------------------------------------------------------------------------
 
     async def run(self, sink: Sink) -> None:

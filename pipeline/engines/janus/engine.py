@@ -1,4 +1,4 @@
-"""Janus' AudioBridge as an engine: commands by its websocket API, events by its websocket event handler."""
+"""Janus' AudioBridge as an engine: commands by its websocket API, events by one of its event handlers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import random
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pipeline.engines.engine import EngineAwayError, Sink
 from pipeline.engines.janus.adapter import Adapter, JanusEvent, PlayedFile, read_events
 from pipeline.engines.janus.api import JanusApi
-from pipeline.engines.janus.listener import Listener
+from pipeline.engines.janus.listener import Listener, Receiver, Taken
 from pipeline.engines.janus.player import Player
+from pipeline.engines.janus.post_listener import PostListener
 from pipeline.engines.janus.rooms import ListedRoom, Rooms
+from pipeline.engines.janus.websocket_listener import WebsocketListener
 from pipeline.engines.media_files import FileMap, UnfitError
 from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
@@ -31,10 +33,11 @@ class Access(NamedTuple):
     """How to reach Janus.
 
     url         of its websocket API, ws:// or wss://
-    listen      host and port for the connection of its event handler
+    listen      host and port for its event handler
     admin_key   of janus.plugin.audiobridge.jcfg
     api_secret  of janus.jcfg, "" for none
-    token       the path of the backend in janus.eventhandler.wsevh.jcfg, "" for none
+    token       the path of the event handler's backend, "" for none; of the HTTP handler also the password
+    handler     its event handler: ws is janus.eventhandler.wsevh, http is janus.eventhandler.sampleevh
     """
 
     url: str
@@ -42,6 +45,7 @@ class Access(NamedTuple):
     admin_key: str
     api_secret: str = ""
     token: str = ""
+    handler: Literal["ws", "http"] = "ws"
 
 
 class Janus:
@@ -70,7 +74,10 @@ class Janus:
         self.version = ""
         self._away_since: float | None = time.monotonic()
         self._sink: Sink | None = None
-        self._listener = Listener(*access.listen, access.token, self._take, self._room, self._doubt, self.counts)
+        listener: type[Listener] = WebsocketListener if access.handler == "ws" else PostListener
+        self._listener = listener(
+            access.listen, access.token, Receiver(self._take, self._room, self._doubt, self.counts)
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -79,9 +86,12 @@ class Janus:
         return self._away_since
 
     @property
-    def has_events(self) -> bool:
-        """Whether Janus' event handler is connected."""
-        return self._listener.connected
+    def no_events(self) -> str:
+        """Why Janus' events do not arrive; "" while they do."""
+        if self._listener.connected:
+            return ""
+        scheme, (host, port) = self._listener.scheme, self._access.listen
+        return f"Janus' event handler is not connected to {scheme}://{host}:{port}: check {self._listener.file}"
 
     # --- connections -----------------------------------------------------------------------------------------
 
@@ -127,11 +137,16 @@ class Janus:
                 raise EngineAwayError(str(errors.exceptions[0])) from None
 
     async def _watch_events(self) -> None:
-        """Ask for audits while Janus sends no events."""
+        """Ask for audits while Janus sends no events; log the reason once."""
+        logged = False
         while True:
+            if self._listener.needs_probe:
+                await self._rooms.cause_events()
             await asyncio.sleep(NO_EVENTS_SECONDS)
-            if not self._listener.connected:
-                self._doubt("Janus' event handler is not connected: check janus.eventhandler.wsevh.jcfg")
+            why = self.no_events
+            if why:
+                self._doubt("" if logged else why)
+            logged = bool(why)
 
     def _doubt(self, why: str) -> None:
         if self._sink is not None:
@@ -143,21 +158,24 @@ class Janus:
 
     # --- events ----------------------------------------------------------------------------------------------
 
-    def _take(self, text: bytes) -> bool:
-        """Report the events of a message; False if the queue to Kafka is full."""
+    def _take(self, text: bytes) -> Taken:
+        """Report the events of a message."""
+        taken = Taken.ALL
         try:
             for event in read_events(text):
                 if isinstance(event, SignalError):
-                    self._bad()
+                    taken = Taken.BAD
+                    self._bad(event)
                 elif not self._report(event):
-                    return False
-        except SignalError:
-            self._bad()
-        return True
+                    return Taken.FULL
+        except SignalError as error:
+            self._bad(error)
+            return Taken.BAD
+        return taken
 
-    def _bad(self) -> None:
+    def _bad(self, error: SignalError) -> None:
         self.counts["bad"] += 1
-        self._doubt("an event can't be read")
+        self._doubt(f"an event can't be read: {error}")
 
     def _report(self, event: JanusEvent) -> bool:
         output = self._adapter.apply(event)

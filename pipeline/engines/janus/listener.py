@@ -1,61 +1,99 @@
-"""Receives the events that Janus' websocket event handler (wsevh) sends: Janus connects to the bridge."""
+"""Receives the events that one of Janus' event handlers sends to the bridge: the server that both kinds share.
+
+`websocket_listener` is for the websocket handler (wsevh), `post_listener` for the HTTP handler (sampleevh).
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
+import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final
+from enum import Enum
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from pipeline.errors import ConfigError
 
 MAX_MESSAGE: Final = 1 << 20
-"""Bytes of a message. Janus groups up to 100 events. A longer message ends the connection."""
-HEARTBEAT_SECONDS: Final = 15.0
-"""Seconds between two pings; a connection that does not answer them is closed."""
+"""Bytes of a message. Janus groups up to 100 events."""
 CLOSE_SECONDS: Final = 1.0
+REFUSED_SECONDS: Final = 10.0
+"""Seconds between two notices of refused requests; the refusals between them are not reported."""
 
 
-class Listener:
-    """A websocket server for one Janus. An asynchronous context manager; entering listens.
+class Taken(Enum):
+    """What became of a message.
 
-    Args:
-        token: the path of the backend in Janus' configuration; "" for none.
-        take: called with each message; False: the queue is full, disconnect.
-        room: waits until the queue is half empty.
-        noticed: called with a text after a connection began, ended, or was refused.
-        counts: its `too_long` are the messages that were longer than the limit.
-
-    While the queue is full, no connection is accepted: Janus keeps its events meanwhile. Entering raises ConfigError.
+    ALL   its events were taken
+    BAD   it, or one of its events, can't be read; the others were taken
+    FULL  the queue is full: some of its events were not taken
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        token: str,
-        take: Callable[[bytes], bool],
-        room: Callable[[], Awaitable[None]],
-        noticed: Callable[[str], object],
-        counts: Counter[str],
-    ) -> None:
-        self._host, self._port, self._path = host, port, f"/{token}".encode()
-        self._take, self._room, self._noticed = take, room, noticed
-        self._counts = counts
-        self._socket: web.WebSocketResponse | None = None
-        self._is_full = False
+    ALL = "all"
+    BAD = "bad"
+    FULL = "full"
+
+
+class Receiver(NamedTuple):
+    """What a listener calls.
+
+    take     with each message
+    room     waits until the queue is half empty
+    noticed  with a text when the handler connected or disconnected, was refused, or sent what is lost
+    counts   its `too_long` are the messages that were longer than the limit
+    """
+
+    take: Callable[[bytes], Taken]
+    room: Callable[[], Awaitable[None]]
+    noticed: Callable[[str], object]
+    counts: Counter[str]
+
+
+class Listener(ABC):
+    """A server for one Janus. An asynchronous context manager; entering listens, and raises ConfigError.
+
+    Args:
+        address: host and port.
+        token: the path of the backend in Janus' configuration, or the password of its basic authentication; "" for
+            none.
+
+    `file` is the handler's configuration, `scheme` begins its backend, `method` is that of its requests.
+    """
+
+    scheme: ClassVar[str]
+    file: ClassVar[str]
+    method: ClassVar[str]
+
+    def __init__(self, address: tuple[str, int], token: str, receiver: Receiver) -> None:
+        self._host, self._port = address
+        self._token = token.encode()
+        self._receiver = receiver
+        self._refused_at = -REFUSED_SECONDS
 
     @property
+    @abstractmethod
     def connected(self) -> bool:
-        """Whether Janus is connected."""
-        return self._socket is not None
+        """Whether Janus' event handler reaches the bridge."""
 
-    async def __aenter__(self) -> Listener:
+    @property
+    def needs_probe(self) -> bool:
+        """Whether only an event can show that the event handler reaches the bridge."""
+        return False
+
+    @abstractmethod
+    async def _accept(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request that has the right token."""
+
+    async def __aenter__(self) -> Self:
         application = web.Application()
-        application.router.add_get("/{path:.*}", self._accept)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_SECONDS)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        options: dict[str, Any] = {"auto_decompress": False, "shutdown_timeout": CLOSE_SECONDS}
+        self._runner = web.AppRunner(application, access_log=None, **options)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
@@ -67,56 +105,35 @@ class Listener:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.disconnect()
         await self._runner.cleanup()
 
-    async def disconnect(self) -> None:
-        """End the connection; Janus connects again."""
-        if self._socket is not None:
-            await self._socket.close()
-
-    async def _accept(self, request: web.Request) -> web.StreamResponse:
-        if not hmac.compare_digest(request.path.encode(), self._path):
-            self._noticed("a connection to the port of the events has another path than ENGINE_EVENTS_TOKEN")
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if not self._authorized(request):
+            self._refuse("has neither the path nor the password that ENGINE_EVENTS_TOKEN names")
             return web.Response(status=404)
-        if self._is_full:
-            return web.Response(status=503)
-        protocols = [one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if one.strip()]
-        socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE, protocols=protocols[:1], compress=False,
-            timeout=CLOSE_SECONDS,
-        )  # fmt: skip
-        if not socket.can_prepare(request):
-            return web.Response(status=400)
-        await socket.prepare(request)
-        before, self._socket = self._socket, socket
-        if before is not None:
-            await before.close()
-        self._noticed("Janus' event handler is connected")
-        try:
-            await self._read(socket)
-        finally:
-            if self._socket is socket:
-                self._socket = None
-        return socket
+        if request.method != self.method:
+            self._refuse(f"is a {request.method}: --events-listen {self.scheme}:// is for {self.file}")
+            return web.Response(status=405, headers={"Allow": self.method})
+        return await self._accept(request)
 
-    async def _read(self, socket: web.WebSocketResponse) -> None:
-        async for message in socket:
-            if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
-                data = message.data.encode() if isinstance(message.data, str) else message.data
-                if not self._take(data):
-                    await self._wait(socket)
-                    return
-            elif getattr(message.data, "code", 0) == WSCloseCode.MESSAGE_TOO_BIG:
-                self._counts["too_long"] += 1
-                self._noticed("a message of Janus was too long")
-        if self._socket is socket:
-            self._noticed("Janus' event handler has disconnected")
+    def _authorized(self, request: web.Request) -> bool:
+        """Return whether the path is the token, or "/" with the token as the password."""
+        given = request.path.encode()
+        secret = _password(request) if given == b"/" and self._token else given[1:]
+        return hmac.compare_digest(secret, self._token)
 
-    async def _wait(self, socket: web.WebSocketResponse) -> None:
-        self._socket, self._is_full = None, True
-        try:
-            await socket.close()
-            await self._room()
-        finally:
-            self._is_full = False
+    def _refuse(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._refused_at >= REFUSED_SECONDS:
+            self._refused_at = now
+            self._receiver.noticed(f"a request to the port of the events {what}")
+
+
+def _password(request: web.Request) -> bytes:
+    """Return the password of the basic authentication, b"" without one."""
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    try:
+        found = base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
+    except (binascii.Error, ValueError):
+        found = b""
+    return found.partition(b":")[2]

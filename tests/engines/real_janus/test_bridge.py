@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engines.janus.api import JanusApi
 from pipeline.engines.janus.rooms import room_secret
 from pipeline.model import signals as s
 from pipeline.view import RoomsView
-from testkit.janus import ADMIN_KEY, API_SECRET, JanusApi, Member, RealJanus
+from testkit.janus import ADMIN_KEY, API_SECRET, Member, RealJanus
 from testkit.pipe import Pipe
 from tests.support.real_janus import CDN, ROOM, SECONDS, api, bridged, line, real_janus, until, until_it
 

@@ -1,4 +1,4 @@
-"""The demo's worker, run as a child process."""
+"""Commands of the pipeline, run as child processes of the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,14 +26,14 @@ LOG_LINES: Final = 8
 
 
 class DemoError(PipelineError):
-    """The demo failed: the worker ended, or the events differ from those expected."""
+    """The demo failed: a process ended, or the events differ from those expected."""
 
 
-class WorkerProcess:
-    """A running worker. Its log on standard error also has its HTTP port."""
+class CommandProcess:
+    """A running command with probes, such as a worker. Its log on standard error also has its HTTP port."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], name: str) -> None:
+        self._process, self._name = process, name
         self._last: deque[str] = deque(maxlen=LOG_LINES)
         self._port = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -47,23 +47,23 @@ class WorkerProcess:
                 self._port = json.loads(line).get("http_port", 0)
 
     async def ready(self) -> None:
-        """Return when the worker reads signals. Raises DemoError when it ended, or after `READY_SECONDS`."""
+        """Return when the process is ready. Raises DemoError when it ended, or after `READY_SECONDS`."""
         limit = time.monotonic() + READY_SECONDS
         while not self._port or not await asyncio.to_thread(self._get, "/readyz"):
             self.check()
             if time.monotonic() > limit:
-                raise DemoError(f"the worker is not ready after {READY_SECONDS:g} s\n{self.log_tail()}")
+                raise DemoError(f"{self._name} is not ready after {READY_SECONDS:g} s\n{self.log_tail()}")
             await asyncio.sleep(0.05)
 
     def check(self) -> None:
-        """Raise DemoError if the worker has ended."""
+        """Raise DemoError if the process has ended."""
         if self._process.poll() is not None:
             self._reader.join(1)
-            raise DemoError(f"the worker ended with exit code {self._process.returncode}\n{self.log_tail()}")
+            raise DemoError(f"{self._name} ended with exit code {self._process.returncode}\n{self.log_tail()}")
 
     def log_tail(self) -> str:
-        """Return the last lines of the worker's log, under a heading."""
-        return "\n".join(("last lines of the worker's log:", *self._last))
+        """Return the last lines of the log, under a heading."""
+        return "\n".join((f"last lines of {self._name}'s log:", *self._last))
 
     def counter(self, metric: str) -> dict[str, int]:
         """Return the values of a counter with one label by that label, without zeros."""
@@ -96,16 +96,17 @@ def stop_command(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def running_worker(settings: Settings) -> Iterator[WorkerProcess]:
-    """Start a worker for the servers, prefix and group of `settings`; stop it at the end."""
-    worker = WorkerProcess(start_command(settings, "worker", PIPELINE_HTTP_PORT="0", PIPELINE_HTTP_HOST="127.0.0.1"))
+def running(settings: Settings, name: str, *command: str, **more: str) -> Iterator[CommandProcess]:
+    """Start a command with probes as `start_command` does; stop it at the end. `name` is for messages."""
+    ports = {"PIPELINE_HTTP_PORT": "0", "PIPELINE_HTTP_HOST": "127.0.0.1"}
+    process = CommandProcess(start_command(settings, command, **ports, **more), name)
     try:
-        yield worker
+        yield process
     finally:
-        worker.stop()
+        process.stop()
 
 
-def start_command(settings: Settings, command: str, **more: str) -> subprocess.Popen[str]:
+def start_command(settings: Settings, command: Sequence[str], **more: str) -> subprocess.Popen[str]:
     """Start a command for the servers, prefix and group of `settings`, with these variables more.
 
     Ctrl-C at the terminal does not reach it: the demo stops it.
@@ -119,10 +120,10 @@ def start_command(settings: Settings, command: str, **more: str) -> subprocess.P
         "PIPELINE_LOG_FORMAT": "json",
         "PIPELINE_LOG_LEVEL": "info",
     }
-    own = ("PIPELINE_", "CONSOLE_")
+    own = ("PIPELINE_", "CONSOLE_", "ENGINE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", command],
+        [sys.executable, "-m", "pipeline", *command],
         env={**inherited, **variables, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
