@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
@@ -142,7 +143,7 @@ async def test_few_records_need_few_fetches(pipe: Pipe) -> None:
 
         async def counting(node_id: int, request: Any, **more: Any) -> Any:
             nonlocal sent
-            sent += type(request).__name__ == "FetchRequest"
+            sent += isinstance(request, FetchRequest)
             return await original(node_id, request, **more)
 
         consumer._client.send = counting
