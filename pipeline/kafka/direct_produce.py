@@ -27,6 +27,8 @@ RETRY_SECONDS: Final = 0.05
 _ALL: Final = -1
 """Acknowledgements: of all replicas in sync."""
 _NO_TIME: Final = -1
+_TAKEN: Final = Errors.NoError, Errors.DuplicateSequenceNumber
+"""Codes of a batch that is in the log; the second of one whose first answer was lost."""
 log = structlog.get_logger("producer")
 
 
@@ -93,12 +95,10 @@ class DirectProduce:
         written = {}
         for topic, partitions in response.topics:
             for number, code, offset, at, *_ in partitions:
-                error = Errors.for_code(code)
-                # A batch that the broker has already, from a request whose answer was lost.
-                if error is Errors.NoError or error is Errors.DuplicateSequenceNumber:
+                if (kind := Errors.for_code(code)) in _TAKEN:
                     written[TopicPartition(topic, number)] = Written(offset, None if at == _NO_TIME else at)
                 else:
-                    self._note(_described(error, topic), f"{topic}/{number}")
+                    self._note(_described(kind, topic), f"{topic}/{number}")
         return written
 
     def _note(self, error: Errors.KafkaError, place: str) -> None:
@@ -110,7 +110,7 @@ class DirectProduce:
             self._client.force_metadata_update()
 
 
-def _described(error: type[Errors.KafkaError], topic: str) -> Errors.KafkaError:
-    if error is Errors.InvalidProducerEpoch:
+def _described(kind: type[Errors.KafkaError], topic: str) -> Errors.KafkaError:
+    if kind is Errors.InvalidProducerEpoch:
         return Errors.ProducerFenced()
-    return error(topic) if error is Errors.TopicAuthorizationFailedError else error()
+    return kind(topic) if kind is Errors.TopicAuthorizationFailedError else kind()

@@ -51,8 +51,8 @@ def offsets_before_records() -> None:
         producer.will_write({*unit.outputs, *unit.also_end})
         await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
         for batches in in_rounds(unit.outputs):
-            for _, time in (await producer.write(batches)).values():
-                self.clock.observe(time)
+            for written in (await producer.write(batches)).values():
+                self.clock.observe(written.time)
         await producer.commit_transaction()
 
     put(Transactions, "begin", begin)
