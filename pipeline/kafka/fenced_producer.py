@@ -10,6 +10,7 @@ sender task would wake for each of them, and once more for each answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -112,7 +113,7 @@ class _SenderClient:
 
 
 class _FencedSender(Sender):
-    """A sender that commits offsets as a member of a generation of the group."""
+    """A sender that commits offsets as a member of a generation of the group. Its task does nothing."""
 
     membership: tuple[int, str] = (-1, "")
     previous_outcome: bool | None = None  # see FencedProducer
@@ -130,8 +131,10 @@ class _FencedSender(Sender):
         self._backoffs[handler] = min(2 * backoff, float(BACKOFF_OVERRIDE))
         return backoff
 
-    def _maybe_do_transactional_request(self) -> None:
-        """Leave these requests to `FencedProducer`."""
+    async def _sender_routine(self) -> None:
+        """Send nothing: `FencedProducer` does."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_future()
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
         return await self._add(_AddPartitions(self, tps))
@@ -187,7 +190,7 @@ class FencedProducer(AIOKafkaProducer):
 
     async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
         """Begin a transaction; add the group's offsets, and partitions known so far."""
-        await self.begin_transaction()
+        self._txn_manager.begin_transaction()
         self.will_write(partitions)
         await asyncio.gather(self._add_group(group_id), self._add_partitions())
 
