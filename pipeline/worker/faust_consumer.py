@@ -77,7 +77,7 @@ class Consumer(driver.Consumer):
             except asyncio.CancelledError:
                 if self.app.should_stop:
                     return
-                # Only a call in the consumer's thread may have been cancelled. Faust would then stop polling silently.
+                # Only a request of aiokafka may have been cancelled. Faust would then stop polling silently.
                 if me is None or me.cancelling() or fetcher.should_stop:
                     raise
                 log.warning("a poll was cancelled: continue")
@@ -236,8 +236,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=self.app.conf.consumer_metadata_max_age_ms,
             retry_backoff_ms=50,
         )
-        loop, look_soon = self.consumer.loop, self.app.recovery.watch.look_soon
-        consumer._client.cluster.add_listener(lambda _: loop.call_soon_threadsafe(look_soon))
+        look_soon = self.app.recovery.watch.look_soon
+        consumer._client.cluster.add_listener(lambda _: look_soon())
         return consumer
 
     async def _fetch_records(
@@ -271,7 +271,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 # A rebalance came during this poll. Committed offsets are not where reading continues: before the flow
                 # resumes, `place` seeks to the positions of the table's log.
                 return []
-        # Records and positions are taken in one step of this thread's loop, so they belong together: `position` is
+        # Records and positions are taken in one step of the loop, so they belong together: `position` is
         # right after these records, transaction markers and aborted records included.
         assignment = self._in_place(fetcher)
         if assignment is None:

@@ -29,7 +29,7 @@ RECORDS, COMMITTED, POSITION = 10, 3, 7
 
 
 class Polls:
-    """The polling of a consumer's thread, on a consumer in this loop."""
+    """The polling of `_Thread`, on a consumer of its own."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.topic = pipe.topic("api.signals")
@@ -267,7 +267,7 @@ async def test_large_polls_are_followed_by_no_pause() -> None:
     assert await late is False, "the fetcher reads the result of a cancelled fetch"
 
 
-async def test_a_poll_cancelled_in_the_thread_is_repeated(
+async def test_a_poll_whose_request_was_cancelled_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     polled, logged = 0, list[str]()
@@ -277,7 +277,7 @@ async def test_a_poll_cancelled_in_the_thread_is_repeated(
         nonlocal polled
         polled += 1
         if polled == 1:
-            raise asyncio.CancelledError  # as Faust's thread passes it on
+            raise asyncio.CancelledError  # as aiokafka passes it on
         await asyncio.sleep(0)
 
     fetcher = SimpleNamespace(should_stop=False)
