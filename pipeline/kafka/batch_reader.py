@@ -36,8 +36,8 @@ class _Client:
     aiokafka's own container of them does not give them away.
     """
 
-    def __init__(self, client: Any, on_answer: OnAnswer | None) -> None:
-        self._client, self._on_answer = client, on_answer
+    def __init__(self, client: Any, subscriptions: Any, on_answer: OnAnswer | None) -> None:
+        self._client, self._subscriptions, self._on_answer = client, subscriptions, on_answer
         self._sessions: dict[int, FetchSession] = {}
         self.fetched: dict[TopicPartition, bytes] = {}
 
@@ -48,7 +48,7 @@ class _Client:
         if not isinstance(request, FetchRequest):
             return await self._client.send(node_id, request, **options)
         session = self._sessions.setdefault(node_id, FetchSession())
-        response = await session.fetch(partial(self._client.send, node_id, **options), request)
+        response = await session.fetch(partial(self._client.send, node_id, **options), request, self._unknown)
         failed = set()
         for topic, partitions in response.topics:
             for number, error, *_, records in partitions:
@@ -62,6 +62,13 @@ class _Client:
                     if (tp := TopicPartition(topic, number)) not in failed:
                         self._on_answer(tp)
         return response
+
+    def _unknown(self, tp: TopicPartition) -> bool:
+        """Return whether the fetcher does not know where the log of a partition ends."""
+        subscription = self._subscriptions.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(tp)
+        return state is not None and state.lso is None
 
 
 class _FetchedBatches(OrderedDict[TopicPartition, Any]):
@@ -143,7 +150,7 @@ def by_batch(
     """
     fetcher = consumer._fetcher
     if not isinstance(fetcher._records, _FetchedBatches):
-        client = fetcher._client = _Client(fetcher._client, on_answer)
+        client = fetcher._client = _Client(fetcher._client, fetcher._subscriptions, on_answer)
         fetcher._records = _FetchedBatches(client.fetched, on_corrupt, strict)
 
 

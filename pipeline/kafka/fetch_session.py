@@ -57,11 +57,17 @@ class FetchSession:
         """Epoch 0 asks for a new session, and ends the one with this id."""
         self._places: dict[TopicPartition, Place] = {}
         """What the broker fetches in this session."""
+        self._told: dict[TopicPartition, tuple[Any, ...]] = {}
+        """What the broker has told last of each partition, without records: it does not repeat it."""
+        self._news: set[TopicPartition] = set()
+        """The partitions in the last response."""
 
-    async def fetch(self, send: Send, request: FetchRequest) -> Any:
-        """Send a fetch as the next of the session, and return the response. Partitions without news are not in it.
+    async def fetch(self, send: Send, request: FetchRequest, unknown: Callable[[TopicPartition], bool]) -> Any:
+        """Send a fetch as the next of the session, and return the response.
 
-        After an error, and when the broker has no session for us, the next fetch names everything. Raises KafkaError.
+        Of the partitions without news it has those that are `unknown` to the caller, as they were: aiokafka drops what
+        is told of a partition while it is sought, or assigned again. After an error, and when the broker has no session
+        for us, the next fetch names everything. Raises KafkaError.
         """
         wanted = {
             TopicPartition(topic, number): (offset, most)
@@ -79,7 +85,25 @@ class FetchSession:
         self._id, self._places = response.session_id, wanted
         if response.session_id and not response.error_code:
             self._epoch = session[1] % _LAST_EPOCH + 1
+            self._remember(response, new=not session[1])
+            told = self._told
+            response.topics += [
+                (tp.topic, [told[tp]]) for tp in wanted if tp in told and tp not in self._news and unknown(tp)
+            ]
         return response
+
+    def _remember(self, response: Any, *, new: bool) -> None:
+        if new:
+            self._told.clear()
+        self._news = set()
+        for topic, partitions in response.topics:
+            for number, error, high_watermark, stable, start, _, *replica, _ in partitions:
+                tp = TopicPartition(topic, number)
+                self._news.add(tp)
+                if error:
+                    self._told.pop(tp, None)  # the broker repeats it until it is over, and then all
+                else:
+                    self._told[tp] = (number, 0, high_watermark, stable, start, [], *replica, b"")
 
 
 def _by_topic(partitions: Iterable[tuple[TopicPartition, Place | None]]) -> list[tuple[str, list[Any]]]:

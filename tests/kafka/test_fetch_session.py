@@ -19,6 +19,10 @@ from testkit.pipe import Pipe
 MOST = 1 << 20
 
 
+def _known(_: TopicPartition) -> bool:
+    return False
+
+
 def fetch(**offsets: int) -> FetchRequest:
     """Return aiokafka's request for partitions such as `a0=5`."""
     topics: dict[str, list[tuple[int, int, int]]] = {}
@@ -33,6 +37,7 @@ class Broker:
     def __init__(self, version: int = 11) -> None:
         self.version, self.session, self.error = version, 7, 0
         self.asked: list[tuple[Any, ...]] = []
+        self.answer: list[list[Any]] = []
 
     async def send(self, request: FetchRequest) -> Any:
         struct = request.prepare({1: (0, self.version)})
@@ -44,17 +49,20 @@ class Broker:
         self.asked.append((struct.session_id, struct.session_epoch, named, forgotten))
         assert struct.encode()
         return SimpleNamespace(
-            API_VERSION=self.version, error_code=self.error, session_id=0 if self.error else self.session, topics=[]
+            API_VERSION=self.version,
+            error_code=self.error,
+            session_id=0 if self.error else self.session,
+            topics=self.answer.pop(0) if self.answer else [],
         )
 
 
 @pytest.mark.parametrize("version", [7, 9, 11])
 async def test_a_session_names_only_what_changed(version: int) -> None:
     broker, session = Broker(version), FetchSession()
-    await session.fetch(broker.send, fetch(a0=1, a1=2, b0=3))
-    await session.fetch(broker.send, fetch(a0=1, a1=2, b0=3))
-    await session.fetch(broker.send, fetch(a0=5, b0=3))  # a1 waits to be read, or is paused
-    await session.fetch(broker.send, fetch(a0=5, a1=2, b0=3))
+    await session.fetch(broker.send, fetch(a0=1, a1=2, b0=3), _known)
+    await session.fetch(broker.send, fetch(a0=1, a1=2, b0=3), _known)
+    await session.fetch(broker.send, fetch(a0=5, b0=3), _known)  # a1 waits to be read, or is paused
+    await session.fetch(broker.send, fetch(a0=5, a1=2, b0=3), _known)
     assert broker.asked == [
         (0, 0, {"a0": 1, "a1": 2, "b0": 3}, set()),
         (7, 1, {}, set()),
@@ -63,29 +71,44 @@ async def test_a_session_names_only_what_changed(version: int) -> None:
     ]
 
 
+async def test_what_the_broker_does_not_repeat_is_told_to_who_missed_it() -> None:
+    broker, session = Broker(), FetchSession()
+    quiet, busy = (0, 0, 9, 8, 0, [(1, 2)], -1, b"records"), (1, 0, 5, 5, 0, [], -1, b"records")
+    failed = (2, 3, -1, -1, -1, [], -1, b"")
+    broker.answer = [[("a", [quiet, busy, failed])], [("a", [busy])]]
+    missed = {TopicPartition("a", number) for number in range(3)}
+    asked = fetch(a0=1, a1=2, a2=3)
+    first = await session.fetch(broker.send, asked, missed.__contains__)
+    assert first.topics == [("a", [quiet, busy, failed])]
+    second = await session.fetch(broker.send, asked, missed.__contains__)
+    assert second.topics == [("a", [busy]), ("a", [(0, 0, 9, 8, 0, [], -1, b"")])]
+    third = await session.fetch(broker.send, fetch(a1=2), missed.__contains__)
+    assert third.topics == [("a", [(1, 0, 5, 5, 0, [], -1, b"")])], "only what was asked for"
+
+
 async def test_a_failed_fetch_begins_a_new_session() -> None:
     broker, session = Broker(), FetchSession()
 
     async def lost(_: Any) -> Any:
         raise Errors.RequestTimedOutError
 
-    await session.fetch(broker.send, fetch(a0=1))
+    await session.fetch(broker.send, fetch(a0=1), _known)
     with pytest.raises(Errors.RequestTimedOutError):
-        await session.fetch(lost, fetch(a0=2))
+        await session.fetch(lost, fetch(a0=2), _known)
     broker.session = 8
-    await session.fetch(broker.send, fetch(a0=2, a1=1))
-    await session.fetch(broker.send, fetch(a0=2, a1=1))
+    await session.fetch(broker.send, fetch(a0=2, a1=1), _known)
+    await session.fetch(broker.send, fetch(a0=2, a1=1), _known)
     assert broker.asked[1:] == [(7, 0, {"a0": 2, "a1": 1}, set()), (8, 1, {}, set())]
 
 
 @pytest.mark.parametrize("code", [70, 71])  # the broker knows no such session; another epoch was expected
 async def test_an_unknown_session_is_named_no_longer(code: int) -> None:
     broker, session = Broker(), FetchSession()
-    await session.fetch(broker.send, fetch(a0=1))
+    await session.fetch(broker.send, fetch(a0=1), _known)
     broker.error = code
-    await session.fetch(broker.send, fetch(a0=2))
+    await session.fetch(broker.send, fetch(a0=2), _known)
     broker.error = 0
-    await session.fetch(broker.send, fetch(a0=2))
+    await session.fetch(broker.send, fetch(a0=2), _known)
     assert broker.asked[-1] == (0, 0, {"a0": 2}, set())
 
 
@@ -93,14 +116,14 @@ async def test_a_broker_without_room_gets_all_each_time() -> None:
     broker, session = Broker(), FetchSession()
     broker.session = 0
     for _ in range(2):
-        await session.fetch(broker.send, fetch(a0=1))
+        await session.fetch(broker.send, fetch(a0=1), _known)
     assert broker.asked == [(0, 0, {"a0": 1}, set())] * 2
 
 
 async def test_a_broker_without_sessions_gets_aiokafkas_request() -> None:
     broker, session = Broker(4), FetchSession()
     for _ in range(2):
-        await session.fetch(broker.send, fetch(a0=1))
+        await session.fetch(broker.send, fetch(a0=1), _known)
     assert broker.asked == [([("a", [(0, 1, MOST)])],)] * 2
 
 
