@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,3 +159,20 @@ async def test_a_real_broker_returns_everything_in_one_session(pipe: Pipe) -> No
     named = [sum(len(numbers) for _, numbers in request._changed) for request in asked]
     assert named[0] == count
     assert sum(named[1:]) <= 2 * len(named), "a fetch names what moved since the one before"
+
+
+async def test_a_quiet_partition_is_told_again_after_a_seek(pipe: Pipe) -> None:
+    tp = TopicPartition(pipe.topic("api.signals"), 0)
+    consumer = batch_consumer(pipe.settings, "read_committed")
+    await start_batch_consumer(consumer)
+    try:
+        assign_and_seek(consumer, {tp: 0})
+        state = consumer._fetcher._subscriptions.subscription.assignment.state_value(tp)
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                while state.lso is None:
+                    await consumer.getmany(timeout_ms=50)
+            assert state.lso == 0
+            state.lso = None  # as if the response had come during the seek
+    finally:
+        await consumer.stop()
