@@ -2,13 +2,17 @@
 
 aiokafka 0.14 sends TxnOffsetCommit v0, which carries no generation: a worker that has lost its partitions could still
 commit their offsets. Version 3 carries it.
+
+The requests of a transaction are sent from here, one after another, with aiokafka's handlers of their answers. Its
+sender task would wake for each of them, and once more for each answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -21,11 +25,11 @@ from aiokafka.producer.sender import (
     Sender,
     TxnOffsetCommitHandler,
 )
-from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from pipeline.kafka.produce_request import JoinedProduce
+from pipeline.kafka.direct_produce import DirectProduce, Written
 from pipeline.kafka.protocol import NO_TAGS, TxnOffsetCommit
+from pipeline.kafka.record_batch import Batch
 from pipeline.kafka.transaction_state import was_committed
 
 _NO_LEADER_EPOCH = -1
@@ -54,8 +58,7 @@ class _FencedOffsetCommit(TxnOffsetCommitHandler):
             for partition, code, _ in partitions:
                 error = Errors.for_code(code)
                 if error is Errors.NoError:
-                    tp = TopicPartition(topic, partition)
-                    manager.offset_committed(tp, self._offsets[tp].offset, self._group_id)
+                    del self._offsets[TopicPartition(topic, partition)]
                     continue
                 if error in LEFT_OUT or error is Errors.GroupAuthorizationFailedError:
                     manager.error_transaction(error(self._group_id))
@@ -88,7 +91,7 @@ class _AddOffsets(AddOffsetsToTxnHandler):
 
 
 class _SenderClient:
-    """A sender's client with `JoinedProduce`. `lost` is whether a request to a coordinator got no response."""
+    """A sender's client. `lost` is whether a request to a coordinator got no response."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -101,8 +104,6 @@ class _SenderClient:
         self.lost = True
 
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
-        if isinstance(request, ProduceRequest):
-            request = JoinedProduce(request)
         try:
             return await self._client.send(node_id, request, group=group)
         except Errors.KafkaError:
@@ -112,7 +113,7 @@ class _SenderClient:
 
 
 class _FencedSender(Sender):
-    """A sender that commits offsets as a member of a generation of the group."""
+    """A sender that commits offsets as a member of a generation of the group. Its task does nothing."""
 
     membership: tuple[int, str] = (-1, "")
     previous_outcome: bool | None = None  # see FencedProducer
@@ -129,6 +130,11 @@ class _FencedSender(Sender):
         backoff = self._backoffs.get(handler, SOON_SECONDS)
         self._backoffs[handler] = min(2 * backoff, float(BACKOFF_OVERRIDE))
         return backoff
+
+    async def _sender_routine(self) -> None:
+        """Send nothing: `FencedProducer` does."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_future()
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
         return await self._add(_AddPartitions(self, tps))
@@ -160,30 +166,77 @@ class _FencedSender(Sender):
 
 
 class FencedProducer(AIOKafkaProducer):
-    """A transactional producer whose group offsets are rejected unless its group membership is current."""
+    """A transactional producer whose group offsets are rejected unless its group membership is current.
+
+    Its methods raise KafkaError.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        client = _SenderClient(self.client)
         self._sender = _FencedSender(
-            _SenderClient(self.client),
+            client,
             acks=-1,
             txn_manager=self._txn_manager,
             message_accumulator=self._message_accumulator,
             retry_backoff_ms=options["retry_backoff_ms"],
             request_timeout_ms=options["request_timeout_ms"],
         )
+        self._direct = DirectProduce(client, options["transactional_id"], options["request_timeout_ms"])
 
     def join(self, generation: int, member_id: str) -> None:
         """Commit offsets as this member of this generation from now on."""
         self._sender.join(generation, member_id)
 
     async def begin(self, group_id: str, partitions: Iterable[TopicPartition] = ()) -> None:
-        """Begin a transaction; add the group's offsets, and partitions known so far. Raises KafkaError."""
-        await self.begin_transaction()
+        """Begin a transaction; add the group's offsets, and partitions known so far."""
+        self._txn_manager.begin_transaction()
         self.will_write(partitions)
+        await asyncio.gather(self._add_group(group_id), self._add_partitions())
+
+    async def _add_group(self, group_id: str) -> None:
+        """Add the group's offsets to the transaction."""
         while not await self._sender._do_add_offsets_to_txn(group_id):
             pass  # until the broker has ended the previous transaction
         self._check()
+
+    async def _add_partitions(self) -> None:
+        """Add the partitions given to `will_write` that are not in the transaction yet."""
+        while wanted := set(self._txn_manager.partitions_to_add()):
+            await self._sender._do_add_partitions_to_txn(wanted)
+            self._check()
+
+    async def write(self, batches: Mapping[TopicPartition, Batch]) -> dict[TopicPartition, Written]:
+        """Write one batch to each of these partitions, of which `will_write` knows."""
+        await self._add_partitions()
+        manager = self._txn_manager
+        for tp, batch in batches.items():
+            batch._set_producer_state(manager.producer_id, manager.producer_epoch, manager.sequence_number(tp))
+            manager.increment_sequence_number(tp, batch.record_count())
+        return await self._direct.write(batches)
+
+    async def send_offsets_to_transaction(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str
+    ) -> None:
+        """Commit the group's offsets with the transaction."""
+        left = dict(offsets)
+        while left:
+            await self._sender._do_txn_offset_commit(left, group_id)
+            self._check()
+
+    async def commit_transaction(self) -> None:
+        """Commit: everything that was written becomes visible."""
+        await self._end(self._txn_manager.committing_transaction)
+
+    async def abort_transaction(self) -> None:
+        """Abort: nothing that was written becomes visible."""
+        await self._end(self._txn_manager.aborting_transaction)
+
+    async def _end(self, state: Callable[[], object]) -> None:
+        await self._add_partitions()
+        state()
+        while (result := self._txn_manager.needs_transaction_commit()) is not None:
+            await self._sender._do_txn_commit(result)
 
     def _check(self) -> None:
         """Raise the error that ended the transaction, if any: the next call would report only its consequence."""
@@ -191,7 +244,7 @@ class FencedProducer(AIOKafkaProducer):
             raise failure
 
     def will_write(self, partitions: Iterable[TopicPartition]) -> None:
-        """Add partitions to the transaction in one request; aiokafka would send one for each. Raises KafkaError."""
+        """Note partitions that the next request adds to the transaction, all at once."""
         self._check()
         for partition in partitions:
             self._txn_manager.maybe_add_partition_to_txn(partition)
@@ -202,7 +255,7 @@ class FencedProducer(AIOKafkaProducer):
         return self._sender.previous_outcome
 
     async def repeat_outcome(self, partitions: set[TopicPartition], group_id: str, *, commit: bool) -> None:
-        """Run an empty transaction; its markers end the open one on partitions and offsets. Raises KafkaError."""
+        """Run an empty transaction; its markers end the open one on partitions and offsets."""
         await self.begin(group_id)
         self.will_write(partitions)
         await (self.commit_transaction() if commit else self.abort_transaction())

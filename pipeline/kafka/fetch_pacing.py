@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 
 MANY: Final = 1000
-"""Pause after a poll with fewer records: a poll costs two thread switches, and the broker a pass over all partitions.
+"""Pause after a poll with fewer records: a poll and its fetch cost much the same, however few records they return.
 Live signals stay below this number; with a backlog, a single partition exceeds it."""
 PAUSE_SECONDS: Final = 0.01
 """About the duration of a unit at a low rate. With half of it, a worker used 0.55 instead of 0.38 of a core for 500

@@ -19,7 +19,7 @@ log = structlog.get_logger("consumer")
 
 
 class DamagedBatches:
-    """The inputs whose next batch is damaged. Used by the consumer's thread."""
+    """The inputs whose next batch is damaged."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -9,7 +9,7 @@ away.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -20,6 +20,8 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode.services import Service
+from mode.utils.futures import maybe_async
 
 from pipeline import topics
 from pipeline.kafka.batch_reader import by_batch, check_tasks, look_rarely
@@ -40,7 +42,7 @@ log = structlog.get_logger("consumer")
 
 
 class Consumer(driver.Consumer):
-    """The consumer of one worker, on the main loop. It calls aiokafka in a thread of its own (`_Thread`)."""
+    """The consumer of one worker. It calls aiokafka through what Faust runs in a thread (`_Thread`)."""
 
     expelled = False
     """Whether the group had removed this worker before the current rebalance."""
@@ -75,7 +77,7 @@ class Consumer(driver.Consumer):
             except asyncio.CancelledError:
                 if self.app.should_stop:
                     return
-                # Only a call in the consumer's thread may have been cancelled. Faust would then stop polling silently.
+                # Only a request of aiokafka may have been cancelled. Faust would then stop polling silently.
                 if me is None or me.cancelling() or fetcher.should_stop:
                     raise
                 log.warning("a poll was cancelled: continue")
@@ -135,7 +137,9 @@ class Consumer(driver.Consumer):
             first.tp,
             generation_id=poll.generation,  # without it the stream drops the event silently
         )
-        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        # The original races this against a suspended flow, with four tasks. It puts the message into a queue that takes
+        # any number, and never waits.
+        await self.callback(message)
 
     def ack(self, message: Any) -> bool:
         message.acked = True
@@ -168,7 +172,34 @@ class Consumer(driver.Consumer):
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
-    """The thread of the aiokafka consumer."""
+    """The service of the aiokafka consumer. Faust runs it in a thread with a loop of its own; here, on the main loop.
+
+    At a low rate the two loops spent more on waking each other than on records. Everything on the main loop yields to
+    it many times within a session timeout, so the heartbeats, which are sent from here, are not late.
+    """
+
+    start = Service.start
+    maybe_start = Service.maybe_start
+    stop = Service.stop
+    crash = Service.crash
+    set_shutdown = Service.set_shutdown
+    _stopped_set = Service._stopped_set
+    _stop_children = Service._stop_children
+    _stop_futures = Service._stop_futures
+    _stop_exit_stacks = Service._stop_exit_stacks
+    wait_for_shutdown = False  # of a thread
+
+    def __init__(self, consumer: Consumer, **options: Any) -> None:
+        super().__init__(consumer, thread_loop=consumer.loop, **options)
+
+    async def on_stop(self) -> None:
+        """Leave the group and disconnect."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call `fun` on this loop, and return its result."""
+        return await maybe_async(fun(*args, **options))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,8 +236,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=self.app.conf.consumer_metadata_max_age_ms,
             retry_backoff_ms=50,
         )
-        loop, look_soon = self.consumer.loop, self.app.recovery.watch.look_soon
-        consumer._client.cluster.add_listener(lambda _: loop.call_soon_threadsafe(look_soon))
+        look_soon = self.app.recovery.watch.look_soon
+        consumer._client.cluster.add_listener(lambda _: look_soon())
         return consumer
 
     async def _fetch_records(
@@ -240,7 +271,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 # A rebalance came during this poll. Committed offsets are not where reading continues: before the flow
                 # resumes, `place` seeks to the positions of the table's log.
                 return []
-        # Records and positions are taken in one step of this thread's loop, so they belong together: `position` is
+        # Records and positions are taken in one step of the loop, so they belong together: `position` is
         # right after these records, transaction markers and aborted records included.
         assignment = self._in_place(fetcher)
         if assignment is None:

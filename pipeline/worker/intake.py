@@ -98,7 +98,7 @@ class Intake:
         return self.generation is not None and bool(self._tasks)
 
     def full(self) -> frozenset[TP]:
-        """The inputs whose queues are full. Called from the consumer's thread before each poll; reads sizes only."""
+        """The inputs whose queues are full. Called before each poll; reads sizes only."""
         inputs = self.inputs()
         crowded = sum(source.size for source in inputs) >= TOTAL_BYTES
         found = set()
@@ -126,7 +126,7 @@ class Intake:
     # --- what the consumer and the agent deliver -------------------------------------------------------------
 
     def polled(self) -> None:
-        """A poll has ended, or every queue was full. Called from the consumer's thread."""
+        """A poll has ended, or every queue was full."""
         self.polled_at = time.monotonic()
 
     def announce(self, poll: Poll) -> None:

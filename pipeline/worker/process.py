@@ -335,8 +335,8 @@ def main(settings: Settings, *, accept_loss: bool = False, force: bool = False) 
 
     async def run() -> NoReturn:
         code = await worker.run()
-        # Everything is committed and closed. What is left would wait for Faust's consumer thread, which may block on a
-        # broker that is gone; and closing the loop under that thread once ended in a segmentation fault, with code 0.
+        # Everything is committed and closed. What is left would wait for threads that may block on a server that is
+        # gone; and closing the loop under one once ended in a segmentation fault, with code 0.
         sys.stderr.flush()
         os._exit(code)
 

@@ -117,16 +117,13 @@ class Transactions:
         async with self._abort_on_error():
             producer = self.producer
             producer.will_write({*unit.outputs, *unit.also_end})
-            sent = [
-                await producer.send_batch(batch, tp.topic, partition=tp.partition)
-                for tp, batch in in_rounds(unit.outputs)
-            ]
             last: dict[TopicPartition, int] = {}
-            for metadata in await asyncio.gather(*sent):
-                # The first record of a batch is enough: a batch becomes visible as a whole.
-                last[metadata.topic_partition] = metadata.offset
-                if metadata.timestamp_type == 1:  # LogAppendTime
-                    self.clock.observe(metadata.timestamp)
+            for batches in in_rounds(unit.outputs):
+                for tp, (offset, time) in (await producer.write(batches)).items():
+                    # The first record of a batch is enough: a batch becomes visible as a whole.
+                    last[tp] = offset
+                    if time is not None:
+                        self.clock.observe(time)
             text = self._offset_text()
             offsets = {tp: OffsetAndMetadata(offset, text) for tp, offset in unit.offsets.items()}
             await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
@@ -176,15 +173,10 @@ class Transactions:
             raise self._failed from error
 
 
-def in_rounds(
-    outputs: Mapping[TopicPartition, Iterable[Batch]],
-) -> Iterator[tuple[TopicPartition, Batch]]:
-    """Yield the first batch of each partition, then the second of each, and so on.
+def in_rounds(outputs: Mapping[TopicPartition, Iterable[Batch]]) -> Iterator[dict[TopicPartition, Batch]]:
+    """Yield the first batch of each partition, then the second of each, and so on: a request for each round.
 
-    aiokafka has one batch of a partition in flight and sends what is ready in one request. Partition after partition,
-    each batch but the first would be a request of its own.
+    The broker takes the batches of a partition in their order, so the next one waits for the answer.
     """
     for one_of_each in zip_longest(*outputs.values()):
-        for tp, batch in zip(outputs, one_of_each, strict=True):
-            if batch is not None:
-                yield tp, batch
+        yield {tp: batch for tp, batch in zip(outputs, one_of_each, strict=True) if batch is not None}

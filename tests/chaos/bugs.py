@@ -33,7 +33,7 @@ from pipeline.worker.hanging_transactions import TransactionEnder
 from pipeline.worker.intake import Intake
 from pipeline.worker.table_log import TableLog
 from pipeline.worker.table_rows import TableRows
-from pipeline.worker.transactions import Transactions
+from pipeline.worker.transactions import Transactions, in_rounds
 from pipeline.worker.unit import Unit
 from tests.chaos.bugs_rules import BUGS_OF_RULES
 from tests.chaos.patches import put
@@ -44,19 +44,15 @@ def offsets_before_records() -> None:
     """The group offsets are sent before the records are acknowledged."""
 
     async def begin(self: Any, partitions: Any) -> None:
-        await self.producer.begin_transaction()
+        await self.producer.begin(self._settings.group_id)
 
     async def commit(self: Any, unit: Any) -> None:
         producer = self.producer
         producer.will_write({*unit.outputs, *unit.also_end})
         await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
-        sent = [
-            await producer.send_batch(batch, tp.topic, partition=tp.partition)
-            for tp, batches in unit.outputs.items()
-            for batch in batches
-        ]
-        for metadata in await asyncio.gather(*sent):
-            self.clock.observe(metadata.timestamp)
+        for batches in in_rounds(unit.outputs):
+            for written in (await producer.write(batches)).values():
+                self.clock.observe(written.time)
         await producer.commit_transaction()
 
     put(Transactions, "begin", begin)

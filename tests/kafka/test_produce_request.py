@@ -48,9 +48,8 @@ def test_first_batches_of_all_partitions_are_sent_before_second_ones() -> None:
     big = bytes(600_000)  # a batch each
     counts = {TopicPartition("events", 0): 3, TopicPartition("events", 1): 1, TopicPartition("rooms", 0): 2}
     outputs = {tp: batches([big] * count) for tp, count in counts.items()}
-    order = [*in_rounds(outputs)]
-    assert [(tp.topic, tp.partition) for tp, _ in order] == [
-        ("events", 0), ("events", 1), ("rooms", 0), ("events", 0), ("rooms", 0), ("events", 0),
-    ]  # fmt: skip
+    rounds = [*in_rounds(outputs)]
+    events, other, rooms = outputs
+    assert [list(one) for one in rounds] == [[events, other, rooms], [events, rooms], [events]]
     for tp, made in outputs.items():
-        assert [batch for other, batch in order if other == tp] == made
+        assert [one[tp] for one in rounds if tp in one] == made

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
@@ -28,7 +29,7 @@ RECORDS, COMMITTED, POSITION = 10, 3, 7
 
 
 class Polls:
-    """The polling of a consumer's thread, on a consumer in this loop."""
+    """The polling of `_Thread`, on a consumer of its own."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.topic = pipe.topic("api.signals")
@@ -142,7 +143,7 @@ async def test_few_records_need_few_fetches(pipe: Pipe) -> None:
 
         async def counting(node_id: int, request: Any, **more: Any) -> Any:
             nonlocal sent
-            sent += type(request).__name__ == "FetchRequest"
+            sent += isinstance(request, FetchRequest)
             return await original(node_id, request, **more)
 
         consumer._client.send = counting
@@ -266,7 +267,7 @@ async def test_large_polls_are_followed_by_no_pause() -> None:
     assert await late is False, "the fetcher reads the result of a cancelled fetch"
 
 
-async def test_a_poll_cancelled_in_the_thread_is_repeated(
+async def test_a_poll_whose_request_was_cancelled_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     polled, logged = 0, list[str]()
@@ -276,7 +277,7 @@ async def test_a_poll_cancelled_in_the_thread_is_repeated(
         nonlocal polled
         polled += 1
         if polled == 1:
-            raise asyncio.CancelledError  # as Faust's thread passes it on
+            raise asyncio.CancelledError  # as aiokafka passes it on
         await asyncio.sleep(0)
 
     fetcher = SimpleNamespace(should_stop=False)
