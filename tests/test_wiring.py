@@ -16,6 +16,7 @@ FOREIGN = {
     "kafka/batch_reader.py": "consumer._fetcher._fetcher_timeout fetcher._client fetcher._records "
     "result._partition_records",
     "kafka/fenced_producer.py": "response.errors",
+    "kafka/fetch_session.py": "response.topics",
     "kafka/fetch_pacing.py": "fetcher._proc_fetch_request",
     "kafka/oauth.py": "conn.OAuthAuthenticator",
     "logs.py": "root.handlers",

@@ -72,7 +72,7 @@ async def test_a_session_names_only_what_changed(version: int) -> None:
     ]
 
 
-async def test_what_the_broker_does_not_repeat_is_told_to_who_missed_it() -> None:
+async def test_what_the_broker_does_not_repeat_is_remembered() -> None:
     broker, session = Broker(), FetchSession()
     quiet, busy = (0, 0, 9, 8, 0, [(1, 2)], -1, b"records"), (1, 0, 5, 5, 0, [], -1, b"records")
     failed = (2, 3, -1, -1, -1, [], -1, b"")
