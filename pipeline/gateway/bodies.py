@@ -19,17 +19,19 @@ def _printable(text: str) -> str:
     return text
 
 
-class _Body(BaseModel):
+class CommandBody(BaseModel):
+    """What the body of every command may have."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
     command_uid: Annotated[str | None, Field(pattern=f"^{KEY.pattern}$", description="As `Idempotency-Key`.")] = None
 
 
-class NoBody(_Body):
+class NoBody(CommandBody):
     """Nothing is needed."""
 
 
-class CreateBody(_Body):
+class CreateBody(CommandBody):
     """A new room."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Team Standup"}]})
@@ -37,7 +39,7 @@ class CreateBody(_Body):
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 
 
-class PlayBody(_Body):
+class PlayBody(CommandBody):
     """Files to play, one after another."""
 
     model_config = ConfigDict(
@@ -50,7 +52,7 @@ class PlayBody(_Body):
     ]
 
 
-class VolumeBody(_Body):
+class VolumeBody(CommandBody):
     """A volume in the engine's steps: negative values attenuate. -50 to 7."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"volume": 2}]})
@@ -58,7 +60,7 @@ class VolumeBody(_Body):
     volume: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 
 
-class SessionBody(_Body):
+class SessionBody(CommandBody):
     """The room of a command to a session."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"room_id": ROOM}]})

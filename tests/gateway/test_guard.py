@@ -17,6 +17,7 @@ from openapi_spec_validator import validate
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
 from pipeline.gateway.apps import Apps
+from pipeline.gateway.direct import Direct
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.process import api_server
@@ -31,7 +32,8 @@ async def serving(folder: Path, **own: Any) -> AsyncIterator[str]:
     """Serve the endpoints without rooms: a request that gets as far as them is answered with 500."""
     path = str(apps_file(folder))
     settings = load_gateway(apps_file=path, host="127.0.0.1", port=0, **own)
-    app = make_app(Api(*NO_PARTS))
+    api = Api(*NO_PARTS)
+    app = Direct(make_app(api), api)
     async with api_server(Guard(app, Apps(path), settings, GatewayMetrics()), settings) as server:
         yield f"http://127.0.0.1:{server.port}"
 
