@@ -41,7 +41,7 @@ def fetched(data: bytes, start: int, aborted: list[tuple[int, int]]) -> Partitio
 
 def by_batch(data: bytes, start: int, aborted: list[tuple[int, int]], on_corrupt: Any = _raise) -> Any:
     """Return what a consumer holds of this response after a call of `by_batch`."""
-    held = _FetchedBatches({TP: data}, on_corrupt, True)
+    held = _FetchedBatches({TP: data}, on_corrupt, None, True)
     records = fetched(data, start, aborted)
     held[TP] = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
     return held[TP]._partition_records
