@@ -111,7 +111,7 @@ class Gateway:
                 SignalProducer(self._settings, keep_order=False, linger_ms=5, written=(topics.API,))
             )
             sessions = await opened.enter_async_context(SessionCheck(self._own.session_check_url))
-            feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics.slow.inc))
+            feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics))
             await asyncio.gather(view.loaded(), engines.loaded(), outcomes.loaded())
             await self._serve(stop, Parts(view, engines, outcomes, producer, sessions, feed))
 

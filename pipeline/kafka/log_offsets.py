@@ -40,9 +40,7 @@ def assign_and_seek(reader: AIOKafkaConsumer, offsets: Mapping[TopicPartition, i
         reader.seek(tp, offset)
 
 
-def batch_consumer(
-    settings: Settings, isolation: str, reset: str = "earliest", wait_ms: int = 50
-) -> AIOKafkaConsumer:
+def batch_consumer(settings: Settings, isolation: str, reset: str = "earliest", wait_ms: int = 50) -> AIOKafkaConsumer:
     """Return a consumer without a group, for `start_batch_consumer`. Raises ConfigError.
 
     `reset`: where to go on when an offset is out of range; "none" raises OffsetOutOfRangeError. `wait_ms`: milliseconds

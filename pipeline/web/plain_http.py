@@ -23,6 +23,8 @@ _UNUSUAL: Final = frozenset(
 """Headers that change how a request is read, or what comes after it."""
 _FIRST_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
 _NO_BODY: Final = (204, 304)
+PUSH: Final = "conference.push"
+"""The extension of ASGI that is `PlainCycle.push`."""
 
 
 class PlainRequest(NamedTuple):
@@ -85,15 +87,24 @@ class PlainCycle(RequestResponseCycle):
         if self.response_complete or message["type"] != "http.response.body":
             raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
         more = message.get("more_body", False)
-        data = b"" if self._silent else message.get("body", b"")
+        self._write(b"" if self._silent else message.get("body", b""), b"" if more else b"0\r\n\r\n")
+        if not more:
+            self._end()
+
+    def push(self, data: bytes) -> bool:
+        """Send a part of an answer that has begun, without waiting. Return False, and send nothing, if it can't be."""
+        if self.flow.write_paused or self.disconnected or self.response_complete or not self.response_started:
+            return False
+        self._write(data, b"")
+        return True
+
+    def _write(self, data: bytes, last: bytes) -> None:
         if self._chunked:
-            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"" if more else b"0\r\n\r\n")
+            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last
         if self._head is not None:
             data, self._head = self._head + data, None
         if data:
             self.transport.write(data)
-        if not more:
-            self._end()
 
     def _begin(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] != "http.response.start":

@@ -1,7 +1,7 @@
 """The HTTP server of a service: uvicorn with h11, which refuses heads over 16 KiB and ambiguous lengths.
 
-Plain requests go past h11 (`plain_http`). uvicorn has no time limits for a client that sends the head of a request slowly or does not read its answer;
-`TimedProtocol` closes such connections.
+Plain requests go past h11 (`plain_http`). uvicorn has no time limits for a client that sends the head of a request
+slowly or does not read its answer; `TimedProtocol` closes such connections.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import ConfigError
-from pipeline.web.plain_http import PlainCycle, PlainRequest, plain_request
+from pipeline.web.plain_http import PUSH, PlainCycle, PlainRequest, plain_request
 
 HEAD_BYTES: Final = 16_384
 """Bytes of a request's path and headers."""
@@ -99,6 +99,7 @@ class TimedProtocol(H11Protocol):
             message_event=asyncio.Event(),
             on_response=self._answered,
         )
+        self.scope["extensions"] = {PUSH: self.cycle.push}  # type: ignore[dict-item]
         task = self.loop.create_task(self.cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
