@@ -135,10 +135,6 @@ class LogOffsets:
         with cancelled_requests():
             return await self.uncommitted.end_offsets(list(partitions))  # type: ignore[no-any-return]
 
-    async def end(self, partition: TopicPartition) -> int:
-        """Return the end of one log, open transactions included."""
-        return (await self.ends([partition]))[partition]
-
     async def stable(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the last stable offsets: where the first open transaction begins, or the end of the log."""
         with cancelled_requests():
