@@ -60,15 +60,14 @@ class EventDecoder:
 class Subscriber:
     """What one stream has not sent yet. `closed`: it gets no more, because it was too slow or the gateway stops.
 
-    `push` sends a part of the stream at once, or returns False. It is used while `is_direct`: when the stream itself
-    sends nothing, so that the parts keep their order.
+    `push` sends a part of the stream at once, or returns False. It is used only during `wait`, while the stream itself
+    sends nothing: so the parts keep their order.
     """
 
     def __init__(self, app: str, room_id: str | None, kind: str | None, push: Push | None = None) -> None:
         self.app, self.room_id, self.kind = app, room_id, kind
-        self.event = asyncio.Event()
-        self.closed = self.is_direct = False
-        self._push = push
+        self.closed = False
+        self._event, self._waits, self._push = asyncio.Event(), False, push
         self._queue: list[bytes] = []
 
     def wants(self, entry: Entry) -> bool:
@@ -77,25 +76,36 @@ class Subscriber:
 
     def put(self, part: bytes) -> bool:
         """Give it an event, as it is sent. Return whether it kept up; else it is closed."""
-        if self.is_direct and not self._queue and self._push is not None and self._push(part):
+        if self._waits and not self._queue and self._push is not None and self._push(part):
             return True
         if len(self._queue) >= MAX_QUEUE:
             self.close()
             return False
         self._queue.append(part)
-        self.event.set()
+        self._event.set()
         return True
 
     def take(self) -> bytes:
         """Return what waits."""
         taken, self._queue = self._queue, []
-        self.event.clear()
+        self._event.clear()
         return b"".join(taken)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until something waits or the stream is closed, or for this time."""
+        self._waits = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waits = False
 
     def close(self) -> None:
         """End the stream."""
         self.closed = True
-        self.event.set()
+        self._event.set()
 
 
 def part_of(entry: Entry) -> bytes:

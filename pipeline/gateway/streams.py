@@ -71,11 +71,7 @@ class Streams:
 
     async def _live(self, subscriber: Subscriber) -> AsyncIterator[bytes]:
         while not subscriber.closed:
-            subscriber.is_direct = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(COMMENT_SECONDS):
-                    await subscriber.event.wait()
-            subscriber.is_direct = False
+            await subscriber.wait(COMMENT_SECONDS)
             # Without an event for it, the id of the present position is safe: nothing waits.
             yield subscriber.take() or _comment(self._feed.id)
 

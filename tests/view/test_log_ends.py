@@ -81,7 +81,7 @@ async def test_a_caller_that_ends_leaves_the_request_to_the_others() -> None:
             await one
 
 
-async def test_a_partition_without_an_answer_does_not_hold_up_the_others() -> None:
+async def test_a_silent_partition_does_not_hold_up_the_others() -> None:
     ask = Asked()
     ends = LogEnds(ask)
     calls = [asyncio.create_task(ends.after_now(tp)) for tp in (TP, OTHER)]

@@ -68,7 +68,7 @@ def test_a_plain_request_is_read_as_h11_reads_it(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", NOT_PLAIN)
-def test_a_request_that_can_be_read_in_two_ways_is_left_to_h11(data: bytes) -> None:
+def test_what_can_be_read_two_ways_is_left_to_h11(data: bytes) -> None:
     assert plain_request(data, MOST) is None
 
 
@@ -125,7 +125,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert await answer(reader) == b"/6 0 abcd"
 
 
-async def test_parts_that_are_pushed_keep_their_place_and_stop_with_the_answer() -> None:
+async def test_pushed_parts_keep_their_place_and_end_with_the_answer() -> None:
     pushed: list[bool] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
