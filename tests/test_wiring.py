@@ -15,6 +15,7 @@ FOREIGN = {
     "devstack/fetch.py": "tar.extraction_filter",
     "kafka/batch_reader.py": "consumer._fetcher._fetcher_timeout fetcher._client fetcher._records "
     "result._partition_records",
+    "kafka/connection.py": "conn.AIOKafkaConnection",
     "kafka/fenced_producer.py": "response.errors",
     "kafka/fetch_session.py": "response.topics",
     "kafka/fetch_pacing.py": "fetcher._proc_fetch_request",

@@ -23,6 +23,7 @@ from aiokafka import errors as Errors
 from aiokafka.abc import AbstractTokenProvider
 
 from pipeline.errors import ConfigError
+from pipeline.kafka.connection import use_own_connections
 from pipeline.kafka.http_client import CertificateError, ExchangeError, Response, decoded, exchange, session, shorten
 from pipeline.settings import OAuthClient, Settings
 
@@ -255,6 +256,7 @@ conn.OAuthAuthenticator = _Authenticator  # where `create_conn` looks it up
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return the keyword arguments that all aiokafka clients share, with their login. Raises ConfigError."""
+    use_own_connections()
     options = settings.kafka()
     if client := settings.kafka_oauth():
         options["sasl_oauth_token_provider"] = TokenProvider(oauth_tokens(client), settings.oauth_extension_map)
