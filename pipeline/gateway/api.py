@@ -28,7 +28,6 @@ from pipeline.gateway.rooms import Rooms
 from pipeline.gateway.settings import GatewaySettings
 from pipeline.gateway.streams import EVENT_TYPES, StreamResponse, Streams
 from pipeline.view import Outcomes
-from pipeline.web.plain_http import PUSH
 
 JSON = "application/json"
 Check = Callable[[Operation], Awaitable[tuple[str, dict[str, Any]]]]
@@ -190,8 +189,7 @@ class Api:
         last = request.headers.getlist("last-event-id")
         if len(last) > 1:
             raise Problem(400, "invalid_request", "the header Last-Event-ID occurs more than once")
-        push = request.scope.get("extensions", {}).get(PUSH)
-        subscriber = Subscriber(request.state.app, room_id, type, push)
+        subscriber = Subscriber(request.state.app, room_id, type)
         return StreamResponse(self._streams.open(subscriber, request.state.limits.streams, last[0] if last else None))
 
 

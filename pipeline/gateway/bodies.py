@@ -19,19 +19,17 @@ def _printable(text: str) -> str:
     return text
 
 
-class CommandBody(BaseModel):
-    """What the body of every command may have."""
-
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     command_uid: Annotated[str | None, Field(pattern=f"^{KEY.pattern}$", description="As `Idempotency-Key`.")] = None
 
 
-class NoBody(CommandBody):
+class NoBody(_Body):
     """Nothing is needed."""
 
 
-class CreateBody(CommandBody):
+class CreateBody(_Body):
     """A new room."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Team Standup"}]})
@@ -39,7 +37,7 @@ class CreateBody(CommandBody):
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 
 
-class PlayBody(CommandBody):
+class PlayBody(_Body):
     """Files to play, one after another."""
 
     model_config = ConfigDict(
@@ -52,7 +50,7 @@ class PlayBody(CommandBody):
     ]
 
 
-class VolumeBody(CommandBody):
+class VolumeBody(_Body):
     """A volume in the engine's steps: negative values attenuate. -50 to 7."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"volume": 2}]})
@@ -60,7 +58,7 @@ class VolumeBody(CommandBody):
     volume: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 
 
-class SessionBody(CommandBody):
+class SessionBody(_Body):
     """The room of a command to a session."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"room_id": ROOM}]})

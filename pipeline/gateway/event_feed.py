@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Final, Self
 
 from aiokafka import errors as Errors
@@ -31,7 +31,6 @@ IDLE_SECONDS: Final = 0.5
 LIVE_SECONDS: Final = 5.0
 MAX_QUEUE: Final = 1000
 """Events that wait for a client; one more ends its stream, which the client resumes."""
-Push = Callable[[bytes], bool]
 
 
 class EventDecoder:
@@ -58,16 +57,12 @@ class EventDecoder:
 
 
 class Subscriber:
-    """What one stream has not sent yet. `closed`: it gets no more, because it was too slow or the gateway stops.
+    """What one stream has not sent yet. `closed`: it gets no more, because it was too slow or the gateway stops."""
 
-    `push` sends a part of the stream at once, or returns False. It is used only during `wait`, while the stream itself
-    sends nothing: so the parts keep their order.
-    """
-
-    def __init__(self, app: str, room_id: str | None, kind: str | None, push: Push | None = None) -> None:
+    def __init__(self, app: str, room_id: str | None, kind: str | None) -> None:
         self.app, self.room_id, self.kind = app, room_id, kind
         self.closed = False
-        self._event, self._waits, self._push = asyncio.Event(), False, push
+        self._event = asyncio.Event()
         self._queue: list[bytes] = []
 
     def wants(self, entry: Entry) -> bool:
@@ -76,8 +71,6 @@ class Subscriber:
 
     def put(self, part: bytes) -> bool:
         """Give it an event, as it is sent. Return whether it kept up; else it is closed."""
-        if self._waits and not self._queue and self._push is not None and self._push(part):
-            return True
         if len(self._queue) >= MAX_QUEUE:
             self.close()
             return False
@@ -93,14 +86,9 @@ class Subscriber:
 
     async def wait(self, seconds: float) -> None:
         """Wait until something waits or the stream is closed, or for this time."""
-        self._waits = True
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._waits = False
 
     def close(self) -> None:
         """End the stream."""

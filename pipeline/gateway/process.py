@@ -13,7 +13,6 @@ from pipeline.errors import FatalError
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
 from pipeline.gateway.apps import Apps
-from pipeline.gateway.direct import Direct
 from pipeline.gateway.event_feed import EventFeed
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.metrics import GatewayMetrics
@@ -121,8 +120,7 @@ class Gateway:
         operations = Operations(view, outcomes, producer, self._metrics, self._own.max_pending, rooms.settled)
         self._view, self._engines, self._operations = view, engines, operations
         streams = Streams(feed, self._own, self._metrics)
-        api = Api(rooms, operations, outcomes, streams, self._own)
-        app = Direct(make_app(api), api)
+        app = make_app(Api(rooms, operations, outcomes, streams, self._own))
         server = api_server(Guard(app, self._apps, self._own, self._metrics), self._own)
         jobs = {
             "names": rooms.names.follow(),

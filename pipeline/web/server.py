@@ -1,7 +1,7 @@
 """The HTTP server of a service: uvicorn with h11, which refuses heads over 16 KiB and ambiguous lengths.
 
-Plain requests go past h11 (`plain_http`). uvicorn has no time limits for a client that sends the head of a request
-slowly or does not read its answer; `TimedProtocol` closes such connections.
+uvicorn has no time limits for a client that sends the head of a request slowly or does not read its answer;
+`TimedProtocol` closes such connections.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any, Final, Self
-from urllib.parse import unquote
 
-import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.errors import ConfigError
-from pipeline.web.plain_http import PUSH, PlainCycle, PlainRequest, plain_request
 
 HEAD_BYTES: Final = 16_384
 """Bytes of a request's path and headers."""
@@ -38,78 +34,17 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin."""
         super().connection_made(transport)
-        self._behind = b""
-        self._most = self.limit_concurrency or sys.maxsize
         self._head_since: float | None = time.monotonic()
         self._full_since: float | None = None
         self._timer = self.loop.call_later(HEAD_SECONDS / 2, self._check)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client."""
-        if not self._is_idle() and isinstance(self.cycle, PlainCycle):  # h11 would answer them at once
-            self._behind += data
-            self.flow.pause_reading()
-            return
-        if self._is_idle() and (request := self._plain(data)) is not None:
-            self._head_since = None
-            self._unset_keepalive_if_required()
-            self._answer(request)
-            return
         if self._head_since is None and self._is_idle():
             self._head_since = time.monotonic()
         super().data_received(data)
         if not self._is_idle():
             self._head_since = None
-
-    def _plain(self, data: bytes) -> PlainRequest | None:
-        """Return the request that these bytes are, None if h11 must read them: when it has others before, also."""
-        if len(self.connections) >= self._most or len(self.tasks) >= self._most or self.conn.trailing_data[0]:
-            return None
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-            return None
-        return plain_request(data, HEAD_BYTES)
-
-    def _answer(self, request: PlainRequest) -> None:
-        path, _, query = request.target.partition(b"?")
-        self.scope = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
-            "method": request.method,
-            "root_path": "",
-            "path": unquote(path.decode()),
-            "raw_path": path,
-            "query_string": query,
-            "headers": request.headers,
-            "state": self.app_state.copy(),
-        }
-        self.cycle = PlainCycle(
-            request.body,
-            scope=self.scope,
-            conn=self.conn,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            on_response=self._answered,
-        )
-        self.scope["extensions"] = {PUSH: self.cycle.push}  # type: ignore[dict-item]
-        task = self.loop.create_task(self.cycle.run_asgi(self.app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
-
-    def _answered(self) -> None:
-        """Go on with what came meanwhile."""
-        self.on_response_complete()
-        if self._behind:
-            data, self._behind = self._behind, b""
-            self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

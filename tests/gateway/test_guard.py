@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import pytest
 from openapi_spec_validator import validate
+from pipeline.gateway.direct import Direct
 
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
 from pipeline.gateway.apps import Apps
-from pipeline.gateway.direct import Direct
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.process import api_server
