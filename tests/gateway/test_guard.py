@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import pytest
 from openapi_spec_validator import validate
-from pipeline.gateway.direct import Direct
 
 from pipeline.gateway.api import Api
 from pipeline.gateway.app import make_app
@@ -32,8 +31,7 @@ async def serving(folder: Path, **own: Any) -> AsyncIterator[str]:
     """Serve the endpoints without rooms: a request that gets as far as them is answered with 500."""
     path = str(apps_file(folder))
     settings = load_gateway(apps_file=path, host="127.0.0.1", port=0, **own)
-    api = Api(*NO_PARTS)
-    app = Direct(make_app(api), api)
+    app = make_app(Api(*NO_PARTS))
     async with api_server(Guard(app, Apps(path), settings, GatewayMetrics()), settings) as server:
         yield f"http://127.0.0.1:{server.port}"
 
