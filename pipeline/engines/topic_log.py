@@ -17,7 +17,8 @@ from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model.codec import decode_json
 from pipeline.model.decoders import Decoders, UnknownSchemaError
 from pipeline.settings import Settings
-from pipeline.view.follower import Follower, LogEnds, Notice, learn_schemas
+from pipeline.view.follower import Follower, Notice, learn_schemas
+from pipeline.view.log_ends import LogEnds
 
 Take = Callable[[TopicPartition, Record, Any], None]
 """Takes a record and what its value is, None for a tombstone."""
@@ -47,7 +48,7 @@ class TopicLog:
         self._schemas = _Schemas(records)
         self.offsets = LogOffsets(settings)
         self.follower = Follower(settings, self._apply, self._bad_batch, notice)
-        self._ends = LogEnds(self.offsets.end)
+        self._ends = LogEnds(self.offsets.ends)
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Final, Self
 
 from aiokafka import errors as Errors
@@ -15,6 +15,7 @@ from pipeline import topics
 from pipeline.core.merge import Record
 from pipeline.errors import SignalError
 from pipeline.gateway.event_ring import Entry, EventRing
+from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.positions import to_text
 from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
@@ -56,48 +57,60 @@ class EventDecoder:
 
 
 class Subscriber:
-    """What one stream has not read yet. `closed`: it gets no more, because it was too slow or the gateway stops."""
+    """What one stream has not sent yet. `closed`: it gets no more, because it was too slow or the gateway stops."""
 
     def __init__(self, app: str, room_id: str | None, kind: str | None) -> None:
         self.app, self.room_id, self.kind = app, room_id, kind
-        self.event = asyncio.Event()
         self.closed = False
-        self._queue: list[Entry] = []
+        self._event = asyncio.Event()
+        self._queue: list[bytes] = []
 
     def wants(self, entry: Entry) -> bool:
         """Return whether the stream is to have this event."""
         return entry.app == self.app and self.room_id in (None, entry.room_id) and self.kind in (None, entry.type)
 
-    def put(self, entry: Entry) -> bool:
-        """Give it an event. Return whether it kept up; else it is closed."""
+    def put(self, part: bytes) -> bool:
+        """Give it an event, as it is sent. Return whether it kept up; else it is closed."""
         if len(self._queue) >= MAX_QUEUE:
             self.close()
             return False
-        self._queue.append(entry)
-        self.event.set()
+        self._queue.append(part)
+        self._event.set()
         return True
 
-    def take(self) -> list[Entry]:
+    def take(self) -> bytes:
         """Return what waits."""
         taken, self._queue = self._queue, []
-        self.event.clear()
-        return taken
+        self._event.clear()
+        return b"".join(taken)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until something waits or the stream is closed, or for this time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
 
     def close(self) -> None:
         """End the stream."""
         self.closed = True
-        self.event.set()
+        self._event.set()
+
+
+def part_of(entry: Entry) -> bytes:
+    """Return an event as it is sent."""
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (entry.id.encode(), entry.type.encode(), entry.data)
 
 
 class EventFeed:
     """The shared reader. An asynchronous context manager; `run` reads. Entering raises KafkaError, ConfigError."""
 
-    def __init__(self, settings: Settings, notice: Notice, on_slow: Callable[[], object]) -> None:
-        self._settings, self._notice, self._on_slow = settings, notice, on_slow
+    def __init__(self, settings: Settings, notice: Notice, metrics: GatewayMetrics) -> None:
+        self._settings, self._notice, self._metrics = settings, notice, metrics
         self._topic = topics.EVENTS.full_name(settings.topic_prefix)
         self._follower = Follower(settings, self._apply, self._bad_batch, notice)
         self._offsets = LogOffsets(settings)
-        self._subscribers: dict[str, set[Subscriber]] = {}
+        self._subscribers: dict[tuple[str, str | None], set[Subscriber]] = {}
+        """By app and room; None: all rooms."""
         self._readers = 0
         self._wanted, self._is_live = asyncio.Event(), False
         self._open = contextlib.AsyncExitStack()
@@ -137,9 +150,22 @@ class EventFeed:
     async def _apply(self, tp: TopicPartition, records: list[Record]) -> None:
         for entry in await self._decoder.entries(tp, records, self._positions):
             self.ring.add(entry)
-            for one in list(self._subscribers.get(entry.app, ())):
-                if one.wants(entry) and not one.closed and not one.put(entry):
-                    self._on_slow()
+            self._deliver(entry)
+
+    def _deliver(self, entry: Entry) -> None:
+        """Give an event to the streams that want it. It is encoded once for all."""
+        found = [
+            one
+            for room_id in (None, entry.room_id)
+            for one in self._subscribers.get((entry.app, room_id), ())
+            if not one.closed and one.wants(entry)
+        ]
+        if found:
+            part = part_of(entry)
+            slow = sum(not one.put(part) for one in found)
+            self._metrics.delivered.inc(len(found) - slow)
+            if slow:
+                self._metrics.slow.inc(slow)
 
     def _bad_batch(self, tp: TopicPartition, batch: StoredBatch, fault: str) -> None:
         self._notice(f"{tp.topic}/{tp.partition}/{batch.first}: no events: {fault}; skipped")
@@ -178,14 +204,15 @@ class EventFeed:
 
     def add(self, subscriber: Subscriber) -> None:
         """Give a subscriber the events from now on."""
-        self._subscribers.setdefault(subscriber.app, set()).add(subscriber)
+        self._subscribers.setdefault((subscriber.app, subscriber.room_id), set()).add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Give it no more events."""
-        others = self._subscribers.get(subscriber.app, set())
+        name = (subscriber.app, subscriber.room_id)
+        others = self._subscribers.get(name, set())
         others.discard(subscriber)
         if not others:
-            self._subscribers.pop(subscriber.app, None)
+            self._subscribers.pop(name, None)
 
     def close(self) -> None:
         """End all streams."""

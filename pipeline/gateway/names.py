@@ -8,6 +8,8 @@ from typing import Final
 
 from pipeline.view import RoomsView, StaleViewError
 
+RETRY_SECONDS: Final = 0.2
+"""Seconds between two looks at a view that is stale."""
 SLICE: Final = 500
 """Rooms read without yielding to the loop."""
 
@@ -45,6 +47,8 @@ class Names:
     async def follow(self) -> None:
         """Read all rooms, then those that change, until cancelled."""
         changes = self._view.changes()  # before the first reading, which takes a while
+        while self._view.stale:  # its end is noticed elsewhere
+            await asyncio.sleep(RETRY_SECONDS)
         missed: set[str] = set(self._view.room_ids())
         await self._read(missed)
         async for room_ids in changes:

@@ -22,7 +22,7 @@ from pipeline.kafka.signal_producer import SignalProducer
 from pipeline.model.codec import decode_json
 from pipeline.model.signals import AnySignal
 from pipeline.model.times import format_time
-from pipeline.view import REPEATED, Outcome, Outcomes, Place, RoomsView, place_of
+from pipeline.view import REPEATED, Outcome, Outcomes, Place, RoomsView
 
 CHECK_SECONDS: Final = 5.0
 """Longest time before the write: after it, nothing is written any more."""
@@ -80,13 +80,13 @@ class Pending:
 
 
 class Sink(Protocol):
-    """Is told of each outcome once, before it is answered."""
+    """Is told of the outcome of each create once, before it is answered."""
 
     def __call__(self, outcome: Outcome) -> object: ...
 
 
 class Operations:
-    """The operations of this process. `settled` is called with each outcome that the view has caught up to."""
+    """The operations of this process. `settled` is called with the outcome of each create when the view shows it."""
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class Operations:
         self._pending: dict[str, tuple[Pending, asyncio.Task[Found | None]]] = {}
         self._bodies: dict[str, Body] = {}
         """By operation_id, in the order of their times."""
+        self._catching_up: dict[Place, asyncio.Task[None]] = {}
         self._letters: dict[str, Found] = {}
         """Dead letters have no signal_id, so they are kept here."""
 
@@ -114,9 +115,31 @@ class Operations:
         pending, task = found
         if pending.body != asked.body:
             raise _reused(operation)
+        until = time.monotonic() + wait
         await asyncio.shield(pending.written)
-        done, _ = await asyncio.wait({task}, timeout=wait)
-        return task.result() if done else None
+        if not task.done() and wait:
+            await asyncio.wait({task}, timeout=wait)
+        if not task.done() or (outcome := task.result()) is None:
+            return None
+        return outcome if await self._is_shown(outcome, until - time.monotonic()) else None
+
+    async def _is_shown(self, found: Found, wait: float) -> bool:
+        """Return whether the view is past the signal, if it has an effect, within this time."""
+        if found.outcome.kind not in ("events", "no_op"):
+            return True
+        with contextlib.suppress(TimeoutError, Errors.KafkaError, PipelineError, OSError):
+            async with asyncio.timeout(max(0.0, wait)):
+                await self._view.caught_up(found.place)
+                return True
+        if found.place not in self._catching_up:  # for the next request with this key
+            task = self._catching_up[found.place] = asyncio.create_task(self._catch_up(found.place))
+            task.add_done_callback(lambda _: self._catching_up.pop(found.place))
+        return False
+
+    async def _catch_up(self, place: Place) -> None:
+        with contextlib.suppress(TimeoutError, Errors.KafkaError, PipelineError, OSError):
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                await self._view.caught_up(place)
 
     def known(self, operation_id: str, signal_id: str) -> Found | None:
         """Return the outcome of an operation if it is known."""
@@ -136,7 +159,7 @@ class Operations:
 
     async def stop(self) -> None:
         """End all tasks."""
-        tasks = [task for _, task in self._pending.values()]
+        tasks = [*(task for _, task in self._pending.values()), *self._catching_up.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -191,7 +214,8 @@ class Operations:
             async with asyncio.timeout(FOLLOW_SECONDS):
                 if found is None and acknowledged is not None:
                     found = await self._follow(operation, acknowledged)
-                if found is not None and found.outcome.kind in ("events", "no_op"):
+                # Else only who waits for the answer needs the view: asking for the end of a log is expensive.
+                if found is not None and found.outcome.kind == "events" and asked.type == "conference.create":
                     await self._view.caught_up(found.place)
                     self._settled(found.outcome)
                 return found
@@ -218,26 +242,9 @@ class Operations:
         self._metrics.signals.labels(asked.type).inc()
         return written
 
-    async def _follow(self, operation: Operation, acknowledged: asyncio.Future[Any]) -> Found | None:
+    async def _follow(self, operation: Operation, acknowledged: asyncio.Future[Any]) -> Found:
         """Wait for the outcome: by the signal_id, or by the place in the acknowledgement."""
-        first = asyncio.create_task(self._outcomes.first(operation.signal_id))
-        placed = asyncio.create_task(self._by_place(operation, acknowledged))
-        try:
-            await asyncio.wait({first, placed}, return_when=asyncio.FIRST_COMPLETED)
-            if not first.done() and placed.exception() is not None:
-                await asyncio.wait({first}, timeout=FOLLOW_SECONDS)  # not acknowledged: it may have been written
-            if first.done():
-                first.result()
-                return self.known(operation.id, operation.signal_id)
-            return placed.result()
-        finally:
-            for task in (first, placed):
-                task.cancel()
-            await asyncio.gather(first, placed, return_exceptions=True)
-
-    async def _by_place(self, operation: Operation, acknowledged: asyncio.Future[Any]) -> Found:
-        place = place_of(await asyncio.shield(acknowledged))
-        outcome = await self._outcomes.outcome(place)
+        place, outcome = await self._outcomes.first(operation.signal_id, acknowledged)
         if outcome.reason == REPEATED and outcome.kind == "no_op":
             await self._outcomes.read_end(place.partition)
             if (first := self.known(operation.id, operation.signal_id)) is not None:

@@ -107,10 +107,10 @@ class Gateway:
                 Outcomes(self._settings, keep=FOLLOW_SECONDS, back=FOLLOW_SECONDS, notice=log.warning)
             )
             producer = await opened.enter_async_context(
-                SignalProducer(self._settings, keep_order=False, linger_ms=0, written=(topics.API,))
+                SignalProducer(self._settings, keep_order=False, linger_ms=5, written=(topics.API,))
             )
             sessions = await opened.enter_async_context(SessionCheck(self._own.session_check_url))
-            feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics.slow.inc))
+            feed = await opened.enter_async_context(EventFeed(self._settings, log.warning, self._metrics))
             await asyncio.gather(view.loaded(), engines.loaded(), outcomes.loaded())
             await self._serve(stop, Parts(view, engines, outcomes, producer, sessions, feed))
 

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
-from pipeline.gateway.event_feed import EventFeed, Subscriber
-from pipeline.gateway.event_ring import Entry
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from pipeline.gateway.event_feed import EventFeed, Subscriber, part_of
 from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.positions import from_text, to_text
 from pipeline.gateway.problems import Problem, unavailable
@@ -33,10 +35,9 @@ class Streams:
         self._open: Counter[str] = Counter()
         self._readers = asyncio.Semaphore(settings.replay_readers)
 
-    def open(
-        self, app: str, most: int | None, room_id: str | None, kind: str | None, last_id: str | None
-    ) -> AsyncIterator[bytes]:
-        """Return the stream of an app. `most`: its own limit of streams. Raises Problem."""
+    def open(self, subscriber: Subscriber, most: int | None, last_id: str | None) -> AsyncIterator[bytes]:
+        """Return the stream of a subscriber. `most`: the app's own limit of streams. Raises Problem."""
+        app = subscriber.app
         if self._open.total() >= self._settings.max_streams:
             raise unavailable("too_many_streams", "this gateway has no more event streams")
         if self._open[app] >= (self._settings.app_streams if most is None else most):
@@ -48,7 +49,7 @@ class Streams:
                 positions = dict.fromkeys(positions, 0)
             if not self._feed.ring.covers(positions) and self._readers.locked():
                 raise unavailable("too_many_replays", "too many streams read older events: try again")
-        return self._stream(Subscriber(app, room_id, kind), positions)
+        return self._stream(subscriber, positions)
 
     async def _stream(self, subscriber: Subscriber, positions: dict[int, int] | None) -> AsyncIterator[bytes]:
         self._open[subscriber.app] += 1
@@ -70,13 +71,9 @@ class Streams:
 
     async def _live(self, subscriber: Subscriber) -> AsyncIterator[bytes]:
         while not subscriber.closed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(COMMENT_SECONDS):
-                    await subscriber.event.wait()
-            taken = subscriber.take()
-            self._metrics.delivered.inc(len(taken))
+            await subscriber.wait(COMMENT_SECONDS)
             # Without an event for it, the id of the present position is safe: nothing waits.
-            yield b"".join(map(_event, taken)) or _comment(self._feed.id)
+            yield subscriber.take() or _comment(self._feed.id)
 
     async def _resumed(self, subscriber: Subscriber, positions: dict[int, int]) -> AsyncIterator[bytes]:
         """Yield what came between the positions and now. At the end of the last, no event waits."""
@@ -107,7 +104,7 @@ class Streams:
                     if subscriber.wants(entry):
                         wanted.append(entry._replace(id=to_text(self._feed.topic_id, positions)))
             if wanted:
-                yield b"".join(map(_event, wanted))
+                yield b"".join(map(part_of, wanted))
             else:
                 await asyncio.sleep(0)
 
@@ -119,13 +116,44 @@ class Streams:
                 if entries is None:
                     yield GAP
                 elif wanted := [entry for entry in entries if subscriber.wants(entry)]:
-                    yield b"".join(map(_event, wanted))
-
-
-def _event(entry: Entry) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (entry.id.encode(), entry.type.encode(), entry.data)
+                    yield b"".join(map(part_of, wanted))
 
 
 def _comment(position: str) -> bytes:
     """Return a comment with the id of a position: it moves the client's Last-Event-ID, and is no event."""
     return b": alive\nid: %b\n\n" % position.encode()
+
+
+class StreamResponse(Response):
+    """Sends the parts of a stream until it ends or the client has gone."""
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        super().__init__(None, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, "text/event-stream")
+        del self.headers["content-length"]
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        sending = asyncio.create_task(self._send(send))
+        gone = asyncio.create_task(_until_gone(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended = sending.done()
+            sending.cancel()
+            gone.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+        if ended:
+            sending.result()
+
+    async def _send(self, send: Send) -> None:
+        async with contextlib.aclosing(self._parts) as parts:  # type: ignore[type-var]
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -7,7 +7,7 @@ Here, a consumer returns the batches of a fetch as they are stored. What they ho
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, Final
@@ -28,6 +28,8 @@ OnCorrupt = Callable[[TopicPartition, int], None]
 """Called with the first offset of a batch whose checksum is wrong. The batch will be fetched again."""
 OnAnswer = Callable[[TopicPartition], object]
 """Called when a partition's leader has answered a fetch, also with nothing."""
+OnResult = Callable[[], object]
+"""Called when the consumer has something to return: batches, markers only, or an error."""
 
 
 class _Client:
@@ -74,9 +76,11 @@ class _Client:
 class _FetchedBatches(OrderedDict[TopicPartition, Any]):
     """A fetcher's results that the consumer has not returned yet."""
 
-    def __init__(self, fetched: dict[TopicPartition, bytes], on_corrupt: OnCorrupt, strict: bool) -> None:
+    def __init__(
+        self, fetched: dict[TopicPartition, bytes], on_corrupt: OnCorrupt, on_result: OnResult | None, strict: bool
+    ) -> None:
         super().__init__()
-        self._fetched, self._on_corrupt, self._strict = fetched, on_corrupt, strict
+        self._fetched, self._on_corrupt, self._on_result, self._strict = fetched, on_corrupt, on_result, strict
 
     def __setitem__(self, tp: TopicPartition, result: Any) -> None:
         records = getattr(result, "_partition_records", None)  # absent from an error
@@ -86,6 +90,8 @@ class _FetchedBatches(OrderedDict[TopicPartition, Any]):
                 return  # from a request that was sent before `by_batch`: it is sent again
             result._partition_records = _Batches(tp, data, records, self._on_corrupt, self._strict)
         super().__setitem__(tp, result)
+        if self._on_result is not None:
+            self._on_result()
 
 
 class _Batches:
@@ -143,6 +149,7 @@ def by_batch(
     *,
     strict: bool = False,
     on_answer: OnAnswer | None = None,
+    on_result: OnResult | None = None,
 ) -> None:
     """Make a started consumer return each batch as a StoredBatch. Unreturned results are fetched again.
 
@@ -151,12 +158,23 @@ def by_batch(
     fetcher = consumer._fetcher
     if not isinstance(fetcher._records, _FetchedBatches):
         client = fetcher._client = _Client(fetcher._client, fetcher._subscriptions, on_answer)
-        fetcher._records = _FetchedBatches(client.fetched, on_corrupt, strict)
+        fetcher._records = _FetchedBatches(client.fetched, on_corrupt, on_result, strict)
 
 
 def records_of(batches: Iterable[StoredBatch]) -> list[Record]:
     """Return the records of batches. Raises BatchError for one that can't be read."""
     return list(chain.from_iterable(batch.read_all() for batch in batches))
+
+
+def read_up_to(consumer: AIOKafkaConsumer, before: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """Return the position of each of these assigned partitions: behind all that was returned; as before if invalid."""
+    subscription = consumer._fetcher._subscriptions.subscription
+    if subscription is None or subscription.assignment is None:
+        return dict(before)
+    states = ((tp, subscription.assignment.state_value(tp)) for tp in before)
+    return {
+        tp: state.position if state is not None and state.has_valid_position else before[tp] for tp, state in states
+    }
 
 
 def look_rarely(consumer: AIOKafkaConsumer) -> None:

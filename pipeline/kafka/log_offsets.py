@@ -40,10 +40,11 @@ def assign_and_seek(reader: AIOKafkaConsumer, offsets: Mapping[TopicPartition, i
         reader.seek(tp, offset)
 
 
-def batch_consumer(settings: Settings, isolation: str, reset: str = "earliest") -> AIOKafkaConsumer:
+def batch_consumer(settings: Settings, isolation: str, reset: str = "earliest", wait_ms: int = 50) -> AIOKafkaConsumer:
     """Return a consumer without a group, for `start_batch_consumer`. Raises ConfigError.
 
-    `reset`: where to go on when an offset is out of range; "none" raises OffsetOutOfRangeError.
+    `reset`: where to go on when an offset is out of range; "none" raises OffsetOutOfRangeError. `wait_ms`: milliseconds
+    after which a broker answers a fetch that finds nothing; the consumer's other requests wait behind it.
     """
     return AIOKafkaConsumer(
         **client_options(settings),
@@ -51,8 +52,7 @@ def batch_consumer(settings: Settings, isolation: str, reset: str = "earliest") 
         auto_offset_reset=reset,
         enable_auto_commit=False,
         max_partition_fetch_bytes=4 << 20,
-        # A request waits behind a fetch that finds nothing, as it does before an open transaction.
-        fetch_max_wait_ms=50,
+        fetch_max_wait_ms=wait_ms,
     )
 
 
@@ -134,10 +134,6 @@ class LogOffsets:
         """Return the ends of logs, open transactions included."""
         with cancelled_requests():
             return await self.uncommitted.end_offsets(list(partitions))  # type: ignore[no-any-return]
-
-    async def end(self, partition: TopicPartition) -> int:
-        """Return the end of one log, open transactions included."""
-        return (await self.ends([partition]))[partition]
 
     async def stable(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the last stable offsets: where the first open transaction begins, or the end of the log."""

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
-from pipeline.kafka.batch_reader import check_tasks
+from pipeline.kafka.batch_reader import check_tasks, read_up_to
 from pipeline.kafka.cancelled import cancelled_requests
+from pipeline.kafka.fetch_pacing import pace, pause_after
 from pipeline.kafka.log_offsets import assign_and_seek, batch_consumer, start_batch_consumer
 from pipeline.kafka.schema_registry import Registry, RegistryDownError
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model.decoders import Decoders
 from pipeline.settings import Settings
 
-IDLE_MS: Final = 250
-"""Milliseconds to wait for records while nobody waits for a position."""
-AWAITED_MS: Final = 10
-"""The same while somebody does: markers and aborted records move a position without a record."""
+IDLE_SECONDS: Final = 0.25
+"""Longest time to wait for records in a turn."""
+FETCH_WAIT_MS: Final = 500
+"""Milliseconds after which a broker answers a fetch that finds nothing."""
 RECORDS_PER_TURN: Final = 250
 """Records applied without yielding to the loop."""
 REGISTRY_SECONDS: Final = 1.0
@@ -33,7 +34,7 @@ STALE_SECONDS: Final = 5.0
 GAP_SECONDS: Final = 5.0
 """Seconds without progress, while leaders answer, after which only a compaction gap is left before the end."""
 RETRY_SECONDS: Final = 0.2
-"""Seconds before a request is sent again that may succeed later."""
+"""Seconds before reading goes on after an error that may pass."""
 Apply = Callable[[TopicPartition, list[Record]], Awaitable[None]]
 """Applies records of a partition, in their order."""
 OnBadBatch = Callable[[TopicPartition, StoredBatch, str], object]
@@ -57,12 +58,20 @@ class Follower:
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._failure: BaseException | None = None
         self._interruption: Exception | None = None
+        self._arrived = asyncio.Event()
+        """Set while the consumer has something to return."""
         self.consumer: AIOKafkaConsumer = None
 
     async def start(self) -> None:
         """Connect. Raises ConfigError, KafkaError."""
-        self.consumer = batch_consumer(self._settings, "read_committed", "none")
-        await start_batch_consumer(self.consumer, on_corrupt=self._corrupt, on_answer=self.answered)
+        self.consumer = batch_consumer(self._settings, "read_committed", "none", FETCH_WAIT_MS)
+        await start_batch_consumer(
+            self.consumer,
+            on_corrupt=self._corrupt,
+            on_answer=self.answered,
+            on_result=self._arrived.set,
+        )
+        self._pace = pace(self.consumer)
 
     def _corrupt(self, tp: TopicPartition, offset: int) -> None:
         self._notice(f"{tp.topic}/{tp.partition}/{offset}: wrong checksum of a batch: fetching it again")
@@ -101,17 +110,23 @@ class Follower:
         if (interruption := self._interruption) is not None:
             self._interruption = None
             raise interruption
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._arrived.wait()
+        self._arrived.clear()
         with cancelled_requests():
-            fetched = await self.consumer.getmany(timeout_ms=AWAITED_MS if self._waiting else IDLE_MS)
+            fetched = await self.consumer.getmany(timeout_ms=0)
+        count = 0
         for tp, batches in fetched.items():
             for batch in batches:
-                await self._read(tp, batch)
+                count += await self._read(tp, batch)
         if not fetched:
             check_tasks(self.consumer)
+        # A broker answers as soon as it has one record: after a pause it has those of several transactions.
+        self._pace.pause_next(pause_after(count))
         before = self._positions
         # Only after the records are applied: the consumer's position is behind all that it has returned.
-        with cancelled_requests():
-            self._positions = {tp: await self.consumer.position(tp) for tp in before}
+        self._positions = read_up_to(self.consumer, before)
         self.wake()
         return self._positions != before
 
@@ -128,15 +143,17 @@ class Follower:
             elif time.monotonic() - moved > GAP_SECONDS and self.silent < STALE_SECONDS:
                 return
 
-    async def _read(self, tp: TopicPartition, batch: StoredBatch) -> None:
+    async def _read(self, tp: TopicPartition, batch: StoredBatch) -> int:
+        """Apply a batch and return the number of its records."""
         try:
             records = batch.read_all()
         except Exception as error:  # BatchError; whatever else a codec raises on foreign bytes
             self._on_bad_batch(tp, batch, str(error))
-            return
+            return 0
         for begin in range(0, len(records), RECORDS_PER_TURN):
             await self._apply(tp, records[begin : begin + RECORDS_PER_TURN])
             await asyncio.sleep(0)
+        return len(records)
 
     async def until(self, check: Callable[[], bool]) -> None:
         """Wait until `check` returns true; it is called after each turn. Raises the error that ended the reading."""
@@ -180,46 +197,3 @@ async def learn_schemas(registry: Registry, decoders: Decoders, records: Iterabl
                 notice(f"waiting for the registry: {error}")
                 await asyncio.sleep(REGISTRY_SECONDS)
         decoders.learn(schema_id, text)
-
-
-class LogEnds:
-    """Asks for the ends of logs, again while a leader is away. Calls for a partition that come while a request is under
-    way share the next one."""
-
-    def __init__(self, ask: Callable[[TopicPartition], Awaitable[int]]) -> None:
-        self._ask = ask
-        self._running: dict[TopicPartition, asyncio.Task[int]] = {}
-        self._next: dict[TopicPartition, asyncio.Task[int]] = {}
-
-    async def after_now(self, tp: TopicPartition) -> int:
-        """Return the end of a log, asked for after this call. Raises KafkaError."""
-        task = self._next.get(tp)
-        if task is None:
-            task = self._next[tp] = asyncio.create_task(self._request(tp, self._running.get(tp)))
-        return await asyncio.shield(task)
-
-    async def _request(self, tp: TopicPartition, before: asyncio.Task[int] | None) -> int:
-        if before is not None:
-            await asyncio.wait([before])
-        task = self._running[tp] = self._next.pop(tp)
-        try:
-            return await self._answer(tp)
-        finally:
-            if self._running.get(tp) is task:
-                del self._running[tp]
-
-    async def _answer(self, tp: TopicPartition) -> int:
-        while True:
-            try:
-                return await self._ask(tp)
-            except Errors.KafkaError as error:
-                if not error.retriable:
-                    raise
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def stop(self) -> None:
-        """End all requests."""
-        tasks = [*self._running.values(), *self._next.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

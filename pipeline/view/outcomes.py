@@ -21,7 +21,8 @@ from pipeline.kafka.log_offsets import LogOffsets
 from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.settings import Settings
-from pipeline.view.follower import RETRY_SECONDS, Follower, LogEnds, Notice, learn_schemas
+from pipeline.view.follower import RETRY_SECONDS, Follower, Notice, learn_schemas
+from pipeline.view.log_ends import LogEnds
 from pipeline.view.tables.outcomes_table import KEEP_SECONDS, REPEATED, Outcome, OutcomesTable, Place
 
 Offsets = dict[TopicPartition, int]
@@ -63,7 +64,7 @@ class Outcomes:
         self._named: dict[str, set[asyncio.Future[Outcome]]] = {}
         """The same by signal_id."""
         self._offsets = LogOffsets(settings)
-        self._log_ends = LogEnds(self._offsets.end)
+        self._log_ends = LogEnds(self._offsets.ends)
         self._failure: BaseException | None = None
         self._open = contextlib.AsyncExitStack()
 
@@ -200,17 +201,40 @@ class Outcomes:
             raise self._failure
         return await _resolved(self._waiting, place)
 
-    async def first(self, signal_id: str) -> Outcome:
-        """Wait for the outcome of a signal by its signal_id: of several the one that is no `repeated`.
+    async def first(self, signal_id: str, acknowledged: asyncio.Future[Any]) -> tuple[Place, Outcome]:
+        """Wait for the outcome of a signal by its signal_id, or by the place in its acknowledgement; return both.
 
-        It does not need the acknowledgement. Dead letters have no signal_id. Raises like `outcome`.
+        Of several signals with one signal_id it is the one that is no `repeated`, if it is known. An acknowledgement
+        that is an error is not waited for: the signal may have been written. Raises like `outcome`.
         """
-        known = self._table.find(signal_id)
-        if known is not None and known.reason != REPEATED:
-            return known
+        known, place = self._table.find(signal_id), self._table.place(signal_id)
+        if known is not None and place is not None and known.reason != REPEATED:
+            return place, known
         if self._failure is not None:
             raise self._failure
-        return await _resolved(self._named, signal_id)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        written: list[Place] = []
+
+        def wait_for_place(done: asyncio.Future[Any]) -> None:
+            if not done.cancelled() and done.exception() is None and not future.done():
+                written.append(place_of(done.result()))
+                if (outcome := self._table.get(written[0])) is not None:
+                    future.set_result(outcome)
+                else:
+                    self._waiting.setdefault(written[0], set()).add(future)
+
+        self._named.setdefault(signal_id, set()).add(future)
+        acknowledged.add_done_callback(wait_for_place)
+        try:
+            outcome = await future
+        finally:
+            acknowledged.remove_done_callback(wait_for_place)
+            _forget(self._named, signal_id, future)
+            for one in written:
+                _forget(self._waiting, one, future)
+        if written and self._table.get(written[0]) is outcome:
+            return written[0], outcome
+        return self._table.place(signal_id) or written[0], outcome
 
     async def read_end(self, partition: int | None = None) -> None:
         """Wait until a partition number (None: all) was read to the ends that its topics have after this call.
@@ -245,8 +269,13 @@ async def _resolved(waiting: dict[Any, set[asyncio.Future[Outcome]]], name: Any)
     try:
         return await future
     finally:
-        waiting[name].discard(future)
-        if not waiting[name]:
+        _forget(waiting, name, future)
+
+
+def _forget(waiting: dict[Any, set[asyncio.Future[Outcome]]], name: Any, future: asyncio.Future[Outcome]) -> None:
+    if (others := waiting.get(name)) is not None:
+        others.discard(future)
+        if not others:
             del waiting[name]
 
 

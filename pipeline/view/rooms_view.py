@@ -20,7 +20,8 @@ from pipeline.kafka.schema_registry import Registry
 from pipeline.kafka.stored_batch import StoredBatch
 from pipeline.model.records import Member, Position, Room
 from pipeline.settings import Settings
-from pipeline.view.follower import RETRY_SECONDS, STALE_SECONDS, Follower, LogEnds, Notice, learn_schemas
+from pipeline.view.follower import RETRY_SECONDS, STALE_SECONDS, Follower, Notice, learn_schemas
+from pipeline.view.log_ends import LogEnds
 from pipeline.view.tables.outcomes_table import Place
 from pipeline.view.tables.rooms_table import Counts, RoomsTable
 
@@ -66,7 +67,7 @@ class RoomsView:
         self._topic = topics.ROOMS.full_name(settings.topic_prefix)
         self._offsets = LogOffsets(settings)
         self._follower = Follower(settings, self._apply, self._bad_batch, notice)
-        self._ends = LogEnds(self._end)
+        self._ends = LogEnds(self._log_ends)
         self._table = RoomsTable(sessions=sessions)
         self._confirmed: dict[int, Position] = {}
         """The last position of each partition that the view is caught up to."""
@@ -164,11 +165,12 @@ class RoomsView:
                 if found and self._is_loaded and found != self._topic_id:
                     self._follower.interrupt(_ReadAgainError())
 
-    async def _end(self, tp: TopicPartition) -> int:
-        """Return the end of a partition, open transactions included. Raises KafkaError."""
-        end = await self._offsets.end(tp)
-        self._follower.answered(tp)
-        return end
+    async def _log_ends(self, tps: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the ends of partitions, open transactions included. Raises KafkaError."""
+        ends = await self._offsets.ends(tps)
+        for tp in tps:
+            self._follower.answered(tp)
+        return ends
 
     # --- is it current? --------------------------------------------------------------------------------------
 

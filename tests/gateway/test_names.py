@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from pipeline.gateway.names import Names
 from pipeline.model.records import Room
+from pipeline.view import StaleViewError
 
 
 class RenamedWhileRead:
@@ -16,6 +19,7 @@ class RenamedWhileRead:
     def __init__(self) -> None:
         self._room = Room("r", app_id="app", name="old")
         self._changed: asyncio.Queue[frozenset[str]] | None = None
+        self.stale = False
 
     def changes(self) -> AsyncIterator[frozenset[str]]:
         self._changed = changed = asyncio.Queue[frozenset[str]]()
@@ -27,6 +31,8 @@ class RenamedWhileRead:
         return found()
 
     def room_ids(self) -> list[str]:
+        if self.stale:
+            raise StaleViewError("a leader has not answered")
         return ["r"]
 
     def room(self, _: str) -> Room:
@@ -34,6 +40,21 @@ class RenamedWhileRead:
         if read.name == "old" and self._changed is not None:
             self._changed.put_nowait(frozenset({"r"}))
         return read
+
+
+async def test_a_view_that_is_stale_at_first_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.gateway.names.RETRY_SECONDS", 0.0)
+    view: Any = RenamedWhileRead()
+    view.stale = True
+    names = Names(view)
+    following = asyncio.create_task(names.follow())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    view.stale = False
+    async with asyncio.timeout(10):
+        while names.find("app", "new") != ["r"]:
+            await asyncio.sleep(0.001)
+    following.cancel()
 
 
 async def test_a_change_during_the_first_reading_is_not_missed() -> None:

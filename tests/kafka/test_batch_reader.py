@@ -41,7 +41,7 @@ def fetched(data: bytes, start: int, aborted: list[tuple[int, int]]) -> Partitio
 
 def by_batch(data: bytes, start: int, aborted: list[tuple[int, int]], on_corrupt: Any = _raise) -> Any:
     """Return what a consumer holds of this response after a call of `by_batch`."""
-    held = _FetchedBatches({TP: data}, on_corrupt, True)
+    held = _FetchedBatches({TP: data}, on_corrupt, None, True)
     records = fetched(data, start, aborted)
     held[TP] = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
     return held[TP]._partition_records
@@ -138,13 +138,13 @@ def test_an_old_message_format_cannot_be_read() -> None:
 
 
 def test_error_in_place_of_records_is_kept() -> None:
-    held, error = _FetchedBatches({}, _raise, True), object()
+    held, error = _FetchedBatches({}, _raise, None, True), object()
     held[TP] = error
     assert held[TP] is error
 
 
 def test_a_result_of_an_earlier_request_is_dropped() -> None:
     """Its bytes were not kept. Its partition is fetched again."""
-    held = _FetchedBatches({}, _raise, True)
+    held = _FetchedBatches({}, _raise, None, True)
     held[TP] = FetchResult(TP, assignment=None, partition_records=fetched(*fetch(0)), backoff=0)
     assert TP not in held

@@ -15,7 +15,7 @@ from pipeline.model.row_keys import encode_key
 from pipeline.model.wire import ENCODERS, SCHEMAS
 from pipeline.settings import Settings
 from pipeline.view import follower
-from pipeline.view.follower import Follower, LogEnds, learn_schemas
+from pipeline.view.follower import Follower, learn_schemas
 from pipeline.view.tables.rooms_table import RoomsTable
 from tests.support.worker import FakeRegistry
 
@@ -25,43 +25,6 @@ TP = TopicPartition("t", 0)
 async def turns(number: int = 3) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
-
-
-async def test_calls_during_a_request_share_the_next() -> None:
-    """An end is always that of a request that was sent after the call."""
-    answers: list[asyncio.Future[int]] = []
-
-    async def ask(tp: TopicPartition) -> int:
-        answers.append(asyncio.get_running_loop().create_future())
-        return await answers[-1]
-
-    ends = LogEnds(ask)
-    first = asyncio.create_task(ends.after_now(TP))
-    await turns()
-    others = [asyncio.create_task(ends.after_now(TP)) for _ in range(5)]
-    await turns()
-    assert len(answers) == 1
-    answers[0].set_result(7)
-    assert await first == 7
-    await turns()
-    assert len(answers) == 2
-    assert not any(other.done() for other in others)
-    answers[1].set_result(9)
-    assert await asyncio.gather(*others) == [9] * 5
-    last = asyncio.create_task(ends.after_now(TP))
-    await turns()
-    last.cancel()  # the request goes on, for others that may share it
-    again = asyncio.create_task(ends.after_now(TP))
-    await turns()
-    answers[2].set_exception(ValueError("no"))
-    await turns(5)
-    answers[3].set_result(11)
-    assert await again == 11
-    waiting = asyncio.create_task(ends.after_now(TP))
-    await turns()
-    await ends.stop()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
 
 
 async def test_schemas_are_asked_for_until_the_registry_answers(monkeypatch: pytest.MonkeyPatch) -> None:
