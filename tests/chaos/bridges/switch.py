@@ -131,11 +131,6 @@ class Switch(FakeFreeSwitch):
         super().restart()
         self._played.clear()
 
-    def drop_commands(self) -> None:
-        """End the connections that receive no events."""
-        for writer in self._writers - self._listeners:
-            writer.transport.abort()
-
     def shut_down(self) -> None:
         """Say good-bye, then start again."""
         text = b"Content-Type: text/disconnect-notice\nContent-Length: 0\n\n"
