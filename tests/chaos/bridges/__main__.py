@@ -97,19 +97,19 @@ def _say(text: str) -> None:
 def _bite(given: argparse.Namespace) -> int:
     missed = 0
     for bug in BUGS:
-        found = ""
+        found, runs = "", 0
         for attempt in range(1, ATTEMPTS + 1):
             seed = random.SystemRandom().randrange(10**6)
             plan = SHOWN_BY[bug].split(",") * (3 * given.nodes)
             if violations := _one(given, seed, plan, bug)["violations"]:
-                found = f"in run {attempt}: {violations[0]}"
+                found, runs = violations[0][:300], attempt
                 break
         missed += not found
-        CONSOLE.print(f"{bug}: {found[:300] or 'NOT found'}", markup=False, style="" if found else "bold red")
+        CONSOLE.print(f"{bug}, run {runs}: {found or 'NOT found'}", markup=False, style="" if found else "bold red")
         if given.append:
             with given.append.open("a") as file:
                 what = (BUGS[bug].__doc__ or "").strip()
-                file.write(json.dumps({"bug": bug, "what": what, "found": found[:300]}) + "\n")
+                file.write(json.dumps({"bug": bug, "what": what, "found": found, "runs": runs}) + "\n")
     return missed
 
 

@@ -149,7 +149,8 @@ class Bed:
         for worker in self.workers:
             worker.process.kill()
         for forks in self._forks:
-            forks.stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # on a busy machine it ends later
+                forks.stop()
         self.table.close()
         self.stack.down()
 

@@ -41,7 +41,7 @@ def kill_at_command(node: Node) -> None:
         done.set()
 
     node.switch.on_command = hook
-    if not done.wait(20):
+    if not done.wait(8):
         node.switch.on_command = None
         node.kill(slot)
 

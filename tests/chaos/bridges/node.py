@@ -25,7 +25,7 @@ NAMES: Final = ("{node}-room-1", "{node}-room-2", "{node}-room-3", "lobby")
 SITE: Final = "https://cdn.example.com/"
 READY_SECONDS: Final = 90.0
 """Seconds within which a bridge must work when the faults are over."""
-STEP_SECONDS: Final = 0.15
+STEP_SECONDS: Final = 0.2
 """Mean seconds between two things that happen at a node."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,9 +74,8 @@ def _round(bed: Bed, plan: list[str], rng: random.Random) -> Counter[str]:
         node.busy.set()
     if not all(node.ready(READY_SECONDS) for node in bed.nodes):
         bed.faults.append("a bridge did not become ready: " + _states(bed))
-    of_nodes = [name for name in plan if name in OF_NODE]
-    shares = [of_nodes[number :: len(bed.nodes)] for number in range(len(bed.nodes))]
-    jobs = [threading.Thread(target=_at_node, args=(*pair,)) for pair in zip(bed.nodes, shares, strict=True)]
+    of_nodes = deque(name for name in plan if name in OF_NODE)
+    jobs = [threading.Thread(target=_at_node, args=(node, of_nodes)) for node in bed.nodes]
     servers = threading.Thread(target=_at_servers, args=(bed, [one for one in plan if one in OF_SERVERS], rng.random()))
     for job in (*jobs, servers):
         job.start()
@@ -84,12 +84,15 @@ def _round(bed: Bed, plan: list[str], rng: random.Random) -> Counter[str]:
     return Counter(plan)
 
 
-def _at_node(node: Node, names: list[str]) -> None:
-    for name in names:
-        time.sleep(node.rng.uniform(0, 2.5))
-        if node.rng.random() < 0.5:
-            node.ready(15)
-        OF_NODE[name](node)
+def _at_node(node: Node, names: deque[str]) -> None:
+    """Inject one fault after the other, most of them before the bridge has recovered from the one before."""
+    while names:
+        with contextlib.suppress(IndexError):
+            name = names.popleft()
+            time.sleep(node.rng.uniform(0, 1.5))
+            if node.rng.random() < 0.4:
+                node.ready(12)
+            OF_NODE[name](node)
 
 
 def _at_servers(bed: Bed, names: list[str], seed: float) -> None:
