@@ -20,7 +20,9 @@ LATE_US: Final = 6_500_000
 """Microseconds after its event within which a play must come: 5 s, and the way on a busy machine."""
 PLAY: Final = re.compile(r"conference (\S+) play \{operation_id=([^},]*)[^}]*\}(.+)")
 TRANSFER: Final = re.compile(r"uuid_transfer (\S+) conference:(\S+)@default inline")
-IN_ROOM: Final = re.compile(r"conference (\S+) (pause_play|stop all|file-vol|hup all|mute|unmute|kick)(?: uuid=(.+)| (.+))?")
+IN_ROOM: Final = re.compile(
+    r"conference (\S+) (pause_play|stop all|file-vol|hup all|mute|unmute|kick)(?: uuid=(.+)| (.+))?"
+)
 OF_EVENT: Final = {
     "conference.play.paused": "pause_play",
     "conference.play.resumed": "pause_play",

@@ -114,17 +114,16 @@ def _quiet(bed: Bed, say: Say) -> list[str]:
         before = node.audits()
         if not until(lambda node=node, before=before: node.audits() >= before + 2, READY_SECONDS):  # type: ignore[misc]
             found.append(f"no audits of {node.name} within {READY_SECONDS} s: {_states(bed)}")
-    for node in bed.nodes:
-        if not until(lambda node=node: _equal(bed, node), EQUAL_SECONDS):  # type: ignore[misc]
-            found.append(check.differences(node, bed.table))
+    until(lambda: _equal(bed), EQUAL_SECONDS)
+    found += [check.differences(node, bed.table) for node in bed.nodes]
     say(f"compared: {sum(len(node.switch.calls) for node in bed.nodes)} members, "
         f"{sum(len(node.switch.playing()) for node in bed.nodes)} playbacks")  # fmt: skip
     return [text for text in found if text]
 
 
-def _equal(bed: Bed, node: Node) -> bool:
+def _equal(bed: Bed) -> bool:
     bed.table.read()
-    return not check.differences(node, bed.table)
+    return not any(check.differences(node, bed.table) for node in bed.nodes)
 
 
 def _last(bed: Bed) -> list[str]:
@@ -169,4 +168,3 @@ def _checked(bed: Bed, violations: list[str]) -> dict[str, Any]:
         "verify": verified,
         "violations": violations,
     }
-
