@@ -30,15 +30,19 @@ def term(node: Node) -> None:
 
 
 def kill_at_command(node: Node) -> None:
-    """Kill the bridge when the engine gets its next command, before or after the engine has done it."""
+    """Kill the bridge when the engine gets its next command, or play, before or shortly after it has answered."""
     done, slot, late = threading.Event(), node.slot, node.rng.random() < 0.5
+    wanted = node.rng.choice(("", " play {"))
 
-    def hook(_: str) -> None:
+    def hook(line: str) -> bool:
+        if wanted not in line:
+            return False
         if late:
             threading.Timer(0.002, node.kill, (slot,)).start()
         else:
             node.kill(slot)
         done.set()
+        return True
 
     node.switch.on_command = hook
     if not done.wait(8):

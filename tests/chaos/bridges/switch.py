@@ -98,8 +98,8 @@ class Switch(FakeFreeSwitch):
         self.files = set(FILES)
         self.commands: list[Command] = []
         self.halted = False
-        self.on_command: Callable[[str], None] | None = None
-        """Called once, with the next command, before it is performed."""
+        self.on_command: Callable[[str], bool] | None = None
+        """Called with each command before it is performed, until it returns True."""
         self.wires: tuple[Wire, ...] = ()
         self._played: dict[str, float] = {}
         self._source = 0
@@ -111,9 +111,8 @@ class Switch(FakeFreeSwitch):
     def _api(self, line: str) -> str:
         if line.startswith(QUERIES) or line.endswith("play_status"):
             return super()._api(line)
-        if (hook := self.on_command) is not None:
+        if (hook := self.on_command) is not None and hook(line):
             self.on_command = None
-            hook(line)
         now, playing = time.time_ns() // 1000, self.playing()
         reply = super()._api(line)
         number = next(number for number, wire in enumerate(self.wires) if self._source in wire.ports)
