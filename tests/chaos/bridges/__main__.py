@@ -97,19 +97,19 @@ def _say(text: str) -> None:
 def _bite(given: argparse.Namespace) -> int:
     missed = 0
     for bug in [given.bug] if given.bug else BUGS:
+        faults, sign = SHOWN_BY[bug]
         found, runs = "", 0
-        for attempt in range(1, ATTEMPTS + 1):
+        while not found and runs < ATTEMPTS:
+            runs += 1
             seed = random.SystemRandom().randrange(10**6)
-            plan = SHOWN_BY[bug].split(",") * (2 * given.nodes)
-            if violations := _one(given, seed, plan, bug)["violations"]:
-                found, runs = violations[0][:300], attempt
-                break
+            violations = _one(given, seed, faults.split(",") * (2 * given.nodes), bug)["violations"]
+            found = next((text for text in violations if sign in text), "")[:300]
         missed += not found
         CONSOLE.print(f"{bug}, run {runs}: {found or 'NOT found'}", markup=False, style="" if found else "bold red")
         if given.append:
+            what = (BUGS[bug].__doc__ or "").strip()
             with given.append.open("a") as file:
-                what = (BUGS[bug].__doc__ or "").strip()
-                file.write(json.dumps({"bug": bug, "what": what, "found": found, "runs": runs}) + "\n")
+                file.write(json.dumps({"bug": bug, "what": what, "found": found, "runs": runs * bool(found)}) + "\n")
     return missed
 
 

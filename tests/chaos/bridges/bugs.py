@@ -8,6 +8,7 @@ from typing import Any, Final
 from pipeline.engines import auditor, decisions, performer
 from pipeline.engines.claim_holder import ClaimHolder
 from pipeline.engines.decisions import Decisions
+from pipeline.engines.freeswitch.socket import EventSocket
 from pipeline.engines.performer import Performer
 from pipeline.engines.rules import commands
 from pipeline.engines.rules.audit import Difference
@@ -76,30 +77,24 @@ def hasty_audits() -> None:
     put(Performer, "touched", lambda self, room_id, since: False)
 
 
-def failures_without_id() -> None:
-    """A play that failed is reported without its operation_id and files."""
-    real = performer.PlayFailed
-
-    def failed(signal_id: str, room_id: str, at: Any, operation_id: str, urls: Any) -> Any:
-        return real(signal_id, room_id, at, None, ("nothing",))
-
-    performer.PlayFailed = failed  # type: ignore[misc, assignment]
+def lost_commands() -> None:
+    """The end of the connection for commands is not noticed."""
+    put(EventSocket, "closed", property(lambda self: False))
 
 
 BUGS: Final[dict[str, Callable[[], None]]] = {
-    one.__name__: one
-    for one in (no_journal, no_claim, echoes, leftovers, late_plays, hasty_audits, failures_without_id)
+    one.__name__: one for one in (no_journal, no_claim, echoes, leftovers, late_plays, hasty_audits, lost_commands)
 }
 SHOWN_BY: Final = {
-    "no_journal": "bridge_kill_at_command",
-    "no_claim": "second_bridge,frozen_takeover",
-    "echoes": "link_reset",
-    "leftovers": "engine_loses,bridge_kill",
-    "late_plays": "bridge_freeze_long,broker_freeze",
-    "hasty_audits": "engine_loses,link_reset",
-    "failures_without_id": "bridge_kill_at_command,engine_restart",
+    "no_journal": ("bridge_kill_at_command", "a second time"),
+    "no_claim": ("second_bridge,frozen_takeover", "two bridges"),
+    "echoes": ("link_reset", "nothing decided it"),
+    "leftovers": ("engine_loses,bridge_kill", "the view"),
+    "late_plays": ("bridge_freeze_long,broker_freeze", "after its event"),
+    "hasty_audits": ("engine_loses,link_reset", "follows a later event"),
+    "lost_commands": ("link_reset_commands", "no audits"),
 }
-"""Bug → the faults that reveal it."""
+"""Bug → the faults that reveal it, and a part of the violation."""
 
 
 def patch(name: str) -> str:
