@@ -42,7 +42,7 @@ def test_what_was_decided_may_be_performed() -> None:
     )
 
 
-def test_a_play_is_sent_once_in_time_and_only_if_decided() -> None:
+def test_a_play_is_sent_once_in_time_if_decided() -> None:
     assert "a second time" in found([STARTED], command(1.1, PLAY), command(1.2, PLAY))[0]
     assert "no play decided it" in found([], command(1.1, PLAY))[0]
     assert "no play decided it" in found([STARTED], command(0.5, PLAY))[0]
