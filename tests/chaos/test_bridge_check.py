@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 from testkit.chaos.logs import MEDIA, Event, PartitionLog, Signal
+from testkit.pipe import ROOT
 from tests.chaos.bridges import check
+from tests.chaos.bridges.bugs import BUGS, SHOWN_BY, patch
+from tests.chaos.bridges.faults import OF_NODE, OF_SERVERS
 from tests.chaos.bridges.switch import Command
 
 ROOM, SECOND = "n1-room-1", 1_000_000
@@ -90,3 +95,16 @@ def test_an_audit_reports_no_member_after_a_later_event() -> None:
 
     assert audited(("core/1", "01"), ("audit/core/2/left/n1-u", "02")) == 0
     assert audited(("core/1", "03"), ("audit/core/2/left/n1-u", "02")) == 1
+
+
+def test_the_errors_fit_the_bridge() -> None:
+    """What a patch replaces must exist. Another process: patches stay."""
+    functions = [patch(name).partition(":")[2] for name in ("", *BUGS)]
+    code = f"from tests.chaos.bridges import bugs\nfor name in {functions}: getattr(bugs, name)()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_error_has_faults_that_show_it() -> None:
+    assert SHOWN_BY.keys() == BUGS.keys()
+    assert {fault for faults, _ in SHOWN_BY.values() for fault in faults.split(",")} <= {*OF_NODE, *OF_SERVERS}

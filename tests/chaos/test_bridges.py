@@ -1,16 +1,12 @@
-"""One injection of every fault of bridges and engines, checked (`make test-chaos`), and the checks themselves."""
+"""One injection of every fault of bridges and engines, checked (`make test-chaos`)."""
 
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 
 import pytest
 
-from testkit.pipe import ROOT
-from tests.chaos.bridges.bugs import BUGS, SHOWN_BY, patch
-from tests.chaos.bridges.faults import OF_NODE, OF_SERVERS
+from tests.chaos.bridges.faults import OF_NODE
 from tests.chaos.bridges.run import run
 
 
@@ -26,17 +22,3 @@ def test_faults_of_bridges_cause_no_violation() -> None:
     assert result["signals"] > 300
     assert result["playbacks"] > 20
     assert result["commands"] > 50
-
-
-@pytest.mark.parametrize("name", ["", *BUGS])
-def test_the_errors_fit_the_bridge(name: str) -> None:
-    """What a patch replaces must exist."""
-    module, _, function = patch(name).partition(":")
-    code = f"import {module} as bugs; getattr(bugs, {function!r})()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_each_error_has_faults_that_show_it() -> None:
-    assert SHOWN_BY.keys() == BUGS.keys()
-    assert {fault for faults, _ in SHOWN_BY.values() for fault in faults.split(",")} <= {*OF_NODE, *OF_SERVERS}
