@@ -132,15 +132,15 @@ def commands(node: Node, decided: Decided) -> Iterator[str]:
 
 
 def acting(node: Node) -> Iterator[str]:
-    """Check that a bridge gives no command once a later one has given its first."""
+    """Check that a bridge gives no command once the one that outlived it has given its first."""
     for life in node.lives:
-        later = [other.began for other in node.lives if other.slot != life.slot and other.began > life.began]
-        if not later:
-            continue
-        other = [one.time for one in node.switch.commands if one.wire != life.slot and one.time > later[0]]
-        for one in node.switch.commands:
-            if one.wire == life.slot and other and other[0] < one.time < life.ended and one.time > life.began:
-                yield f"{node.name}: {one}: after a later bridge's first command at {other[0]}"
+        for other in node.lives:
+            if other.slot == life.slot or other.ended <= life.ended or other.began >= life.ended:
+                continue
+            first = [one.time for one in node.switch.commands if one.wire == other.slot and one.time > other.began]
+            for one in node.switch.commands:
+                if one.wire == life.slot and first and max(first[0], life.began) < one.time < life.ended:
+                    yield f"{node.name}: {one}: after the first command of its successor at {first[0]}"
 
 
 def ends(logs: list[PartitionLog], decided: Decided) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import signal
 import threading
 import time
@@ -137,8 +138,8 @@ class Node:
     def _note(self, life: Life) -> None:
         life.code, life.ended = life.process.wait(), time.time_ns() // 1000
         last = life.process.log[-1]["msg"] if life.process.log else " ".join(life.process.lines[-3:])
-        later = any(other.began > life.began and other.slot != life.slot for other in self.lives)
-        allowed = {1} | ({0, -signal.SIGTERM} if life.terminated else set()) | ({3} if later else set())
+        other = any(one.ended > life.began and one.slot != life.slot for one in self.lives)
+        allowed = {1} | ({0, -signal.SIGTERM} if life.terminated else set()) | ({3} if other else set())
         if life.killed:
             allowed.add(-signal.SIGKILL)
         if life.code not in allowed or "Traceback" in last:
@@ -174,10 +175,26 @@ class Node:
         """Wait until the bridge works; False after `seconds`."""
         return until(lambda: (life := self.slot.life) is not None and life.process.ready, seconds)
 
-    def audits(self) -> float:
-        """Return the audits that the bridge has completed."""
+    def audits(self) -> float | None:
+        """Return the audits that the bridge has completed; None if it does not answer."""
         life = self.slot.life
-        return -1.0 if life is None or not life.process.log else life.process.metric("bridge_audits_total")
+        if life is None or not life.process.log:
+            return None
+        found = re.search(r"^bridge_audits_total (\S+)$", life.process.get("/metrics")[1], re.MULTILINE)
+        return float(found[1]) if found else None
+
+    def audited(self, seconds: float) -> bool:
+        """Wait until one process of the bridge has completed two more audits; False after `seconds`.
+
+        The first of them may have begun before this call.
+        """
+        seen: dict[int, float] = {}
+
+        def check() -> bool:
+            life, number = self.slot.life, self.audits()
+            return number is not None and number >= seen.setdefault(id(life), number) + 2
+
+        return until(check, seconds)
 
     # --- load ------------------------------------------------------------------------------------------------
 
@@ -246,15 +263,24 @@ class Node:
         self._producer.produce(self._pipe.topic("api.signals"), json.dumps(made).encode(), room_id.encode())
 
     def quiet(self) -> None:
-        """End the load; when the bridge works, the long file is to play in most conferences."""
+        """End the load. Once the bridge has caught up, the long file is to play for someone in most conferences."""
         self.busy.clear()
         self.ready(READY_SECONDS)
+        self.audited(READY_SECONDS)
+        self.host.do(self._enter)
         time.sleep(2 * STEP_SECONDS)
         for name in list(self.host.do(lambda: list(self.switch.rooms))):
             if self._chance.random() < 0.7:
                 self._request("stop", name, {})
                 self._request("play", name, {"urls": [f"{SITE}{LONG}.wav"]})
+                if self._chance.random() < 0.3:
+                    self._request("pause", name, {})
         self._producer.flush(60)
+
+    def _enter(self) -> None:
+        for number in range(CALLS):
+            if f"u-{number}" not in self.switch.calls and self._chance.random() < 0.5:
+                self.switch.join(self._room(), f"u-{number}", muted=self._chance.random() < 0.2)
 
     def finish_all(self) -> None:
         """Let all files end."""

@@ -47,6 +47,7 @@ def run(
     faults = list(plan)
     with Bed(seed, nodes, workers, patch(bug)) as bed:
         injected: Counter[str] = Counter()
+        compared: Counter[str] = Counter()
         violations: list[str] = []
         rounds = 0
         while faults and not violations:
@@ -54,11 +55,12 @@ def run(
             now, faults = faults[: size * nodes], faults[size * nodes :]
             say(f"{time.monotonic() - began:.0f} s, round {rounds}: {', '.join(now)}")
             injected += _round(bed, now, rng)
-            violations += _quiet(bed, say)
+            violations += _quiet(bed, compared)
+            say(f"compared: {dict(compared)}")
         violations += _last(bed)
         bed.end()
         violations += bed.faults + [text for node in bed.nodes for text in node.faults]
-        found = _checked(bed, violations)
+        found = {**_checked(bed, violations), "compared": dict(compared)}
         if violations and report is not None:
             report.write_text("\n".join([*violations, *(text for _, text in bed.lines())]))
         return {
@@ -102,22 +104,24 @@ def _at_servers(bed: Bed, names: list[str], seed: float) -> None:
         OF_SERVERS[name](bed)
 
 
-def _quiet(bed: Bed, say: Say) -> list[str]:
+def _quiet(bed: Bed, compared: Counter[str]) -> list[str]:
     """End the load, wait for an audit, and compare."""
-    for node in bed.nodes:
-        node.quiet()
+    jobs = [threading.Thread(target=node.quiet) for node in bed.nodes]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
     found = []
     for node in bed.nodes:
         if not node.ready(READY_SECONDS):
             found.append(f"the bridge of {node.name} does not become ready: {_states(bed)}")
             continue
-        before = node.audits()
-        if not until(lambda node=node, before=before: node.audits() >= before + 2, READY_SECONDS):  # type: ignore[misc]
+        if not node.audited(READY_SECONDS):
             found.append(f"no audits of {node.name} within {READY_SECONDS} s: {_states(bed)}")
     until(lambda: _equal(bed), EQUAL_SECONDS)
     found += [check.differences(node, bed.table) for node in bed.nodes]
-    say(f"compared: {sum(len(node.switch.calls) for node in bed.nodes)} members, "
-        f"{sum(len(node.switch.playing()) for node in bed.nodes)} playbacks")  # fmt: skip
+    compared["members"] += sum(len(node.switch.calls) for node in bed.nodes)
+    compared["playbacks"] += sum(len(node.switch.playing()) for node in bed.nodes)
     return [text for text in found if text]
 
 
