@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from testkit.chaos.logs import API, MEDIA, Event, PartitionLog
 from testkit.chaos.scan import scan
+from testkit.model import micros, rfc3339
 from tests.chaos.bridges.bed import Table
 from tests.chaos.bridges.node import SITE, Node
 from tests.chaos.bridges.switch import Command
@@ -167,7 +168,15 @@ def audits(log: PartitionLog) -> Iterator[str]:
             yield f"{one.at} {one.value}: it follows a later event, {last[key]}"
 
 
-def _micros(text: str) -> int:
-    from testkit.model import micros
+def story(nodes: Iterable[Node], logs: Iterable[PartitionLog]) -> list[tuple[str, str]]:
+    """Return all commands, and all records about rooms, with their times, for a report."""
+    rows = [(one.time, f"{node.name} command: {one}") for node in nodes for one in node.switch.commands]
+    for log in logs:
+        rows += [(one.time, f"event: {one.cause} {one.json}") for one in log.events]
+        rows += [(one.time, f"signal: {one.at} {one.value}") for found in log.signals.values() for one in found]
+        rows += [(0, f"no-op: {place} {row}") for place, row in log.noops]
+    return [(rfc3339(at), text) for at, text in rows]
 
+
+def _micros(text: str) -> int:
     return micros(text)

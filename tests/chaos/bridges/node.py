@@ -35,13 +35,13 @@ class BridgeProcess(WorkerProcess):
 
     @property
     def port(self) -> int:
-        """The HTTP port."""
-        return int(self.until_log("started")["port"])
+        """The HTTP port; 0 while it does not listen."""
+        return next((int(line["http_port"]) for line in self.log if line["msg"] == "started"), 0)
 
     @property
     def ready(self) -> bool:
         """Whether it holds the claim and reaches its engine and Kafka."""
-        return self.returncode is None and bool(self.log) and self.get("/readyz")[0] == 200
+        return self.returncode is None and bool(self.port) and self.get("/readyz")[0] == 200
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Node:
     def audits(self) -> float | None:
         """Return the audits that the bridge has completed; None if it does not answer."""
         life = self.slot.life
-        if life is None or not life.process.log:
+        if life is None or not life.process.port:
             return None
         found = re.search(r"^bridge_audits_total (\S+)$", life.process.get("/metrics")[1], re.MULTILINE)
         return float(found[1]) if found else None
@@ -233,6 +233,8 @@ class Node:
         kinds = ("create", "destroy", "play", "pause", "stop", "volume", "join", "leave", "mute", "unmute")
         kind = chance.choices(kinds, (8, 1, 30, 12, 8, 5, 8, 6, 11, 11))[0]
         match kind:
+            case "join":  # not into the short name: it could make `n1-room-lobby` beside `lobby`, one room_id for both
+                return kind, chance.choice(NAMES[:-1]).format(node=self.name), session
             case "create":
                 return kind, room, {"app_id": "app", "name": room}
             case "play":
@@ -265,6 +267,8 @@ class Node:
     def quiet(self) -> None:
         """End the load. Once the bridge has caught up, the long file is to play for someone in most conferences."""
         self.busy.clear()
+        time.sleep(2 * STEP_SECONDS)
+        self._producer.flush(60)
         self.ready(READY_SECONDS)
         self.audited(READY_SECONDS)
         self.host.do(self._enter)

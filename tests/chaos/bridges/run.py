@@ -62,7 +62,8 @@ def run(
         violations += bed.faults + [text for node in bed.nodes for text in node.faults]
         found = {**_checked(bed, violations), "compared": dict(compared)}
         if violations and report is not None:
-            report.write_text("\n".join([*violations, *(text for _, text in bed.lines())]))
+            report.write_text("\n".join([*violations, *(text for _, text in sorted(bed.lines() + found.pop("story")))]))
+        found.pop("story", None)
         return {
             "at": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(), "seed": seed, "nodes": nodes,
             "workers": workers, "rounds": rounds, "injections": dict(sorted(injected.items())), **found,
@@ -171,4 +172,5 @@ def _checked(bed: Bed, violations: list[str]) -> dict[str, Any]:
         "exits": dict(Counter(str(life.code) for life in lives)),
         "verify": verified,
         "violations": violations,
+        "story": check.story(bed.nodes, logs),
     }
