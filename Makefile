@@ -23,7 +23,7 @@ demo: $(RUN_STAMP) ## play a recorded conference through Kafka and a worker
 	@$(BIN)/conference-pipeline demo
 
 # What needs more than Python, or minutes of its own, has a target of its own.
-ALL_TESTS := -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py \
+ALL_TESTS := -n auto --dist loadfile --no-loadscope-reorder --ignore tests/chaos/test_chaos.py --ignore tests/chaos/test_bridges.py \
 	--ignore tests/clients/test_examples.py --ignore tests/clients/test_asyncapi_parser.py \
 	--ignore tests/engines/real_janus --ignore tests/browser
 
@@ -34,8 +34,8 @@ test: $(DEV_STAMP) ## run all tests that need only Python; starts Kafka and a re
 coverage: $(DEV_STAMP) ## the same, and measure the coverage, which takes a third longer
 	@$(BIN)/python -m pytest $(ALL_TESTS) --cov --cov-report=term --cov-fail-under=$(COVERAGE)
 
-test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for four minutes
-	@$(BIN)/python -m pytest tests/chaos/test_chaos.py
+test-chaos: $(DEV_STAMP) ## inject one fault of each class, on one broker, for five minutes
+	@$(BIN)/python -m pytest tests/chaos/test_chaos.py tests/chaos/test_bridges.py
 
 .PHONY: test-engines
 test-engines: $(DEV_STAMP) ## run the bridges against real media engines (needs Debian's packages janus and opus-tools)
@@ -127,12 +127,14 @@ chaos: $(DEV_STAMP) ## inject faults of every class, on one and on three brokers
 	$(BIN)/python -m tests.chaos --faults network --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults cluster,kill,freeze_long --nodes 3 --count 1 $(CHAOS)
 	$(BIN)/python -m tests.chaos --faults late_end,late_add,lost_answer --nodes 3 --count 3 $(CHAOS)
+	$(BIN)/python -m tests.chaos.bridges --count 1 $(CHAOS)
 
 soak: $(DEV_STAMP) ## inject random faults for MINUTES=60; appends to docs/results/chaos.jsonl
 	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
 
 bite: $(DEV_STAMP) ## check that the checker catches each seeded bug (30 min); writes docs/results/bugs.jsonl
 	$(BIN)/python -m tests.chaos.bite --file docs/results/bugs.jsonl
+	$(BIN)/python -m tests.chaos.bridges --bite --nodes 3 --append docs/results/bridge_bugs.jsonl
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	scripts/lock.sh --upgrade

@@ -1,7 +1,7 @@
 """A fake of FreeSWITCH's event socket: a model of conferences and files, with the replies and events of the recordings.
 
 It misbehaves on request: frames split at any byte (`splits`), lost events (`loses`), silence (`silent`), the end of all
-connections (`drop`), another process (`restart`).
+connections (`drop`, `drop_commands`), another process (`restart`).
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class FakeFreeSwitch:
             writer.transport.abort()
         self._writers.clear()
         self._listeners.clear()
+
+    def drop_commands(self) -> None:
+        """End the connections that receive no events."""
+        for writer in self._writers - self._listeners:
+            writer.transport.abort()
 
     def restart(self) -> None:
         """Another process: all is gone."""

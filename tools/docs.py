@@ -274,6 +274,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "faults": lambda: table(*results.faults()),
     "fault-sums": lambda: table(*results.sums()),
     "bugs": lambda: table(*results.bugs()),
+    "bridge-faults": lambda: table(*results.bridges()),
+    "bridge-bugs": lambda: table(*results.bridge_bugs()),
     **{name: lambda make=make: table(*make()) for name, make in {**capacity.TABLES, **peers.TABLES}.items()},
     **capacity.TEXTS,
     **peers.TEXTS,

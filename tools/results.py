@@ -90,3 +90,29 @@ def _spread(values: list[float]) -> str:
 
 def _pair(middle: list[float], most: list[float]) -> str:
     return f"{statistics.median(middle):.2f}, {max(most):.2f}" if middle else "–"
+
+
+def bridges() -> list[tuple[str, ...]]:
+    """Return a row per fault of bridges and engines, and the totals of all runs."""
+    runs = lines("bridges.jsonl")
+    injections: Counter[str] = Counter()
+    for run in runs:
+        injections.update(run["injections"])
+    sums = {name: sum(run[name] for run in runs) for name in ("signals", "events", "commands", "playbacks", "rounds")}
+    return [
+        ("", "total"),
+        *((f"`{fault}`", str(number)) for fault, number in sorted(injections.items())),
+        ("injections in all", str(injections.total())),
+        ("comparisons of all engines with the view", str(sums.pop("rounds"))),
+        *((f"{name} checked", f"{number:,}") for name, number in sums.items()),
+        ("violations", str(sum(run["violations"] for run in runs))),
+    ]
+
+
+def bridge_bugs() -> list[tuple[str, ...]]:
+    """Return a row per error that was built into the bridge, and what the checks found."""
+    latest = {found["bug"]: found for found in lines("bridge_bugs.jsonl")}
+    return [
+        ("error", "effect", "found in run"),
+        *((f"`{one['bug']}`", one["what"], str(one["runs"] or "**not found**")) for one in latest.values()),
+    ]

@@ -93,11 +93,13 @@ class Performer:
         if begun is not None and begun.event_id == decision.cause:
             await self._find_again(play, decision.cause)
             return
-        if self._claim.broker_time() - decision.time > MAX_AGE or self._engine.away_since is not None:
+        if not self._late(decision):
+            await self._decisions.commit(tp, offset, encode(Begun(offset, decision.cause)))
+            await self._allowed()  # the commit may have taken long: this process, or the broker, was stopped
+        if self._late(decision):
             self._count(play, "late")
             await self._fail_if_live(play, decision.cause, "late")
             return
-        await self._decisions.commit(tp, offset, encode(Begun(offset, decision.cause)))
         try:
             refused = await self._engine.perform(play)
         except EngineAwayError as error:
@@ -105,6 +107,9 @@ class Performer:
         self._done(play, refused)
         if refused is not None and not refused.reported:
             self._fail(play, decision.cause, "refused")
+
+    def _late(self, decision: Decision) -> bool:
+        return self._claim.broker_time() - decision.time > MAX_AGE or self._engine.away_since is not None
 
     async def _find_again(self, play: Play, cause: str) -> None:
         """A play was begun before the start: never send it twice."""

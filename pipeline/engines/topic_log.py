@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
@@ -78,11 +79,18 @@ class TopicLog:
             raise
 
     async def read_end(self, *partitions: TopicPartition) -> None:
-        """Wait until these partitions are read to the ends that they have after this call."""
-        ends = await asyncio.gather(*map(self._ends.after_now, partitions))
+        """Wait until these partitions are read to the ends that they have after this call, while Kafka is away, too."""
+        ends = await asyncio.gather(*map(self._end_after_now, partitions))
         await self.follower.until(
             lambda: all(self.follower.positions.get(tp, -1) >= end for tp, end in zip(partitions, ends, strict=True))
         )
+
+    async def _end_after_now(self, tp: TopicPartition) -> int:
+        while True:
+            try:
+                return await self._ends.after_now(tp)
+            except KafkaTimeoutError as error:  # an outage must not end a bridge, which holds unsent signals
+                self._notice(f"{tp.topic}/{tp.partition}: {error}; asking again")
 
     async def _apply(self, tp: TopicPartition, records: list[Record]) -> None:
         own = [one for one in records if self._wanted(one)]

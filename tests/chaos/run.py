@@ -202,7 +202,7 @@ def _result(
         verdict.violations.append(fault)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "seed": config.seed,
         "nodes": config.nodes,
         "workers": config.workers,
@@ -232,7 +232,7 @@ def _result(
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )

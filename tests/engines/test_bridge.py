@@ -129,6 +129,24 @@ async def test_a_refused_play_fails_once(pipe: Pipe) -> None:
     assert [(one["event"], one.get("operation_id")) for one in found][2] == ("conference.play.failed", "op")
 
 
+async def test_a_play_whose_record_takes_too_long_is_not_sent(pipe: Pipe) -> None:
+    engine = ModelEngine()
+    with pipe.worker(PIPELINE_WATCHDOG_SECONDS="600"):
+        async with bridged(pipe, engine) as bridge:
+            commit = bridge._decisions.commit
+
+            async def slow(tp: object, offset: int, metadata: str = "") -> None:
+                await commit(tp, offset, metadata)  # type: ignore[arg-type]
+                if metadata:
+                    await asyncio.sleep(5.5)
+
+            bridge._decisions.commit = slow  # type: ignore[method-assign]
+            await pipe.send(api(s.ConferenceCreate, 1, "app", "name"), api(s.ConferencePlay, 2, ("http://a/b",), "op"))
+            found = await pipe.until_events(3, SECONDS)
+    assert [(one["event"], one.get("operation_id")) for one in found][2] == ("conference.play.failed", "op")
+    assert not any(isinstance(one, Play) for one in engine.done)
+
+
 async def test_everyone_leaves_an_engine_that_stays_away(pipe: Pipe) -> None:
     engine = ModelEngine()
     with pipe.worker():

@@ -116,7 +116,7 @@ class FreeSwitch:
             sink.doubt("connected to FreeSWITCH")
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._advance(sink))
+                    group.create_task(self._advance(sink, commands))
                     group.create_task(self._read(events, sink))
             except* EngineAwayError as errors:
                 raise _first(errors) from None
@@ -142,9 +142,11 @@ class FreeSwitch:
             return
         self._put(output, sink)
 
-    async def _advance(self, sink: Sink) -> None:
+    async def _advance(self, sink: Sink, commands: EventSocket) -> None:
         while True:
             await asyncio.sleep(ADVANCE_SECONDS)
+            if commands.closed:  # nobody reads it between two commands
+                raise EngineAwayError("FreeSWITCH: the connection for commands ended")
             if self._adapter.waits:
                 self._put(self._adapter.advance(_now()), sink)
 

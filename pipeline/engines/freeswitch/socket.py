@@ -66,6 +66,11 @@ class EventSocket:
         """Close the connection."""
         self._writer.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, by either side."""
+        return self._writer.is_closing() or self._reader.at_eof() or self._reader.exception() is not None
+
     async def frame(self, seconds: float) -> Frame:
         """Return the next frame; nothing may come for so many seconds."""
         while not self._ready:

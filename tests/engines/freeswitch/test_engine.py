@@ -72,6 +72,16 @@ async def test_what_happens_is_reported_however_frames_are_split() -> None:
         assert engine.version.startswith("FreeSWITCH Version 1.11.3")
 
 
+async def test_a_lost_connection_of_the_commands_is_made_again() -> None:
+    async with FakeFreeSwitch() as fake, connected(fake, silent_seconds=600.0) as (engine, sink):
+        fake.join(ROOM, "u-1")
+        fake.drop_commands()
+        await until(lambda: engine.away_since is not None)
+        await until(lambda: engine.away_since is None)
+        assert await engine.perform(c.Mute(ROOM, "n1-u-1")) is None
+        assert sink.doubts[-1] == "connected to FreeSWITCH"
+
+
 async def test_every_command_obeys_the_table() -> None:
     async with FakeFreeSwitch() as fake, connected(fake) as (engine, sink):
         fake.join(ROOM, "u-1")
