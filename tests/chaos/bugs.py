@@ -16,7 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.core import lazy_rooms
 from pipeline.core import partition as partitions
@@ -49,7 +49,8 @@ def offsets_before_records() -> None:
     async def commit(self: Any, unit: Any) -> None:
         producer = self.producer
         producer.will_write({*unit.outputs, *unit.also_end})
-        await producer.send_offsets_to_transaction(unit.offsets, self._settings.group_id)
+        offsets = {tp: OffsetAndMetadata(offset, "") for tp, offset in unit.offsets.items()}
+        await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
         for batches in in_rounds(unit.outputs):
             for written in (await producer.write(batches)).values():
                 self.clock.observe(written.time)
