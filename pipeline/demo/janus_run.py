@@ -1,4 +1,4 @@
-"""The demo with a real Janus: a room, a member by plain RTP, and a file that she hears, through bridge and worker.
+"""The demo with a real Janus: a room, a member by plain RTP, and a file that the member hears.
 
 chime.opus has four notes in 3 s, made for this demo with opusenc.
 """

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 from fastapi import Query, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from pipeline.gateway import bodies
 from pipeline.gateway.answers import (
@@ -20,13 +20,12 @@ from pipeline.gateway.answers import (
     read_operation,
     wait_seconds,
 )
-from pipeline.gateway.event_feed import Subscriber
 from pipeline.gateway.identity import Operation, is_owner, signal_id
 from pipeline.gateway.operations import CHECK_SECONDS, Asked, Operations
 from pipeline.gateway.problems import Problem, unavailable
 from pipeline.gateway.rooms import Rooms
 from pipeline.gateway.settings import GatewaySettings
-from pipeline.gateway.streams import EVENT_TYPES, StreamResponse, Streams
+from pipeline.gateway.streams import EVENT_TYPES, Streams
 from pipeline.view import Outcomes
 
 JSON = "application/json"
@@ -189,8 +188,11 @@ class Api:
         last = request.headers.getlist("last-event-id")
         if len(last) > 1:
             raise Problem(400, "invalid_request", "the header Last-Event-ID occurs more than once")
-        subscriber = Subscriber(request.state.app, room_id, type)
-        return StreamResponse(self._streams.open(subscriber, request.state.limits.streams, last[0] if last else None))
+        most = request.state.limits.streams
+        stream = self._streams.open(request.state.app, most, room_id, type, last[0] if last else None)
+        return StreamingResponse(
+            stream, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, "text/event-stream"
+        )
 
 
 def _path_id(raw: str) -> str:

@@ -9,9 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
 from pipeline.gateway.event_feed import EventFeed, Subscriber, part_of
 from pipeline.gateway.metrics import GatewayMetrics
 from pipeline.gateway.positions import from_text, to_text
@@ -35,9 +32,10 @@ class Streams:
         self._open: Counter[str] = Counter()
         self._readers = asyncio.Semaphore(settings.replay_readers)
 
-    def open(self, subscriber: Subscriber, most: int | None, last_id: str | None) -> AsyncIterator[bytes]:
-        """Return the stream of a subscriber. `most`: the app's own limit of streams. Raises Problem."""
-        app = subscriber.app
+    def open(
+        self, app: str, most: int | None, room_id: str | None, kind: str | None, last_id: str | None
+    ) -> AsyncIterator[bytes]:
+        """Return the stream of an app. `most`: its own limit of streams. Raises Problem."""
         if self._open.total() >= self._settings.max_streams:
             raise unavailable("too_many_streams", "this gateway has no more event streams")
         if self._open[app] >= (self._settings.app_streams if most is None else most):
@@ -49,7 +47,7 @@ class Streams:
                 positions = dict.fromkeys(positions, 0)
             if not self._feed.ring.covers(positions) and self._readers.locked():
                 raise unavailable("too_many_replays", "too many streams read older events: try again")
-        return self._stream(subscriber, positions)
+        return self._stream(Subscriber(app, room_id, kind), positions)
 
     async def _stream(self, subscriber: Subscriber, positions: dict[int, int] | None) -> AsyncIterator[bytes]:
         self._open[subscriber.app] += 1
@@ -122,38 +120,3 @@ class Streams:
 def _comment(position: str) -> bytes:
     """Return a comment with the id of a position: it moves the client's Last-Event-ID, and is no event."""
     return b": alive\nid: %b\n\n" % position.encode()
-
-
-class StreamResponse(Response):
-    """Sends the parts of a stream until it ends or the client has gone."""
-
-    def __init__(self, parts: AsyncIterator[bytes]) -> None:
-        super().__init__(None, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, "text/event-stream")
-        del self.headers["content-length"]
-        self._parts = parts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them."""
-        sending = asyncio.create_task(self._send(send))
-        gone = asyncio.create_task(_until_gone(receive))
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended = sending.done()
-            sending.cancel()
-            gone.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
-        if ended:
-            sending.result()
-
-    async def _send(self, send: Send) -> None:
-        async with contextlib.aclosing(self._parts) as parts:  # type: ignore[type-var]
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async for part in parts:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

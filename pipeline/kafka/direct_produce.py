@@ -14,16 +14,11 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import errors as Errors
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
 from pipeline.kafka.produce_request import JoinedProduce
 from pipeline.kafka.record_batch import Batch, Parts
 
-LEADER_SECONDS: Final = 30.0
-"""How long a partition may be without a leader."""
-RETRY_SECONDS: Final = 0.05
-"""Seconds before a batch is sent again."""
 _ALL: Final = -1
 """Acknowledgements: of all replicas in sync."""
 _NO_TIME: Final = -1
@@ -40,16 +35,22 @@ class Written(NamedTuple):
 
 
 class DirectProduce:
-    """Writes batches for one transactional producer. Each must have its producer id, epoch and sequence number."""
+    """Writes batches for one transactional producer. Each must have its producer id, epoch and sequence number.
 
-    def __init__(self, client: Any, transactional_id: str, timeout_ms: int) -> None:
-        self._client, self._transactional_id, self._timeout_ms = client, transactional_id, timeout_ms
+    Args:
+        timeout_ms: how long the broker may wait for its replicas, and how long a partition may be without a leader.
+        retry_ms: how long after a failure a batch is sent again.
+    """
+
+    def __init__(self, client: Any, transactional_id: str, timeout_ms: int, retry_ms: int) -> None:
+        self._client, self._transactional_id = client, transactional_id
+        self._timeout_ms, self._retry_ms = timeout_ms, retry_ms
 
     async def write(self, batches: Mapping[TopicPartition, Batch]) -> dict[TopicPartition, Written]:
         """Write one batch to each of these partitions, again while the broker may take it later. Raises KafkaError."""
         written: dict[TopicPartition, Written] = {}
         waiting = {tp: batch._build() for tp, batch in batches.items()}
-        limit = time.monotonic() + LEADER_SECONDS
+        limit = time.monotonic() + self._timeout_ms / 1000
         while True:
             nodes, leaderless = await self._by_leader(waiting)
             if leaderless and time.monotonic() > limit:
@@ -60,7 +61,7 @@ class DirectProduce:
             if len(written) == len(batches):
                 return written
             waiting = {tp: data for tp, data in waiting.items() if tp not in written}
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(self._retry_ms / 1000)
             await self._client._maybe_wait_metadata()
 
     async def _by_leader(
@@ -86,9 +87,9 @@ class DirectProduce:
         topics: dict[str, list[tuple[int, Parts]]] = defaultdict(list)
         for tp, data in batches.items():
             topics[tp.topic].append((tp.partition, data))
-        request = ProduceRequest(self._transactional_id, _ALL, self._timeout_ms, list(topics.items()))
+        request = JoinedProduce(self._transactional_id, _ALL, self._timeout_ms, list(topics.items()))
         try:
-            response = await self._client.send(node, JoinedProduce(request))
+            response = await self._client.send(node, request)
         except Errors.KafkaError as error:
             self._note(error, f"node {node}")
             return {}

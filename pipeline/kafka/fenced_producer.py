@@ -168,7 +168,8 @@ class _FencedSender(Sender):
 class FencedProducer(AIOKafkaProducer):
     """A transactional producer whose group offsets are rejected unless its group membership is current.
 
-    Its methods raise KafkaError.
+    Records are written with `write` only: what aiokafka's own `send` and `send_batch` queue is never sent. Methods
+    raise KafkaError.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -182,7 +183,8 @@ class FencedProducer(AIOKafkaProducer):
             retry_backoff_ms=options["retry_backoff_ms"],
             request_timeout_ms=options["request_timeout_ms"],
         )
-        self._direct = DirectProduce(client, options["transactional_id"], options["request_timeout_ms"])
+        names = "transactional_id", "request_timeout_ms", "retry_backoff_ms"
+        self._direct = DirectProduce(client, *(options[name] for name in names))
 
     def join(self, generation: int, member_id: str) -> None:
         """Commit offsets as this member of this generation from now on."""

@@ -15,12 +15,7 @@ from aiokafka.structs import TopicPartition
 
 SESSIONS_FROM: Final = 7
 """The first version of the request that has sessions."""
-LEADER_EPOCH_FROM: Final = 9
-"""The first version that carries the leader's epoch of each partition."""
-RACK_FROM: Final = 11
-"""The first version that carries the client's rack."""
 _LAST_EPOCH: Final = 2**31 - 1
-_UNKNOWN: Final = -1
 Place = tuple[int, int]
 """The offset from which a partition is fetched, and the most bytes to return of it."""
 Send = Callable[[FetchRequest], Awaitable[Any]]
@@ -31,22 +26,17 @@ class _SessionFetch(FetchRequest):
 
     def __init__(self, whole: FetchRequest, session: tuple[int, int], changed: Any, forgotten: Any) -> None:
         super().__init__(
-            whole._max_wait_ms, whole._min_bytes, whole._max_bytes, whole._isolation_level, whole.topics, whole._rack_id
+            whole._max_wait_ms, whole._min_bytes, whole._max_bytes, whole._isolation_level, changed, whole._rack_id
         )
-        self._session, self._changed, self._forgotten = session, changed, forgotten
+        self._whole, self._session, self._forgotten = whole, session, forgotten
 
     def build(self, request_struct_class: Any) -> Any:
-        version = request_struct_class.API_VERSION
-        if version < SESSIONS_FROM:
-            return super().build(request_struct_class)
-        epoch = (_UNKNOWN,) if version >= LEADER_EPOCH_FROM else ()
-        topics = [
-            (topic, [(number, *epoch, offset, _UNKNOWN, most) for number, offset, most in partitions])
-            for topic, partitions in self._changed
-        ]
-        limits = _UNKNOWN, self._max_wait_ms, self._min_bytes, self._max_bytes, self._isolation_level
-        rack = (self._rack_id,) if version >= RACK_FROM else ()
-        return request_struct_class(*limits, *self._session, topics, self._forgotten, *rack)
+        if request_struct_class.API_VERSION < SESSIONS_FROM:
+            return self._whole.build(request_struct_class)
+        made: Any = super().build(request_struct_class)
+        made.session_id, made.session_epoch = self._session
+        made.forgotten_topics_data = self._forgotten
+        return made
 
 
 class FetchSession:

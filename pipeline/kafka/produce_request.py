@@ -14,9 +14,6 @@ _text = String("utf-8").encode
 class JoinedProduce(ProduceRequest):
     """aiokafka's Produce request with records as `Parts`: copied once, instead of at eight levels of the encoding."""
 
-    def __init__(self, request: ProduceRequest) -> None:
-        super().__init__(request._transactional_id, request._required_acks, request._timeout, request._topics)
-
     def build(self, request_struct_class: Any) -> Any:
         return super().build(_joined(request_struct_class))
 

@@ -21,7 +21,6 @@ from aiokafka.structs import TopicPartition
 from pipeline.kafka.fenced_producer import FencedProducer
 from pipeline.kafka.log_offsets import OpenTransactions
 from pipeline.kafka.oauth import client_options
-from pipeline.kafka.record_batch import MAX_BATCH
 from pipeline.settings import Settings
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -54,8 +53,6 @@ async def acquire(
         **client_options(settings),
         transactional_id=transactional_id,
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        max_batch_size=MAX_BATCH,
-        max_request_size=64 << 20,
         request_timeout_ms=30_000,
         retry_backoff_ms=50,
     )

@@ -9,7 +9,6 @@ import pytest
 from aiokafka import errors as Errors
 from aiokafka.structs import TopicPartition
 
-from pipeline.kafka import direct_produce
 from pipeline.kafka.direct_produce import DirectProduce, Written
 from pipeline.kafka.record_batch import batches
 
@@ -53,14 +52,9 @@ class Brokers:
         return SimpleNamespace(topics=topics)
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_produce, "RETRY_SECONDS", 0)
-
-
-async def written(brokers: Brokers) -> dict[TopicPartition, Written]:
+async def written(brokers: Brokers, timeout_ms: int = 30_000) -> dict[TopicPartition, Written]:
     made = {tp: batches([b"record"])[0] for tp in brokers.answers}
-    return await DirectProduce(brokers, "worker-1", 30_000).write(made)
+    return await DirectProduce(brokers, "worker-1", timeout_ms, retry_ms=0).write(made)
 
 
 async def test_each_leader_gets_one_request() -> None:
@@ -95,12 +89,11 @@ async def test_other_errors_end_the_unit(answer: Any, error: type[Exception]) ->
         await written(Brokers({EVENTS: [OK], ROOMS: [answer]}, {}))
 
 
-async def test_a_partition_without_a_leader_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_partition_without_a_leader_is_waited_for() -> None:
     brokers = Brokers({EVENTS: [OK], ROOMS: [OK]}, {ROOMS: [-1, 2]})
     assert set(await written(brokers)) == {EVENTS, ROOMS}
     brokers = Brokers({ROOMS: [OK]}, {ROOMS: [None, 1]})
     await written(brokers)
     assert brokers.asked == ["rooms"]
-    monkeypatch.setattr(direct_produce, "LEADER_SECONDS", -1)
     with pytest.raises(Errors.LeaderNotAvailableError, match="rooms/0 has no leader"):
-        await written(Brokers({ROOMS: [OK]}, {ROOMS: [-1]}))
+        await written(Brokers({ROOMS: [OK]}, {ROOMS: [-1]}), timeout_ms=-1000)

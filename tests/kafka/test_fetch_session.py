@@ -156,7 +156,7 @@ async def test_a_real_broker_returns_everything_in_one_session(pipe: Pipe) -> No
         await consumer.stop()
     count = len(partitions)
     assert found == {tp.partition: [b"%d" % n for n in range(tp.partition, 40, count)] for tp in partitions}
-    named = [sum(len(numbers) for _, numbers in request._changed) for request in asked]
+    named = [sum(len(numbers) for _, numbers in request.topics) for request in asked]
     assert named[0] == count
     assert sum(named[1:]) <= 2 * len(named), "a fetch names what moved since the one before"
 

@@ -26,7 +26,7 @@ IN_PARTS = [
 @pytest.mark.parametrize("transactional_id", ["worker-1", "Ü", None])
 def test_request_has_the_bytes_of_aiokafka(version: int, transactional_id: str | None) -> None:
     theirs = ProduceRequest(transactional_id, -1, 30_000, TOPICS)
-    ours = JoinedProduce(ProduceRequest(transactional_id, -1, 30_000, IN_PARTS))  # type: ignore[arg-type]
+    ours = JoinedProduce(transactional_id, -1, 30_000, IN_PARTS)  # type: ignore[arg-type]
     expected, found = (one.prepare({0: (0, version)}) for one in (theirs, ours))
     assert found.API_VERSION == expected.API_VERSION == version
     # As aiokafka's connection joins them.
@@ -41,7 +41,7 @@ def test_request_has_the_bytes_of_aiokafka(version: int, transactional_id: str |
 
 def test_broker_without_transactions_raises() -> None:
     with pytest.raises(IncompatibleBrokerVersion):
-        JoinedProduce(ProduceRequest("worker-1", -1, 30_000, TOPICS)).prepare({0: (0, 2)})
+        JoinedProduce("worker-1", -1, 30_000, TOPICS).prepare({0: (0, 2)})
 
 
 def test_first_batches_of_all_partitions_are_sent_before_second_ones() -> None:

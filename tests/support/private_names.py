@@ -152,7 +152,6 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.producer.transaction_manager:TransactionManager": "producer_epoch producer_id transactional_id",
     "aiokafka.protocol.api:Request": "API_KEY _CLASSES",
     "aiokafka.protocol.fetch:FetchRequest": "_isolation_level _max_bytes _max_wait_ms _min_bytes _rack_id topics",
-    "aiokafka.protocol.produce:ProduceRequest": "_required_acks _timeout _topics _transactional_id",
     "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
     "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",
 }
