@@ -17,7 +17,6 @@ FOREIGN = {
     "result._partition_records",
     "kafka/connection.py": "conn.AIOKafkaConnection",
     "kafka/fenced_producer.py": "response.errors",
-    "kafka/fetch_session.py": "response.topics",
     "kafka/fetch_pacing.py": "fetcher._proc_fetch_request",
     "kafka/oauth.py": "conn.OAuthAuthenticator",
     "logs.py": "root.handlers",

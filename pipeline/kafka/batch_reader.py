@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import chain
 from typing import Any, Final
 
@@ -19,7 +18,6 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.core.merge import Record
 from pipeline.errors import FatalError
-from pipeline.kafka.fetch_session import FetchSession
 from pipeline.kafka.stored_batch import BASE_END, LENGTH_END, UNCOUNTED, BatchHead, StoredBatch, head_of
 
 LOOK_SECONDS: Final = 1.0
@@ -33,44 +31,28 @@ OnResult = Callable[[], object]
 
 
 class _Client:
-    """A client that fetches in sessions, and keeps the bytes of each partition until `_FetchedBatches` takes them.
+    """A client that keeps the bytes of each fetched partition until `_FetchedBatches` takes them.
 
     aiokafka's own container of them does not give them away.
     """
 
-    def __init__(self, client: Any, subscriptions: Any, on_answer: OnAnswer | None) -> None:
-        self._client, self._subscriptions, self._on_answer = client, subscriptions, on_answer
-        self._sessions: dict[int, FetchSession] = {}
+    def __init__(self, client: Any, on_answer: OnAnswer | None) -> None:
+        self._client, self._on_answer = client, on_answer
         self.fetched: dict[TopicPartition, bytes] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any, **options: Any) -> Any:
-        if not isinstance(request, FetchRequest):
-            return await self._client.send(node_id, request, **options)
-        session = self._sessions.setdefault(node_id, FetchSession())
-        response = await session.fetch(partial(self._client.send, node_id, **options), request, self._unknown)
-        failed = set()
-        for topic, partitions in response.topics:
-            for number, error, *_, records in partitions:
-                tp = TopicPartition(topic, number)
-                self.fetched[tp] = records
-                if error:
-                    failed.add(tp)
-        if self._on_answer is not None and not getattr(response, "error_code", 0):
-            for topic, asked in request.topics:
-                for number, *_ in asked:
-                    if (tp := TopicPartition(topic, number)) not in failed:
+        response = await self._client.send(node_id, request, **options)
+        if isinstance(request, FetchRequest):
+            for topic, partitions in response.topics:
+                for number, error, *_, records in partitions:
+                    tp = TopicPartition(topic, number)
+                    self.fetched[tp] = records
+                    if self._on_answer is not None and not error:
                         self._on_answer(tp)
         return response
-
-    def _unknown(self, tp: TopicPartition) -> bool:
-        """Return whether the fetcher does not know where the log of a partition ends."""
-        subscription = self._subscriptions.subscription
-        assignment = None if subscription is None else subscription.assignment
-        state = None if assignment is None else assignment.state_value(tp)
-        return state is not None and state.lso is None
 
 
 class _FetchedBatches(OrderedDict[TopicPartition, Any]):
@@ -157,7 +139,7 @@ def by_batch(
     """
     fetcher = consumer._fetcher
     if not isinstance(fetcher._records, _FetchedBatches):
-        client = fetcher._client = _Client(fetcher._client, fetcher._subscriptions, on_answer)
+        client = fetcher._client = _Client(fetcher._client, on_answer)
         fetcher._records = _FetchedBatches(client.fetched, on_corrupt, on_result, strict)
 
 

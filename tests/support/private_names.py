@@ -151,7 +151,6 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.producer.sender:TxnOffsetCommitHandler": "_group_id _offsets _sender",
     "aiokafka.producer.transaction_manager:TransactionManager": "producer_epoch producer_id transactional_id",
     "aiokafka.protocol.api:Request": "API_KEY _CLASSES",
-    "aiokafka.protocol.fetch:FetchRequest": "_isolation_level _max_bytes _max_wait_ms _min_bytes _rack_id topics",
     "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
     "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",
 }
