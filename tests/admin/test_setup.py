@@ -295,6 +295,7 @@ async def test_concurrent_runs_create_each_topic_once(site: Site) -> None:
     settings = site.pipe.settings
     new = await setup._missing_topics(site.admin, settings, False)
     created = await asyncio.gather(*(setup._create_topics(site.admin, new, settings) for _ in range(2)))
+    await setup._wait_for_topics(site.admin, [topic.name for topic in new])
     assert await setup.check_topics(site.admin, settings) == []
     assert sorted([*created[0], *created[1]]) == sorted(f"{site.prefix}.{name}" for name in CONTRACT)
 

@@ -98,6 +98,10 @@ def topic(servers: Servers) -> Iterator[str]:
     admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
     topic = NewTopic(name, 2, config={"message.timestamp.type": "LogAppendTime"})
     admin.create_topics([topic])[name].result()
+    reader = RawReader(servers.bootstrap_servers)
+    for partition in range(2):  # without a leader yet, the first of several batches would be sent again, after others
+        assert reader.batches(name, partition) == []
+    reader.close()
     yield name
     admin.delete_topics([name])[name].result()
 
