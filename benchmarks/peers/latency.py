@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import Consumer, IsolationLevel
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, TopicPartition
 
 from benchmarks.peers.contestants import Contestant, Running, cpu
 from benchmarks.peers.events import messages
@@ -124,7 +124,9 @@ class EventConsumer:
                 "log_level": 3,
             }
         )
-        self._consumer.assign(workspace.partitions())
+        # Not from committed offsets: a broker that has just started has no coordinator for them yet.
+        places = [TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in workspace.partitions()]
+        self._consumer.assign(places)
 
     def until(self, enough: Callable[[], bool], seconds: float) -> bool:
         """Consume until `enough()` or, returning False, for `seconds`. Raises RuntimeError if a process fails."""
