@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from testkit.chaos.logs import Key, PartitionLog
 
 LAGGING_US: Final = 300_000
 """Microseconds from a signal's append to its event's, above which the partition counts as lagging."""
+SILENT_US: Final = 500_000
+"""Microseconds between two signals of a topic-partition above which it may have had no broker. The load writes several
+a second to each."""
 AROUND_US: Final = 1_500_000
 
 
@@ -56,16 +59,26 @@ def caught_up(log: PartitionLog, timeouts: list[tuple[int, int]]) -> list[int]:
     """Return the delays (microseconds) of the timeouts that were due while the partition had no lag.
 
     It had none if signals and their events were appended without lag from 1.5 s before the deadline to 1.5 s after
-    the timeout's event.
+    the timeout's event. Both topics must have got signals all the time: while a broker is away there are none that
+    could lag, and no deadline can fire.
     """
+    arrivals = [sorted(signal.time for signal in signals) for signals in log.signals.values()]
     appended = {signal.at: signal.time for signals in log.signals.values() for signal in signals}
     points = sorted((appended[e.cause], e.time - appended[e.cause]) for e in log.events if e.cause in appended)
     times = [time for time, _ in points]
     lagging = [0, *accumulate(int(latency > LAGGING_US) for _, latency in points)]
     found = []
     for deadline, published in timeouts:
-        first, last = bisect_left(times, deadline - AROUND_US), bisect_left(times, published + AROUND_US)
+        since, until = deadline - AROUND_US, published + AROUND_US
+        first, last = bisect_left(times, since), bisect_left(times, until)
         before, after = bisect_left(times, deadline), bisect_left(times, published)
-        if first < before and after < last and lagging[first] == lagging[last]:
+        lags = first == before or after == last or lagging[first] != lagging[last]
+        if not lags and not any(_silent(one, since, until) for one in arrivals):
             found.append(published - deadline)
     return found
+
+
+def _silent(times: list[int], since: int, until: int) -> bool:
+    """Return whether two of these times, which are sorted, are far apart between `since` and `until`."""
+    within = times[bisect_left(times, since) : bisect_right(times, until)]
+    return any(after - before > SILENT_US for before, after in pairwise([since, *within, until]))
