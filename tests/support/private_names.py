@@ -72,6 +72,8 @@ METHODS: dict[str, str] = {
     "aiokafka.cluster:ClusterMetadata.leader_for_partition": "self partition",
     "aiokafka.conn:AIOKafkaConnection.close": "self reason exc",
     "aiokafka.conn:AIOKafkaConnection.send": "self request expect_response",
+    "aiokafka.conn:AIOKafkaConnection._handle_frame": "self resp",
+    "aiokafka.conn:AIOKafkaConnection._next_correlation_id": "self",
     "aiokafka.conn:OAuthAuthenticator.step": "self payload",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "self",
     "aiokafka.consumer.fetcher:Fetcher._proc_fetch_request": "self assignment node_id request",
@@ -134,7 +136,7 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.admin.client:AIOKafkaAdminClient": "_client",
     "aiokafka.client:AIOKafkaClient": "cluster",
     "aiokafka.cluster:ClusterMetadata": "add_listener brokers",
-    "aiokafka.conn:AIOKafkaConnection": "_writer",
+    "aiokafka.conn:AIOKafkaConnection": "_client_id _last_action _loop _request_timeout _requests _versions _writer",
     "aiokafka.conn:OAuthAuthenticator": "_token_sent",
     "aiokafka.consumer.consumer:AIOKafkaConsumer": "_client _closed _coordinator _fetcher",
     "aiokafka.consumer.fetcher:FetchResult": "_partition_records",
@@ -152,6 +154,9 @@ ATTRIBUTES: dict[str, str] = {
     "aiokafka.producer.transaction_manager:TransactionManager": "producer_epoch producer_id transactional_id",
     "aiokafka.protocol.api:Request": "API_KEY _CLASSES",
     "aiokafka.protocol.api:RequestStruct": "API_KEY API_VERSION FLEXIBLE_VERSION RESPONSE_TYPE SCHEMA",
+    "aiokafka.protocol.types:Array": "array_of",
+    "aiokafka.protocol.types:Schema": "fields names",
+    "aiokafka.protocol.types:String": "encoding",
     "aiokafka.protocol.api:Response": "API_KEY API_VERSION SCHEMA",
 }
 """Class to attributes of its instances: assigned, annotated, or properties."""
@@ -173,8 +178,10 @@ INTERNAL: dict[str, str] = {
     "aiokafka.protocol.api": "Request RequestStruct Response",
     "aiokafka.protocol.fetch": "FetchRequest",
     "aiokafka.protocol.produce": "ProduceRequest",
+    "aiokafka.protocol.struct": "Struct",
     "aiokafka.record.default_records": "DefaultRecordBatch",
-    "aiokafka.protocol.types": "Array Boolean CompactArray CompactString Int16 Int32 Int64 Schema String TaggedFields",
+    "aiokafka.protocol.types": "Array Boolean Bytes CompactArray CompactString Float64 Int16 Int32 Int64 Int8 Schema "
+    "String TaggedFields UInt32",
 }
 """Internal module of a library to the names that are imported from it."""
 
