@@ -14,7 +14,16 @@ from pipeline.engines.api_log import ApiLog
 from pipeline.engines.counts import BridgeMetrics
 from pipeline.engines.engine import Engine, EngineAwayError
 from pipeline.engines.performer import Performer
-from pipeline.engines.rules.audit import LOOK_SECONDS, Difference, ViewRoom, both, differences, orphan, repair
+from pipeline.engines.rules.audit import (
+    LOOK_SECONDS,
+    TWO_ROOMS,
+    Difference,
+    ViewRoom,
+    both,
+    differences,
+    orphan,
+    repair,
+)
 from pipeline.engines.rules.commands import CAPABILITIES, Command
 from pipeline.engines.rules.ids import Node, bounded_id
 from pipeline.engines.rules.snapshot import EngineMember, Snapshot
@@ -62,6 +71,8 @@ class Auditor:
         self._away_seconds = away_seconds
         self._doubt = asyncio.Event()
         self._doubt.set()
+        self._two: set[str] = set()
+        """The room_ids that are known to have two engine rooms."""
 
     def doubt(self) -> None:
         """Audit soon."""
@@ -93,8 +104,12 @@ class Auditor:
         if first.found:
             await asyncio.sleep(LOOK_SECONDS)
             second = await self._look()
-        for one in both(first.found, second.found):
+        found = both(first.found, second.found)
+        self._warn({one.room_id for one in found if one.kind == TWO_ROOMS}, second.snapshot)
+        for one in found:
             self._metrics.mismatches.labels(one.kind).inc()
+            if one.kind == TWO_ROOMS:
+                continue
             subject = "" if one.kind in OF_PLAYBACK else one.subject
             if self._queue.touched(one.room_id, subject, first.mark):
                 continue
@@ -102,6 +117,16 @@ class Auditor:
                 continue
             await self._repair(one, second)
         self._metrics.audits.inc()
+
+    def _warn(self, two: set[str], snapshot: Snapshot) -> None:
+        """Log once which rooms have two engine rooms."""
+        for room_id in sorted(two - self._two):
+            full, short = snapshot.rooms[room_id].names
+            self._notice(
+                f"warning: the engine rooms {full} and {short} are one room, {room_id}, but their members do not hear"
+                f" each other: use the name {full} in the dialplan, or in the clients"
+            )
+        self._two = two
 
     async def _repair(self, one: Difference, look: _Look) -> None:
         made = repair(one, look.found[one], look.snapshot)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from pipeline.engines.freeswitch.socket import EventSocket
 from pipeline.engines.media_files import UnfitError
 from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
-from pipeline.engines.rules.snapshot import EngineMember, EngineRoom, Snapshot
+from pipeline.engines.rules.snapshot import EngineMember, EngineRoom, Snapshot, by_room_id
 from pipeline.errors import SignalError
 from pipeline.model.signals import MediaSignal
 
@@ -173,14 +174,10 @@ class FreeSwitch:
         """Return the conferences of the node."""
         taken = time.time_ns() // 1000
         [text] = await self._api("conference json_list")
-        rooms: dict[str, tuple[str, dict[str, EngineMember]]] = {}
-        for conference in _conferences(text):
-            name = str(conference.get("conference_name", ""))
-            if (room_id := self._node.room_id(name)) is not None:
-                rooms[room_id] = name, self._members(conference)
-        playing = await self._playing({room_id: name for room_id, (name, _) in rooms.items()})
-        found = {room_id: EngineRoom(members, room_id in playing) for room_id, (_, members) in rooms.items()}
-        return Snapshot(taken, self._life, found)
+        members = {str(one.get("conference_name", "")): self._members(one) for one in _conferences(text)}
+        playing = await self._playing(members)
+        rooms = {name: EngineRoom(found, name in playing) for name, found in members.items()}
+        return Snapshot(taken, self._life, by_room_id(self._node, rooms))
 
     def _members(self, conference: dict[str, Any]) -> dict[str, EngineMember]:
         found = {}
@@ -191,26 +188,29 @@ class FreeSwitch:
                 found[session] = EngineMember(str(one.get("caller_id_number") or ""), muted)
         return found
 
-    async def _playing(self, names: dict[str, str]) -> set[str]:
+    async def _playing(self, names: Iterable[str]) -> set[str]:
+        """Return those of the conferences in which a file plays or is held paused."""
         asked = {}
-        for room_id, name in names.items():
-            try:
-                asked[room_id] = texts.in_room(name, "play_status")
-            except UnfitError:
-                continue  # a name that a command can't hold; such a room is never played to
+        for name in names:
+            with contextlib.suppress(UnfitError):  # a command can't hold it; such a room is never played to
+                asked[name] = texts.in_room(name, "play_status")
         replies = await self._api(*asked.values())
-        return {room_id for room_id, reply in zip(asked, replies, strict=True) if reply.startswith("+OK")}
+        return {name for name, reply in zip(asked, replies, strict=True) if reply.startswith("+OK")}
 
     async def playing(self, room_ids: Collection[str]) -> set[str]:
         """Return those of the rooms in which a file plays or is held paused."""
-        found = await self._playing({room_id: room_id for room_id in room_ids})
-        rest = {one: short for one in room_ids if one not in found for short in [*self._node.room_names(one)][1:]}
-        return found | await self._playing(rest) if rest else found
+        found = await self._playing(room_ids)
+        rest = {short: one for one in room_ids if one not in found for short in self._node.room_names(one)[1:]}
+        return found | {rest[short] for short in await self._playing(rest)} if rest else found
 
     async def knows(self, play: c.Play) -> bool:
         """Return whether one of the files of a play is under way."""
-        reply = await self._in_room(play.room_id, "play_status")
-        return reply.startswith("+OK") and reply.split()[-1] in [self._files.path(url) for url in play.urls]
+        try:
+            paths = [self._files.path(url) for url in play.urls]
+            replies = await self._in_rooms(play.room_id, "play_status")
+        except UnfitError:
+            return False  # it was never sent
+        return any(reply.startswith("+OK") and reply.split()[-1] in paths for reply in replies)
 
     # --- commands --------------------------------------------------------------------------------------------
 
@@ -221,14 +221,10 @@ class FreeSwitch:
         except UnfitError as error:
             return c.Refused(str(error))
 
-    async def _in_room(self, room_id: str, command: str, session: str | None = None) -> str:
-        """Run a command in the conference of this name, or of its short form; return the reply."""
-        reply = ""
-        for name in self._node.room_names(room_id):
-            [reply] = await self._api(texts.in_room(name, command, session))
-            if not reply.startswith(NOT_FOUND):
-                break
-        return reply.strip()
+    async def _in_rooms(self, room_id: str, command: str, session: str | None = None) -> list[str]:
+        """Run a command in the conferences that a room may have, by its full and its short name; return the replies."""
+        names = self._node.room_names(room_id)
+        return [reply.strip() for reply in await self._api(*(texts.in_room(one, command, session) for one in names))]
 
     async def _play(self, command: c.Play) -> c.Refused | None:
         paths = [self._files.path(url) for url in command.urls]
@@ -241,29 +237,31 @@ class FreeSwitch:
 
     async def _name(self, room_id: str) -> str:
         """Return the name of a conference: the full one if it exists, else the short one if that exists."""
-        for name in self._node.room_names(room_id):
-            if not (await self._api(texts.in_room(name, "play_status")))[0].startswith(NOT_FOUND):
-                return name
-        return room_id
+        replies = await self._in_rooms(room_id, "play_status")
+        names = zip(self._node.room_names(room_id), replies, strict=True)
+        return next((name for name, reply in names if not reply.startswith(NOT_FOUND)), room_id)
 
     async def _pause(self, command: c.Pause | c.Resume) -> c.Refused | None:
         wanted = "+OK Pause" if isinstance(command, c.Pause) else "+OK Resume"
-        reply = await self._in_room(command.room_id, "pause_play")
-        if reply.startswith("+OK") and reply != wanted:  # it is a toggle
-            reply = await self._in_room(command.room_id, "pause_play")
-        return None if reply == wanted else c.Refused(reply)
+        replies = []
+        for name in self._node.room_names(command.room_id):
+            text = texts.in_room(name, "pause_play")
+            [reply] = await self._api(text)
+            if reply.startswith("+OK") and reply.strip() != wanted:  # it is a toggle
+                [reply] = await self._api(text)
+            replies.append(reply.strip())
+        return _refusal(replies, done=wanted)
 
     async def _stop(self, command: c.Stop) -> c.Refused | None:
-        reply = await self._in_room(command.room_id, "stop all")
-        return None if reply.startswith(("+OK", NOT_FOUND)) else c.Refused(reply)
+        return _refusal(await self._in_rooms(command.room_id, "stop all"), NOT_FOUND)
 
     async def _volume(self, command: c.Volume) -> c.Refused | None:
         self._volumes.pop(command.room_id, None)
         self._volumes[command.room_id] = command.volume
         if len(self._volumes) > MAX_VOLUMES:
             del self._volumes[next(iter(self._volumes))]
-        reply = await self._in_room(command.room_id, f"file-vol {command.volume}")
-        return None if reply.startswith(("+OK", "-ERR File not playing", NOT_FOUND)) else c.Refused(reply)
+        replies = await self._in_rooms(command.room_id, f"file-vol {command.volume}")
+        return _refusal(replies, "-ERR File not playing", NOT_FOUND)
 
     def _session(self, session_uuid: str) -> str:
         if (found := self._node.engine_id(session_uuid)) is None:
@@ -272,8 +270,7 @@ class FreeSwitch:
 
     async def _mute(self, command: c.Mute) -> c.Refused | None:
         what = "mute" if command.on else "unmute"
-        reply = await self._in_room(command.room_id, what, self._session(command.session_uuid))
-        return None if reply.startswith("+OK") else c.Refused(reply)
+        return _refusal(await self._in_rooms(command.room_id, what, self._session(command.session_uuid)))
 
     async def _join(self, command: c.Join) -> c.Refused | None:
         name = await self._name(command.room_id)
@@ -281,13 +278,11 @@ class FreeSwitch:
         return None if reply.startswith("+OK") else c.Refused(reply.strip())
 
     async def _leave(self, command: c.Leave) -> c.Refused | None:
-        reply = await self._in_room(command.room_id, "kick", self._session(command.session_uuid))
-        return None if reply.startswith("+OK") else c.Refused(reply)
+        return _refusal(await self._in_rooms(command.room_id, "kick", self._session(command.session_uuid)))
 
     async def _destroy(self, command: c.Destroy) -> c.Refused | None:
         self._volumes.pop(command.room_id, None)
-        reply = await self._in_room(command.room_id, "hup all")
-        return None if reply.startswith(("+OK", NOT_FOUND, "-ERR Conference")) else c.Refused(reply)
+        return _refusal(await self._in_rooms(command.room_id, "hup all"), NOT_FOUND)
 
     async def _create(self, _: c.Create) -> c.Refused | None:
         """A conference begins with its first member."""
@@ -297,6 +292,12 @@ class FreeSwitch:
         c.Create: _create, c.Destroy: _destroy, c.Play: _play, c.Pause: _pause, c.Resume: _pause, c.Stop: _stop,
         c.Volume: _volume, c.Mute: _mute, c.Join: _join, c.Leave: _leave,
     }  # fmt: skip
+
+
+def _refusal(replies: Sequence[str], *harmless: str, done: str = "+OK") -> c.Refused | None:
+    """Return the refusal of the conferences of a room; None if one of them did the command, or if it is harmless."""
+    there = [one for one in replies if not one.startswith(NOT_FOUND)] or replies[:1]
+    return None if any(one.startswith((done, *harmless)) for one in there) else c.Refused(there[0])
 
 
 def _now() -> int:

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from pipeline.engines.engine import EngineAwayError, Sink
 from pipeline.engines.janus.adapter import Adapter, JanusEvent, PlayedFile, read_events
 from pipeline.engines.janus.api import JanusApi
@@ -20,7 +22,7 @@ from pipeline.engines.janus.websocket_listener import WebsocketListener
 from pipeline.engines.media_files import FileMap, UnfitError
 from pipeline.engines.rules import commands as c
 from pipeline.engines.rules.ids import Node
-from pipeline.engines.rules.snapshot import EngineRoom, Snapshot
+from pipeline.engines.rules.snapshot import EngineRoom, Snapshot, by_room_id
 from pipeline.errors import SignalError
 
 BACK_OFF: Final = (0.2, 5.0)
@@ -203,14 +205,15 @@ class Janus:
         """Return the rooms of the node."""
         taken, life = time.time_ns() // 1000, self._rooms.session
         listed = await self._rooms.listed()
-        rooms = await asyncio.gather(*(self._look(room_id, room) for room_id, room in listed.items()))
-        return Snapshot(taken, life, dict(zip(listed, rooms, strict=True)))
+        rooms = await asyncio.gather(*map(self._look, listed))
+        found = by_room_id(self._node, {one.name: room for one, room in zip(listed, rooms, strict=True)})
+        plays = await asyncio.gather(*(self._player.plays(one, self._adapter.files(one)) for one in found))
+        for (room_id, room), playing in zip(list(found.items()), plays, strict=True):
+            found[room_id] = msgspec.structs.replace(room, plays=playing is not None, playing=playing)
+        return Snapshot(taken, life, found)
 
-    async def _look(self, room_id: str, room: ListedRoom) -> EngineRoom:
-        members, plays = await asyncio.gather(
-            self._rooms.members(room), self._player.plays(room_id, self._adapter.files(room_id))
-        )
-        return EngineRoom(members, plays is not None, plays, room.made)
+    async def _look(self, room: ListedRoom) -> EngineRoom:
+        return EngineRoom(await self._rooms.members(room), made=room.made)
 
     async def playing(self, room_ids: Collection[str]) -> set[str]:
         """Return those of the rooms in which a file plays."""

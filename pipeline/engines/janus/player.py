@@ -125,14 +125,15 @@ class Player:
             file_ids = {PlayedFile(operation_id, number).file_id: "" for number in range(MAX_FILES)}
         else:
             file_ids = files
-        stops = (self._rooms.in_room(room_id, "stop_file", file_id=one) for one in file_ids)
-        refusals = [refusal(one, NO_SUCH_ROOM) for one in await asyncio.gather(*stops)]
+        stops = await asyncio.gather(*(self._rooms.in_rooms(room_id, "stop_file", file_id=one) for one in file_ids))
+        refusals = [refusal(reply, NO_SUCH_ROOM) for replies in stops for reply in replies]
         return next((one for one in refusals if one is not None), None)
 
     # --- what plays ------------------------------------------------------------------------------------------
 
     async def _plays(self, room_id: str, file_id: str) -> bool:
-        return (await self._rooms.in_room(room_id, "is_playing", file_id=file_id)).data.get("playing") is True
+        replies = await self._rooms.in_rooms(room_id, "is_playing", file_id=file_id)
+        return any(reply.data.get("playing") is True for reply in replies)
 
     async def plays(self, room_id: str, started: Iterable[str] = ()) -> str | None:
         """Return the operation_id of what plays in a room, of its live playback first; None if nothing plays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ class Rooms:
     async def cause_events(self) -> None:
         """Make a room and delete it: Janus reports both. What is left of it, an audit deletes."""
         name = f"{self._node.name}-room-probe"
-        await self.create(name)
+        await self._make(name)
         await self.in_named(name, "destroy", permanent=False)
 
     async def request(self, request: str, **fields: Any) -> Reply:
@@ -85,6 +86,15 @@ class Rooms:
                 break
         return reply
 
+    async def in_rooms(self, room_id: str, request: str, **fields: Any) -> list[Reply]:
+        """Send a request to the room of this name and to that of its short form; return the replies of those there are.
+
+        If there is none, return the one reply that says so.
+        """
+        names = self._node.room_names(room_id)
+        replies = await asyncio.gather(*(self.in_named(name, request, **fields) for name in names))
+        return [one for one in replies if one.code != NO_SUCH_ROOM] or replies[:1]
+
     async def in_named(self, name: str, request: str, **fields: Any) -> Reply:
         """Send a request to a room of the engine."""
         return await self.request(
@@ -92,38 +102,44 @@ class Rooms:
         )
 
     async def create(self, room_id: str) -> Refused | None:
-        """Make a room, unless it exists."""
-        reply = await self.in_named(
-            room_id, "create", description=MADE, is_private=True, permanent=False,
+        """Make a room, unless it exists, also by its short name: a second one would have the same room_id."""
+        for short in self._node.room_names(room_id)[1:]:
+            if (await self.request("exists", room=short)).data.get("exists") is True:
+                return None
+        return refusal(await self._make(room_id), ROOM_EXISTS)
+
+    async def _make(self, name: str) -> Reply:
+        return await self.in_named(
+            name, "create", description=MADE, is_private=True, permanent=False,
             allow_rtp_participants=self._plain_rtp,
         )  # fmt: skip
-        return refusal(reply, ROOM_EXISTS)
 
     async def destroy(self, room_id: str) -> Refused | None:
         """Delete a room; everyone in it is out."""
-        return refusal(await self.in_room(room_id, "destroy", permanent=False), NO_SUCH_ROOM)
+        replies = await self.in_rooms(room_id, "destroy", permanent=False)
+        return next((one for reply in replies if (one := refusal(reply, NO_SUCH_ROOM)) is not None), None)
 
     async def of_member(self, room_id: str, request: str, session_uuid: str) -> Refused | None:
         """Send a request about a member: kick, mute, unmute."""
         member = self._node.engine_id(session_uuid)
         if member is None:
             return Refused(f"the session {session_uuid[:80]!a} is not one of node {self._node.name}")
-        return refusal(await self.in_room(room_id, request, id=member))
+        refusals = [refusal(reply) for reply in await self.in_rooms(room_id, request, id=member)]
+        return None if None in refusals else refusals[0]
 
     # --- what there is ---------------------------------------------------------------------------------------
 
-    async def listed(self) -> dict[str, ListedRoom]:
-        """Return the rooms by room_id."""
+    async def listed(self) -> list[ListedRoom]:
+        """Return the rooms of the engine."""
         reply = await self.request("list", admin_key=self._admin_key)
         if reply.code:
             raise EngineAwayError(f"Janus: list: error {reply.code}: {reply.error}")
-        found: dict[str, ListedRoom] = {}
+        found = []
         for one in _objects(reply.data.get("list")):
             name, count = str(one.get("room", "")), one.get("num_participants")
-            room_id = self._node.room_id(name)
-            if room_id is not None and (room_id not in found or name == room_id):
+            if self._node.room_id(name) is not None:
                 count = count if isinstance(count, int) else 1
-                found[room_id] = ListedRoom(name, one.get("description") == MADE, count)
+                found.append(ListedRoom(name, one.get("description") == MADE, count))
         return found
 
     async def members(self, room: ListedRoom) -> dict[str, EngineMember]:

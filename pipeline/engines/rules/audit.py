@@ -12,8 +12,9 @@ from pipeline.model import signals as s
 from pipeline.model.records import Member, Room
 
 MAX_TEXT: Final = 1024
-KINDS: Final = ("joined", "left", "muted", "unmuted", "play_failed", "stop", "create", "destroy")
-"""The kinds of differences."""
+TWO_ROOMS: Final = "two_rooms"
+KINDS: Final = ("joined", "left", "muted", "unmuted", "play_failed", "stop", "create", "destroy", TWO_ROOMS)
+"""The kinds of differences. TWO_ROOMS: the engine has two rooms for one; only its configuration can change that."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between two looks."""
 
@@ -48,6 +49,8 @@ def differences(
         found.update(dict.fromkeys(_playback(room_id, here, there)))
         if here is None and needs_rooms:
             found[Difference("create", room_id)] = None
+        if here is not None and len(here.names) > 1:
+            found[Difference(TWO_ROOMS, room_id)] = None
         if there is None and here is not None and here.made and not here.members:
             found[Difference("destroy", room_id)] = None
     return found

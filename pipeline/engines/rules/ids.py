@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from pipeline.errors import ConfigError
@@ -39,11 +38,13 @@ class Node:
         room_id = name if self.owns(name) else self._room + name
         return room_id if name and len(room_id) <= MAX_ID else None
 
-    def room_names(self, room_id: str) -> Iterator[str]:
-        """Yield the names that the engine's room may have; the first that exists is meant, else the first."""
-        yield room_id
-        if short := room_id.removeprefix(self._room):
-            yield short
+    def room_names(self, room_id: str) -> tuple[str, ...]:
+        """Return the names that the engine's rooms of this id may have, the full one first.
+
+        A play or a join goes to the first that exists, else to the full name.
+        """
+        short = room_id.removeprefix(self._room)
+        return (room_id, short) if short != room_id and self.room_id(short) == room_id else (room_id,)
 
     def session_uuid(self, engine_id: str) -> str | None:
         """Return the session_uuid of an engine's member; None if it has none."""

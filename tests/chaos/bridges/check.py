@@ -39,10 +39,11 @@ def differences(node: Node, table: Table) -> str:
     """Return how the view of a node differs from its engine; "" if it does not."""
     engine = node.host.do(lambda: (node.switch.members(), node.switch.playing()))
     members = {(_room(node.name, room), f"{node.name}-{call}"): muted for (room, call), muted in engine[0].items()}
-    playing = {_room(node.name, room): found for room, found in engine[1].items()}
+    playing = {(_room(node.name, room), found[0]): found[1] for room, found in engine[1].items()}
+    live = {(room_id, found[0]): found[1] for room_id, found in table.playing(node.name).items()}
     texts = []
     for what, real, shown in (
-        ("members", members, table.members(node.name)), ("playbacks", playing, table.playing(node.name)),
+        ("members", members, table.members(node.name)), ("playbacks", playing, live),
     ):  # fmt: skip
         only = {key: value for key, value in real.items() if shown.get(key) != value}
         other = {key: value for key, value in shown.items() if real.get(key) != value}

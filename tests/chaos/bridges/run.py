@@ -123,6 +123,7 @@ def _quiet(bed: Bed, compared: Counter[str]) -> list[str]:
     found += [check.differences(node, bed.table) for node in bed.nodes]
     compared["members"] += sum(len(node.switch.calls) for node in bed.nodes)
     compared["playbacks"] += sum(len(node.switch.playing()) for node in bed.nodes)
+    compared["doubled"] += sum({"lobby", f"{node.name}-room-lobby"} <= node.switch.rooms.keys() for node in bed.nodes)
     return [text for text in found if text]
 
 

@@ -24,7 +24,7 @@ from pipeline.engines.rules.commands import (
 from pipeline.engines.rules.ended import Ended
 from pipeline.engines.rules.ids import MAX_ID, Node, bounded_id
 from pipeline.engines.rules.order import Entry, Order
-from pipeline.engines.rules.snapshot import EngineMember, EngineRoom, Snapshot
+from pipeline.engines.rules.snapshot import EngineMember, EngineRoom, Snapshot, by_room_id
 from pipeline.errors import ConfigError
 from pipeline.model import events as e
 from pipeline.model import signals as s
@@ -45,9 +45,15 @@ def test_a_room_of_another_name_gets_the_node() -> None:
     node = Node("acW68")
     assert node.room_id("acW68-room-1") == "acW68-room-1"
     assert node.room_id("lobby") == "acW68-room-lobby"
-    assert list(node.room_names("acW68-room-lobby")) == ["acW68-room-lobby", "lobby"]
+    assert node.room_names("acW68-room-lobby") == ("acW68-room-lobby", "lobby")
     assert node.room_id("") is None
     assert node.room_id("x" * MAX_ID) is None
+
+
+def test_a_short_name_is_one_that_becomes_the_id() -> None:
+    node = Node("acW68")
+    for room_id in ("acW68-room-acW68-room-1", "acW68-room-", "other-room-1"):
+        assert node.room_names(room_id) == (room_id,)
 
 
 def test_only_rooms_of_the_own_prefix_are_the_nodes() -> None:
@@ -210,6 +216,18 @@ def test_every_row_of_the_audit_table() -> None:
     assert kinds(EngineRoom(made=True), None) == {("destroy", "")}
     assert kinds(EngineRoom(), None) == set()
     assert kinds(EngineRoom({"a": muted}), view_room(Member(ROOM, "a", muted=True))) == set()
+    assert kinds(EngineRoom(names=(ROOM, "1")), view_room()) == {("two_rooms", "")}
+
+
+def test_two_engine_rooms_with_one_id_are_one() -> None:
+    a, muted = EngineMember("1"), EngineMember("1", muted=True)
+    node, other = Node("acW68"), "acW68-room-2"
+    rooms = {"1": EngineRoom({"a": muted, "b": a}, True, "op", True), ROOM: EngineRoom({"a": a}), "": EngineRoom()}
+    found = by_room_id(node, {**rooms, "2": EngineRoom({"c": a}, made=True)})
+    assert found == {
+        ROOM: EngineRoom({"a": a, "b": a}, True, "op", False, (ROOM, "1")),
+        other: EngineRoom({"c": a}, made=True, names=("2",)),
+    }
 
 
 def test_a_difference_counts_only_if_both_looks_show_it() -> None:

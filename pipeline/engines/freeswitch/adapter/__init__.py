@@ -31,6 +31,10 @@ An event that was seen before, with the same `Core-UUID` and `Event-Sequence`, g
 `Core-UUID/Event-Sequence`; a further signal of the same event has `/<session_uuid>/orphan` or `/<number>/file` after
 it.
 
+With a node, the conferences `lobby` and `n1-room-lobby` are one room, which has the members of both. A member that
+enters one of them while it is remembered in the other leaves that one first, as `orphan`; a del-member that comes
+later gives nothing.
+
 Left to the room, which rejects or counts these signals:
 
 - A member that entered with `conference_silent_entry`, or in a recovered call, has no add-member. Its other signals

@@ -38,8 +38,10 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = -1
     time: int = 0
     """Microseconds since 1970."""
+    conference: str = ""
+    """Conference-Name."""
     room: str = ""
-    """The room_id."""
+    """The room_id. Two conferences of a switch may have the same."""
     life: str = ""
     """Conference-Unique-ID: another each time the conference is created."""
     size: int | None = None
@@ -93,7 +95,7 @@ class FactReader:
         """Return what an event says. Raises SignalError, which names the header that is missing or invalid."""
         name, kind = _kind(event)
         if name == MAINTENANCE and kind in OF_MEMBER | OF_FILE | OF_ROOM:
-            fields = _origin(event) | {"room": self._room(event), "action": kind} | _size(event)
+            fields = _origin(event) | self._room(event) | {"action": kind} | _size(event)
             if kind in OF_MEMBER:
                 fields |= {"member": self._member(event)} | _member_state(event)
             elif kind in OF_FILE:
@@ -104,16 +106,16 @@ class FactReader:
             try:  # of the others only the restart of the switch and the size of a room can be read
                 fields = _origin(event) if name != "api" else {}
                 if name == MAINTENANCE and "Conference-Name" in event:
-                    fields |= {"room": self._room(event)} | _size(event)
+                    fields |= self._room(event) | _size(event)
             except SignalError:
                 fields = {}
         return Fact(kind=kind, **fields)
 
-    def _room(self, event: Mapping[str, object]) -> str:
-        name = _id(event, "Conference-Name")
-        if self._node is None or name.startswith(f"{self._node}-room-"):
-            return name
-        return _checked(f"{self._node}-room-{name}", "header Conference-Name")
+    def _room(self, event: Mapping[str, object]) -> dict[str, Any]:
+        name = room = _id(event, "Conference-Name")
+        if self._node is not None and not name.startswith(f"{self._node}-room-"):
+            room = _checked(f"{self._node}-room-{name}", "header Conference-Name")
+        return {"conference": name, "room": room}
 
     def _member(self, event: Mapping[str, object]) -> str:
         if self._node is not None:

@@ -19,7 +19,7 @@ class Playbacks:
     def __init__(self, hold: Hold) -> None:
         self._hold = hold
         self._streams: dict[bytes, int] = {}
-        """A tone or stream of a room → how often it was played and has not ended."""
+        """A tone or stream of a conference → how often it was played and has not ended."""
 
     def started(self, fact: Fact) -> None:
         """Apply a play-file."""
@@ -56,5 +56,5 @@ class Playbacks:
 
 def _stream(fact: Fact) -> bytes:
     url = fact.played.urls[0] if fact.played else ""
-    text = "\0".join((fact.switch, fact.core, fact.room, url))
+    text = "\0".join((fact.switch, fact.core, fact.conference, url))
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()

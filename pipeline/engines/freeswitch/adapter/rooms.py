@@ -1,4 +1,8 @@
-"""The state: who is in which conference of which switch. Facts in order → signals."""
+"""The state: who is in which conference of which switch. Facts in order → signals.
+
+It is kept by conference, not by room_id: two conferences may be one room (`lobby` and `n1-room-lobby`). Their ends,
+lives, sizes and orders are their own; their signals have one room_id, so that the room has the members of both.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +40,10 @@ class Report(NamedTuple):
 
 
 class _Room:
-    def __init__(self, switch: str, room_id: str, life: str, others: int | None) -> None:
-        self.switch, self.room_id, self.life = switch, room_id, life
+    """A conference, or the half of a room that has two."""
+
+    def __init__(self, fact: Fact, others: int | None) -> None:
+        self.switch, self.name, self.room_id, self.life = fact.switch, fact.conference, fact.room, fact.life
         self.members: dict[str, int] = {}
         """session_uuid → Event-Sequence of its add-member."""
         self.others = others
@@ -46,7 +52,7 @@ class _Room:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.switch, self.room_id
+        return self.switch, self.name
 
 
 class _Switch:
@@ -59,7 +65,7 @@ class _Switch:
 
 
 class _Left(NamedTuple):
-    room: str
+    conference: str
     core: str
     sequence: int
     derived: bool
@@ -73,11 +79,11 @@ class Rooms:
         self._hold = hold
         self.reports: list[Report] = []
         self._switches: dict[str, _Switch] = {}
-        self._rooms: dict[tuple[str, str], _Room] = {}
+        self._rooms: dict[tuple[str, str], _Room] = {}  # switch, conference
         self._shared: dict[str, None] = {}  # names of several switches
-        self._members: dict[tuple[str, str, str], _Room] = {}  # session_uuid, switch, room_id
+        self._members: dict[tuple[str, str, str], _Room] = {}  # session_uuid, switch, conference
         self._room_of: dict[str, _Room] = {}  # session_uuid → the conference that it entered last
-        self._removing: dict[str, tuple[str, str]] = {}  # session_uuid → switch, room_id: kicked, hung up, transferred
+        self._removing: dict[str, tuple[str, str]] = {}  # session_uuid → where it was kicked, hung up, transferred
         self._left: dict[str, _Left] = {}
         self._seen: dict[int, None] = {}
         self._playbacks = Playbacks(hold)
@@ -127,7 +133,7 @@ class Rooms:
             case "play-file-done":
                 return self._playbacks.done(fact) or orphans
             case _:  # kick-member, hup-member, transfer
-                remember(self._removing, fact.member, (fact.switch, fact.room), MAX_MEMBERS)
+                remember(self._removing, fact.member, (fact.switch, fact.conference), MAX_MEMBERS)
                 return orphans
         return True
 
@@ -150,7 +156,7 @@ class Rooms:
 
     def _is_in_order(self, fact: Fact) -> bool:
         """Return whether no later event of the room was seen; report an event that is late."""
-        switch, room = self._switches.get(fact.switch), self._rooms.get((fact.switch, fact.room))
+        switch, room = self._switches.get(fact.switch), self._rooms.get((fact.switch, fact.conference))
         before = room.last if room is not None else -1
         if fact.sequence < before:
             text = f"Event-Sequence {fact.sequence} after {before}: the order of the room's events is lost"
@@ -198,13 +204,13 @@ class Rooms:
 
     def _ended(self, fact: Fact) -> bool:
         """A conference was created or destroyed: whoever is remembered in it has left before."""
-        room = self._rooms.get((fact.switch, fact.room))
+        room = self._rooms.get((fact.switch, fact.conference))
         made = False
         if room is not None:
             made = self._orphan(room, fact)
             if not room.members:  # otherwise the event is late, and the conference is a later one
                 self._forget_room(room)
-        here = (fact.switch, fact.room)
+        here = (fact.switch, fact.conference)
         for session in [session for session, where in self._removing.items() if where == here]:
             if room is None or session not in room.members:
                 del self._removing[session]
@@ -214,7 +220,7 @@ class Rooms:
 
     def _next_life(self, fact: Fact) -> bool:
         """Note the life of a conference; return whether it is another one, so that its create was lost."""
-        room = self._rooms.get((fact.switch, fact.room))
+        room = self._rooms.get((fact.switch, fact.conference))
         if room is None:
             room = self._new_room(fact, None)
         elif fact.life and room.life and fact.life != room.life:
@@ -226,9 +232,9 @@ class Rooms:
         return False
 
     def _new_room(self, fact: Fact, others: int | None) -> _Room:
-        room = _Room(fact.switch, fact.room, fact.life, others)
+        room = _Room(fact, others)
         room.last = fact.sequence
-        self._rooms[fact.switch, fact.room] = room
+        self._rooms[fact.switch, fact.conference] = room
         if len(self._rooms) > MAX_ROOMS:
             self._forget_room(next(iter(self._rooms.values())))
         return room
@@ -238,20 +244,24 @@ class Rooms:
         same_core = self._switches[fact.switch].core == fact.core if fact.switch else True
         gone = [one for one, sequence in room.members.items() if not same_core or sequence < fact.sequence]
         for session in gone:
-            self._hold.decide(session)
-            signal_id = fact.derived_id(session, "orphan")
-            self._hold.add(signals.MemberLeft(signal_id, room.room_id, Micros(fact.time), session, "orphan"))
-            self._forget(session, room)
-            self._remember_left(session, room.room_id, fact, derived=True)
+            self._lose(session, room, fact)
         return bool(gone)
 
+    def _lose(self, session: str, room: _Room, fact: Fact, *, is_there: bool = False) -> None:
+        """Let a member leave, as a fact shows that it must have left."""
+        self._hold.decide(session)
+        signal_id = fact.derived_id(session, "orphan")
+        self._hold.add(signals.MemberLeft(signal_id, room.room_id, Micros(fact.time), session, "orphan"))
+        self._forget(session, room, is_there=is_there)
+        self._remember_left(session, room.name, fact, derived=True)
+
     def _forget_room(self, room: _Room) -> None:
-        self._rooms.pop((room.switch, room.room_id), None)
+        self._rooms.pop(room.key, None)
         for session in list(room.members):
             self._forget(session, room)
 
     def _check_size(self, fact: Fact, size: int) -> None:
-        room = self._rooms.get((fact.switch, fact.room))
+        room = self._rooms.get((fact.switch, fact.conference))
         if room is None or (fact.life and room.life and fact.life != room.life):
             return
         others = size - len(room.members)
@@ -266,14 +276,18 @@ class Rooms:
 
     def _joined(self, fact: Fact) -> bool:
         left = self._left.get(fact.member)
-        if left and left[:2] == (fact.room, fact.core) and left.sequence > fact.sequence:
+        if left and left[:2] == (fact.conference, fact.core) and left.sequence > fact.sequence:
             return False  # it came too late: the member has left already
+        if (twin := self._in_twin(fact)) is not None:  # its del-member was lost, or comes late
+            if twin.members[fact.member] > fact.sequence:
+                return False  # it came too late: the member has gone on to the other one
+            self._lose(fact.member, twin, fact, is_there=True)
         self._hold.decide(fact.member)
         joined = signals.MemberJoined(
             *fact.origin, session_uuid=fact.member, caller_id=fact.caller_id, muted=fact.muted
         )
         self._hold.add(joined)
-        room = self._rooms.get((fact.switch, fact.room)) or self._new_room(fact, None)
+        room = self._rooms.get((fact.switch, fact.conference)) or self._new_room(fact, None)
         room.members[fact.member] = fact.sequence
         self._left.pop(fact.member, None)
         # A transfer may be reported after the member left; on a new entry it no longer counts.
@@ -286,14 +300,16 @@ class Rooms:
         return True
 
     def _deleted(self, fact: Fact, now: int, *, is_new: bool) -> bool:
-        room = self._rooms.get((fact.switch, fact.room))
+        room = self._rooms.get((fact.switch, fact.conference))
         if room is not None and room.others is not None and is_new and fact.member not in room.members:
             room.others -= 1
+        if self._in_twin(fact) is not None:
+            return False  # it left when it entered the other one
         left = self._left.get(fact.member)
-        if left and left.derived and left.room == fact.room:
+        if left and left.derived and left.conference == fact.conference:
             self._left[fact.member] = left._replace(derived=False)
             return False  # its hang-up, or the end of the conference, has a signal already
-        is_marked = self._removing.get(fact.member) == (fact.switch, fact.room)
+        is_marked = self._removing.get(fact.member) == (fact.switch, fact.conference)
         reason = "hangup" if fact.hung_up and not is_marked else "removed"
         signal = signals.MemberLeft(*fact.origin, session_uuid=fact.member, reason=reason)
         if is_marked or fact.hung_up:
@@ -305,7 +321,7 @@ class Rooms:
             self._forget(fact.member, room)
         if is_marked:
             del self._removing[fact.member]
-        self._remember_left(fact.member, fact.room, fact, derived=False)
+        self._remember_left(fact.member, fact.conference, fact, derived=False)
         return True
 
     def _hung_up(self, fact: Fact) -> bool:
@@ -318,8 +334,15 @@ class Rooms:
         self._hold.add(signals.MemberLeft(fact.signal_id, room.room_id, Micros(fact.time), fact.member, reason))
         self._forget(fact.member, room, is_there=True)
         self._unmark(fact.member, room)
-        self._remember_left(fact.member, room.room_id, fact, derived=True)
+        self._remember_left(fact.member, room.name, fact, derived=True)
         return True
+
+    def _in_twin(self, fact: Fact) -> _Room | None:
+        """Return the other conference of a member's room, if the member is there."""
+        room = self._room_of.get(fact.member)
+        if room is None or room.key == (fact.switch, fact.conference):
+            return None
+        return room if (room.switch, room.room_id) == (fact.switch, fact.room) else None
 
     def _forget(self, session: str, room: _Room, *, is_there: bool = False) -> None:
         """Forget a member of a conference. `is_there`: FreeSWITCH still counts it."""
@@ -333,8 +356,8 @@ class Rooms:
         if self._removing.get(session) == room.key:  # after a transfer it may be another one's
             del self._removing[session]
 
-    def _remember_left(self, session: str, room_id: str, fact: Fact, *, derived: bool) -> None:
-        remember(self._left, session, _Left(room_id, fact.core, fact.sequence, derived), MAX_MEMBERS)
+    def _remember_left(self, session: str, conference: str, fact: Fact, *, derived: bool) -> None:
+        remember(self._left, session, _Left(conference, fact.core, fact.sequence, derived), MAX_MEMBERS)
 
     def _report(self, kind: str, fact: Fact, text: str) -> None:
         where = f"switch {fact.switch}" + (f", room {fact.room}" if fact.room and kind != "restart" else "")

@@ -20,6 +20,7 @@ Reason of a left: `removed` after kicked or kicked_all, or if the member's own s
 session_id: the requests leave and changeroom); else `hangup`: its session or its connection ended.
 
 A room is `<node>-room-…`, or `<node>-room-<name>` for the AudioBridge's room <name>; a session is `<node>-<id>`.
+Two rooms of the AudioBridge that have one room_id are one room: a member has left when it is in neither.
 The `file_id` of an announcement is `<operation_id>#<number of the file>`, or an operation_id.
 
 The signal_id is `<server_name>/<timestamp>/<event>/<id or file_id>`: Janus numbers neither events nor its lives. A
@@ -78,14 +79,14 @@ class Adapter:
     def __init__(self, node: Node, url_of: UrlOf = lambda room_id, file: "") -> None:
         self.counts: Counter[str] = Counter()
         self._node, self._url_of = node, url_of
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, _Room] = {}  # by the AudioBridge's name
         self._members = 0
-        self._kicked: dict[tuple[str, str], None] = {}
+        self._kicked: dict[tuple[str, str], None] = {}  # name, session_uuid
 
     def files(self, room_id: str) -> list[str]:
         """Return the file_ids that play in a room by the reports so far."""
-        room = self._rooms.get(room_id)
-        return [] if room is None else list(room.files)
+        rooms = [self._rooms[name] for name in self._node.room_names(room_id) if name in self._rooms]
+        return [file_id for room in rooms for file_id in room.files]
 
     def apply(self, event: JanusEvent) -> Output:
         """Return what an event gives."""
@@ -96,7 +97,7 @@ class Adapter:
             self._count(event.kind)
             return Output([])
         if event.kind == "destroyed":
-            return Output(self._end(event, room_id, "removed"))
+            return Output(self._end(event, event.room, "removed"))
         if event.kind in ("announcement-started", "announcement-stopped"):
             return self._announcement(event, room_id)
         return Output(self._of_member(event, room_id))
@@ -110,59 +111,66 @@ class Adapter:
         session = self._node.session_uuid(event.member)
         if session is None:
             if event.kind == "kicked_all":
-                for one in self._room(room_id).members:
-                    remember(self._kicked, (room_id, one), None, MAX_KICKED)
+                for one in self._room(event.room).members:
+                    remember(self._kicked, (event.room, one), None, MAX_KICKED)
             self._count(event.kind)
             return []
         origin = (_signal_id(event, event.member), room_id, s.Micros(event.time))
         match event.kind:
             case "joined":
-                self._know(room_id, session, muted=bool(event.muted))
+                self._know(event.room, session, muted=bool(event.muted))
                 return [s.MemberJoined(*origin, session, event.display[:MAX_TEXT], bool(event.muted))]
             case "left":
-                return [s.MemberLeft(*origin, session, self._reason(event, room_id, session))]
+                reason = self._reason(event, session)
+                if not self._is_in_twin(event.room, session):
+                    return [s.MemberLeft(*origin, session, reason)]
             case "mute" | "unmute" | "configured":
                 return self._mute(event, origin, session)
             case "kicked" | "kicked_all":
-                remember(self._kicked, (room_id, session), None, MAX_KICKED)
+                remember(self._kicked, (event.room, session), None, MAX_KICKED)
         self._count(event.kind)
         return []
 
     def _mute(self, event: JanusEvent, origin: tuple[str, str, s.Micros], session: str) -> list[MediaSignal]:
-        room_id = origin[1]
         muted = event.muted if event.kind == "configured" else event.kind == "mute"
-        known = self._room(room_id).members.get(session)
+        known = self._room(event.room).members.get(session)
         if muted is None or (event.kind == "configured" and muted == known):
             self._count(event.kind)
             return []
-        self._know(room_id, session, muted=muted)
+        self._know(event.room, session, muted=muted)
         return [s.MemberMuted(*origin, session) if muted else s.MemberUnmuted(*origin, session)]
 
-    def _reason(self, event: JanusEvent, room_id: str, session: str) -> str:
-        room = self._room(room_id)
+    def _reason(self, event: JanusEvent, session: str) -> str:
+        room = self._room(event.room)
         self._members -= room.members.pop(session, None) is not None
-        self._tidy(room_id, room)
-        was_kicked = (room_id, session) in self._kicked
-        self._kicked.pop((room_id, session), None)
+        self._tidy(event.room, room)
+        was_kicked = (event.room, session) in self._kicked
+        self._kicked.pop((event.room, session), None)
         return "removed" if was_kicked or event.own else "hangup"
 
-    def _room(self, room_id: str) -> _Room:
-        if (room := self._rooms.get(room_id)) is None:
-            room = self._rooms[room_id] = _Room()
+    def _is_in_twin(self, name: str, session: str) -> bool:
+        """Return whether a member is in the other room of the AudioBridge that has the same room_id."""
+        room_id = self._node.room_id(name)
+        twins = [one for one in self._node.room_names(room_id) if one != name] if room_id is not None else []
+        return any(session in self._rooms[one].members for one in twins if one in self._rooms)
+
+    def _room(self, name: str) -> _Room:
+        if (room := self._rooms.get(name)) is None:
+            room = self._rooms[name] = _Room()
             if len(self._rooms) > MAX_ROOMS:
                 self._forget_oldest()
         return room
 
-    def _know(self, room_id: str, session: str, *, muted: bool) -> None:
-        room = self._room(room_id)
+    def _know(self, name: str, session: str, *, muted: bool) -> None:
+        room = self._room(name)
         self._members += session not in room.members
         room.members[session] = muted
         while self._members > MAX_MEMBERS:
             self._forget_oldest()
 
-    def _tidy(self, room_id: str, room: _Room) -> None:
+    def _tidy(self, name: str, room: _Room) -> None:
         if not room.members and not room.files:
-            self._rooms.pop(room_id, None)
+            self._rooms.pop(name, None)
 
     def _forget_oldest(self) -> None:
         self._members -= len(self._rooms.pop(next(iter(self._rooms))).members)
@@ -174,19 +182,20 @@ class Adapter:
             self._count(event.kind)
             return Output([])
         origin = (_signal_id(event, event.file_id), room_id, s.Micros(event.time))
-        url, room = self._url_of(room_id, file), self._room(room_id)
+        url, room = self._url_of(room_id, file), self._room(event.room)
         if event.kind == "announcement-started":
             remember(room.files, event.file_id, None, MAX_FILES)
             return Output([s.PlayProgress(*origin, file.operation_id, url or None)])
         room.files.pop(event.file_id, None)
-        self._tidy(room_id, room)
+        self._tidy(event.room, room)
         return Output([s.PlayFinished(*origin, url, file.operation_id)], (room_id, file))
 
     # --- the end of a room, or of all ------------------------------------------------------------------------
 
-    def _end(self, event: JanusEvent, room_id: str, reason: str) -> list[MediaSignal]:
+    def _end(self, event: JanusEvent, name: str, reason: str) -> list[MediaSignal]:
         """Return the signals for everyone in a room, and for what plays there; forget the room."""
-        if (room := self._rooms.pop(room_id, None)) is None:
+        room, room_id = self._rooms.pop(name, None), self._node.room_id(name)
+        if room is None or room_id is None:
             self._count(event.kind)
             return []
         self._members -= len(room.members)
@@ -196,12 +205,13 @@ class Adapter:
             s.PlayFailed(_derived_id(event, room_id, operation_id), room_id, at, operation_id) for operation_id in files
         ]
         for session in room.members:
-            self._kicked.pop((room_id, session), None)
-            found.append(s.MemberLeft(_derived_id(event, room_id, session), room_id, at, session, reason))
+            self._kicked.pop((name, session), None)
+            if not self._is_in_twin(name, session):
+                found.append(s.MemberLeft(_derived_id(event, room_id, session), room_id, at, session, reason))
         return found
 
     def _restarted(self, event: JanusEvent) -> Output:
-        found = [one for room_id in list(self._rooms) for one in self._end(event, room_id, "orphan")]
+        found = [one for name in list(self._rooms) for one in self._end(event, name, "orphan")]
         self._kicked.clear()
         return Output(found, None, restarted=True)
 
