@@ -212,6 +212,7 @@ TABLES: Final[dict[str, Callable[[], Rows]]] = {
     "growth": lambda: measured("growth"),
     "gone": lambda: measured("gone"),
     "micro": lambda: measured("micro"),
+    "commit-interval": lambda: measured("commit_interval"),
     "view": lambda: measured("view"),
     "outcomes": lambda: measured("outcomes"),
     "gateway": lambda: measured("gateway"),
