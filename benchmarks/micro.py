@@ -124,7 +124,7 @@ def _of_rows(names: Any) -> Iterator[Step]:
 
 def _batch(records: list[bytes]) -> bytes:
     [batch] = batches(records)
-    return bytes(batch._build())
+    return bytes(batch.build())
 
 
 def _of_batches(names: Any) -> Iterator[Step]:
@@ -137,7 +137,7 @@ def _of_batches(names: Any) -> Iterator[Step]:
         for _ in range(count):
             data.append(timestamp=None, key=b"room-key", value=bytes(200), headers=[])
         data.close()
-        yield "read a fetched batch", name, partial(_read, bytes(data._build()))
+        yield "read a fetched batch", name, partial(_read, bytes(data.build()))
 
 
 def _read(raw: bytes) -> None:

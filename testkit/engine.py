@@ -59,7 +59,7 @@ class BatchBuilder:
         self.units += 1
         for batches in unit.outputs.values():
             for batch in batches:
-                self.bytes += len(bytes(batch._build()))
+                self.bytes += len(bytes(batch.build()))
 
 
 class _Learner:

@@ -49,7 +49,7 @@ class DirectProduce:
     async def write(self, batches: Mapping[TopicPartition, Batch]) -> dict[TopicPartition, Written]:
         """Write one batch to each of these partitions, again while the broker may take it later. Raises KafkaError."""
         written: dict[TopicPartition, Written] = {}
-        waiting = {tp: batch._build() for tp, batch in batches.items()}
+        waiting = {tp: batch.build() for tp, batch in batches.items()}
         limit = time.monotonic() + self._timeout_ms / 1000
         while True:
             nodes, leaderless = await self._by_leader(waiting)

@@ -213,7 +213,7 @@ class FencedProducer(AIOKafkaProducer):
         await self._add_partitions()
         manager = self._txn_manager
         for tp, batch in batches.items():
-            batch._set_producer_state(manager.producer_id, manager.producer_epoch, manager.sequence_number(tp))
+            batch.set_producer(manager.producer_id, manager.producer_epoch, manager.sequence_number(tp))
             manager.increment_sequence_number(tp, batch.record_count())
         return await self._direct.write(batches)
 

@@ -85,29 +85,27 @@ class Parts:
 
 
 class Batch:
-    """A complete batch, made by `Batches`, with the methods of aiokafka's `BatchBuilder` that the producer calls."""
+    """A complete batch, made by `Batches`."""
 
     def __init__(self, records: Parts, count: int) -> None:
         self._records = records
         self._count = count
         self._producer = (-1, -1, -1)
 
-    def close(self) -> None:
-        """Do nothing: the batch is complete."""
-
-    def closed(self) -> bool:
-        return True
-
     def record_count(self) -> int:
+        """Return the number of records."""
         return self._count
 
     def size(self) -> int:
+        """Return the number of bytes."""
         return OVERHEAD + len(self._records)
 
-    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+    def set_producer(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        """Set the producer, and the sequence number of the first record."""
         self._producer = producer_id, producer_epoch, base_sequence
 
-    def _build(self) -> Parts:
+    def build(self) -> Parts:
+        """Return the bytes that a broker stores."""
         now = int(time.time() * 1000)  # replaced by the broker: the topics are LogAppendTime
         last = self._count - 1
         head = _REST.pack(_TRANSACTIONAL, last, now, now, *self._producer, self._count)

@@ -303,7 +303,7 @@ def rejected_outside_the_transaction() -> None:
     async def write(rejected: dict[TopicPartition, Any]) -> None:
         for tp, batches in rejected.items():
             for batch in batches:
-                for one in MemoryRecords(bytes(batch._build())).next_batch():
+                for one in MemoryRecords(bytes(batch.build())).next_batch():
                     await plain[0].send(tp.topic, one.value, one.key, tp.partition, headers=one.headers)
         await plain[0].flush()
 

@@ -26,8 +26,8 @@ def batch(offset: int, *values: bytes, producer: int = 7, control: bool = False)
     """Return a batch as the broker stores it, with its offset."""
     key = values[0] if control else b"k"
     [made] = batches([encode(key, value, [header("h", b"v")]) for value in values])
-    made._set_producer_state(producer, 0, 0)
-    data = bytearray(bytes(made._build()))
+    made.set_producer(producer, 0, 0)
+    data = bytearray(bytes(made.build()))
     data[:8] = offset.to_bytes(8)
     if control:
         data[22] |= CONTROL

@@ -247,7 +247,7 @@ async def test_a_row_is_written_once_per_unit() -> None:
 
 def read(batch: Batch) -> list[Any]:
     """Return the records of a batch, as a consumer reads them."""
-    records, found = MemoryRecords(bytes(batch._build())), []
+    records, found = MemoryRecords(bytes(batch.build())), []
     while records.has_next():
         found += list(records.next_batch())
     return found
