@@ -87,6 +87,7 @@ bench: $(DEV_STAMP) $(BROWSER_STAMP) ## run all benchmarks (1 h, idle machine); 
 	$(BIN)/python -m benchmarks.view --save
 	$(BIN)/python -m benchmarks.outcomes --save
 	$(BIN)/python -m benchmarks.gateway --save
+	$(MAKE) compile && $(BIN)/python -m benchmarks.commit_interval --save
 	$(BIN)/python -m benchmarks.console --save
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.engines
