@@ -59,20 +59,20 @@ class Connection(conn.AIOKafkaConnection):
         finally:
             timer.cancel()
 
-    def _handle_frame(self, frame: bytes) -> None:
+    def _handle_frame(self, resp: bytes) -> None:
         number, request, future = self._requests[0]
         if request is None or type(request).parse_response_header is not RequestStruct.parse_response_header:
-            super()._handle_frame(frame)  # a token of SASL, or a header of its own
+            super()._handle_frame(resp)  # a token of SASL, or a header of its own
             return
         begin = _NUMBER_END
         if request.FLEXIBLE_VERSION:
             begin += 1
-        tags = frame[_NUMBER_END:begin]
-        if int.from_bytes(frame[:_NUMBER_END], signed=True) != number or (tags and tags != _NO_TAGS):
-            super()._handle_frame(frame)  # out of order, or with tags
+        tags = resp[_NUMBER_END:begin]
+        if int.from_bytes(resp[:_NUMBER_END], signed=True) != number or (tags and tags != _NO_TAGS):
+            super()._handle_frame(resp)  # out of order, or with tags
             return
         if not future.done():
-            future.set_result(decode(request.RESPONSE_TYPE, frame, begin))
+            future.set_result(decode(request.RESPONSE_TYPE, resp, begin))
         self._last_action = time.monotonic()
         self._requests.popleft()
 

@@ -90,6 +90,7 @@ async def test_compaction_of_the_topic_changes_nothing(cluster: Servers) -> None
         with pipe.worker(**PATIENT):
             places = await append(pipe.settings, signals)
             nothing = {**signals[0], "type": "conference.leave", "room_id": "other", "session_uuid": "x"}  # rejected
+            await asyncio.wait_for(followed.caught_up(places[-1]), 60)  # the worker has written all rows
             written = len(await pipe.records("rooms"))
             limit = time.monotonic() + 60
             while len(rows := await pipe.records("rooms")) > written * 0.8:
