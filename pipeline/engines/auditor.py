@@ -119,7 +119,7 @@ class Auditor:
         self._metrics.audits.inc()
 
     def _warn(self, two: set[str], snapshot: Snapshot) -> None:
-        """Log once which rooms have two engine rooms."""
+        """Log which rooms have two engine rooms since this audit."""
         for room_id in sorted(two - self._two):
             full, short = snapshot.rooms[room_id].names
             self._notice(

@@ -206,7 +206,9 @@ class Janus:
         taken, life = time.time_ns() // 1000, self._rooms.session
         listed = await self._rooms.listed()
         rooms = await asyncio.gather(*map(self._look, listed))
-        found = by_room_id(self._node, {one.name: room for one, room in zip(listed, rooms, strict=True)})
+        named = {one.name: room for one, room in zip(listed, rooms, strict=True)}
+        self._adapter.keep({name: room.members for name, room in named.items()})
+        found = by_room_id(self._node, named)
         plays = await asyncio.gather(*(self._player.plays(one, self._adapter.files(one)) for one in found))
         for (room_id, room), playing in zip(list(found.items()), plays, strict=True):
             found[room_id] = msgspec.structs.replace(room, plays=playing is not None, playing=playing)

@@ -11,7 +11,7 @@ from pipeline.engines.engine import EngineAwayError, Playback, Sink
 from pipeline.engines.janus.adapter import PlayedFile, played_file
 from pipeline.engines.janus.adapter.file_ids import MAX_FILES
 from pipeline.engines.janus.playlists import Playlist, Playlists
-from pipeline.engines.janus.rooms import NO_SUCH_ROOM, Rooms, refusal
+from pipeline.engines.janus.rooms import NO_SUCH_ROOM, Rooms, joint_refusal, refusal
 from pipeline.engines.media_files import FileMap, UnfitError
 from pipeline.engines.rules.commands import Play, Refused, Stop
 from pipeline.engines.rules.ids import bounded_id
@@ -126,7 +126,7 @@ class Player:
         else:
             file_ids = files
         stops = await asyncio.gather(*(self._rooms.in_rooms(room_id, "stop_file", file_id=one) for one in file_ids))
-        refusals = [refusal(reply, NO_SUCH_ROOM) for replies in stops for reply in replies]
+        refusals = [joint_refusal(replies, NO_SUCH_ROOM) for replies in stops]
         return next((one for one in refusals if one is not None), None)
 
     # --- what plays ------------------------------------------------------------------------------------------

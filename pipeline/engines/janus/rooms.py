@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pipeline.engines.engine import EngineAwayError
@@ -102,7 +102,7 @@ class Rooms:
         )
 
     async def create(self, room_id: str) -> Refused | None:
-        """Make a room, unless it exists, also by its short name: a second one would have the same room_id."""
+        """Make a room, unless there is one of its full or its short name: a second one would have the same room_id."""
         for short in self._node.room_names(room_id)[1:]:
             if (await self.request("exists", room=short)).data.get("exists") is True:
                 return None
@@ -117,15 +117,14 @@ class Rooms:
     async def destroy(self, room_id: str) -> Refused | None:
         """Delete a room; everyone in it is out."""
         replies = await self.in_rooms(room_id, "destroy", permanent=False)
-        return next((one for reply in replies if (one := refusal(reply, NO_SUCH_ROOM)) is not None), None)
+        return joint_refusal(replies, NO_SUCH_ROOM)
 
     async def of_member(self, room_id: str, request: str, session_uuid: str) -> Refused | None:
         """Send a request about a member: kick, mute, unmute."""
         member = self._node.engine_id(session_uuid)
         if member is None:
             return Refused(f"the session {session_uuid[:80]!a} is not one of node {self._node.name}")
-        refusals = [refusal(reply) for reply in await self.in_rooms(room_id, request, id=member)]
-        return None if None in refusals else refusals[0]
+        return joint_refusal(await self.in_rooms(room_id, request, id=member))
 
     # --- what there is ---------------------------------------------------------------------------------------
 
@@ -165,6 +164,12 @@ def room_secret(admin_key: str, name: str) -> str:
 def refusal(reply: Reply, *accepted: int) -> Refused | None:
     """Return the refusal of a reply; None if it has no error, or one of these."""
     return None if reply.code in (0, *accepted) else Refused(f"error {reply.code}: {reply.error}")
+
+
+def joint_refusal(replies: Sequence[Reply], *accepted: int) -> Refused | None:
+    """Return the refusal of both rooms of a room_id; None if one of them has done the request."""
+    refusals = [refusal(reply, *accepted) for reply in replies]
+    return None if None in refusals else refusals[0]
 
 
 def _objects(found: object) -> Iterator[dict[str, Any]]:

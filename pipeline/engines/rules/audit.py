@@ -14,7 +14,7 @@ from pipeline.model.records import Member, Room
 MAX_TEXT: Final = 1024
 TWO_ROOMS: Final = "two_rooms"
 KINDS: Final = ("joined", "left", "muted", "unmuted", "play_failed", "stop", "create", "destroy", TWO_ROOMS)
-"""The kinds of differences. TWO_ROOMS: the engine has two rooms for one; only its configuration can change that."""
+"""The kinds of differences. TWO_ROOMS: two engine rooms have one room_id; no audit repairs that."""
 LOOK_SECONDS: Final = 2.0
 """Seconds between two looks."""
 

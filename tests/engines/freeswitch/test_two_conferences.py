@@ -92,6 +92,37 @@ def test_conferences_of_other_names_keep_their_members() -> None:
         assert [one.TYPE for one in found.signals] == ["member.joined", "member.joined"]
 
 
+def test_a_leave_is_announced_after_a_lost_move() -> None:
+    """The del-member of one conference and the add-member of the other were lost."""
+    found = all_of(
+        Adapter(node="n1"),
+        member("add-member", **IN_SHORT),
+        member("kick-member", **IN_FULL),
+        member("del-member", **IN_FULL),
+    )
+    assert short(found.signals) == ["joined n1-a", "left n1-a removed"]
+
+
+def test_an_old_place_is_forgotten_on_the_way_back() -> None:
+    other = {**IN_FULL, "Conference_Name": "n1-room-other", "Conference_Unique_ID": "3"}
+    found = all_of(
+        Adapter(node="n1"),
+        member("add-member", **IN_SHORT),
+        member("add-member", **other),
+        member("kick-member", **other),
+        member("del-member", **other),
+        member("add-member", **IN_FULL),
+        event("conference-destroy", **IN_SHORT),
+    )
+    assert [f"{one.room_id} {text}" for one, text in zip(found.signals, short(found.signals), strict=True)] == [
+        f"{FULL} joined n1-a",
+        "n1-room-other joined n1-a",
+        "n1-room-other left n1-a removed",
+        f"{FULL} left n1-a orphan",
+        f"{FULL} joined n1-a",
+    ]
+
+
 # --- commands ---
 
 

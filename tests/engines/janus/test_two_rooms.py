@@ -57,6 +57,23 @@ def test_who_is_in_both_leaves_once_at_a_restart() -> None:
     assert short(found)[2:] == ["lobby left a orphan"]
 
 
+def test_a_snapshot_clears_who_has_left_unseen() -> None:
+    adapter = Adapter(Node("n1"))
+    fed(adapter, event("joined", 1, id="a", room=SHORT), event("joined", 2, id="a", room=FULL))
+    adapter.keep({SHORT: {"n1-b"}, FULL: {"n1-a"}})
+    [output] = fed(adapter, event("left", 3, id="a", room=FULL))
+    assert short(output.signals) == ["lobby left a hangup"]
+    assert not adapter._rooms
+    assert adapter._members == 0
+
+
+def test_a_snapshot_changes_nothing_in_single_rooms() -> None:
+    adapter = Adapter(Node("n1"))
+    fed(adapter, event("joined", 1, id="a", room=FULL))
+    adapter.keep({})
+    assert adapter._rooms[FULL].members == {"n1-a": False}
+
+
 def test_the_files_of_both_are_known() -> None:
     adapter = Adapter(Node("n1"))
     fed(

@@ -289,7 +289,8 @@ class Rooms:
         self._hold.add(joined)
         room = self._rooms.get((fact.switch, fact.conference)) or self._new_room(fact, None)
         room.members[fact.member] = fact.sequence
-        self._left.pop(fact.member, None)
+        if twin is None:  # otherwise the del-member of the other one may still come
+            self._left.pop(fact.member, None)
         # A transfer may be reported after the member left; on a new entry it no longer counts.
         self._unmark(fact.member, room)
         remember(self._room_of, fact.member, room, MAX_MEMBERS)
@@ -303,12 +304,14 @@ class Rooms:
         room = self._rooms.get((fact.switch, fact.conference))
         if room is not None and room.others is not None and is_new and fact.member not in room.members:
             room.others -= 1
-        if self._in_twin(fact) is not None:
-            return False  # it left when it entered the other one
         left = self._left.get(fact.member)
         if left and left.derived and left.conference == fact.conference:
             self._left[fact.member] = left._replace(derived=False)
-            return False  # its hang-up, or the end of the conference, has a signal already
+            return False  # its hang-up, the end of the conference, or its move has a signal already
+        if (twin := self._in_twin(fact)) is not None:
+            if twin.members[fact.member] > fact.sequence:
+                return False  # it left when it entered the other one
+            self._forget(fact.member, twin, is_there=True)  # two events were lost: it left that one and entered this
         is_marked = self._removing.get(fact.member) == (fact.switch, fact.conference)
         reason = "hangup" if fact.hung_up and not is_marked else "removed"
         signal = signals.MemberLeft(*fact.origin, session_uuid=fact.member, reason=reason)
@@ -339,10 +342,9 @@ class Rooms:
 
     def _in_twin(self, fact: Fact) -> _Room | None:
         """Return the other conference of a member's room, if the member is there."""
-        room = self._room_of.get(fact.member)
-        if room is None or room.key == (fact.switch, fact.conference):
-            return None
-        return room if (room.switch, room.room_id) == (fact.switch, fact.room) else None
+        other = fact.room if fact.conference != fact.room else fact.room.partition("-room-")[2]
+        room = self._members.get((fact.member, fact.switch, other))
+        return room if room is not None and room.room_id == fact.room else None
 
     def _forget(self, session: str, room: _Room, *, is_there: bool = False) -> None:
         """Forget a member of a conference. `is_there`: FreeSWITCH still counts it."""

@@ -30,7 +30,7 @@ further signal of the same event has the session or file and `/derived` after it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from pipeline.engines.janus.adapter.events import JanusEvent, read_events
@@ -87,6 +87,18 @@ class Adapter:
         """Return the file_ids that play in a room by the reports so far."""
         rooms = [self._rooms[name] for name in self._node.room_names(room_id) if name in self._rooms]
         return [file_id for room in rooms for file_id in room.files]
+
+    def keep(self, there: Mapping[str, Collection[str]]) -> None:
+        """Forget members of two rooms of one room_id that are not in a snapshot: name → session_uuids.
+
+        Their `left` was lost. Remembered in one room, they would hide that they leave the other.
+        """
+        for name, room in list(self._rooms.items()):
+            if any(twin in self._rooms for twin in self._twins(name)):
+                for session in room.members.keys() - set(there.get(name, ())):
+                    del room.members[session]
+                    self._members -= 1
+                self._tidy(name, room)
 
     def apply(self, event: JanusEvent) -> Output:
         """Return what an event gives."""
@@ -150,9 +162,11 @@ class Adapter:
 
     def _is_in_twin(self, name: str, session: str) -> bool:
         """Return whether a member is in the other room of the AudioBridge that has the same room_id."""
+        return any(session in self._rooms[one].members for one in self._twins(name) if one in self._rooms)
+
+    def _twins(self, name: str) -> list[str]:
         room_id = self._node.room_id(name)
-        twins = [one for one in self._node.room_names(room_id) if one != name] if room_id is not None else []
-        return any(session in self._rooms[one].members for one in twins if one in self._rooms)
+        return [one for one in self._node.room_names(room_id) if one != name] if room_id is not None else []
 
     def _room(self, name: str) -> _Room:
         if (room := self._rooms.get(name)) is None:
