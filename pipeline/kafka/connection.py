@@ -1,4 +1,4 @@
-"""A connection with a codec of its own, which fails with KafkaError when the broker has closed it.
+"""A connection with the fast codec, which fails with KafkaError when the broker has closed it.
 
 uvloop raises RuntimeError for a write to a closed transport, where asyncio only warns. aiokafka expects neither: a
 broker that ended in that moment would end the worker.

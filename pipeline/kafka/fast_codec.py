@@ -1,7 +1,7 @@
 """Encodes requests and decodes responses of Kafka, in a few calls for each structure.
 
 aiokafka makes several calls for each field. A schema is taken apart once here: neighbouring fields of a fixed size
-become one `struct`. The result is aiokafka's, field by field; types that are not hot are left to it.
+become one `struct`. The result is the same as aiokafka's. Rare types of fields use aiokafka's code.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def encode(request: Any) -> bytes:
         for write in writers:
             write(values, parts)
     except struct.error as error:
-        raise ValueError(f"{request!r}: {error}") from error
+        raise ValueError(f"a {kind.__name__} can't be encoded: {error}") from error
     return b"".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""The codec of Kafka's messages: the bytes and values of aiokafka's own, for every message that it knows."""
+"""The codec of Kafka's messages: the bytes and values of aiokafka's own, for every message that it defines."""
 
 from __future__ import annotations
 
