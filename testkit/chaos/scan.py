@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Final
 
 from testkit.chaos.logs import Key, PartitionLog
@@ -13,9 +13,13 @@ from testkit.chaos.logs import Key, PartitionLog
 LAGGING_US: Final = 300_000
 """Microseconds from a signal's append to its event's, above which the partition counts as lagging."""
 SILENT_US: Final = 500_000
-"""Microseconds between two signals of a topic-partition above which it may have had no broker. The load writes several
-a second to each."""
+"""Microseconds between two appends to a topic-partition up to which it certainly had a broker (see `_silences`)."""
+SILENT_GAPS: Final = 3
+"""A silence is also longer than so many of the topic-partition's long gaps: a thin load has gaps of its own."""
 AROUND_US: Final = 1_500_000
+DUE_US: Final = 500_000
+"""Microseconds after its deadline within which a timeout is due (contract §6)."""
+FOREVER_US: Final = 1 << 61
 
 
 def scan(log: PartitionLog) -> Iterable[str]:
@@ -60,25 +64,57 @@ def caught_up(log: PartitionLog, timeouts: list[tuple[int, int]]) -> list[int]:
 
     It had none if signals and their events were appended without lag from 1.5 s before the deadline to 1.5 s after
     the timeout's event. Both topics must have got signals all the time: while a broker is away there are none that
-    could lag, and no deadline can fire.
+    could lag, and no deadline can fire. A timeout whose 0.5 s were over before the first lag or silence counts too:
+    it was late without them, at least by the time up to them.
     """
-    arrivals = [sorted(signal.time for signal in signals) for signals in log.signals.values()]
-    appended = {signal.at: signal.time for signals in log.signals.values() for signal in signals}
-    points = sorted((appended[e.cause], e.time - appended[e.cause]) for e in log.events if e.cause in appended)
-    times = [time for time, _ in points]
-    lagging = [0, *accumulate(int(latency > LAGGING_US) for _, latency in points)]
+    silences = [_silences(sorted({signal.time for signal in signals})) for signals in log.signals.values()]
+    lags = Lags(log)
     found = []
     for deadline, published in timeouts:
         since, until = deadline - AROUND_US, published + AROUND_US
-        first, last = bisect_left(times, since), bisect_left(times, until)
-        before, after = bisect_left(times, deadline), bisect_left(times, published)
-        lags = first == before or after == last or lagging[first] != lagging[last]
-        if not lags and not any(_silent(one, since, until) for one in arrivals):
-            found.append(published - deadline)
+        begins = [_first(one, since, until) for one in silences]
+        begin = min(*begins, lags.begin(deadline, published))
+        if begin >= deadline + DUE_US:
+            found.append(min(begin, published) - deadline)
     return found
 
 
-def _silent(times: list[int], since: int, until: int) -> bool:
-    """Return whether two of these times, which are sorted, are far apart between `since` and `until`."""
-    within = times[bisect_left(times, since) : bisect_right(times, until)]
-    return any(after - before > SILENT_US for before, after in pairwise([since, *within, until]))
+class Lags:
+    """Tells when the events of a partition began to lag behind their signals."""
+
+    def __init__(self, log: PartitionLog) -> None:
+        appended = {signal.at: signal.time for signals in log.signals.values() for signal in signals}
+        points = sorted((appended[e.cause], e.time - appended[e.cause]) for e in log.events if e.cause in appended)
+        self._times = [time for time, _ in points]
+        self._lagging = [place for place, (_, latency) in enumerate(points) if latency > LAGGING_US]
+
+    def begin(self, deadline: int, published: int) -> int:
+        """Return the time of the last signal before the first with lag, from 1.5 s before to 1.5 s after a timeout.
+
+        From that signal on a worker may have been stalled. If no signal with an event came in the 1.5 s before or
+        after, nothing shows that there was no lag.
+        """
+        times = self._times
+        first, last = bisect_left(times, deadline - AROUND_US), bisect_left(times, published + AROUND_US)
+        if first == bisect_left(times, deadline):
+            return 0
+        place = bisect_left(self._lagging, first)
+        if place < len(self._lagging) and self._lagging[place] < last:
+            return times[self._lagging[place] - 1] if self._lagging[place] > first else 0
+        return times[last - 1] if bisect_left(times, published) == last else FOREVER_US
+
+
+def _silences(times: list[int]) -> list[tuple[int, int]]:
+    """Return begin and end of each gap between these append times, which are sorted, that may be an outage.
+
+    The limit follows from the gaps up to which nine of ten are, so that a few outages do not raise it.
+    """
+    gaps = sorted(after - before for before, after in pairwise(times))
+    limit = max(SILENT_US, SILENT_GAPS * gaps[len(gaps) * 9 // 10] if gaps else 0)
+    around = pairwise([0, *times, FOREVER_US])
+    return [(before, after) for before, after in around if after - before > limit]
+
+
+def _first(silences: list[tuple[int, int]], since: int, until: int) -> int:
+    """Return the begin of the first of these silences that reaches into the time from `since` to `until`."""
+    return next((begin for begin, end in silences if end > since and begin < until), FOREVER_US)

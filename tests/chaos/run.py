@@ -217,7 +217,10 @@ def _result(
         "raw": {str(error): count for error, count in sorted(testbed.raw.answers.items())},
         "events": verdict.events,
         "timeouts": quantiles([(published - deadline) / 1e6 for deadline, published in verdict.timeouts]),
-        "timeouts_caught_up": quantiles([micros / 1e6 for micros in verdict.caught_up]),
+        "timeouts_caught_up": {
+            **quantiles([micros / 1e6 for micros in verdict.caught_up]),
+            "dropped": len(verdict.timeouts) - len(verdict.caught_up),
+        },
         "excused": verdict.excused,
         "overtaken": quantiles([micros / 1e6 for micros in verdict.overtaken]),
         "unseen": round(testbed.unseen, 2),
