@@ -25,6 +25,7 @@ FOREVER_US: Final = 1 << 61
 def scan(log: PartitionLog) -> Iterable[str]:
     """Check unique ids, sequences without gaps, alternating pause and resume, one end per playback."""
     seen: set[tuple[str, Key | None]] = set()
+    born: dict[str, Key] = {}
     latest: dict[str, int] = {}
     paused: dict[str, str] = {}
     unended: Counter[tuple[str, str]] = Counter()
@@ -32,11 +33,14 @@ def scan(log: PartitionLog) -> Iterable[str]:
     for event in log.events:
         name, room, meta = event.json["event"], event.json["room_id"], event.json["meta"]
         where = f"{shown(event.at)} {name} of {room!r}"
+        if meta["sequence"] == 1:
+            born[room] = event.at
         # The cause's offset is part of the key: a signal repeated by an engine may start two lives of a room, and
         # their first events have the same event_id.
-        if (meta["event_id"], event.cause) in seen:
+        key = meta["event_id"], event.cause or born.get(room)
+        if key in seen:
             yield f"{where}: event_id {meta['event_id']} a second time"
-        seen.add((meta["event_id"], event.cause))
+        seen.add(key)
         if meta["sequence"] not in {latest.get(room, 0) + 1, 1}:
             yield f"{where}: sequence {meta['sequence']} after {latest.get(room, 0)}"
         latest[room] = meta["sequence"]

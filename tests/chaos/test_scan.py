@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from testkit.chaos.logs import API, MEDIA, Event, PartitionLog, Signal
-from testkit.chaos.scan import caught_up
+from testkit.chaos.scan import caught_up, scan
 from tests.chaos.made_logs import START
 
 DEADLINE = START + 10_000_000
@@ -99,3 +99,28 @@ def test_backlog_does_not_make_a_thin_load_silent() -> None:
         first = len(log.signals[name])
         log.signals[name] += [Signal((f"t.{name}", 0, first + n), START, {}) for n in range(1000)]
     assert caught_up(log, [(DEADLINE, DEADLINE + 100_000)]) == [100_000]
+
+
+def lives(*lengths: int) -> PartitionLog:
+    """Return the log of a room with a life per length: a play, and timeouts of it; ids repeat in each life."""
+    log = PartitionLog(0)
+    for life, timeouts in enumerate(lengths):
+        for number in range(1 + timeouts):
+            name = "conference.play.failed" if number else "conference.play.started"
+            sequence = min(number, 1) + 1
+            meta = {
+                "event_id": f"id-{sequence}",
+                "sequence": sequence,
+                "playback_id": "p",
+                "ends_playback": bool(number),
+            }
+            cause = None if number else ("t.api.signals", 0, life)
+            json = {"event": name, "room_id": "room", "meta": meta}
+            log.events.append(Event(("t.events", 0, len(log.events)), START, cause, json))
+    return log
+
+
+def test_a_play_repeated_in_a_next_life_fails_again() -> None:
+    """Its timeout has the same place in both lives, so the same id."""
+    assert list(scan(lives(1, 1))) == []
+    assert "events/0/2 conference.play.failed of 'room': event_id id-2 a second time" in list(scan(lives(2)))
