@@ -10,13 +10,13 @@ cores, runs for 15 s before the first round.
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.peers.contestants import ROOT, Contestant
+from benchmarks.peers.contestants import Contestant, contestants
 from benchmarks.peers.latency import Latency, LatencyPlan, measure
 from benchmarks.peers.workspace import servers
 from benchmarks.shared import Row, parser, save, show
@@ -30,9 +30,9 @@ Runs = dict[tuple[int, int], list[Latency]]
 
 
 def worker(interval: int) -> Contestant:
-    """Return a compiled worker with this commit interval."""
-    env = {"PYTHONPATH": str(ROOT / "build" / "compiled"), "PIPELINE_COMMIT_INTERVAL_MS": str(interval)}
-    return Contestant(f"every-{interval}", "", "", (sys.executable, "-P", "-m", "pipeline", "worker"), env)
+    """Return the compiled worker of the comparison with peers, with this commit interval."""
+    [ours] = (one for one in contestants([], 0, 0) if one.name == "ours")
+    return replace(ours, env={**ours.env, "PIPELINE_COMMIT_INTERVAL_MS": str(interval)})
 
 
 def row(interval: int, rate: int, runs: list[Latency]) -> Row:

@@ -137,7 +137,7 @@ def _of_batches(names: Any) -> Iterator[Step]:
         for _ in range(count):
             data.append(timestamp=None, key=b"room-key", value=bytes(200), headers=[])
         data.close()
-        yield "read a fetched batch", name, partial(_read, bytes(data.build()))
+        yield "read a fetched batch", name, partial(_read, bytes(data._build()))
 
 
 def _read(raw: bytes) -> None:
