@@ -89,7 +89,7 @@ class Adapter:
         return [file_id for room in rooms for file_id in room.files]
 
     def keep(self, there: Mapping[str, Collection[str]]) -> None:
-        """Forget members of two rooms of one room_id that are not in a snapshot: name → session_uuids.
+        """Forget members that a snapshot lacks, where two rooms have one room_id. `there`: session_uuids by name.
 
         Their `left` was lost. Remembered in one room, they would hide that they leave the other.
         """
